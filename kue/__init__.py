@@ -1,0 +1,1 @@
+"""The priority job queue of Node's Kue, on Redis, for Python."""
