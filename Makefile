@@ -1,0 +1,66 @@
+# Needs Python 3.11 or newer and make. `make run PYTHON=/path/to/python3.12` chooses another Python;
+# `make run ARGS="--port 3001"` and `make test ARGS="tests/unit -x"` pass words on.
+# Every path is relative and nothing calls a script of the venv by its #! line: the folder's name may hold spaces.
+
+PYTHON ?=
+ARGS ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+
+.PHONY: help run test lint bench clean
+
+help:
+	@echo "make run    start the monitor and the download worker on http://localhost:3000"
+	@echo "make test   run the tests"
+	@echo "make lint   check style and types"
+	@echo "make bench  measure"
+	@echo "make clean  remove the virtual environment and every cache; jobs and downloads stay"
+
+run: $(VENV)/.installed-run
+	@exec $(PY) app.py $(ARGS)
+
+test: $(VENV)/.installed-dev node
+	@exec $(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+bench: $(VENV)/.installed-dev
+	@exec $(PY) -m bench $(ARGS)
+
+# The first Python of at least 3.11, unless PYTHON names one.
+$(PY):
+	@for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv $(VENV) && exit 0; \
+	    echo "$$python cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	    rm -rf $(VENV); exit 1; \
+	  fi; \
+	  if [ -n "$$python" ] && [ "$$python" = "$(PYTHON)" ]; then \
+	    echo "PYTHON=$$python is not a Python of at least 3.11" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "No Python of at least 3.11 found. Install one, or name it: make run PYTHON=/path/to/python3.12" >&2; exit 1
+
+$(VENV)/.installed-run: requirements.txt | $(PY)
+	$(PIP) install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(PY)
+	$(PIP) install --quiet -r requirements-dev.txt
+	@touch $@ $(VENV)/.installed-run
+
+# Node Kue and the official Socket.IO client, which some tests run against. Without npm those tests are skipped.
+.PHONY: node
+node:
+	@if [ tests/node/node_modules/.package-lock.json -nt tests/node/package-lock.json ]; then exit 0; fi; \
+	if ! command -v npm >/dev/null; then echo "npm is not installed: the tests that need Node are skipped"; exit 0; fi; \
+	cd tests/node && npm ci --no-audit --no-fund --loglevel=error \
+	  || { [ "$$CI" != true ] && echo "npm ci failed: the tests that need Node are skipped"; }
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,122 @@
+"""Fixtures for every test: one Valkey of its own for the pytest process, emptied before each test that uses it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.support import (
+    IN_CI,
+    NODE_DIR,
+    ROOT,
+    free_port,
+    require_chromium,
+    require_node,
+    require_program,
+    require_redis_server,
+    wait_until,
+)
+
+__all__ = [
+    "IN_CI",
+    "NODE_DIR",
+    "ROOT",
+    "free_port",
+    "require_chromium",
+    "require_node",
+    "require_program",
+    "require_redis_server",
+    "wait_until",
+]
+
+#: Through this, a test server ends with pytest, also with a killed one.
+LAUNCH = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", ""]
+LAUNCH.append("deathsig" if sys.platform == "linux" else "watch")
+
+
+def start_server(binary: str, directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a Redis or Valkey in memory only, on a free loopback port; return it and its URL."""
+    for _ in range(5):
+        port = free_port()
+        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
+        process = subprocess.Popen(
+            [*LAUNCH, *command, "--appendonly", "no", "--logfile", str(directory / "server.log"), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        url = f"redis://127.0.0.1:{port}/0"
+        with redis.Redis.from_url(url, socket_connect_timeout=1) as client:
+
+            def answers(client: redis.Redis = client, process: subprocess.Popen[bytes] = process) -> bool:
+                try:
+                    return process.poll() is not None or bool(client.ping())
+                except redis.ConnectionError:
+                    return False
+
+            wait_until(answers, timeout=10, message=f"{binary} answers on port {port}")
+        if process.poll() is None:
+            return process, url
+    raise RuntimeError(f"{binary} does not start: see {directory / 'server.log'}")
+
+
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def _valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from kue.server import find_binary
+
+    process, url = start_server(str(find_binary()), tmp_path_factory.mktemp("valkey"))
+    yield url
+    stop_server(process)
+
+
+@pytest.fixture
+def redis_url(_valkey_url: str) -> str:
+    """The URL of an empty Valkey, over TCP so that Node reaches it too. Never port 6379."""
+    with redis.Redis.from_url(_valkey_url) as client:
+        client.flushall()
+        client.script_flush()
+    return _valkey_url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of ``redis_url`` that answers with str."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Iterator[Any]:
+    """A queue on ``redis_url``, shut down after the test."""
+    import kue
+
+    queue = kue.create_queue(redis_url)
+    yield queue
+    queue.shutdown(2)
+
+
+@pytest.fixture
+def second_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """A factory ``(*options) -> url``: each call starts Debian's own Redis, stopped after the test."""
+    running = []
+
+    def start(*options: str) -> str:
+        process, url = start_server(require_redis_server(), tmp_path_factory.mktemp("redis"), *options)
+        running.append(process)
+        return url
+
+    yield start
+    for process in running:
+        stop_server(process)
