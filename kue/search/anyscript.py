@@ -1,0 +1,73 @@
+"""Words in any script: the index of ours beside Node's, which knows ASCII words only.
+
+A word with a letter beyond ASCII is indexed twice: as it is ("thế") and without its marks ("the"), since many people
+type without them. Scripts that put no space between words (Chinese, Japanese, Thai …) are indexed by single characters
+and pairs of neighbours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+
+#: Letters that carry no separable mark but are typed as a plain letter all the same.
+_PLAIN = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"})
+
+#: Thai to Myanmar, Khmer, kana, Han: no spaces between words.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+
+#: Longest word that is indexed, in characters: beyond it, it is data rather than language.
+WORD_MAX = 64
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as they stand: letters, digits and marks of any script, and underscores."""
+    runs = itertools.groupby(text, _belongs_to_word)
+    return ["".join(letters) for belongs, letters in runs if belongs]
+
+
+def index_terms(text: str) -> dict[str, int]:
+    """{term: how often} for the words of a text that are not plain ASCII."""
+    counts: dict[str, int] = {}
+    for word in words(text):
+        if not word.isascii():
+            for part in _parts(word):
+                forms = [*part, *_pairs(part)] if _is_unspaced(part) else [part, _without_marks(part)]
+                for term in dict.fromkeys(forms):
+                    counts[term] = counts.get(term, 0) + 1
+    return counts
+
+
+def query_terms(word: str) -> list[str]:
+    """The terms that a job must have, all of them, to be found by this word.
+
+    A word written with marks is looked up with them; one without finds both kinds.
+    """
+    return [term for part in _parts(word) for term in (_is_unspaced(part) and _pairs(part)) or [part]]
+
+
+def _belongs_to_word(letter: str) -> bool:
+    return letter == "_" or letter.isalnum() or unicodedata.category(letter).startswith("M")
+
+
+def _parts(word: str) -> list[str]:
+    """The word in composed lower-case form, cut where a run of unspaced script begins or ends."""
+    normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
+    cuts = [0, *(at for run in _UNSPACED.finditer(normal) for at in run.span()), len(normal)]
+    return [normal[a:b] for a, b in itertools.pairwise(cuts) if 0 < b - a <= WORD_MAX]
+
+
+def _is_unspaced(part: str) -> bool:
+    return _UNSPACED.match(part) is not None
+
+
+def _pairs(part: str) -> list[str]:
+    return [part[i : i + 2] for i in range(len(part) - 1)]
+
+
+def _without_marks(part: str) -> str:
+    apart = unicodedata.normalize("NFKD", part.translate(_PLAIN))
+    return unicodedata.normalize("NFKC", "".join(letter for letter in apart if not unicodedata.combining(letter)))
