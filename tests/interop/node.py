@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import queue
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
-DRIVER = Path(__file__).parent.parent / "node" / "driver.js"
+from tests.support import NODE_DIR, require_node
+
+DRIVER = NODE_DIR / "driver.js"
 
 #: A request to the driver is local work of milliseconds; a shutdown may wait for handlers.
 CALL_TIMEOUT_S = 15.0
@@ -29,16 +31,22 @@ class Node:
     """
 
     def __init__(self) -> None:
+        """Start the process. Skips the test where Node or its packages are missing (and fails it in CI)."""
+        node = require_node("kue")
         self.notes: list[dict[str, Any]] = []
         self._calls = itertools.count(1)
         self._answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._process = subprocess.Popen(
-            ["node", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [node, str(DRIVER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
         )
         self._stderr: list[str] = []
-        for target in (self._read_stdout, self._read_stderr):
-            threading.Thread(target=target, daemon=True).start()
+        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read_stdout, self._read_stderr)]
+        for reader in self._readers:
+            reader.start()
 
     def open(self, redis_url: str, prefix: str = "q", **options: Any) -> Node:
         """Create the queue. Promotes and watches ttls ten times a second rather than once, to save the tests' time."""
@@ -75,17 +83,22 @@ class Node:
     def kill(self) -> None:
         """End the process as a crash does: nothing is handed back."""
         self._process.kill()
-        self._process.wait()
+        self.close()
 
     def close(self) -> None:
         """End the process. Kue's own shutdown is a command of its own and not run here."""
-        if self._process.poll() is None:
-            assert self._process.stdin is not None
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
-            try:
-                self._process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for reader in self._readers:
+            reader.join()
+        self._process.stdout.close()
+        self._process.stderr.close()
 
     def __enter__(self) -> Node:
         return self
