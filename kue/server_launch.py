@@ -3,11 +3,12 @@
 Run by path with ``python -I -S``, not imported: it becomes the server (Linux) or stands beside it (elsewhere), and it
 has to start fast. Usage::
 
-    python -I -S server_launch.py PARENT_PID LOCK SOCKET MODE BINARY [ARGUMENT …]
+    python -I -S server_launch.py PARENT_PID LOCK SOCKET STARTED MODE BINARY [ARGUMENT …]
 
-LOCK    a file; the server holds its lock until it is really gone, and the next server waits for that. "" for none.
-SOCKET  a Unix socket's path; one that a dead server left is removed. "" for none.
-MODE    "deathsig": the kernel ends the server (Linux). "watch": this process stays and looks after it.
+LOCK     a file; the server holds its lock until it is really gone, and the next server waits for that. "" for none.
+SOCKET   a Unix socket's path; one that a dead server left is removed. "" for none.
+STARTED  a file descriptor that is closed at the moment the server's program starts. "" for none.
+MODE     "deathsig": the kernel ends the server (Linux). "watch": this process stays and looks after it.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ PR_SET_PDEATHSIG = 1
 WATCH_S = 0.2
 
 
-def main(parent_pid: int, lock: str, socket_path: str, mode: str, command: list[str]) -> None:
+def main(parent_pid: int, lock: str, socket_path: str, started: str, mode: str, command: list[str]) -> None:
     """Wait for the lock, clear the stale socket, and become (or watch) ``command``."""
     # Its own session: Ctrl-C in the terminal is for the program, which needs its server until it has put its jobs back.
     os.setsid()
+    if started:
+        os.set_inheritable(int(started), False)
     if mode == "deathsig":
         end_with_parent()
     # The parent may have died before the line above: then nobody is left to tell us.
@@ -43,7 +46,7 @@ def main(parent_pid: int, lock: str, socket_path: str, mode: str, command: list[
             pass
     if mode == "deathsig":
         os.execv(command[0], command)
-    watch(parent_pid, command)
+    watch(parent_pid, started, command)
 
 
 def end_with_parent() -> None:
@@ -73,11 +76,13 @@ def hold(lock: str, parent_pid: int) -> None:
             time.sleep(0.01)
 
 
-def watch(parent_pid: int, command: list[str]) -> NoReturn:
+def watch(parent_pid: int, started: str, command: list[str]) -> NoReturn:
     """Run ``command``; end it when the parent is gone or on SIGTERM; end with its exit status."""
     child = os.fork()
     if child == 0:
         os.execv(command[0], command)
+    if started:
+        os.close(int(started))
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         os.kill(child, signum)
@@ -95,4 +100,4 @@ def watch(parent_pid: int, command: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5], sys.argv[6:])

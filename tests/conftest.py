@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 #: Through this, a test server ends with pytest, also with a killed one.
-LAUNCH = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", ""]
+LAUNCH = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", "", ""]
 LAUNCH.append("deathsig" if sys.platform == "linux" else "watch")
 
 

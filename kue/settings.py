@@ -1,0 +1,278 @@
+"""The settings of the program: each an environment variable, and a flag that wins over it."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kue.errors import KueError
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+SCHEMES_TEXT = ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
+#: More green threads than this for downloads only cost memory.
+MAX_CONCURRENCY = 10_000
+SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+class SettingsError(KueError, ValueError):
+    """A setting that cannot be used; the message names it and says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as people meet it. ``data_dir`` is KUE_DATA_DIR in the environment and ``--data-dir`` as a flag."""
+
+    field: str
+    variable: str
+    default: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    #: May hold a password, so an error message does not repeat it.
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.field.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``app.py`` and ``python -m kue`` run with; ``Settings.load()`` reads and checks it."""
+
+    host: str
+    port: int
+    #: None: a Redis on 127.0.0.1:6379 if one answers, else the embedded server.
+    redis_url: str | None
+    prefix: str
+    data_dir: Path
+    concurrency: int
+    workers: int
+    download_dir: Path
+    download_allow: tuple[str, ...]
+    download_max_bytes: int
+    #: "user:password"
+    auth: str | None
+    allow_anonymous: bool
+    #: Empty: the page's own origin only.
+    cors_origins: tuple[str, ...]
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ, argv: Sequence[str] | None = None) -> Settings:
+        """Read the flags in ``argv`` (None: no flags), then the environment, then the defaults.
+
+        Raises SettingsError for a value that cannot be used. ``--help`` and unknown flags end the program, as usual.
+        """
+        flags = vars(parser().parse_args(argv)) if argv is not None else {}
+        values = {}
+        for option in OPTIONS:
+            name, text = option.flag, flags.get(option.field)
+            if text is None:
+                # An empty variable is an unset one: that is how a shell or a compose file leaves a setting out.
+                name, text = option.variable, environ.get(option.variable, "").strip() or option.default
+            try:
+                values[option.field] = option.parse(text.strip())
+            except ValueError as exc:
+                shown = name if option.secret else f"{name}={text}"
+                raise SettingsError(f"{shown}: {exc}.") from None
+        settings = cls(**values)
+        settings._check_exposure()
+        return settings
+
+    def _check_exposure(self) -> None:
+        if self.auth is None and not self.allow_anonymous and not is_loopback(self.host):
+            raise SettingsError(
+                f"HOST={self.host} lets other machines in, and whoever reaches the page can start and delete jobs. "
+                "Set KUE_AUTH=user:password; or KUE_ALLOW_ANONYMOUS=1 if everybody who can connect may do that."
+            )
+
+    def __repr__(self) -> str:
+        """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
+        hidden = {"auth": "***" if self.auth else None, "redis_url": _without_password(self.redis_url)}
+        shown = (f"{field.name}={hidden.get(field.name, getattr(self, field.name))!r}" for field in fields(self))
+        return f"Settings({', '.join(shown)})"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can connect to a server that listens on ``host``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags; a flag that is not given is None."""
+    result = argparse.ArgumentParser(
+        prog="python app.py",
+        allow_abbrev=False,
+        description="Run the job monitor and the download workers.",
+        epilog="Each flag can also be given as the environment variable in brackets; the flag wins.",
+    )
+    for option in OPTIONS:
+        default = f"; default {option.default}" if option.default else ""
+        switch: dict[str, Any] = {"nargs": "?", "const": "1"} if option.parse is yes_or_no else {}
+        text = f"{option.help} [{option.variable}{default}]"
+        result.add_argument(option.flag, dest=option.field, metavar=option.metavar, help=text, **switch)
+    return result
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers in that range."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"write a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def host_name(text: str) -> str:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", bare):
+        raise ValueError(
+            "write an address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0, without http:// or a port"
+        )
+    if ":" in bare:
+        try:
+            ipaddress.ip_address(bare)
+        except ValueError:
+            raise ValueError("write the address alone; the port has a setting of its own, PORT") from None
+    return bare
+
+
+def redis_url(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in REDIS_SCHEMES:
+            raise ValueError
+        if parts.scheme == "unix":
+            usable = bool(parts.path.strip("/"))
+        else:
+            # A list of hosts has several ports, which urlsplit cannot read.
+            usable = bool(parts.netloc) and ("," in parts.netloc or parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        forms = ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
+        raise ValueError(
+            f"write an address such as redis://127.0.0.1:6379/0 or unix:///run/redis.sock (possible: {forms})"
+        )
+    return text
+
+
+def prefix(text: str) -> str:
+    if any(ord(letter) < 33 for letter in text):
+        raise ValueError("write a short word such as q, without blanks; it is the first part of every Redis key")
+    return text
+
+
+def directory(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("a path cannot hold a NUL")
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError("that is a file; write the path of a directory, which is made if it is missing")
+    return path
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Host names, addresses and networks, each optionally with a port: ``intranet, 10.0.0.0/8, 127.0.0.1:3000``."""
+    entries = words(text)
+    for entry in entries:
+        if "/" in entry:
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError:
+                raise ValueError(f"{entry!r} is neither a host nor a network such as 10.0.0.0/8") from None
+        elif not re.fullmatch(r"\*?[\w.:\[\]-]+", entry):
+            raise ValueError(f"{entry!r} is not a host; write hosts and networks, with commas between, without http://")
+    return entries
+
+
+def size_bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15})\s*([kmgt]?)(?:i?b)?", text.lower())
+    if found is None or int(found[1]) == 0:
+        raise ValueError("write a number of bytes, such as 1073741824, or with a unit: 500M, 10G")
+    return int(found[1]) * SIZE_UNITS[found[2]]
+
+
+def credentials(text: str) -> str | None:
+    if not text:
+        return None
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        # The value stays out of the message: it may be a password.
+        raise ValueError("write user:password")
+    return text
+
+
+def yes_or_no(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("write 1 or 0")
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins of pages that may talk to us, ``https://example.org``, or ``*`` for all."""
+    entries = tuple(entry.rstrip("/") for entry in words(text))
+    for entry in entries:
+        if entry != "*" and not re.fullmatch(r"https?://[^/\s@?#]+", entry):
+            raise ValueError(
+                f"{entry!r} is not an origin; write for example https://example.org (no path), or * for all"
+            )
+    return entries
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _without_password(url: str | None) -> str | None:
+    return url if url is None else re.sub(r"(//[^:@/]*:)[^/]*@", r"\1***@", url)
+
+
+OPTIONS = (
+    Option("host", "HOST", "127.0.0.1", "ADDRESS", "address to listen on; beyond loopback it needs --auth", host_name),
+    Option("port", "PORT", "3000", "N", "port to listen on", whole_number(1, 65535)),
+    Option(
+        "redis_url",
+        "REDIS_URL",
+        "",
+        "URL",
+        "Redis to use; without it the one on 127.0.0.1:6379 if it answers, else the embedded server",
+        redis_url,
+        secret=True,
+    ),
+    Option("prefix", "KUE_PREFIX", "q", "WORD", "first part of all Redis keys; the same word, the same jobs", prefix),
+    Option("data_dir", "KUE_DATA_DIR", ".kue", "DIR", "where the embedded server keeps the jobs", directory),
+    Option("concurrency", "KUE_CONCURRENCY", "1", "N", "downloads at once", whole_number(1, MAX_CONCURRENCY)),
+    Option("workers", "KUE_WORKERS", "1", "N", "0: serve the page only, and work on no jobs", whole_number(0, 1)),
+    Option("download_dir", "DOWNLOAD_DIR", "downloads", "DIR", "where finished files go", directory),
+    Option(
+        "download_allow",
+        "DOWNLOAD_ALLOW",
+        "",
+        "LIST",
+        "private hosts and networks to download from all the same, such as 'intranet,10.0.0.0/8'",
+        hosts,
+    ),
+    Option("download_max_bytes", "DOWNLOAD_MAX_BYTES", "10G", "SIZE", "largest file: bytes, or 500M, 10G", size_bytes),
+    Option("auth", "KUE_AUTH", "", "USER:PASSWORD", "what the page and the API ask for", credentials, secret=True),
+    Option("allow_anonymous", "KUE_ALLOW_ANONYMOUS", "0", "1", "let other machines in without a password", yes_or_no),
+    Option("cors_origins", "KUE_CORS_ORIGINS", "", "LIST", "other origins whose pages may connect, or *", origins),
+)
