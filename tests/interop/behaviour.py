@@ -21,7 +21,7 @@ def attempt_of(script: Script, job: Any) -> Actions:
 
 
 def run(actions: Actions, job: Any, done: Any, let_go: threading.Event) -> None:
-    """Do the actions on the job and call ``done``. ``hang`` lasts until ``let_go`` is set or the job is taken away."""
+    """Do the actions on the job and call ``done``. ``hang`` lasts until ``let_go`` is set."""
     for verb, *args in actions:
         if verb == "log":
             job.log(*args)
@@ -31,7 +31,6 @@ def run(actions: Actions, job: Any, done: Any, let_go: threading.Event) -> None:
             time.sleep(args[0] / 1000)
         elif verb == "hang":
             let_go.wait(timeout=30)
-            return
         elif verb == "return":
             done(None, args[0])
             return

@@ -192,3 +192,27 @@ SCENARIOS: dict[str, list[Step]] = {
     "saved again when complete": [create(), work([["return", 5]]), wait("complete"), step("save", 1)],
     "saved again while active with ttl": [create(ttl=MINUTE), work([HANG]), wait("start"), step("save", 1)],
 }
+
+#: Scenarios that are also run with a producer of one kind and a worker of the other, both ways.
+TOGETHER = [
+    "created with all options",
+    "created with unicode data",
+    "promoted and done",
+    "active with ttl and progress",
+    "complete with log, progress, data, result",
+    "complete with result 0",
+    "complete with remove_on_complete",
+    "three complete, by priority",
+    "failed with a text",
+    "failed once, then succeeded",
+    "failed once, fixed backoff",
+    "failed once, backoff true with a delay",
+    "failed 3 of 4, exponential backoff from the job's delay",
+    "failed 4 of 4, exponential backoff",
+    "ttl exceeded, attempts left",
+    "removed while waiting",
+    "removed when complete",
+    "priority changed while waiting",
+    "failed job run again",
+    "saved again while waiting",
+]

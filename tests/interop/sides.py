@@ -111,3 +111,19 @@ class PythonSide:
     def close(self) -> None:
         self._let_go.set()
         self.queue.shutdown(timeout_s=2)
+
+
+class MixedSide:
+    """One side makes the jobs, the other works them, and changes them afterwards."""
+
+    def __init__(self, producer: Side, worker: Side) -> None:
+        self.producer, self.worker = producer, worker
+        self.name = f"{producer.name} producer, {worker.name} worker"
+        self.create = producer.create
+        self.work = worker.work
+        self.remove, self.set_state, self.set_priority = worker.remove, worker.set_state, worker.set_priority
+        self.promote, self.save = worker.promote, worker.save
+
+    def close(self) -> None:
+        self.producer.close()
+        self.worker.close()

@@ -1,22 +1,18 @@
-"""Each scenario leaves the same keys and says the same events whether Node Kue runs it or we do."""
+"""Each scenario leaves the same keys and says the same events whether Node Kue runs it, or we do, or both together."""
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 
-from tests.interop.dump import Dump, differences, dump
+from tests.interop.dump import differences
 from tests.interop.node import Node
-from tests.interop.scenarios import SCENARIOS, Step
-from tests.interop.sides import NodeSide, PythonSide, Side
-from tests.interop.tap import Tap, normal_events
-
-#: Node writes some keys after it has said the event that a scenario waits for.
-SETTLED_S = 0.03
-SETTLE_LIMIT_S = 3.0
+from tests.interop.play import Outcome, play
+from tests.interop.scenarios import SCENARIOS, TOGETHER
+from tests.interop.sides import MixedSide, NodeSide, PythonSide
 
 
 class NodePool:
@@ -34,57 +30,68 @@ class NodePool:
 
 
 @pytest.fixture(scope="module")
-def node_pool() -> Iterator[NodePool]:
+def nodes() -> Iterator[NodePool]:
     pool = NodePool()
     yield pool
     pool.close()
 
 
+@pytest.fixture(scope="module")
+def kept_outcomes() -> dict[str, Outcome]:
+    return {}
+
+
+@pytest.fixture
+def nodes_outcome(
+    nodes: NodePool, kept_outcomes: dict[str, Outcome], redis_client: redis.Redis, redis_url: str
+) -> Callable[[str], Outcome]:
+    """What Node Kue alone makes of a scenario; it is run once, however many tests ask."""
+
+    def outcome(name: str) -> Outcome:
+        if name not in kept_outcomes:
+            side = NodeSide(redis_url, nodes.take())
+            kept_outcomes[name] = play(SCENARIOS[name], side, redis_client, redis_url)
+            redis_client.flushall()
+        return kept_outcomes[name]
+
+    return outcome
+
+
+def compare(ours: Outcome, nodes: Outcome) -> None:
+    assert differences(ours.keys, nodes.keys) == []
+    assert ours.events == nodes.events
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_leaves_what_it_leaves_with_node_alone(
-    name: str, node_pool: NodePool, redis_client: redis.Redis, redis_url: str
+def test_a_scenario_of_ours_leaves_and_says_what_nodes_does(
+    name: str, nodes_outcome: Callable[[str], Outcome], redis_client: redis.Redis, redis_url: str
 ) -> None:
-    # Given what Node Kue makes of the scenario
-    nodes, nodes_events = play(SCENARIOS[name], lambda: NodeSide(redis_url, node_pool.take()), redis_client, redis_url)
-    redis_client.flushall()
-
-    # When it is run by us
-    ours, our_events = play(SCENARIOS[name], lambda: PythonSide(redis_url), redis_client, redis_url)
-
-    # Then the keys and the events are the same
-    assert differences(ours, nodes) == []
-    assert our_events == nodes_events
+    expected = nodes_outcome(name)
+    compare(play(SCENARIOS[name], PythonSide(redis_url), redis_client, redis_url), expected)
 
 
-def play(
-    steps: list[Step], make_side: Callable[[], Side], client: redis.Redis, redis_url: str
-) -> tuple[Dump, list[tuple[object, ...]]]:
-    """Run the steps; the keys that they leave (the workers still there) and the events that were said."""
-    with Tap(redis_url) as tap:
-        side = make_side()
-        try:
-            for step in steps:
-                actor = tap if step.method == "wait" else side
-                getattr(actor, step.method)(*step.args, **(step.options or {}))
-            return settled_dump(client), by_job(tap)
-        finally:
-            side.close()
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("producer", ["Node", "Python"])
+def test_a_scenario_of_both_leaves_and_says_what_nodes_does(
+    name: str, producer: str, nodes: NodePool, nodes_outcome: Callable[[str], Outcome], redis_client: redis.Redis,
+    redis_url: str,
+) -> None:  # fmt: skip
+    # Given what Node Kue alone makes of it
+    expected = nodes_outcome(name)
+
+    # When one side makes the jobs and the other works them
+    node, python = NodeSide(redis_url, nodes.take()), PythonSide(redis_url)
+    side = MixedSide(node, python) if producer == "Node" else MixedSide(python, node)
+    outcome = play(SCENARIOS[name], side, redis_client, redis_url, functools.partial(seen_alike, node, python))
+
+    # Then the result is the same
+    compare(outcome, expected)
 
 
-def settled_dump(client: redis.Redis) -> Dump:
-    """The keys once nothing changes any more."""
-    deadline = time.monotonic() + SETTLE_LIMIT_S
-    before = dump(client)
-    while True:
-        time.sleep(SETTLED_S)
-        after = dump(client)
-        if after == before:
-            return after
-        assert time.monotonic() < deadline, "the keys go on changing"
-        before = after
-
-
-def by_job(tap: Tap) -> list[tuple[object, ...]]:
-    """The normalised events, job after job: between jobs the order is anybody's."""
-    ids = sorted({str(message["id"]) for message in tap.messages}, key=int)
-    return [event for job_id in ids for event in normal_events(tap.of(int(job_id)))]
+def seen_alike(node: NodeSide, python: PythonSide) -> None:
+    """Both sides read each job as the same JSON form."""
+    for job in python.queue.range(0, -1):
+        assert python.queue.get(job.id).to_dict() == node.node.call("get", job.id)
+        assert python.queue.log(job.id) == node.node.call("log", job.id)
+    assert sorted(python.queue.types()) == sorted(node.node.call("types"))
+    assert python.queue.counts() == node.node.call("counts", None)

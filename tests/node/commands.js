@@ -132,6 +132,17 @@ class Commands {
     return done(cb => search.query(text).end(cb));
   }
 
+  /** What reds makes of each text: [[stem, code, count], …] in the order in which it is written. */
+  async indexTerms(texts) {
+    const reds = require('reds');
+    return texts.map(text => {
+      const stems = reds.stem(reds.stripStopWords(reds.words(text)));
+      const counts = reds.countWords(stems);
+      const codes = reds.metaphoneMap(stems);
+      return Object.keys(codes).map(stem => [stem, codes[stem], counts[stem]]);
+    });
+  }
+
   // -- listening ------------------------------------------------------------------------------------------------
 
   /** Tell every event that the queue hears: {"note": "heard", event, id, args}. */
