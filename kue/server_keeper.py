@@ -79,6 +79,7 @@ class Keeper:
         for name, value in OPTIONS.items():
             self._command += ["--" + name, value]
         self._command += ["--port", str(port), "--unixsocket", str(self.socket_path), "--dir", str(self.data_dir)]
+        self._made_private = False
         self._ready = False
         self._problem = ""
         self._heard_at = time.monotonic()
@@ -158,7 +159,7 @@ class Keeper:
             self._say(self._problem)
         finally:
             self.owner = False
-            if self.socket_path.parent != self.data_dir:
+            if self._made_private:
                 with contextlib.suppress(OSError):
                     self.socket_path.parent.rmdir()
             self._unlock()
@@ -226,6 +227,7 @@ class Keeper:
         """
         if self.socket_path.parent != self.data_dir:
             _make_private(self.socket_path.parent)
+            self._made_private = True
         launcher = os.fspath(Path(__file__).with_name("server_launch.py"))
         own = [str(os.getpid()), str(self._file("server.lock")), str(self.socket_path), str(STARTED_FD), MODE]
         started, starting = self._os.pipe()

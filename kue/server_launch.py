@@ -45,7 +45,7 @@ def main(parent_pid: int, lock: str, socket_path: str, started: str, mode: str, 
         except FileNotFoundError:
             pass
     if mode == "deathsig":
-        os.execv(command[0], command)
+        become(command)
     watch(parent_pid, started, command)
 
 
@@ -76,11 +76,18 @@ def hold(lock: str, parent_pid: int) -> None:
             time.sleep(0.01)
 
 
+def become(command: list[str]) -> NoReturn:
+    try:
+        os.execv(command[0], command)
+    except OSError as exc:
+        sys.exit(f"cannot run {command[0]}: {exc.strerror}")
+
+
 def watch(parent_pid: int, started: str, command: list[str]) -> NoReturn:
     """Run ``command``; end it when the parent is gone or on SIGTERM; end with its exit status."""
     child = os.fork()
     if child == 0:
-        os.execv(command[0], command)
+        become(command)
     if started:
         os.close(int(started))
 

@@ -43,6 +43,8 @@ LAUNCH.append("deathsig" if sys.platform == "linux" else "watch")
 
 def start_server(binary: str, directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a Redis or Valkey in memory only, on a free loopback port; return it and its URL."""
+    from kue.server import ping
+
     for _ in range(5):
         port = free_port()
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
@@ -52,18 +54,17 @@ def start_server(binary: str, directory: Path, *options: str) -> tuple[subproces
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        url = f"redis://127.0.0.1:{port}/0"
-        with redis.Redis.from_url(url, socket_connect_timeout=1) as client:
 
-            def answers(client: redis.Redis = client, process: subprocess.Popen[bytes] = process) -> bool:
-                try:
-                    return process.poll() is not None or bool(client.ping())
-                except redis.ConnectionError:
-                    return False
+        def settled(port: int = port, process: subprocess.Popen[bytes] = process) -> bool:
+            return process.poll() is not None or bool(ping(("127.0.0.1", port)))
 
-            wait_until(answers, timeout=10, message=f"{binary} answers on port {port}")
+        try:
+            wait_until(settled, timeout=10, message=f"{binary} answers on port {port}")
+        except AssertionError:
+            stop_server(process)
+            raise
         if process.poll() is None:
-            return process, url
+            return process, f"redis://127.0.0.1:{port}/0"
     raise RuntimeError(f"{binary} does not start: see {directory / 'server.log'}")
 
 

@@ -1,0 +1,192 @@
+"""Every setting, from the environment and as a flag; bad values say what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kue.errors import KueError
+from kue.settings import OPTIONS, Settings, SettingsError
+
+#: variable, flag, text, field, value
+GOOD: list[tuple[str, str, str, str, Any]] = [
+    ("HOST", "--host", "localhost", "host", "localhost"),
+    ("HOST", "--host", "::1", "host", "::1"),
+    ("HOST", "--host", "[::1]", "host", "::1"),
+    ("PORT", "--port", "3001", "port", 3001),
+    ("PORT", "--port", " 80 ", "port", 80),
+    ("REDIS_URL", "--redis-url", "redis://r:1/2", "redis_url", "redis://r:1/2"),
+    ("REDIS_URL", "--redis-url", "rediss://u:p@r", "redis_url", "rediss://u:p@r"),
+    ("REDIS_URL", "--redis-url", "unix:///run/r.sock", "redis_url", "unix:///run/r.sock"),
+    ("REDIS_URL", "--redis-url", "redis+sentinel://a:1,b:2/m", "redis_url", "redis+sentinel://a:1,b:2/m"),
+    ("REDIS_URL", "--redis-url", "redis+cluster://a:1", "redis_url", "redis+cluster://a:1"),
+    ("KUE_PREFIX", "--prefix", "{jobs}", "prefix", "{jobs}"),
+    ("KUE_DATA_DIR", "--data-dir", "/a b/c", "data_dir", Path("/a b/c")),
+    ("KUE_CONCURRENCY", "--concurrency", "20", "concurrency", 20),
+    ("KUE_WORKERS", "--workers", "0", "workers", 0),
+    ("DOWNLOAD_DIR", "--download-dir", "files", "download_dir", Path("files")),
+    ("DOWNLOAD_ALLOW", "--download-allow", "intra, 10.0.0.0/8 ", "download_allow", ("intra", "10.0.0.0/8")),
+    ("DOWNLOAD_ALLOW", "--download-allow", "127.0.0.1:3000,[::1]:80", "download_allow", ("127.0.0.1:3000", "[::1]:80")),
+    ("DOWNLOAD_MAX_BYTES", "--download-max-bytes", "1000", "download_max_bytes", 1000),
+    ("DOWNLOAD_MAX_BYTES", "--download-max-bytes", "2 GiB", "download_max_bytes", 2 * 2**30),
+    ("DOWNLOAD_MAX_BYTES", "--download-max-bytes", "500m", "download_max_bytes", 500 * 2**20),
+    ("KUE_AUTH", "--auth", "ada:pa:ss", "auth", "ada:pa:ss"),
+    ("KUE_ALLOW_ANONYMOUS", "--allow-anonymous", "1", "allow_anonymous", True),
+    ("KUE_ALLOW_ANONYMOUS", "--allow-anonymous", "no", "allow_anonymous", False),
+    (
+        "KUE_CORS_ORIGINS",
+        "--cors-origins",
+        "https://a.example/,http://b:81",
+        "cors_origins",
+        ("https://a.example", "http://b:81"),
+    ),
+    ("KUE_CORS_ORIGINS", "--cors-origins", "*", "cors_origins", ("*",)),
+]
+
+#: variable, text, what the message must say
+BAD = [
+    ("HOST", "http://localhost", "without http://"),
+    ("HOST", "localhost:3000", "PORT"),
+    ("HOST", "a b", "address of this machine"),
+    ("PORT", "0", "whole number from 1 to 65535"),
+    ("PORT", "65536", "whole number from 1 to 65535"),
+    ("PORT", "3000.5", "whole number"),
+    ("PORT", "٣٠٠٠", "whole number"),
+    ("PORT", "9" * 5000, "whole number"),
+    ("REDIS_URL", "localhost:6379", "redis://127.0.0.1:6379/0"),
+    ("REDIS_URL", "http://localhost:6379", "redis://127.0.0.1:6379/0"),
+    ("REDIS_URL", "redis://", "redis://127.0.0.1:6379/0"),
+    ("REDIS_URL", "redis://host:port", "redis://127.0.0.1:6379/0"),
+    ("REDIS_URL", "redis://[::1", "redis://127.0.0.1:6379/0"),
+    ("REDIS_URL", "unix://", "redis://127.0.0.1:6379/0"),
+    ("KUE_PREFIX", "a b", "short word"),
+    ("KUE_CONCURRENCY", "0", "from 1"),
+    ("KUE_CONCURRENCY", "many", "whole number"),
+    ("KUE_WORKERS", "-1", "from 0"),
+    ("DOWNLOAD_DIR", __file__, "that is a file"),
+    ("KUE_DATA_DIR", "a\0b", "NUL"),
+    ("DOWNLOAD_ALLOW", "http://intranet", "without http://|neither a host"),
+    ("DOWNLOAD_ALLOW", "10.0.0.0/33", "neither a host nor a network"),
+    ("DOWNLOAD_MAX_BYTES", "0", "500M"),
+    ("DOWNLOAD_MAX_BYTES", "10 apples", "500M"),
+    ("DOWNLOAD_MAX_BYTES", "-5", "500M"),
+    ("KUE_AUTH", "justapassword", "user:password"),
+    ("KUE_AUTH", ":password", "user:password"),
+    ("KUE_AUTH", "user:", "user:password"),
+    ("KUE_ALLOW_ANONYMOUS", "perhaps", "1 or 0"),
+    ("KUE_CORS_ORIGINS", "example.org", "https://example.org"),
+    ("KUE_CORS_ORIGINS", "https://example.org/page", "https://example.org"),
+]
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    settings = Settings.load({})
+    assert settings == Settings(
+        host="127.0.0.1",
+        port=3000,
+        redis_url=None,
+        prefix="q",
+        data_dir=Path(".kue"),
+        concurrency=1,
+        workers=1,
+        download_dir=Path("downloads"),
+        download_allow=(),
+        download_max_bytes=10 * 2**30,
+        auth=None,
+        allow_anonymous=False,
+        cors_origins=(),
+    )
+
+
+@pytest.mark.parametrize(("variable", "flag", "text", "field", "value"), GOOD)
+def test_a_setting_is_read_from_its_variable(variable: str, flag: str, text: str, field: str, value: Any) -> None:
+    assert getattr(Settings.load({variable: text}), field) == value
+
+
+@pytest.mark.parametrize(("variable", "flag", "text", "field", "value"), GOOD)
+def test_a_setting_is_read_from_its_flag(variable: str, flag: str, text: str, field: str, value: Any) -> None:
+    assert getattr(Settings.load({}, [flag, text]), field) == value
+
+
+def test_every_option_is_tried_above() -> None:
+    assert {option.variable for option in OPTIONS} == {row[0] for row in GOOD} == {row[0] for row in BAD}
+
+
+@pytest.mark.parametrize(("variable", "text", "said"), BAD)
+def test_a_bad_value_says_what_to_write(variable: str, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        Settings.load({variable: text})
+    assert str(caught.value).startswith(variable)
+
+
+def test_a_flag_wins_over_the_environment() -> None:
+    assert Settings.load({"PORT": "1"}, ["--port", "2"]).port == 2
+
+
+def test_an_error_in_a_flag_names_the_flag() -> None:
+    with pytest.raises(SettingsError, match="^--port=x"):
+        Settings.load({}, ["--port", "x"])
+
+
+def test_a_flag_that_is_overridden_is_not_even_read_from_the_environment() -> None:
+    assert Settings.load({"PORT": "nonsense"}, ["--port", "2"]).port == 2
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.variable)
+def test_an_empty_variable_is_an_unset_one(option: Any) -> None:
+    assert Settings.load({option.variable: "  "}) == Settings.load({})
+
+
+def test_the_bare_switch_means_yes() -> None:
+    assert Settings.load({}, ["--allow-anonymous"]).allow_anonymous
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "kue.example"])
+def test_other_machines_are_let_in_only_with_a_password_or_when_said_aloud(host: str) -> None:
+    with pytest.raises(SettingsError, match="KUE_AUTH=user:password; or KUE_ALLOW_ANONYMOUS=1"):
+        Settings.load({"HOST": host})
+    assert Settings.load({"HOST": host, "KUE_AUTH": "a:b"}).host == host
+    assert Settings.load({"HOST": host, "KUE_ALLOW_ANONYMOUS": "1"}).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
+def test_this_machine_alone_needs_no_password(host: str) -> None:
+    assert Settings.load({"HOST": host}).auth is None
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings.load({"KUE_AUTH": "ada:lovelace", "REDIS_URL": "redis://:h@mlet@host:1/0"})
+    assert "lovelace" not in repr(settings) and "mlet" not in repr(settings)
+    assert "redis://:***@host:1/0" in repr(settings)
+    for variable, value in (("KUE_AUTH", "lovelace"), ("REDIS_URL", "http://:lovelace@host")):
+        with pytest.raises(SettingsError) as caught:
+            Settings.load({variable: value})
+        assert "lovelace" not in str(caught.value)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(AttributeError):
+        Settings.load({}).port = 1  # type: ignore[misc]
+
+
+def test_its_error_is_one_of_the_librarys() -> None:
+    assert issubclass(SettingsError, KueError) and issubclass(SettingsError, ValueError)
+
+
+def test_help_shows_every_flag_with_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Settings.load({}, ["--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    for option in OPTIONS:
+        assert option.flag in text and option.variable in text
+
+
+@pytest.mark.parametrize("argv", [["--prot", "1"], ["--por", "1"], ["extra"]])
+def test_an_unknown_word_on_the_command_line_is_an_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Settings.load({}, argv)
+    assert caught.value.code == 2
+    assert argv[0] in capsys.readouterr().err
