@@ -1,0 +1,28 @@
+"""Downloads as jobs: resumable, checked, and kept away from addresses that are not public."""
+
+from .connection import Patience
+from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
+from .guard import AllowList, Guard
+from .handler import ATTEMPTS, BACKOFF, DownloadHandler
+from .limits import DownloadLimits
+from .progress import ProgressData
+from .transfer import Result
+from .urls import check_url, redact_url
+
+__all__ = [
+    "ATTEMPTS",
+    "BACKOFF",
+    "AllowList",
+    "DownloadError",
+    "DownloadFailed",
+    "DownloadHandler",
+    "DownloadLimits",
+    "DownloadPostponed",
+    "Guard",
+    "InvalidUrl",
+    "Patience",
+    "ProgressData",
+    "Result",
+    "check_url",
+    "redact_url",
+]

@@ -1,0 +1,167 @@
+"""How much at once: slots for all downloads, slots for each host, and a byte rate for all together.
+
+One object serves any number of downloads in a process; each number may be changed while they run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kue import green
+
+#: Longest sleep before a waiter looks again, seconds: a changed number and an interrupt are seen that soon.
+LOOK_S = 0.2
+
+
+class DownloadLimits:
+    """Slots and rate. ``None`` means no limit.
+
+    ``slots``: downloads at once in this process. ``per_host``: of these from one host. ``rate``: bytes a second, all
+    downloads together.
+    """
+
+    def __init__(
+        self,
+        slots: int | None = None,
+        per_host: int | None = None,
+        rate: int | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = green.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._cond = threading.Condition()
+        self._running: Counter[str] = Counter()
+        self._waiting: list[_Place] = []
+        self._slots, self._per_host, self._rate = _checked(slots), _checked(per_host), _checked(rate)
+        self._tokens = 0.0
+        self._filled_at = clock()
+
+    @property
+    def slots(self) -> int | None:
+        """Downloads at once."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, number: int | None) -> None:
+        self._slots = _checked(number)
+        self._wake()
+
+    @property
+    def per_host(self) -> int | None:
+        """Downloads at once from one host."""
+        return self._per_host
+
+    @per_host.setter
+    def per_host(self, number: int | None) -> None:
+        self._per_host = _checked(number)
+        self._wake()
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes a second, all downloads together."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, number: int | None) -> None:
+        with self._cond:
+            self._rate = _checked(number)
+            self._tokens, self._filled_at = 0.0, self._clock()
+
+    def running(self, host: str | None = None) -> int:
+        """Return how many downloads hold a slot, from ``host`` or from all."""
+        return self._running.total() if host is None else self._running[host]
+
+    @contextmanager
+    def slot(self, host: str, tick: Callable[[], None], waits: Callable[[], None]) -> Iterator[None]:
+        """Hold a slot for ``host``; wait for it in the order of asking.
+
+        ``waits`` is called once if there is a wait at all, ``tick`` again and again meanwhile; both may raise.
+        """
+        place = _Place(host)
+        with self._cond:
+            self._waiting.append(place)
+            taken = self._take(place)
+        try:
+            if not taken:
+                waits()
+            while not taken:
+                with self._cond:
+                    taken = self._take(place)
+                    if not taken:
+                        self._cond.wait(LOOK_S)
+                        taken = self._take(place)
+                if not taken:
+                    tick()
+            yield
+        finally:
+            with self._cond:
+                if place in self._waiting:
+                    self._waiting.remove(place)
+                else:
+                    self._running[host] -= 1
+                    if self._running[host] <= 0:
+                        del self._running[host]
+                self._cond.notify_all()
+
+    def chunk_bytes(self, most: int) -> int:
+        """Return how many bytes to read at a time: less than ``most`` under a low rate, so that it flows evenly."""
+        rate = self._rate
+        return most if rate is None else max(1024, min(most, rate // 10))
+
+    def throttle(self, size_bytes: int, tick: Callable[[], None]) -> None:
+        """Account for bytes received, and sleep for as long as all downloads together are ahead of the rate."""
+        if self._rate is None:
+            return
+        with self._cond:
+            self._tokens -= size_bytes
+        while True:
+            with self._cond:
+                rate = self._rate
+                if rate is None:
+                    return
+                now = self._clock()
+                # At most a tenth of a second is saved up: a pause is not made good by a burst.
+                self._tokens = min(self._tokens + (now - self._filled_at) * rate, rate / 10)
+                self._filled_at = now
+                debt_s = -self._tokens / rate
+            if debt_s <= 0:
+                return
+            self._sleep(min(debt_s, LOOK_S))
+            tick()
+
+    def _take(self, place: _Place) -> bool:
+        """Give ``place`` a slot if there is one for it and nobody before it could use it. Called with the lock held."""
+        if self._slots is not None and self._running.total() >= self._slots:
+            return False
+        for earlier in self._waiting:
+            free = self._per_host is None or self._running[earlier.host] < self._per_host
+            if earlier is place:
+                if free:
+                    self._waiting.remove(place)
+                    self._running[place.host] += 1
+                return free
+            if free:
+                return False
+        return False
+
+    def _wake(self) -> None:
+        with self._cond:
+            self._cond.notify_all()
+
+
+class _Place:
+    """One place in the line, compared by identity."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+
+def _checked(number: int | None) -> int | None:
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise ValueError(f"a limit is a whole number of at least 1, or None, not {number!r}")
+    return number
