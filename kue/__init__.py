@@ -1,1 +1,68 @@
-"""The priority job queue of Node's Kue, on Redis, for Python."""
+"""The priority job queue of Node's Kue, on Redis, for Python.
+
+import kue
+
+queue = kue.create_queue()
+
+@queue.process("email", concurrency=20)
+def send(job):
+    job.log("sending to %s", job.data["to"])
+    return {"sent": True}
+
+job = queue.create("email", {"to": "tobi@example.com"}).priority("high").attempts(3).save()
+print(job.wait(timeout_s=10))
+"""
+
+from __future__ import annotations
+
+from .errors import (
+    InvalidJob,
+    JobCancelled,
+    JobFailed,
+    JobInterrupt,
+    JobNotFound,
+    JobTimeout,
+    KueError,
+    LeaseLost,
+    QueueUnavailable,
+    RetryLater,
+    UnrecoverableError,
+    WaitTimeout,
+    WorkerStopping,
+    WrongState,
+)
+from .events import Event
+from .job import Job
+from .queue import Queue
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Event",
+    "InvalidJob",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobInterrupt",
+    "JobNotFound",
+    "JobTimeout",
+    "KueError",
+    "LeaseLost",
+    "Queue",
+    "QueueUnavailable",
+    "RetryLater",
+    "UnrecoverableError",
+    "WaitTimeout",
+    "WorkerStopping",
+    "WrongState",
+    "create_queue",
+]
+
+
+def create_queue(redis: object = None, prefix: str = "q", **options: int) -> Queue:
+    """Return a queue on the Redis that ``redis`` names: None (127.0.0.1:6379), a URL, a client, or a factory.
+
+    ``prefix`` begins all of the queue's keys; queues with different prefixes know nothing of each other. ``lease_ms``
+    (30,000): how long a job stays with a worker that gives no sign of life. Nothing is connected before it is needed.
+    """
+    return Queue(redis, prefix, **options)

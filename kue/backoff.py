@@ -1,0 +1,111 @@
+"""How long a failed attempt waits before the next one. Pure: text and numbers in, a decision out."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from .errors import InvalidJob
+
+#: ``fn(attempts_made, delay_ms) -> ms``, registered by ``queue.backoff(name, fn)``.
+BackoffFunction = Callable[[int, int], float]
+
+
+class Retry(NamedTuple):
+    """What a failed attempt does next, in the words of ``fail.lua``."""
+
+    retry: str  #: "now", "wait" or "never"
+    delay: str = ""  #: ms; "" with "wait" keeps the old promote_at
+    note: str = ""  #: a line for the job's log
+
+
+def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> dict[str, Any] | bool | None:
+    """Return ``backoff`` in the form that is stored, or raise InvalidJob.
+
+    Taken are None and False (no backoff), True (the job's own delay again), the name of a registered function, and
+    ``{"type": "fixed" | "exponential", "delay": ms, "maxDelay": ms, "jitter": 0..1}``, where all may be left out. Node
+    Kue dies of any other type, so a name travels as ``{"type": "fixed", "name": …}``, which it reads as fixed.
+    """
+    if backoff is None or backoff is False:
+        return None
+    if backoff is True:
+        return True
+    if isinstance(backoff, str):
+        if backoff in ("fixed", "exponential"):
+            return {"type": backoff}
+        if names is not None and backoff in names:
+            return {"type": "fixed", "name": backoff}
+        raise InvalidJob(f"no backoff named {backoff!r}: register it with queue.backoff({backoff!r}, fn) first")
+    if not isinstance(backoff, Mapping):
+        raise InvalidJob(
+            f'backoff is True, {{"type": "fixed" or "exponential", "delay": ms}} or a name, not {backoff!r}'
+        )
+    unknown = set(backoff) - {"type", "delay", "maxDelay", "jitter", "name"}
+    if unknown:
+        raise InvalidJob(f"backoff has no {sorted(map(str, unknown))[0]!r}; it takes type, delay, maxDelay and jitter")
+    if backoff.get("type", "fixed") not in ("fixed", "exponential"):
+        raise InvalidJob(f'backoff type is "fixed" or "exponential", not {backoff["type"]!r}')
+    for name, limit in (("delay", math.inf), ("maxDelay", math.inf), ("jitter", 1)):
+        value = backoff.get(name)
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limit
+        ):
+            raise InvalidJob(f"backoff {name} is a number from 0 to {limit}, not {value!r}")
+    return {"type": "fixed", **{str(k): v for k, v in backoff.items() if v is not None}}
+
+
+def decide(text: str | None, attempts_made: int, delay_ms: float | None, names: Mapping[str, BackoffFunction]) -> Retry:
+    """Return what follows attempt number ``attempts_made`` (from 1) of a job with ``backoff`` field ``text``.
+
+    ``delay_ms`` is the job's delay field. Text that is not JSON is JavaScript from a Node producer: it is never run,
+    the job's own delay is used, and its log says so. Node Kue: ``Job#_getBackoffImpl``, lib/queue/job.js.
+    """
+    if not text:
+        return Retry("now")
+    own = "" if not delay_ms else _ms(delay_ms)
+    try:
+        backoff = json.loads(text)
+    except ValueError:
+        return Retry(
+            "wait", own, "The backoff function came from JavaScript and is not run here; the job's delay is used."
+        )
+    if not isinstance(backoff, dict):
+        return Retry("wait", own)
+    try:
+        return _from_object(backoff, attempts_made, delay_ms or 0, own, names)
+    except Exception as exc:  # a user's function may raise anything
+        return Retry("wait", own, f"The backoff could not be computed ({exc}); the job's delay is used.")
+
+
+def _from_object(
+    backoff: dict[str, Any], attempts_made: int, own_ms: float, own: str, names: Mapping[str, BackoffFunction]
+) -> Retry:
+    if "name" in backoff:
+        fn = names.get(backoff["name"])
+        if fn is None:
+            return Retry(
+                "wait", own, f"No backoff named {backoff['name']!r} is registered here; the job's delay is used."
+            )
+        return Retry("wait", _ms(max(0, fn(attempts_made, int(own_ms)))))
+    delay = float(backoff.get("delay") or own_ms)
+    if backoff.get("type") == "exponential":
+        if not delay:
+            return Retry("wait")
+        longest = float(backoff.get("maxDelay") or math.inf)
+        delay = min(longest - delay / 2, delay / 2 * (2.0 ** min(attempts_made, 1000) - 1))
+        delay = math.floor(delay + 0.5)
+    if not delay:
+        return Retry("wait", own)
+    jitter = float(backoff.get("jitter") or 0)
+    if jitter:
+        delay *= random.uniform(1 - jitter, 1 + jitter)
+    return Retry("wait", _ms(max(0, delay)))
+
+
+def _ms(value: float) -> str:
+    """Write ms as JavaScript would where it matters: whole numbers without a point."""
+    number = float(value)
+    return str(int(number)) if number == int(number) else str(number)

@@ -1,0 +1,170 @@
+"""Reading a queue: jobs, ranges, counts, types, logs. Nothing here changes a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .codec import number
+from .errors import InvalidJob, JobNotFound
+from .job import Job, check_state, from_hash
+from .keys import Keys, id_of, zid
+from .states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+
+#: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
+ID_MAX = 2**53 - 1
+#: Longest id in text.
+ID_CHARS_MAX = 64
+
+
+class Browsing:
+    """The reading half of a Queue."""
+
+    keys: Keys
+    _ask: Callable[[Callable[[Any], Any]], Any]
+
+    def get(self, job_id: int | str) -> Job:
+        """Read a job. Raises JobNotFound."""
+        return from_hash(self, job_id, self._read(job_id))  # type: ignore[arg-type]
+
+    def get_many(self, job_ids: Sequence[int | str]) -> list[Job]:
+        """Read jobs in one round trip; those that are not there are left out."""
+        if not job_ids:
+            return []
+
+        def read(client: Any) -> Any:
+            pipe = client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipe.hgetall(self.keys.job(job_id))
+            return pipe.execute()
+
+        found = zip(job_ids, self._ask(read), strict=True)
+        return [from_hash(self, job_id, raw) for job_id, raw in found if "type" in raw]  # type: ignore[arg-type]
+
+    def range(self, start: int, stop: int, order: str = "asc") -> list[Job]:
+        """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
+
+        As in Node, ``order`` ("asc" or "desc") turns the page round, not the choice. Node Kue: Job.range.
+        """
+        return self._range(self.keys.jobs, start, stop, order)
+
+    def range_by_state(self, state: str, start: int, stop: int, order: str = "asc") -> list[Job]:
+        """Read jobs of one state, as ``range``; delayed ones are ranked by their time. Node Kue: Job.rangeByState."""
+        return self._range(self.keys.state(check_state(state)), start, stop, order)
+
+    def range_by_type(self, job_type: str, state: str, start: int, stop: int, order: str = "asc") -> list[Job]:
+        """Read jobs of one type and state, as ``range``. Node Kue: Job.rangeByType."""
+        return self._range(self.keys.type_state(job_type, check_state(state)), start, stop, order)
+
+    def log(self, job_id: int | str) -> list[str]:
+        """Return a job's log, oldest line first; empty if there is none. Node Kue: Job.log."""
+        return list(self._ask(lambda client: client.lrange(self.keys.log(job_id), 0, -1)))
+
+    def types(self) -> list[str]:
+        """Return every type that was ever saved, sorted."""
+        return sorted(self._ask(lambda client: client.smembers(self.keys.types)))
+
+    def ids(self, state: str, job_type: str | None = None) -> list[int | str]:
+        """Return the ids of the jobs in a state, in the order of its set."""
+        key = self._set(check_state(state), job_type)
+        return [id_of(member) for member in self._ask(lambda client: client.zrange(key, 0, -1))]
+
+    def active(self) -> list[int | str]:
+        """Return the ids of the active jobs; so for the other states below. Node Kue: Queue#active."""
+        return self.ids(ACTIVE)
+
+    def inactive(self) -> list[int | str]:
+        return self.ids(INACTIVE)
+
+    def complete(self) -> list[int | str]:
+        return self.ids(COMPLETE)
+
+    def failed(self) -> list[int | str]:
+        return self.ids(FAILED)
+
+    def delayed(self) -> list[int | str]:
+        return self.ids(DELAYED)
+
+    def card(self, state: str, job_type: str | None = None) -> int:
+        """Count the jobs in a state, of one type or of all. Node Kue: Queue#card, Queue#cardByType."""
+        return self.counts(job_type)[check_state(state)]
+
+    def counts(self, job_type: str | None = None) -> dict[str, int]:
+        """Count the jobs in each state, in one step."""
+        return dict(zip(STATES, self._cards([self._set(state, job_type) for state in STATES]), strict=True))
+
+    def counts_by_type(self) -> dict[str, dict[str, int]]:
+        """Count the jobs of every known type in each state."""
+        types = self.types()
+        cards = self._cards([self.keys.type_state(name, state) for name in types for state in STATES])
+        return {
+            name: dict(zip(STATES, cards[at * len(STATES) :], strict=False)) for at, name in enumerate(types)
+        }  # fmt: skip
+
+    def inactive_count(self, job_type: str | None = None) -> int:
+        return self.card(INACTIVE, job_type)
+
+    def active_count(self, job_type: str | None = None) -> int:
+        return self.card(ACTIVE, job_type)
+
+    def complete_count(self, job_type: str | None = None) -> int:
+        return self.card(COMPLETE, job_type)
+
+    def failed_count(self, job_type: str | None = None) -> int:
+        return self.card(FAILED, job_type)
+
+    def delayed_count(self, job_type: str | None = None) -> int:
+        return self.card(DELAYED, job_type)
+
+    def work_time(self) -> int:
+        """Return the ms that completed jobs took in all."""
+        return number(self._ask(lambda client: client.get(self.keys.work_time))) or 0
+
+    def rank(self, job: Job) -> int | None:
+        """Return how many jobs of its type go before a waiting job; None if it does not wait."""
+        key = self.keys.type_state(job.type, INACTIVE)
+        rank = self._ask(lambda client: client.zrank(key, zid(job.id)))
+        return None if rank is None else int(rank)
+
+    def setting(self, name: str) -> str | None:
+        """Return a value of the hash ``q:settings``, which Kue reads and never writes. Node Kue: Queue#setting."""
+        value = self._ask(lambda client: client.hget(self.keys.settings, name))
+        return None if value is None else str(value)
+
+    def paused(self) -> list[str]:
+        """Return the types that are paused for every worker, sorted."""
+        return sorted(self._ask(lambda client: client.smembers(self.keys.paused)))
+
+    def _set(self, state: str, job_type: str | None) -> str:
+        return self.keys.state(state) if job_type is None else self.keys.type_state(job_type, state)
+
+    def _cards(self, keys: list[str]) -> list[int]:
+        def count(client: Any) -> Any:
+            pipe = client.pipeline(transaction=False)
+            for key in keys:
+                pipe.zcard(key)
+            return pipe.execute()
+
+        return [int(each) for each in self._ask(count)] if keys else []
+
+    def _range(self, key: str, start: int, stop: int, order: str) -> list[Job]:
+        if order not in ("asc", "desc"):
+            raise InvalidJob(f'order is "asc" or "desc", not {order!r}')
+        found = [id_of(member) for member in self._ask(lambda client: client.zrange(key, start, stop))]
+        found.sort(key=lambda each: (isinstance(each, str), each), reverse=order == "desc")
+        return self.get_many(found)
+
+    def _read(self, job_id: int | str) -> dict[str, str]:
+        check_id(job_id)
+        raw: dict[str, str] = self._ask(lambda client: client.hgetall(self.keys.job(job_id)))
+        if "type" not in raw:
+            raise JobNotFound(job_id)
+        return raw
+
+
+def check_id(job_id: int | str) -> None:
+    """Raise InvalidJob for what cannot be a job's id."""
+    if isinstance(job_id, str) and len(job_id) <= ID_CHARS_MAX:
+        return  # another program's: Node's API takes any text
+    if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
+        raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")

@@ -1,0 +1,132 @@
+"""Values as Node Kue writes them: JSON text, priorities, progress, log lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from .errors import InvalidJob
+
+#: Named priorities; lower is sooner.
+PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15}
+
+
+def to_json(value: Any) -> str:
+    """Return compact JSON as JavaScript does, non-ASCII text as it is; raise InvalidJob for what JSON cannot say."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidJob(f"not JSON: {exc}; use dicts, lists, strings, finite numbers, booleans and None") from exc
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair; escaped it is still JSON
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text
+
+
+def from_json(text: str | None) -> Any:
+    """Return the value of JSON text; None for none, and the text itself if it is not JSON (another program's)."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def is_truthy(value: Any) -> bool:
+    """Tell whether JavaScript would call the value true: empty lists and objects are."""
+    return bool(value) or isinstance(value, (list, dict, tuple))
+
+
+def check_priority(value: Any) -> int | float:
+    """Return a priority as a number, from a name, a number or a number's text; raise InvalidJob otherwise."""
+    if isinstance(value, str):
+        if value in PRIORITIES:
+            return PRIORITIES[value]
+        try:
+            value = float(value)
+        except ValueError:
+            raise InvalidJob(f"priority is a number or one of {', '.join(PRIORITIES)}, not {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidJob(f"priority is a number or one of {', '.join(PRIORITIES)}, not {value!r}")
+    if abs(value) > 2**53:
+        raise InvalidJob(f"priority is between -2^53 and 2^53, not {value!r}")
+    return int(value) if value == int(value) else float(value)
+
+
+def number(text: str | None) -> int | None:
+    """Return the whole part of a number's text; None for none, or for text that is no number."""
+    try:
+        return int(float(text)) if text else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def number_or_float(text: str | None) -> int | float:
+    """Return a priority as stored, 0 if there is none or it is no number."""
+    try:
+        value = float(text) if text else 0
+        return int(value) if value == int(value) else value
+    except (ValueError, OverflowError):
+        return 0
+
+
+def percent(done: float, total: float) -> int:
+    """Return the progress as Node computes it: at most 100, cut to a whole number, 0 where it is not one.
+
+    Node Kue: ``Math.min(100, complete * 100 / total | 0)``, Job.prototype.progress, lib/queue/job.js.
+    """
+    try:
+        value = done * 100 / total
+    except ZeroDivisionError:
+        return 0
+    if not math.isfinite(value):
+        return 0
+    wrapped = (math.trunc(value) + 2**31) % 2**32 - 2**31
+    return min(100, wrapped)
+
+
+def format_line(template: Any, args: tuple[Any, ...]) -> str:
+    """Format a log line as Node's ``util.format``: %s %d %i %f %j %o %O %%; what is left over follows after blanks."""
+    rest = list(args)
+    if isinstance(template, str):
+
+        def fill(match: re.Match[str]) -> str:
+            kind = match.group(1)
+            if kind == "%":
+                return "%" if args else "%%"
+            if not rest:
+                return match.group(0)
+            return _format_value(kind, rest.pop(0))
+
+        parts = [re.sub(r"%([sdifjoO%])", fill, template)]
+    else:
+        parts = [_show(template)]
+    return " ".join(parts + [value if isinstance(value, str) else _show(value) for value in rest])
+
+
+def _format_value(kind: str, value: Any) -> str:
+    if kind == "s":
+        return value if isinstance(value, str) else _show(value)
+    if kind in "joO":
+        return _show(value)
+    try:
+        as_float = float(value)
+    except (TypeError, ValueError):
+        return "NaN"
+    if kind == "i" and math.isfinite(as_float):
+        return str(int(as_float))
+    return str(int(as_float)) if as_float == math.floor(as_float) and math.isfinite(as_float) else str(as_float)
+
+
+def _show(value: Any) -> str:
+    """Show any object: as JSON if it is JSON, else as Python would print it."""
+    if isinstance(value, str):
+        return value
+    try:
+        return to_json(value)
+    except InvalidJob:
+        return str(value)

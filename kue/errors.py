@@ -1,0 +1,86 @@
+"""Every exception of the library, each with what the caller can do about it."""
+
+from __future__ import annotations
+
+
+class KueError(Exception):
+    """Base of all errors that the library raises on purpose."""
+
+
+class InvalidJob(KueError, ValueError):
+    """A job, option or argument that cannot be stored; the message says what to write instead."""
+
+
+class JobNotFound(KueError, LookupError):
+    """There is no such job: it was removed, or never saved."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f'job "{job_id}" doesnt exist')
+        self.job_id = job_id
+
+
+class WrongState(KueError):
+    """The job is not in a state from which this step is possible; read it again before another try."""
+
+    def __init__(self, job_id: object, expected: str, found: str | None) -> None:
+        super().__init__(f"job {job_id} is {found or 'in no state'}, not {expected}")
+        self.job_id, self.expected, self.found = job_id, expected, found
+
+
+class LeaseLost(KueError):
+    """This attempt no longer holds the job: it was timed out, cancelled, moved or given to another worker.
+
+    Nothing that the attempt writes is kept. A handler that sees this should stop.
+    """
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"this attempt no longer holds job {job_id}; nothing was changed")
+        self.job_id = job_id
+
+
+class JobFailed(KueError):
+    """A job that somebody waited for failed for good; ``error`` is the message of its last attempt."""
+
+    def __init__(self, job_id: object, error: str) -> None:
+        super().__init__(f"job {job_id} failed: {error}")
+        self.job_id, self.error = job_id, error
+
+
+class WaitTimeout(KueError, TimeoutError):
+    """``job.wait`` gave up; the job itself goes on, and waiting again is safe."""
+
+    def __init__(self, job_id: object, timeout_s: float) -> None:
+        super().__init__(f"job {job_id} had not finished after {timeout_s:g} s; it goes on")
+        self.job_id, self.timeout_s = job_id, timeout_s
+
+
+class QueueUnavailable(KueError, ConnectionError):
+    """Redis did not answer, or refuses writes. Nothing is known to be saved; try again later."""
+
+
+class UnrecoverableError(KueError):
+    """Raised by a handler: fail the job for good, whatever attempts are left."""
+
+
+class RetryLater(KueError):
+    """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` milliseconds."""
+
+    def __init__(self, delay_ms: int, message: str = "to be tried again later") -> None:
+        super().__init__(message)
+        self.delay_ms = max(0, int(delay_ms))
+
+
+class JobInterrupt(BaseException):
+    """Stops a running handler. A BaseException, so that a handler's ``except Exception`` lets it through."""
+
+
+class JobTimeout(JobInterrupt):
+    """The attempt ran past the job's ttl; it is already recorded as failed."""
+
+
+class JobCancelled(JobInterrupt):
+    """Somebody cancelled the job."""
+
+
+class WorkerStopping(JobInterrupt):
+    """The worker's time to stop is over; the job is handed back and runs again elsewhere."""

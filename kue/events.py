@@ -1,0 +1,180 @@
+"""Events over pub/sub: one listener a queue hears what every process says, and tells those who asked here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from .connect import Connector
+from .pubsub import Subscription
+from .states import TERMINAL_EVENTS
+
+log = logging.getLogger("kue.events")
+
+#: Events kept while a save with listeners is under way.
+CAPTURE_MAX = 100_000
+
+_HEAD = re.compile(r'^\{"id":"?(?P<id>[^",]*)"?,"event":"(?P<event>[^"]*)"')
+
+
+class Event(NamedTuple):
+    """Something that happened to a job: ``args`` as on the wire, without the repeated event name."""
+
+    id: int | str | None
+    event: str
+    args: list[Any]
+
+
+Handler = Callable[..., object]
+
+#: Not from the wire: the connection was lost and is back, so events may have been missed.
+RESYNC = Event(None, "resync", [])
+
+
+def parse(message: str) -> Event | None:
+    """Return the event in a message of the channel, or None if it is not one."""
+    try:
+        value = json.loads(message)
+        job_id, event, args = value["id"], value["event"], list(value.get("args") or [])
+    except (ValueError, TypeError, KeyError):
+        return None
+    if isinstance(job_id, str):
+        job_id = _id(job_id)
+    if not isinstance(event, str) or not isinstance(job_id, (int, str)):
+        return None
+    return Event(job_id, event, args[1:] if args and args[0] == event else args)
+
+
+def _id(text: str) -> int | str:
+    """Return an id as the library knows it: Node's API writes numbers as text."""
+    return int(text) if text.isdecimal() else text
+
+
+class Listener:
+    """The subscription of one queue. It starts with the first interest, and runs handlers one after another."""
+
+    def __init__(self, connector: Connector, channel: str) -> None:
+        self._subscription = Subscription(connector, channel, self.dispatch, lambda: self._tell(RESYNC))
+        self._lock = threading.RLock()
+        self._all: list[Callable[[Event], object]] = []
+        self._by_event: dict[str, list[Handler]] = {}
+        self._by_job: dict[int | str, list[tuple[str, Handler]]] = {}
+        self._captures: list[list[Event]] = []
+
+    def start(self) -> None:
+        """Subscribe, if that is not done yet; return when Redis has confirmed it. Raises QueueUnavailable."""
+        self._subscription.start()
+
+    def stop(self) -> None:
+        self._subscription.stop()
+
+    # Interest
+
+    def subscribe(self, fn: Callable[[Event], object]) -> Callable[[], None]:
+        """Call ``fn(event)`` for every event of the queue; return a function that ends it."""
+        self.start()
+        with self._lock:
+            self._all = [*self._all, fn]
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._all = [each for each in self._all if each is not fn]
+
+        return unsubscribe
+
+    def on(self, event: str, fn: Handler) -> None:
+        """Call ``fn(id, *args)`` for each ``event`` of any job."""
+        self.start()
+        with self._lock:
+            self._by_event[event] = [*self._by_event.get(event, ()), fn]
+
+    def on_job(self, job_id: int | str, event: str, fn: Handler) -> None:
+        """Call ``fn(*args)`` for each ``event`` ("*": any, with the event first) of one job, until its last."""
+        self.start()
+        with self._lock:
+            self._by_job.setdefault(job_id, []).append((event, fn))
+
+    def off_job(self, job_id: int | str, fn: Handler) -> None:
+        with self._lock:
+            left = [(event, each) for event, each in self._by_job.get(job_id, ()) if each is not fn]
+            if left:
+                self._by_job[job_id] = left
+            else:
+                self._by_job.pop(job_id, None)
+
+    @contextmanager
+    def capture(self) -> Iterator[Callable[[int | str, list[tuple[str, Handler]]], None]]:
+        """Keep events while a job is being created, so that handlers given before its id was known miss none.
+
+        Yields ``attach(job_id, handlers)``, which hands over what was kept of that job and registers for the rest.
+        """
+        self.start()
+        kept: list[Event] = []
+        with self._lock:
+            self._captures.append(kept)
+
+        def attach(job_id: int | str, handlers: list[tuple[str, Handler]]) -> None:
+            with self._lock:  # the lock keeps new events behind the old ones
+                self._by_job.setdefault(job_id, []).extend(handlers)
+                for event in kept:
+                    if event.id == job_id:
+                        self._tell_job(event)
+
+        try:
+            yield attach
+        finally:
+            with self._lock:
+                self._captures = [each for each in self._captures if each is not kept]
+
+    # Telling
+
+    def dispatch(self, message: str) -> None:
+        """Tell a message of the channel to those who asked; one that nobody asked for is not even parsed."""
+        with self._lock:
+            if not (self._all or self._captures):
+                head = _HEAD.match(message)
+                if head and head["event"] not in self._by_event and _id(head["id"]) not in self._by_job:
+                    return
+            event = parse(message)
+            if event is not None:
+                self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        with self._lock:
+            for kept in self._captures:
+                if len(kept) < CAPTURE_MAX:
+                    kept.append(event)
+            for fn in self._all:
+                self._call(fn, event)
+            if event.id is not None:
+                for fn in self._by_event.get(event.event, ()):
+                    self._call(fn, event.id, *event.args)
+                self._tell_job(event)
+            else:
+                for handlers in list(self._by_job.values()):
+                    for wanted, fn in list(handlers):
+                        if wanted == "*":
+                            self._call(fn, event.event)
+
+    def _tell_job(self, event: Event) -> None:
+        if event.id is None or event.id not in self._by_job:
+            return
+        for wanted, fn in list(self._by_job[event.id]):
+            if wanted == event.event:
+                self._call(fn, *event.args)
+            elif wanted == "*":
+                self._call(fn, event.event, *event.args)
+        if event.event in TERMINAL_EVENTS:
+            self._by_job.pop(event.id, None)
+
+    @staticmethod
+    def _call(fn: Handler, *args: object) -> None:
+        try:
+            fn(*args)
+        except Exception:
+            log.exception("a handler of job events failed")

@@ -1,0 +1,123 @@
+"""Runs one handler on one job, and says how it ended: nothing that a handler does gets past here."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import backoff
+from .codec import is_truthy, to_json
+from .errors import InvalidJob, JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
+from .green import Task
+from .job import Job, utf8
+from .scripts import Outcome
+
+#: Longest error text kept in a job, characters; the rest is cut.
+ERROR_MAX = 20_000
+
+
+class Context:
+    """What a handler ``(job, ctx, done)`` gets as ``ctx``: control of its type in this process, as in Node Kue."""
+
+    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        #: Take no new job of this type in this process; those that run go on.
+        self.pause = pause
+        #: Take jobs of this type again.
+        self.resume = resume
+
+
+def arity(handler: Callable[..., object]) -> int:
+    """Return how many positional arguments a handler takes: 1 (job), 2 (job, done) or 3 (job, ctx, done)."""
+    if not callable(handler):
+        raise InvalidJob(f"a handler is a function (job), (job, done) or (job, ctx, done), not {handler!r}")
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    wanted = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    if not 1 <= len(wanted) <= 3 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise InvalidJob(f"a handler takes (job), (job, done) or (job, ctx, done); {handler!r} takes {len(wanted)}")
+    return max(1, len(wanted))
+
+
+class Execution:
+    """One attempt at one job."""
+
+    __slots__ = ("_arity", "_handler", "context", "job", "settled", "slot", "task")
+
+    def __init__(self, job: Job, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context) -> None:
+        self.job, self.slot, self.context = job, slot, context
+        self._handler, self._arity = handler, handler_arity
+        self.task: Task | None = None
+        #: Whether the engine has taken leave of this attempt; what it says later counts for nothing.
+        self.settled = False
+
+    def interrupt(self, exc: JobInterrupt) -> None:
+        """Stop the handler: at once in a green thread, at its next ``log`` or ``progress`` in a plain one."""
+        self.job._interrupt = exc
+        if self.task is not None:
+            self.task.interrupt(exc)
+
+    def run(self, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome | None:
+        """Run the handler to its end; return the outcome, or None if there is nothing left to say about the job."""
+        job = self.job
+        try:
+            result = self._handler(job) if self._arity == 1 else self._call_with_done()
+            text = to_json(result)
+        except WorkerStopping:
+            return Outcome("release", str(job.id), job._token, ("Released: its worker stopped.",))
+        except (JobInterrupt, LeaseLost) as exc:
+            if isinstance(exc, LeaseLost) and exc.job_id != job.id:  # some other job's; this handler's own failure
+                return self._failure(exc, backoffs)
+            return None
+        except BaseException as exc:
+            return self._failure(exc, backoffs)
+        return Outcome("complete", str(job.id), job._token, (text, "1" if is_truthy(result) else "0"))
+
+    def _call_with_done(self) -> Any:
+        """Call a handler that reports by ``done(error=None, result=None)``, and wait for it; the first call counts."""
+        ended = threading.Event()
+        said: list[tuple[Any, Any]] = []
+
+        def done(error: Any = None, result: Any = None) -> None:
+            said.append((error, result))
+            ended.set()
+
+        if self._arity == 2:
+            self._handler(self.job, done)
+        else:
+            self._handler(self.job, self.context, done)
+        while not ended.wait(1.0):
+            if self.job._interrupt is not None:
+                raise self.job._interrupt
+        error, result = said[0]
+        if error is None or error is False:
+            return result
+        raise error if isinstance(error, BaseException) else _Said(error)
+
+    def _failure(self, exc: BaseException, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome:
+        job = self.job
+        if isinstance(exc, _Said):
+            # As Node logs an error that is a plain string: an empty line.
+            error = message = str(exc)
+            line = ""
+        else:
+            message = str(exc) or type(exc).__name__
+            frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
+            error = f"{type(exc).__name__}: {message}\n{''.join(traceback.format_list(frames))}".rstrip()
+            line = error.partition("\n")[0]
+        if isinstance(exc, UnrecoverableError):
+            retry = backoff.Retry("never")
+        elif isinstance(exc, RetryLater):
+            retry = backoff.Retry("wait", str(exc.delay_ms))
+        else:
+            retry = backoff.decide(job.raw.get("backoff"), job.attempts_made + 1, job.options.delay_ms, backoffs)
+        values = tuple(utf8(text[:ERROR_MAX]) for text in (error, line, message))
+        return Outcome("fail", str(job.id), job._token, (*values, *retry))
+
+
+class _Said(Exception):
+    """A failure that a handler gave to ``done`` as something else than an exception."""

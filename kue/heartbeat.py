@@ -1,0 +1,62 @@
+"""Leases are renewed from a true thread, so that a handler which blocks the hub keeps its job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+
+from . import green
+from .connect import Connector, Link
+from .scripts import Scripts
+
+log = logging.getLogger("kue.heartbeat")
+
+
+class Heartbeat:
+    """Renews the leases of all running jobs of a process in one call, each third of the lease.
+
+    ``tokens`` (id -> token) is filled by the engine; ``lost`` is called, in the heartbeat's thread, with the ids that
+    Redis says are held no more. Whoever gives it hands the news on and returns: nothing there may wait on a green lock.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        scripts: Scripts,
+        lease_ms: int,
+        lost: Callable[[list[str]], object],
+        also: Callable[[object], object] | None = None,
+    ) -> None:
+        self.tokens: dict[str, str] = {}
+        self._link = Link(connector, min(5.0, lease_ms / 3000))
+        self._scripts, self._lease_ms, self._lost, self._also = scripts, lease_ms, lost, also
+        self._stopping = green.real_event()
+        self._started = False
+
+    def start(self) -> None:
+        if not self._started:
+            self._started = True
+            green.real_thread(self._run)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._lease_ms / 3000):
+            self.beat()
+        self._link.drop()
+
+    def beat(self) -> None:
+        """Renew all leases once. A Redis that is away is the engine's to report; the next beat tries again."""
+        held = list(self.tokens.items())  # one step of the interpreter: other threads may be writing
+        try:
+            if self._also is not None:
+                self._also(self._link.client)
+            if held:
+                lost = self._scripts.renew(self._link.client, held, lease_ms=self._lease_ms)
+                if lost:
+                    self._lost([job_id for job_id in lost if self.tokens.get(job_id) == dict(held)[job_id]])
+        except (RedisError, OSError):
+            self._link.drop()

@@ -1,0 +1,343 @@
+"""A job: its options before it is saved, its fields after, and what its handler may do with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from . import backoff as backoffs
+from .codec import check_priority, format_line, from_json, is_truthy, number, number_or_float, percent, to_json
+from .errors import InvalidJob, JobNotFound
+from .states import STATES
+
+if TYPE_CHECKING:
+    from .queue import Queue
+
+#: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
+MS_MAX = 2**53 - 1
+
+
+@dataclass
+class JobOptions:
+    """What a producer chooses for a job. Times are in ms; 0 means none."""
+
+    priority: int | float = 0
+    attempts: int = 1
+    backoff: dict[str, Any] | bool | None = None
+    delay_ms: int = 0
+    delay_until: int | None = None  #: epoch ms, in place of delay_ms
+    ttl_ms: int = 0
+    remove_on_complete: bool = False
+    search_keys: list[str] | None = None
+    events: bool = True
+
+
+class Job:
+    """One job of a queue, made by ``queue.create`` or read by ``queue.get``.
+
+    The option methods return the job, so that they chain. The fields hold what Redis held when the job was read or
+    saved; ``refresh()`` reads it again. Times are epoch ms, durations ms; a field that does not apply is None.
+    """
+
+    def __init__(self, queue: Queue, job_type: str, data: Any = None) -> None:
+        if not isinstance(job_type, str):
+            raise InvalidJob(f"a job's type is a string, not {job_type!r}")
+        self.queue = queue
+        self.id: int | str | None = None
+        self.type = job_type
+        self.data: Any = data if is_truthy(data) else {}
+        self.options = JobOptions()
+        self.state: str | None = None
+        self.attempts_made = 0
+        self.created_at: int | None = None
+        self.promote_at: int | None = None
+        self.updated_at: int | None = None
+        self.started_at: int | None = None
+        self.failed_at: int | None = None
+        self.duration: int | None = None
+        self.result: Any = None
+        self.error: str | None = None
+        self.worker_id: str | None = None
+        self.progress_percent = 0
+        self.progress_data: Any = None
+        self.rescues = 0
+        self.attempt_log: list[dict[str, Any]] = []
+        self.raw: dict[str, str] = {}
+        self._token = ""
+        self._interrupt: BaseException | None = None
+        self._listeners: list[tuple[str, Callable[..., object]]] = []
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.type} {self.state or 'unsaved'}>"
+
+    # Options
+
+    def title(self, text: str) -> Job:
+        """Set the title that Kue's pages show; it is kept as ``data["title"]``, so the data must be a dict."""
+        if not isinstance(self.data, dict):
+            raise InvalidJob("a title is kept in the job's data, so the data must be a dict")
+        self.data["title"] = text
+        return self
+
+    def priority(self, level: str | float) -> Job:
+        """Set the priority: low, normal, medium, high, critical, or any number; lower runs sooner."""
+        self.options.priority = check_priority(level)
+        return self
+
+    def attempts(self, count: int) -> Job:
+        """Set how often the job is tried in all; 1 means no retry."""
+        self.options.attempts = _whole("attempts", count, 2**31)
+        return self
+
+    def backoff(self, backoff: Any) -> Job:
+        """Set how long a failed attempt waits: see ``kue.backoff.check`` for the forms."""
+        self.options.backoff = backoffs.check(backoff, self.queue.backoffs)
+        return self
+
+    def delay(self, delay: int | datetime) -> Job:
+        """Hold the job back for ``delay`` ms after it is saved, or until a datetime (naive: local time).
+
+        Redis: field ``delay``; the score in ``q:jobs:delayed`` is ``created_at + delay``. Node Kue: Job#delay.
+        """
+        if isinstance(delay, datetime):
+            self.options.delay_ms, self.options.delay_until = 0, int(delay.timestamp() * 1000)
+        else:
+            self.options.delay_ms, self.options.delay_until = _whole("delay", delay, MS_MAX), None
+        return self
+
+    def ttl(self, ttl_ms: int) -> Job:
+        """Set how many ms an attempt may run; each ``progress`` starts them anew. 0: as long as it likes."""
+        self.options.ttl_ms = _whole("ttl", ttl_ms, MS_MAX)
+        return self
+
+    def remove_on_complete(self, remove: bool = True) -> Job:
+        self.options.remove_on_complete = bool(remove)
+        return self
+
+    def search_keys(self, keys: str | list[str]) -> Job:
+        """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
+        self.options.search_keys = [keys] if isinstance(keys, str) else list(keys)
+        return self
+
+    def events(self, enabled: bool = True) -> Job:
+        """Choose whether this process listens for the job's events; other processes do as they like."""
+        self.options.events = bool(enabled)
+        return self
+
+    # Life
+
+    def save(self) -> Job:
+        """Create the job, or write data and options again if it exists; ``id`` is set afterwards.
+
+        Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable if Redis
+        cannot be asked within a bounded time.
+        """
+        if self.id is None:
+            self.queue._create([self])
+        else:
+            self.queue._update(self)
+        return self
+
+    def refresh(self) -> Job:
+        """Read the job again. Raises JobNotFound."""
+        return self._fill(self.queue._read(self._saved_id()))
+
+    def remove(self) -> None:
+        """Remove the job in whatever state it is. Raises JobNotFound."""
+        self.queue.remove(self._saved_id())
+
+    def cancel(self) -> None:
+        """Fail the job with the error "Cancelled". Raises JobNotFound, or WrongState if it has ended."""
+        self.queue.cancel(self._saved_id())
+
+    @staticmethod
+    def get(queue: Queue, job_id: int | str) -> Job:
+        """Read a job. Raises JobNotFound."""
+        return queue.get(job_id)
+
+    def on(self, event: str, fn: Callable[..., object]) -> Job:
+        """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
+
+        Works before ``save()`` too: no event is missed. The job is let go of after its last event.
+        """
+        if self.id is None:
+            self._listeners.append((event, fn))
+        else:
+            self.queue._listener.on_job(self.id, event, fn)
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> Any:
+        """Wait until the job has ended, and return its result.
+
+        Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
+        """
+        return self.queue._wait(self, timeout_s)
+
+    # For its handler
+
+    def log(self, template: Any, *args: Any) -> None:
+        """Append a line to the job's log: printf style as in Node, with any objects (as JSON where they can be).
+
+        Raises LeaseLost if the attempt no longer holds the job, JobNotFound if it is gone.
+        """
+        self._stop_if_told()
+        self.queue._log(self._saved_id(), self._token, format_line(template, args))
+
+    def progress(self, done: float, total: float = 100, data: Any = None) -> None:
+        """Tell how far the job is: ``done`` of ``total``, and any JSON data with it. A ttl starts anew.
+
+        Raises LeaseLost if the attempt no longer holds the job, JobNotFound if it is gone.
+        """
+        self._stop_if_told()
+        self.progress_percent = percent(done, total)
+        if is_truthy(data):
+            self.progress_data = data
+        self.queue._progress(self, self._token, self.progress_percent, to_json(data), is_truthy(data))
+
+    # Its forms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return Kue's JSON form: members in Node's order, those that do not apply left out.
+
+        Times, durations, ``delay``, ``ttl`` and a progress are strings, as Node's API gives them.
+        """
+        raw = self.raw
+        made, most = self.attempts_made, self.options.attempts
+        form: dict[str, Any] = {"id": self.id, "type": self.type, "data": self.data}
+        if "result" in raw:
+            form["result"] = self.result
+        form["priority"] = self.options.priority
+        form["progress"] = raw.get("progress", 0)
+        if "progress_data" in raw:
+            form["progress_data"] = self.progress_data
+        names = (
+            "state",
+            "error",
+            "created_at",
+            "promote_at",
+            "updated_at",
+            "failed_at",
+            "started_at",
+            "duration",
+            "delay",
+            "workerId",
+            "ttl",
+        )
+        form.update((name, raw[name]) for name in names if name in raw)
+        form["attempts"] = {"made": made, "remaining": most - made if made else most, "max": most}
+        return form
+
+    def _stop_if_told(self) -> None:
+        """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
+        if self._interrupt is not None:
+            raise self._interrupt
+
+    def _saved_id(self) -> int | str:
+        if self.id is None:
+            raise InvalidJob("the job is not saved yet: call save() first")
+        return self.id
+
+    def _values(self) -> tuple[str, ...]:
+        """Return the 8 values of ``create.lua``."""
+        options = self.options
+        delay = f"@{options.delay_until}" if options.delay_until is not None else str(options.delay_ms or "")
+        return (
+            _text("type", self.type),
+            to_json(self.data if is_truthy(self.data) else {}),
+            str(options.priority),
+            str(options.attempts or ""),
+            delay,
+            str(options.ttl_ms or ""),
+            to_json(options.backoff) if options.backoff else "",
+            "true" if options.remove_on_complete else "",
+        )
+
+    def _fill(self, raw: dict[str, str]) -> Job:
+        """Take over the fields of a hash as it stands in Redis."""
+        self.raw = raw
+        self.type = raw.get("type", self.type)
+        self.data = from_json(raw.get("data", "{}"))
+        self.state = raw.get("state")
+        options = self.options
+        options.priority = number_or_float(raw.get("priority"))
+        options.attempts = number(raw.get("max_attempts")) or 0
+        backoff = from_json(raw.get("backoff"))
+        options.backoff = backoff if isinstance(backoff, (dict, bool)) else None
+        options.delay_ms, options.delay_until = number(raw.get("delay")) or 0, None
+        options.ttl_ms = number(raw.get("ttl")) or 0
+        options.remove_on_complete = bool(raw.get("removeOnComplete"))
+        self.attempts_made = number(raw.get("attempts")) or 0
+        self.created_at, self.promote_at = number(raw.get("created_at")), number(raw.get("promote_at"))
+        self.updated_at, self.started_at = number(raw.get("updated_at")), number(raw.get("started_at"))
+        self.failed_at, self.duration = number(raw.get("failed_at")), number(raw.get("duration"))
+        self.result, self.error = from_json(raw.get("result")), raw.get("error")
+        self.worker_id = raw.get("workerId")
+        self.progress_percent = number(raw.get("progress")) or 0
+        self.progress_data = from_json(raw.get("progress_data"))
+        self.rescues = number(raw.get("rescues")) or 0
+        attempts = from_json(raw.get("attempt_log"))
+        self.attempt_log = attempts if isinstance(attempts, list) else []
+        return self
+
+
+def from_hash(queue: Queue, job_id: int | str, raw: dict[str, str]) -> Job:
+    """Return the job of a hash read from Redis. Raises JobNotFound for a hash without a type, which is no job."""
+    if "type" not in raw:
+        raise JobNotFound(job_id)
+    job = Job(queue, raw["type"])
+    job.id = job_id
+    return job._fill(raw)
+
+
+def from_options(queue: Queue, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
+    """Return an unsaved job with options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
+    job = Job(queue, job_type, data)
+    setters: dict[str, Callable[[Any], object]] = {
+        "title": job.title, "priority": job.priority, "attempts": job.attempts, "backoff": job.backoff,
+        "delay": job.delay, "ttl": job.ttl, "remove_on_complete": job.remove_on_complete,
+        "search_keys": job.search_keys, "events": job.events,
+    }  # fmt: skip
+    for name, value in options.items():
+        if name not in setters:
+            raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(setters)}")
+        if value is not None:
+            setters[name](value)
+    return job
+
+
+def check_state(state: str) -> str:
+    if state not in STATES:
+        raise InvalidJob(f"state is one of {', '.join(STATES)}, not {state!r}")
+    return state
+
+
+def now_ms() -> int:
+    """Return this machine's time, epoch ms; the scripts use the server's."""
+    return int(time.time() * 1000)
+
+
+def _whole(name: str, value: Any, longest: int) -> int:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value <= longest
+        or value != int(value)
+    ):
+        raise InvalidJob(f"{name} is a whole number from 0 to {longest}, not {value!r}")
+    return int(value)
+
+
+def utf8(text: str) -> str:
+    """Return text that Redis can store: what is not valid Unicode becomes "?"."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _text(name: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidJob(f"{name} is not valid Unicode: {value!r}") from exc
+    return value

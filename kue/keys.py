@@ -1,0 +1,61 @@
+"""Every Redis key of a queue, spelled once. ``lua/include/common.lua`` builds the same names inside the scripts."""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Names of the keys of the queue with ``prefix``, for example ``q`` or ``{q}`` on a Cluster."""
+
+    def __init__(self, prefix: str = "q") -> None:
+        self.prefix = prefix
+        #: Last id given out.
+        self.ids = f"{prefix}:ids"
+        #: Every type ever saved (set).
+        self.types = f"{prefix}:job:types"
+        #: Every job that is not removed (zset, zid by priority).
+        self.jobs = f"{prefix}:jobs"
+        #: Sum of the durations of completed jobs, ms.
+        self.work_time = f"{prefix}:stats:work-time"
+        #: Read by ``queue.setting`` (hash).
+        self.settings = f"{prefix}:settings"
+        #: Pub/sub channel of all events.
+        self.events = f"{prefix}:events"
+        #: Ours: channel on which a worker hears that a job it holds was taken from it ("id reason").
+        self.revoked = f"{prefix}:revoked"
+        #: Ours: id by the epoch ms at which its lease lapses (zset).
+        self.leases = f"{prefix}:leases"
+        #: Ours: types that no worker may reserve from, anywhere (set).
+        self.paused = f"{prefix}:paused"
+        #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
+        self.workers = f"{prefix}:workers"
+
+    def job(self, job_id: object) -> str:
+        return f"{self.prefix}:job:{job_id}"
+
+    def log(self, job_id: object) -> str:
+        return f"{self.prefix}:job:{job_id}:log"
+
+    def state(self, state: str) -> str:
+        return f"{self.prefix}:jobs:{state}"
+
+    def type_state(self, job_type: str, state: str) -> str:
+        return f"{self.prefix}:jobs:{job_type}:{state}"
+
+    def tokens(self, job_type: str) -> str:
+        return f"{self.prefix}:{job_type}:jobs"
+
+    def lane(self, lane: str) -> str:
+        """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 60 s)."""
+        return f"{self.prefix}:lane:{lane}"
+
+
+def zid(job_id: object) -> str:
+    """Return the sorted-set member of a job: ``02|12`` for 12, so that equal scores come out in order of id."""
+    text = str(job_id)
+    return f"{len(text):02d}|{text}"
+
+
+def id_of(member: str) -> int | str:
+    """Return the id in a sorted-set member; text only if somebody stored a job under a textual id."""
+    text = member.partition("|")[2]
+    return int(text) if text.isdecimal() else text

@@ -1,0 +1,24 @@
+--[[
+  cancel: inactive, delayed or active -> failed, with the error "Cancelled". A worker that holds the job loses it and is
+  told by the event.
+
+  ARGV[3] id
+  Returns    {1, state it was in}, {-1} no such job, {-3, state} it had ended already
+  Publishes  cancel, error, failed
+]]
+--- @include "sets"
+local id = ARGV[3]
+local key, zid = job_key(id), zid_of(ARGV[3])
+local field = redis.call('HMGET', key, 'type', 'state', 'priority')
+local type, state, priority = field[1], field[2], field[3] or '0'
+if not type then return {-1} end
+if state == 'complete' or state == 'failed' then return {-3, state} end
+if state then leave(zid, type, state) end
+revoke(id, 'cancelled')
+redis.call('HSET', key, 'error', 'Cancelled', 'failed_at', now_text)
+append_log(id, 'Cancelled')
+enter(id, zid, type, 'failed', priority)
+publish(id, 'cancel', '')
+publish(id, 'error', ',"Cancelled"')
+publish(id, 'failed', ',"Cancelled",null')
+return {1, state or ''}

@@ -1,0 +1,33 @@
+-- What every script begins with. The contract they share:
+--   KEYS[1] q:jobs   names the slot in a Cluster; every other key of the queue lies in the same one
+--   ARGV[1] prefix   "q"
+--   ARGV[2] now_ms   epoch ms, or 0: the server's TIME, so that machines need not agree (tests set the clock with it)
+-- Keys are built from the prefix, as in keys.py.
+local prefix, now = ARGV[1], tonumber(ARGV[2])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Lua writes large numbers as 1.79e+12.
+local function whole(number) return string.format('%.0f', number) end
+local now_text = whole(now)
+
+local function job_key(id) return prefix .. ':job:' .. id end
+local function log_key(id) return prefix .. ':job:' .. id .. ':log' end
+local function state_key(state) return prefix .. ':jobs:' .. state end
+local function type_key(type, state) return prefix .. ':jobs:' .. type .. ':' .. state end
+local function tokens_key(type) return prefix .. ':' .. type .. ':jobs' end
+local all_key, leases_key, channel = prefix .. ':jobs', prefix .. ':leases', prefix .. ':events'
+
+local function zid_of(id) return string.format('%02d|%s', #id, id) end
+local function id_of(zid) return string.sub(zid, (string.find(zid, '|', 1, true) or 0) + 1) end
+
+-- JSON text as JavaScript writes it: cjson alone would escape the slash.
+local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
+
+-- `args` is JSON beginning with a comma, or ''.
+local function publish(id, event, args)
+  local json_id = string.find(id, '^%d+$') and id or json(id)
+  redis.call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
+end

@@ -1,0 +1,46 @@
+--- @include "held"
+-- active -> inactive, delayed or failed.
+--   failure.error    the stack, or the message: what the hash keeps and the `error` event tells
+--   failure.line     the line for the job's log
+--   failure.message  what `failed attempt` and `failed` tell
+--   failure.retry    'now', 'wait' or 'never'
+--   failure.delay    ms to wait with 'wait'; '' leaves promote_at as it is, so that it is due at the next tick
+--   failure.note     one more log line, or ''
+local function fail_held(job, failure, ack)
+  local id, key = job.id, job_key(job.id)
+  redis.call('HSET', key, 'error', failure.error, 'failed_at', now_text)
+  append_log(id, failure.line)
+  if failure.note ~= '' then append_log(id, failure.note) end
+  record_attempt(job, 'failed', failure.message)
+  leave_active(job)
+  publish(id, 'error', ',' .. json(failure.error))
+  if ack then publish(id, 'ttl exceeded ack', '') end
+
+  local made = job.attempts
+  if made < job.max_attempts then made = redis.call('HINCRBY', key, 'attempts', 1) end
+  if made >= job.max_attempts or failure.retry == 'never' then
+    enter(id, job.zid, job.type, 'failed', job.priority)
+    publish(id, 'failed', ',' .. json(failure.message) .. ',null')
+    return
+  end
+  if failure.retry == 'now' then
+    enqueue(id, job.zid, job.type, job.priority)
+  else
+    local promote_at
+    if failure.delay == '' then
+      promote_at = redis.call('HGET', key, 'promote_at') or now_text
+    else
+      promote_at = whole(now + tonumber(failure.delay))
+      redis.call('HSET', key, 'delay', failure.delay, 'promote_at', promote_at)
+    end
+    enter(id, job.zid, job.type, 'delayed', job.priority, promote_at)
+  end
+  publish(id, 'failed attempt', ',' .. json(failure.message) .. ',' .. made)
+end
+
+local function fail(id, token, failure)
+  local job, code = held(id, token)
+  if not job then return code end
+  fail_held(job, failure, false)
+  return OK
+end

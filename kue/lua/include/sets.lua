@@ -1,0 +1,60 @@
+--- @include "common"
+-- The sets that a job is a member of, and how it gets in and out of them.
+local LOG_LINES = 1000   -- a job's log keeps its newest lines
+
+-- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
+local function active_score(priority, ttl)
+  if ttl and tonumber(ttl) then return whole(now + tonumber(ttl)) end
+  if tonumber(priority) == 0 then return '0' end
+  return string.sub(priority, 1, 1) == '-' and priority or '-' .. priority
+end
+
+local function leave(zid, type, state)
+  redis.call('ZREM', state_key(state), zid)
+  redis.call('ZREM', type_key(type, state), zid)
+end
+
+local function enter(id, zid, type, state, priority, score)
+  redis.call('HSET', job_key(id), 'state', state, 'updated_at', now_text)
+  redis.call('ZADD', state_key(state), score or priority, zid)
+  redis.call('ZADD', type_key(type, state), priority, zid)
+end
+
+-- A job becomes inactive: with a token, since Node's workers block on it.
+local function enqueue(id, zid, type, priority)
+  enter(id, zid, type, 'inactive', priority)
+  redis.call('LPUSH', tokens_key(type), '1')
+  publish(id, 'enqueue', ',' .. json(type))
+end
+
+local function append_log(id, line)
+  local key = log_key(id)
+  if redis.call('RPUSH', key, line) > LOG_LINES then redis.call('LTRIM', key, -LOG_LINES, -1) end
+end
+
+-- Take the lease from whoever holds it, and tell the worker by a channel of ours, which stays quiet otherwise.
+local function revoke(id, reason)
+  redis.call('HDEL', job_key(id), 'token')
+  if redis.call('ZREM', leases_key, id) == 1 then
+    redis.call('PUBLISH', prefix .. ':revoked', id .. ' ' .. reason)
+  end
+end
+
+-- Erase all that belongs to a job; `type` and `state` may be false.
+local function erase(id, zid, type, state)
+  if state then
+    redis.call('ZREM', state_key(state), zid)
+    if type then redis.call('ZREM', type_key(type, state), zid) end
+  else
+    for _, each in ipairs({'inactive', 'active', 'complete', 'failed', 'delayed'}) do
+      leave(zid, type or '', each)
+    end
+  end
+  redis.call('ZREM', all_key, zid)
+  revoke(id, 'removed')
+  local object = prefix .. ':search:object:' .. id
+  local codes = redis.call('ZRANGE', object, 0, -1)
+  for _, code in ipairs(codes) do redis.call('ZREM', prefix .. ':search:word:' .. code, id) end
+  if #codes > 0 then redis.call('DEL', object) end
+  redis.call('DEL', job_key(id), log_key(id))
+end

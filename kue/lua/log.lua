@@ -1,0 +1,16 @@
+--[[
+  log: append a line to a job's log.
+
+  ARGV[3] id   ARGV[4] token, or '' from outside an attempt   ARGV[5] line
+  Returns    1 appended, -1 no such job, -2 the attempt no longer holds it
+  Publishes  nothing, as Node
+  Node Kue   Job#log (lib/queue/job.js)
+]]
+--- @include "held"
+local id, token, line = ARGV[3], ARGV[4], ARGV[5]
+local field = redis.call('HMGET', job_key(id), 'type', 'state', 'token')
+if not field[1] then return GONE end
+if token ~= '' and (field[2] ~= 'active' or field[3] ~= token) then return LOST end
+append_log(id, line)
+redis.call('HSET', job_key(id), 'updated_at', now_text)
+return OK

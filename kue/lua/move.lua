@@ -1,0 +1,28 @@
+--[[
+  move: put a job into a state by hand. A worker that holds the job loses it.
+
+  ARGV[3] id   ARGV[4] state to move to   ARGV[5] states to move from, as ",failed,delayed,", or '' for any
+  Returns    {1, state it was in}, {-1} no such job, {-3, state} it is in another state
+  Publishes  enqueue if it becomes inactive
+  Node Kue   Job#state (lib/queue/job.js), which trusts the caller's copy where this reads the hash
+]]
+--- @include "sets"
+local id, to, from = ARGV[3], ARGV[4], ARGV[5]
+local key, zid = job_key(id), zid_of(ARGV[3])
+local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
+local type, state, priority = field[1], field[2], field[3] or '0'
+if not type then return {-1} end
+if from ~= '' and not string.find(from, ',' .. (state or '') .. ',', 1, true) then return {-3, state or ''} end
+if state then leave(zid, type, state) end
+revoke(id, 'moved')
+redis.call('ZADD', all_key, priority, zid)
+if to == 'inactive' then
+  enqueue(id, zid, type, priority)
+elseif to == 'delayed' then
+  enter(id, zid, type, to, priority, field[5] or now_text)
+elseif to == 'active' then
+  enter(id, zid, type, to, priority, active_score(priority, field[4]))
+else
+  enter(id, zid, type, to, priority)
+end
+return {1, state or ''}

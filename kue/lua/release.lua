@@ -1,0 +1,9 @@
+--[[
+  release: active -> inactive, the attempt not counted.
+
+  ARGV[3] id   ARGV[4] token   ARGV[5] reason, for the job's log
+  Returns    1 released, 0 this attempt was acknowledged before, -1 no such job, -2 the attempt lost its job
+  Publishes  enqueue
+]]
+--- @include "release"
+return release(ARGV[3], ARGV[4], ARGV[5])

@@ -1,0 +1,18 @@
+--[[
+  renew: put off the end of the leases of one process, in one call.
+
+  ARGV[3] lease_ms   ARGV[4…] id and token of each running job
+  Returns    the ids that the process no longer holds
+]]
+--- @include "held"
+local lease_until, lost = whole(now + tonumber(ARGV[3])), {}
+for at = 4, #ARGV, 2 do
+  local id = ARGV[at]
+  local field = redis.call('HMGET', job_key(id), 'token', 'state')
+  if field[1] == ARGV[at + 1] and field[2] == 'active' then
+    redis.call('ZADD', leases_key, lease_until, id)
+  else
+    lost[#lost + 1] = id
+  end
+end
+return lost

@@ -1,0 +1,45 @@
+--[[
+  rescue: take back jobs whose lease has lapsed; active -> inactive, the attempt not counted, or failed after too many.
+
+  ARGV[3] limit   ARGV[4] rescues that a job may have before it fails
+  ARGV[5] worker "kue:host:pid", or '': only that process's jobs, whatever their lease says (it is known to be dead)
+  Returns    {id, …} of the rescued jobs
+  Publishes  rescue [worker, rescues], then enqueue, or error and failed
+]]
+--- @include "fail"
+local limit, rescues_max, dead = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local rescued = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' and now_text or '+inf',
+    'LIMIT', 0, dead == '' and limit or -1)) do
+  local key = job_key(id)
+  local field = redis.call('HMGET', key, 'state', 'token', 'workerId')
+  if field[1] ~= 'active' then
+    redis.call('ZREM', leases_key, id)
+  elseif dead == '' or string.sub(field[3] or '', 1, #dead + 1) == dead .. ':' then
+    local job = held(id, field[2])
+    if job then
+      local count = redis.call('HINCRBY', key, 'rescues', 1)
+      revoke(id, 'rescued')   -- a worker that wakes up late can write nothing more
+      local reason = 'rescued from ' .. job.worker .. ', which stopped without a word (rescue ' .. count .. ')'
+      append_log(id, reason)
+      publish(id, 'rescue', ',' .. json(job.worker) .. ',' .. count)
+      if count > rescues_max then
+        local workers = job.worker
+        local kept = redis.call('HGET', key, 'attempt_log')
+        for _, entry in ipairs(kept and cjson.decode(kept) or {}) do
+          if entry.outcome == 'rescued' then workers = entry.worker .. ', ' .. workers end
+        end
+        local message = 'given up: the workers ' .. workers .. ' died while they ran it'
+        fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)
+      else
+        record_attempt(job, 'rescued', reason)
+        leave_active(job)
+        enqueue(id, job.zid, job.type, job.priority)
+      end
+      rescued[#rescued + 1] = id
+    else
+      redis.call('ZREM', leases_key, id)   -- without a type there is nothing to rescue
+    end
+  end
+end
+return rescued

@@ -1,0 +1,12 @@
+--[[
+  reserve: inactive -> active, up to the free slots of each type.
+
+  ARGV[3…]   as in include/reserve.lua
+  Returns    {now_ms, {{id, token, slot, hash as a flat list, from before the reservation}, …},
+             {paused types}}
+  Publishes  start for each job
+  Node Kue   Worker#getJob, Worker#process (lib/queue/worker.js)
+]]
+--- @include "reserve"
+local taken, paused = reserve(3)
+return {now_text, taken, paused}

@@ -1,0 +1,33 @@
+--[[
+  update: save a job that exists: its data and options, in the state it has.
+
+  ARGV[3] id   ARGV[4…] field, value, … to write; a value '' takes the field away
+  Returns    1 saved, -1 no such job
+  Publishes  enqueue if it is inactive, as Node
+  Node Kue   Job#update (lib/queue/job.js)
+]]
+--- @include "sets"
+local id = ARGV[3]
+local key, zid = job_key(id), zid_of(ARGV[3])
+if redis.call('HEXISTS', key, 'type') == 0 then return -1 end
+for at = 4, #ARGV, 2 do
+  if ARGV[at + 1] == '' then
+    redis.call('HDEL', key, ARGV[at])
+  else
+    redis.call('HSET', key, ARGV[at], ARGV[at + 1])
+  end
+end
+redis.call('HSET', key, 'updated_at', now_text)
+local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'created_at', 'delay', 'promote_at')
+local type, state, priority = field[1], field[2], field[3] or '0'
+redis.call('ZADD', all_key, priority, zid)
+if state == 'inactive' then
+  enqueue(id, zid, type, priority)
+elseif state == 'delayed' then
+  enter(id, zid, type, state, priority, field[7] or now_text)
+elseif state == 'active' then
+  enter(id, zid, type, state, priority, active_score(priority, field[4]))
+elseif state then
+  enter(id, zid, type, state, priority)
+end
+return 1

@@ -1,0 +1,106 @@
+"""One subscription to one channel, kept up through every loss of the connection."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from . import green
+from .connect import Connector, unavailable
+
+log = logging.getLogger("kue.pubsub")
+
+#: Seconds that one look for a message takes at most, so that a stop is seen in time.
+LOOK_S = 1.0
+#: Looks without a message after which the connection is asked whether it lives, and counts as dead after as many more.
+SILENT_LOOKS = 5
+#: Seconds between tries to reconnect: first, and at most.
+RECONNECT_S, RECONNECT_MAX_S = 0.1, 2.0
+#: Seconds that ``start`` waits for Redis to confirm.
+SUBSCRIBE_S = 10.0
+
+
+class Subscription:
+    """Calls ``on_message(text)`` for each message, and ``on_resync()`` after a lost connection, from its thread."""
+
+    def __init__(
+        self, connector: Connector, channel: str, on_message: Callable[[str], object], on_resync: Callable[[], object]
+    ) -> None:
+        self._connector, self._channel = connector, channel
+        self._on_message, self._on_resync = on_message, on_resync
+        self._lock = threading.Lock()
+        self._started = False
+        self._stopping = False
+        self._ready = threading.Event()
+
+    def start(self, wait: bool = True) -> None:
+        """Subscribe, if that is not done yet; with ``wait`` return once Redis confirms, or raise QueueUnavailable."""
+        with self._lock:
+            if not self._started and not self._stopping:
+                self._started = True
+                green.spawn(self._run)
+        if wait and not self._ready.wait(SUBSCRIBE_S):
+            raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
+
+    def stop(self) -> None:
+        """End the subscription; its thread sees it within LOOK_S and closes the connection itself."""
+        self._stopping = True
+
+    def _run(self) -> None:
+        pause, away_since = RECONNECT_S, None
+        while not self._stopping:
+            client = pubsub = None
+            try:
+                client = self._connector.dedicated(LOOK_S * SILENT_LOOKS)
+                pubsub = client.pubsub()
+                pubsub.subscribe(self._channel)
+                for message in self._messages(pubsub):
+                    if message["type"] == "message":
+                        self._on_message(message["data"])
+                    elif message["type"] == "subscribe":
+                        if away_since is not None:
+                            log.warning(
+                                "subscription to %s is back after %.1f s", self._channel, time.monotonic() - away_since
+                            )
+                            away_since, pause = None, RECONNECT_S
+                            self._on_resync()
+                        self._ready.set()
+            except (RedisError, OSError) as exc:
+                if self._stopping:
+                    break
+                if away_since is None:
+                    away_since = time.monotonic()
+                    log.warning("subscription to %s is lost (%s); trying again until it is back", self._channel, exc)
+                green.sleep(pause)
+                pause = min(pause * 2, RECONNECT_MAX_S)
+            finally:
+                for each in (pubsub, client):
+                    self._close(each)
+
+    def _messages(self, pubsub: Any) -> Iterator[dict[str, Any]]:
+        """Yield messages until the stop; raise if the connection is lost, or silent beyond doubt."""
+        silent = 0
+        while not self._stopping:
+            message = pubsub.get_message(timeout=LOOK_S)
+            if message is not None:
+                silent = 0
+                yield message
+                continue
+            silent += 1
+            if silent == SILENT_LOOKS:
+                pubsub.ping()
+            elif silent > 2 * SILENT_LOOKS:
+                raise TimeoutError("no answer to PING")
+
+    @staticmethod
+    def _close(connection: Any) -> None:
+        try:
+            if connection is not None:
+                connection.close()
+        except (RedisError, OSError):
+            pass

@@ -1,0 +1,342 @@
+"""A queue: what a user holds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from . import backoff
+from . import job as jobs
+from .browse import Browsing, check_id
+from .connect import Connector, patiently
+from .errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
+from .events import Event, Listener
+from .job import Job
+from .keys import Keys
+from .producer import Producer
+from .scripts import Scripts
+from .states import DELAYED, EVENTS, FAILED, INACTIVE
+from .upkeep import Upkeep
+from .worker import Engine
+
+log = logging.getLogger("kue")
+
+#: A lease, ms: after a crash a job runs again within this and a second.
+LEASE_MS = 30_000
+#: Seconds that a user's call is repeated while Redis is away, before QueueUnavailable.
+PATIENCE_S = 2.0
+#: The same for a handler's ``log`` and ``progress``: better that it waits than that the attempt fails.
+HANDLER_PATIENCE_S = 60.0
+#: Seconds between two looks at a job that somebody waits for, in case its event was lost.
+WAIT_LOOK_S = 5.0
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Queue(Browsing):
+    """A queue on Redis. It opens connections, threads and subscriptions only when it needs them, and shares none."""
+
+    def __init__(self, redis: object = None, prefix: str = "q", *, lease_ms: int = LEASE_MS) -> None:
+        self._connector = Connector(redis)
+        if self._connector.is_cluster and "{" not in prefix:
+            prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot
+        self.prefix = prefix
+        self.keys = Keys(prefix)
+        #: Functions registered by ``backoff(name, fn)``.
+        self.backoffs: dict[str, backoff.BackoffFunction] = {}
+        self._scripts = Scripts(self.keys)
+        self._producer = Producer(self._connector, self._scripts)
+        self._listener = Listener(self._connector, self.keys.events)
+        self._lease_ms = lease_ms
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._upkeep: Upkeep | None = None
+        self._on_error: list[Callable[[BaseException], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.prefix}>"
+
+    # Producing
+
+    def create(self, job_type: str, data: Any = None, **options: Any) -> Job:
+        """Return a new job, to be saved with ``save()``. ``data`` is anything that JSON can hold.
+
+        ``options``: title, priority, attempts, backoff, delay, ttl, remove_on_complete, search_keys, events; each is
+        also a method of the job. Raises InvalidJob, which says what to write instead.
+        """
+        return jobs.from_options(self, job_type, data, options)
+
+    def create_many(self, wanted: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
+        """Save many new jobs in one round trip (each thousand), and return them in order.
+
+        Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
+        checked before the first is saved.
+        """
+        made = []
+        for each in wanted:
+            if isinstance(each, Job):
+                made.append(each)
+                continue
+            options = dict(each)
+            if "type" not in options:
+                raise InvalidJob(f'a job needs a "type": {each!r}')
+            made.append(self.create(options.pop("type"), options.pop("data", None), **options))
+        if any(job.id is not None or job.queue is not self for job in made):
+            raise InvalidJob("create_many takes new jobs of this queue only")
+        if made:
+            self._create(made)
+        return made
+
+    def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
+        """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.
+
+        Every process that works on such jobs must register it; elsewhere the job's own delay is used and its log tells.
+        """
+        self.backoffs[name] = fn
+
+    # Working
+
+    @overload
+    def process(self, job_type: str, concurrency: int, handler: F) -> F: ...
+    @overload
+    def process(self, job_type: str, concurrency: F) -> F: ...
+    @overload
+    def process(self, job_type: str, concurrency: int = 1) -> Callable[[F], F]: ...
+    def process(self, job_type: str, concurrency: Any = 1, handler: Any = None) -> Any:
+        """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
+
+        A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
+        ``done(error, result)`` as in Node. Node Kue: Queue#process.
+        """
+        if callable(concurrency):
+            concurrency, handler = 1, concurrency
+
+        def register(fn: Any) -> Any:
+            self._working().process(job_type, concurrency, fn)
+            return fn
+
+        return register if handler is None else register(handler)
+
+    def concurrency(self, job_type: str, count: int | None = None) -> int:
+        """Return how many jobs of a type run at once in this process; with ``count``, change that first."""
+        if self._engine is None or job_type not in self._engine.types():
+            raise InvalidJob(f"this process has no handler for {job_type!r}: call process() first")
+        return self._engine.concurrency(job_type, count)
+
+    def processing(self) -> dict[str, int]:
+        """Return the types that this process works on, with their concurrency."""
+        return {} if self._engine is None else self._engine.types()
+
+    def quiet(self) -> None:
+        """Take no new jobs in this process; what runs goes on."""
+        if self._engine is not None:
+            self._engine.quiet()
+
+    def shutdown(self, timeout_s: float | None = 10.0, job_type: str | None = None) -> None:
+        """Stop working: take no new job, wait for those that run, hand back what still runs after ``timeout_s``.
+
+        A job handed back waits again and its attempt is not counted. With ``job_type`` only that type stops; else the
+        queue is closed. Node Kue: Queue#shutdown, where a job cut off counts as failed.
+        """
+        if job_type is not None:
+            if self._engine is not None:
+                self._engine.quiet(job_type)
+                self._engine.drain(timeout_s, job_type)
+            return
+        if self._upkeep is not None:
+            self._upkeep.stop()
+        if self._engine is not None:
+            self._engine.stop(timeout_s)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Not for a queue that works: ``shutdown`` is."""
+        self._listener.stop()
+        self._producer.close()
+        self._connector.close()
+
+    # Operating
+
+    def remove(self, job_id: int | str) -> None:
+        """Remove a job and all that belongs to it. Raises JobNotFound."""
+        check_id(job_id)
+        self._ask(lambda client: self._scripts.remove(client, job_id))
+
+    def set_state(self, job_id: int | str, state: str) -> str:
+        """Put a job into a state by hand, whatever it was in; return that. A worker that holds it loses it.
+
+        Raises JobNotFound, InvalidJob for a word that is no state. Node Kue: PUT /job/:id/state/:state.
+        """
+        check_id(job_id)
+        return str(self._ask(lambda client: self._scripts.move(client, job_id, jobs.check_state(state))))
+
+    def retry(self, job_id: int | str) -> None:
+        """Let a failed job wait again. Raises JobNotFound, or WrongState if it has not failed."""
+        check_id(job_id)
+        self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (FAILED,)))
+
+    def promote(self, job_id: int | str) -> None:
+        """Let a delayed job run now. Raises JobNotFound, or WrongState if it is not delayed."""
+        check_id(job_id)
+        self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
+
+    def cancel(self, job_id: int | str) -> str:
+        """Fail a job that has not ended, with the error "Cancelled"; return the state it was in.
+
+        One that runs is stopped: its handler gets JobCancelled. Raises JobNotFound, or WrongState if it has ended.
+        """
+        check_id(job_id)
+        return str(self._ask(lambda client: self._scripts.cancel(client, job_id)))
+
+    def set_priority(self, job_id: int | str, priority: str | float) -> Job:
+        """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
+        return self.get(job_id).priority(priority).save()
+
+    def pause(self, job_type: str) -> None:
+        """Let no worker of this library, in whatever process, take jobs of a type, until ``resume``; kept in Redis."""
+        self._ask(lambda client: client.sadd(self.keys.paused, job_type))
+
+    def resume(self, job_type: str) -> None:
+        """End ``pause``; workers notice within a second."""
+        self._ask(lambda client: client.srem(self.keys.paused, job_type))
+
+    # Events
+
+    def on(self, event: str, fn: Callable[..., object]) -> None:
+        """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process, in the listener's thread.
+
+        "error" calls ``fn(exception)`` for what goes wrong in this process outside a handler. Node Kue: Queue#on.
+        """
+        if event == "error":
+            self._on_error.append(fn)
+            return
+        name = event.removeprefix("job ")
+        if name == event or name not in EVENTS:
+            raise InvalidJob(
+                f'an event is "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}'
+            )
+        self._listener.on(name, fn)
+
+    def subscribe(self, fn: Callable[[Event], object]) -> Callable[[], None]:
+        """Call ``fn(event)`` for every event of this queue, by whatever process; return a function that ends it.
+
+        An event "resync" (id None) says that the connection was lost meanwhile: read again what you show.
+        """
+        return self._listener.subscribe(fn)
+
+    # What jobs ask of their queue
+
+    def _create(self, made: list[Job]) -> None:
+        rows = [job._values() for job in made]
+        listening = [job for job in made if job._listeners and job.options.events]
+        if not listening:
+            self._assign(made, rows, self._producer.create(rows))
+            return
+        with self._listener.capture() as attach:
+            self._assign(made, rows, self._producer.create(rows))
+            for job in listening:
+                assert job.id is not None
+                attach(job.id, job._listeners)
+                job._listeners = []
+
+    @staticmethod
+    def _assign(made: list[Job], rows: list[tuple[str, ...]], ids: list[int]) -> None:
+        now = jobs.now_ms()
+        for job, row, job_id in zip(made, rows, ids, strict=True):
+            job.id = job_id
+            job.state = DELAYED if row[4] else INACTIVE
+            job.created_at = job.updated_at = job.promote_at = now
+
+    def _update(self, job: Job) -> None:
+        kind, data, priority, attempts, delay, ttl, pause, remove = job._values()
+        fields = {"type": kind, "data": data, "priority": priority, "max_attempts": attempts, "ttl": ttl,
+                  "removeOnComplete": remove}  # fmt: skip
+        if not delay.startswith("@"):
+            fields["delay"] = delay
+        if pause or isinstance(job.options.backoff, bool) or "backoff" not in job.raw:
+            fields["backoff"] = pause  # else it is a Node producer's function: left as it is
+        self._ask(lambda client: self._scripts.update(client, job.id, fields))
+
+    def _log(self, job_id: int | str, token: str, line: str) -> None:
+        patience = HANDLER_PATIENCE_S if token else PATIENCE_S
+        self._ask(lambda client: self._scripts.log(client, job_id, token, jobs.utf8(line)), patience)
+
+    def _progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:
+        patience = HANDLER_PATIENCE_S if token else PATIENCE_S
+        self._ask(lambda client: self._scripts.progress(client, job.id, token, percent, data, keep), patience)
+
+    def _wait(self, job: Job, timeout_s: float | None) -> Any:
+        """Wait for the end of a job: by its events, and by a look now and then, since an event can be lost."""
+        job_id = job.id
+        if job_id is None:
+            raise InvalidJob("the job is not saved yet: call save() first")
+        ended = threading.Event()
+        said: list[tuple[Any, ...]] = []
+
+        def heard(event: str, *args: Any) -> None:
+            if event in ("complete", "failed", "remove"):
+                said.append((event, *args))
+            if event in ("complete", "failed", "remove", "resync"):
+                ended.set()
+
+        self._listener.on_job(job_id, "*", heard)
+        try:
+            left = timeout_s
+            while True:
+                if not said:
+                    job.refresh()
+                    if job.state == "complete":
+                        return job.result
+                    if job.state == FAILED:
+                        raise JobFailed(job_id, first_line(job.error))
+                if left is not None and left <= 0 and not said:
+                    raise WaitTimeout(job_id, timeout_s or 0)
+                pause = WAIT_LOOK_S if left is None else min(left, WAIT_LOOK_S)
+                ended.wait(pause)
+                ended.clear()
+                left = None if left is None else left - pause
+                for event, *args in said:
+                    if event == "complete":
+                        return args[0] if args else None
+                    if event == "failed":
+                        raise JobFailed(job_id, str(args[0]) if args else "")
+                    raise JobNotFound(job_id)
+        finally:
+            self._listener.off_job(job_id, heard)
+
+    # Inside
+
+    def _ask(self, call: Callable[[Any], Any], patience_s: float = PATIENCE_S) -> Any:
+        """Make one call to Redis for a user: repeated for a while if Redis is away, then QueueUnavailable."""
+        return patiently(lambda: call(self._connector.shared()), patience_s)
+
+    def _working(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = Engine(
+                    self._connector,
+                    self._scripts,
+                    make_job=lambda job_id, raw: jobs.from_hash(self, job_id, raw),
+                    backoffs=self.backoffs,
+                    lease_ms=self._lease_ms,
+                    on_error=self._tell_error,
+                )
+                self._upkeep = Upkeep(self._connector, self._scripts, self.backoffs)
+                self._upkeep.start()
+            return self._engine
+
+    def _tell_error(self, exc: BaseException) -> None:
+        for fn in self._on_error:
+            try:
+                fn(exc)
+            except Exception:
+                log.exception("a handler of queue errors failed")
+
+
+def first_line(error: str | None) -> str:
+    """Return the message of a stored error: its first line, without the exception's name if there is one."""
+    line = (error or "").partition("\n")[0]
+    name, colon, message = line.partition(": ")
+    return message if colon and name.isidentifier() else line

@@ -1,0 +1,253 @@
+"""The Lua transitions: loads ``lua/``, and calls each script by one method.
+
+A method takes the client to call through, since workers, producers and everybody else use connections of their own.
+Times in ``now_ms`` are for tests; 0 means the server's own clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis.exceptions import NoScriptError
+
+from .errors import JobNotFound, LeaseLost, WrongState
+from .keys import Keys
+
+LUA_DIR = Path(__file__).parent / "lua"
+
+#: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
+CREATE_MAX = 1000
+
+#: Fields of an acknowledgement in ``finish_and_reserve.lua`` (its WIDTH).
+_ACK_WIDTH = 9
+
+
+class Code(IntEnum):
+    """What a script answers instead of doing its step, or besides; the Lua files name them alike."""
+
+    OK = 1
+    DONE = 0
+    GONE = -1
+    LOST = -2
+    WRONG_STATE = -3
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: a verb and the values that the verb's script takes after id and token."""
+
+    verb: str
+    job_id: str
+    token: str
+    values: tuple[str, ...]
+
+
+class Reserved(NamedTuple):
+    """A job that a reservation took; ``fields`` is its hash from before."""
+
+    job_id: str
+    token: str
+    slot: int
+    fields: dict[str, str]
+
+
+class Turn(NamedTuple):
+    """What a worker's call brought: the server's time, a code for each outcome, jobs, and types found paused."""
+
+    now_ms: int
+    codes: list[int]
+    jobs: list[Reserved]
+    paused: list[str]
+
+
+@cache
+def source(name: str) -> str:
+    """Return the text of ``lua/NAME.lua`` with its ``--- @include "x"`` lines resolved, each include once."""
+    seen: set[str] = set()
+
+    def read(path: Path) -> str:
+        def include(match: re.Match[str]) -> str:
+            part = match.group(1)
+            if part in seen:
+                return ""
+            seen.add(part)
+            return read(LUA_DIR / "include" / f"{part}.lua")
+
+        return re.sub(r'^--- @include "(\w+)"$', include, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+    # Redis counts script memory by the text, and comments say nothing to it.
+    text = re.sub(r"--\[\[.*?\]\]", "", read(LUA_DIR / f"{name}.lua"), flags=re.DOTALL)
+    return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE)
+
+
+@cache
+def _sha(name: str) -> str:
+    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+def check(code: int, job_id: object) -> None:
+    """Turn a script's answer into the error it stands for, if it stands for one."""
+    if code == Code.GONE:
+        raise JobNotFound(job_id)
+    if code == Code.LOST:
+        raise LeaseLost(job_id)
+
+
+class Scripts:
+    """The transitions of one queue."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+
+    def run(self, client: Any, name: str, *args: object, now_ms: int = 0) -> Any:
+        """Call a script by its hash; a server that does not know it (restarted, flushed) is given its text."""
+        values = (1, self.keys.jobs, self.keys.prefix, now_ms, *args)
+        try:
+            return client.execute_command("EVALSHA", _sha(name), *values)
+        except NoScriptError:
+            return client.execute_command("EVAL", source(name), *values)
+
+    # A producer
+
+    def create(
+        self, client: Any, jobs: Sequence[Sequence[str]], *, lane: str = "", mark: int = 0, now_ms: int = 0
+    ) -> int:
+        """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it."""
+        flat = [value for job in jobs for value in job]
+        lane_key = self.keys.lane(lane) if lane else ""
+        return int(self.run(client, "create", lane_key, mark, len(jobs), *flat, now_ms=now_ms))
+
+    def update(self, client: Any, job_id: object, fields: dict[str, str], *, now_ms: int = 0) -> None:
+        flat = [part for pair in fields.items() for part in pair]
+        check(self.run(client, "update", job_id, *flat, now_ms=now_ms), job_id)
+
+    # A worker
+
+    def reserve(
+        self,
+        client: Any,
+        wants: Mapping[str, Sequence[int]],
+        *,
+        lease_ms: int,
+        nonce: str,
+        worker: str,
+        again: bool = False,
+        now_ms: int = 0,
+    ) -> Turn:
+        """Take up to one job for each free slot number in ``wants`` (by type)."""
+        tail = _reserve_args(wants, lease_ms, nonce, worker, again)
+        now, taken, paused = self.run(client, "reserve", *tail, now_ms=now_ms)
+        return Turn(int(now), [], _reserved(taken), paused)
+
+    def finish_and_reserve(
+        self,
+        client: Any,
+        outcomes: Sequence[Outcome],
+        wants: Mapping[str, Sequence[int]],
+        *,
+        lease_ms: int,
+        nonce: str,
+        worker: str,
+        again: bool = False,
+        now_ms: int = 0,
+    ) -> Turn:
+        """Acknowledge ``outcomes`` and reserve as ``reserve``, in one step."""
+        args: list[object] = [len(outcomes)]
+        for outcome in outcomes:
+            args += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
+            args += [""] * (_ACK_WIDTH - 3 - len(outcome.values))
+        args += _reserve_args(wants, lease_ms, nonce, worker, again)
+        now, codes, taken, paused = self.run(client, "finish_and_reserve", *args, now_ms=now_ms)
+        return Turn(int(now), codes, _reserved(taken), paused)
+
+    def acknowledge(self, client: Any, outcome: Outcome, *, now_ms: int = 0) -> Code:
+        """Acknowledge one attempt by the script that its verb names."""
+        return Code(self.run(client, outcome.verb, outcome.job_id, outcome.token, *outcome.values, now_ms=now_ms))
+
+    def progress(
+        self, client: Any, job_id: object, token: str, percent: int, data: str, keep_data: bool, *, now_ms: int = 0
+    ) -> None:
+        check(self.run(client, "progress", job_id, token, percent, data, int(keep_data), now_ms=now_ms), job_id)
+
+    def log(self, client: Any, job_id: object, token: str, line: str, *, now_ms: int = 0) -> None:
+        check(self.run(client, "log", job_id, token, line, now_ms=now_ms), job_id)
+
+    def renew(self, client: Any, tokens: Iterable[tuple[str, str]], *, lease_ms: int, now_ms: int = 0) -> list[str]:
+        """Renew the leases of ``tokens`` (pairs of id and token); return the ids that are no longer held."""
+        flat = [part for pair in tokens for part in pair]
+        return list(self.run(client, "renew", lease_ms, *flat, now_ms=now_ms))
+
+    # Upkeep
+
+    def promote(self, client: Any, limit: int = 1000, *, now_ms: int = 0) -> tuple[int, int]:
+        """Promote what is due; return how many, and the ms until the next is due (-1: none is waiting)."""
+        promoted, next_ms = self.run(client, "promote", limit, now_ms=now_ms)
+        return int(promoted), int(next_ms)
+
+    def timeout(
+        self,
+        client: Any,
+        job_id: object,
+        deadline: int,
+        attempts: int,
+        retry: str,
+        delay: str,
+        note: str,
+        *,
+        now_ms: int = 0,
+    ) -> Code:
+        return Code(self.run(client, "timeout", job_id, deadline, attempts, retry, delay, note, now_ms=now_ms))
+
+    def rescue(
+        self, client: Any, *, limit: int = 1000, rescues_max: int = 3, dead_worker: str = "", now_ms: int = 0
+    ) -> list[str]:
+        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid"); return their ids."""
+        return list(self.run(client, "rescue", limit, rescues_max, dead_worker, now_ms=now_ms))
+
+    # An operator
+
+    def move(self, client: Any, job_id: object, to: str, sources: Sequence[str] = (), *, now_ms: int = 0) -> str:
+        """Put a job into state ``to``, if it is in one of ``sources`` (none: any); return the state it was in."""
+        allowed = f",{','.join(sources)}," if sources else ""
+        answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
+        return _was_in(answer, job_id, " or ".join(sources))
+
+    def cancel(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
+        """Fail a job as cancelled; return the state it was in."""
+        answer = self.run(client, "cancel", job_id, now_ms=now_ms)
+        return _was_in(answer, job_id, "inactive, delayed or active")
+
+    def remove(self, client: Any, job_id: object, *, now_ms: int = 0) -> None:
+        check(self.run(client, "remove", job_id, 0, now_ms=now_ms), job_id)
+
+    def tidy(self, client: Any, job_id: object) -> None:
+        """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""
+        self.run(client, "remove", job_id, 1)
+
+
+def _reserve_args(
+    wants: Mapping[str, Sequence[int]], lease_ms: int, nonce: str, worker: str, again: bool
+) -> list[object]:
+    args: list[object] = [lease_ms, nonce, worker, int(again), len(wants)]
+    for job_type, slots in wants.items():
+        args += (job_type, len(slots), *slots)
+    return args
+
+
+def _reserved(taken: list[list[Any]]) -> list[Reserved]:
+    return [
+        Reserved(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
+        for job_id, token, slot, flat in taken
+    ]
+
+
+def _was_in(answer: list[Any], job_id: object, expected: str) -> str:
+    check(answer[0], job_id)
+    if answer[0] == Code.WRONG_STATE:
+        raise WrongState(job_id, expected, answer[1])
+    return str(answer[1])

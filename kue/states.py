@@ -1,0 +1,82 @@
+"""The state machine of a job, in one place.
+
+    create ──> delayed ──promote──> inactive ──reserve──> active ──complete──> complete
+       └──────────────────────────────^  ^                  │ │
+                                      │  └─release, rescue──┘ ├──fail (attempts left, backoff)──> delayed
+                                      └──fail (attempts left)─┤
+                                                              └──fail (none left)──────────────> failed
+
+``inactive``: waiting. In by create, promote, fail, release, rescue or by hand; out by reserve, lowest priority first.
+``delayed``: waiting for its time. Out by promote, which every process with workers runs, within 100 ms of the time.
+``active``: a worker holds it, under a token and a lease. Out by the worker, by its ttl, or by rescue after the lease.
+``complete``, ``failed``: done. They stay until removed, retried by hand, or trimmed by retention.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+INACTIVE: Final = "inactive"
+ACTIVE: Final = "active"
+COMPLETE: Final = "complete"
+FAILED: Final = "failed"
+DELAYED: Final = "delayed"
+
+STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
+
+#: Events of one job, as they are spelled on the channel. ``rescue`` and ``cancel`` are ours, the rest Node Kue's.
+EVENTS: Final = (
+    "enqueue",
+    "start",
+    "promotion",
+    "progress",
+    "failed attempt",
+    "failed",
+    "complete",
+    "remove",
+    "error",
+    "ttl exceeded",
+    "ttl exceeded ack",
+    "rescue",
+    "cancel",
+)
+
+#: After one of these nothing more is to be expected of the job.
+TERMINAL_EVENTS: Final = ("complete", "failed", "remove")
+
+
+class Transition(NamedTuple):
+    """One way from state to state; ``script`` is the Lua file that takes it, in one atomic step."""
+
+    script: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    events: tuple[str, ...]
+    who: str
+
+
+TRANSITIONS: Final = (
+    Transition("create", (), (INACTIVE, DELAYED), ("enqueue",), "a producer"),
+    Transition("reserve", (INACTIVE,), (ACTIVE,), ("start",), "a worker with a free slot"),
+    Transition("complete", (ACTIVE,), (COMPLETE,), ("complete", "remove"), "the worker that holds the attempt"),
+    Transition(
+        "fail",
+        (ACTIVE,),
+        (INACTIVE, DELAYED, FAILED),
+        ("error", "enqueue", "failed attempt", "failed"),
+        "the worker that holds the attempt",
+    ),
+    Transition("release", (ACTIVE,), (INACTIVE,), ("enqueue",), "a worker that stops; the attempt is not counted"),
+    Transition("promote", (DELAYED,), (INACTIVE,), ("promotion", "enqueue"), "any process with workers, on a timer"),
+    Transition(
+        "timeout",
+        (ACTIVE,),
+        (INACTIVE, DELAYED, FAILED),
+        ("ttl exceeded", "error", "ttl exceeded ack", "enqueue", "failed attempt", "failed"),
+        "any process with workers, on a timer",
+    ),
+    Transition("rescue", (ACTIVE,), (INACTIVE, FAILED), ("rescue", "enqueue", "failed"), "any process with workers"),
+    Transition("cancel", (INACTIVE, DELAYED, ACTIVE), (FAILED,), ("cancel", "failed"), "an operator"),
+    Transition("move", STATES, STATES, ("enqueue",), "an operator; takes the lease from a worker that held it"),
+    Transition("remove", STATES, (), ("remove",), "an operator, or complete with removeOnComplete"),
+)

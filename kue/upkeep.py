@@ -1,0 +1,100 @@
+"""What any process with workers does for all: promote, time out, rescue, each on its timer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from . import backoff, green
+from .codec import number
+from .connect import Connector, Link, is_transient
+from .keys import Keys, id_of
+from .scripts import Code, Scripts
+
+log = logging.getLogger("kue.upkeep")
+
+#: Longest time between two looks at the delayed jobs, s: new ones may have come in due before those known.
+PROMOTE_S = 0.08
+#: Time between two looks for overdue jobs, and for lapsed leases, s.
+TIMEOUT_S, RESCUE_S = 0.25, 1.0
+#: Jobs that one look takes.
+BATCH = 1000
+#: Lower end of the scores that are deadlines in q:jobs:active, as in Node Kue.
+DEADLINES_FROM = 100_000
+
+
+class Upkeep:
+    """Runs a list of (function, period) in one (green) thread of its own."""
+
+    def __init__(self, connector: Connector, scripts: Scripts, backoffs: Mapping[str, backoff.BackoffFunction]) -> None:
+        self._link = Link(connector)
+        self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
+        self._wake = threading.Event()
+        self._stopping = False
+        self._tasks: list[list[Any]] = [[self.promote, 0.0], [self.time_out, 0.0], [self.rescue, 0.0]]
+
+    def start(self) -> None:
+        green.spawn(self._run)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        away = False
+        while not self._stopping:
+            now = time.monotonic()
+            try:
+                for task in self._tasks:
+                    if task[1] <= now:
+                        task[1] = now + task[0](self._link.client)
+                away = False
+            except (RedisError, OSError) as exc:
+                self._link.drop()
+                if not is_transient(exc) and not away:
+                    log.exception("upkeep failed; trying again")
+                away = True
+                green.sleep(RESCUE_S)
+                continue
+            self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
+        self._link.drop()
+
+    # Each returns the seconds until it wants to run again.
+
+    def promote(self, client: Any) -> float:
+        promoted, next_ms = self._scripts.promote(client, BATCH)
+        if promoted == BATCH:
+            return 0.0
+        return PROMOTE_S if next_ms < 0 else min(PROMOTE_S, next_ms / 1000)
+
+    def time_out(self, client: Any) -> float:
+        """Fail the attempts that ran past their ttl."""
+        keys: Keys = self._keys
+        found = client.execute_command("TIME")
+        now_ms = int(found[0]) * 1000 + int(found[1]) // 1000
+        overdue = client.zrangebyscore(
+            keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=BATCH, withscores=True
+        )
+        for member, deadline in overdue:
+            job_id = str(id_of(member))
+            kind, text, made, delay = client.hmget(keys.job(job_id), "type", "backoff", "attempts", "delay")
+            if kind is None:
+                self._scripts.tidy(client, job_id)
+                continue
+            attempts = number(made) or 0
+            retry = backoff.decide(text, attempts + 1, number(delay), self._backoffs)
+            if self._scripts.timeout(client, job_id, int(deadline), attempts, *retry) == Code.OK:
+                log.warning("timeout job %s: ttl exceeded", job_id)
+        return TIMEOUT_S if len(overdue) < BATCH else 0.0
+
+    def rescue(self, client: Any) -> float:
+        """Take back the jobs of workers that stopped renewing their leases."""
+        rescued = self._scripts.rescue(client, limit=BATCH)
+        for job_id in rescued:
+            log.warning("rescue job %s: its worker's lease had lapsed", job_id)
+        return RESCUE_S if len(rescued) < BATCH else 0.0

@@ -1,0 +1,465 @@
+"""The engine: reserve, execute, acknowledge. One a process, whatever the number of types.
+
+Two pumps talk to Redis in turn: while the call of one is under way, attempts end and slots become free, and the other
+takes all of it with its own call. So ten busy handlers cost one round trip for several jobs. A waiter blocks on the
+tokens of the types that have free slots and, as far as is known, no jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import RedisError
+
+from . import green
+from . import job as jobs
+from .backoff import BackoffFunction
+from .connect import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
+from .errors import InvalidJob, JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
+from .execution import Context, Execution, arity
+from .heartbeat import Heartbeat
+from .keys import id_of
+from .pubsub import Subscription
+from .scripts import Code, Outcome, Scripts, Turn
+
+log = logging.getLogger("kue.worker")
+
+#: Seconds that the waiter blocks at most; after that a reservation looks for jobs whose token was lost.
+BLOCK_S = 1.0
+#: Seconds until a type that was found paused is asked for again.
+PAUSED_S = 1.0
+#: Calls to Redis that may be under way at once.
+PUMPS = 2
+#: Acknowledgements that one call carries at most.
+ACKS_MAX = 500
+
+
+class Slot(NamedTuple):
+    """The right to run one job at a time; its number is the last part of a job's workerId."""
+
+    number: int
+    handler: Callable[..., Any]
+    arity: int
+
+
+class _Type:
+    """What the engine knows of one job type."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.free: list[Slot] = []
+        self.total = 0  #: slots in all, free or not
+        self.retiring = 0  #: slots to take away as soon as they are free
+        self.asking = 0  #: calls under way that carry free slots of this type
+        self.hungry = True  #: whether a reservation is worth a call
+        self.signals = 0  #: tokens seen so far: news while a call was under way
+        self.quiet = False
+        self.paused_until = 0.0
+
+    def wants(self) -> bool:
+        return bool(self.free) and self.hungry and not self.quiet and self.paused_until <= time.monotonic()
+
+    def waits(self) -> bool:
+        return bool(self.free) and not self.hungry and not self.quiet and self.paused_until <= time.monotonic()
+
+
+class _Ask(NamedTuple):
+    """One call to Redis: outcomes to acknowledge and slots to fill, by type, with the signals seen before."""
+
+    outcomes: list[tuple[Execution, Outcome]]
+    slots: dict[str, list[Slot]]
+    signals: dict[str, int]
+    nonce: str
+
+
+class Engine:
+    """Runs the handlers of one queue in this process."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        scripts: Scripts,
+        *,
+        make_job: Callable[[int | str, dict[str, str]], jobs.Job],
+        backoffs: Mapping[str, BackoffFunction],
+        lease_ms: int,
+        on_error: Callable[[BaseException], object],
+    ) -> None:
+        self._connector, self._scripts, self._keys = connector, scripts, scripts.keys
+        self._make_job, self._backoffs, self._on_error, self._lease_ms = make_job, backoffs, on_error, lease_ms
+        self.worker = f"kue:{socket.gethostname()}:{os.getpid()}"
+        self._id, self._calls = uuid.uuid4().hex[:8], 0
+        self._cond = threading.Condition()
+        self._types: dict[str, _Type] = {}
+        self._slots = 0
+        self._finished: list[tuple[Execution, Outcome]] = []
+        self.running: dict[str, Execution] = {}
+        self._under_way = 0
+        self._started = self._quiet = self._stopped = False
+        self._abandon_at: float | None = None
+        self._blocking: set[str] = set()
+        self._waiter_id: int | None = None
+        self._away_since: float | None = None
+        self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost)
+        self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat)
+
+    # What the queue asks of it
+
+    def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
+        """Add ``concurrency`` slots for a type; a second call for the same type adds to the first."""
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise InvalidJob(f"concurrency is a whole number from 1 on, not {concurrency!r}")
+        wanted = arity(handler)
+        with self._cond:
+            known = self._types.setdefault(job_type, _Type(job_type))
+            self._add_slots(known, concurrency, handler, wanted)
+            self._start()
+            self._cond.notify_all()
+        self._unblock_waiter()
+
+    def concurrency(self, job_type: str, count: int | None = None) -> int:
+        """Return how many slots a type has; with ``count``, change that first. Running jobs are left alone."""
+        with self._cond:
+            known = self._types[job_type]
+            if count is not None:
+                if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                    raise InvalidJob(f"concurrency is a whole number from 1 on, not {count!r}")
+                more = count - (known.total - known.retiring)
+                if more > 0:
+                    kept = min(more, known.retiring)
+                    known.retiring -= kept
+                    self._add_slots(known, more - kept, self._handler_of(known), self._arity_of(known))
+                else:
+                    known.retiring -= more
+                    self._retire(known)
+                known.hungry = True
+                self._cond.notify_all()
+            return known.total - known.retiring
+
+    def types(self) -> dict[str, int]:
+        """Return the types that this process works on, with their slots."""
+        with self._cond:
+            return {name: known.total - known.retiring for name, known in self._types.items()}
+
+    def pause(self, job_type: str) -> None:
+        """Take no new job of a type in this process."""
+        with self._cond:
+            self._types[job_type].quiet = True
+
+    def resume(self, job_type: str) -> None:
+        with self._cond:
+            self._types[job_type].quiet, self._types[job_type].hungry = False, True
+            self._cond.notify_all()
+
+    def quiet(self, job_type: str | None = None) -> None:
+        """Take no new job; what runs goes on. May be called twice."""
+        with self._cond:
+            if job_type is None:
+                self._quiet = True
+            for known in self._types.values():
+                if job_type in (None, known.name):
+                    known.quiet = True
+            self._cond.notify_all()
+
+    def drain(self, timeout_s: float | None, job_type: str | None = None) -> bool:
+        """Wait until nothing runs and all is acknowledged; return whether that came true in time."""
+        give_up = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._cond:
+            while self._busy(job_type):
+                left = 1.0 if give_up is None else give_up - time.monotonic()
+                if left <= 0:
+                    return False
+                self._cond.wait(min(left, 1.0))
+        return True
+
+    def stop(self, timeout_s: float | None = 10.0) -> None:
+        """Take no new job, wait for those that run, hand back what still runs after ``timeout_s``. Twice is fine."""
+        self.quiet()
+        if not self.drain(timeout_s):
+            with self._cond:
+                self._abandon_at = time.monotonic() + ANSWER_S
+                left = list(self.running.values())
+            for execution in left:
+                job = execution.job
+                self._settle(execution, Outcome("release", str(job.id), job._token, ("Released: its worker stopped.",)))
+                execution.interrupt(WorkerStopping())
+            self.drain(ANSWER_S)
+        with self._cond:
+            self._stopped = True
+            self._cond.notify_all()
+        self._unblock_waiter()
+        self.heartbeat.stop()
+        self._revocations.stop()
+
+    # Slots
+
+    def _add_slots(self, known: _Type, count: int, handler: Callable[..., Any], wanted: int) -> None:
+        for _ in range(count):
+            self._slots += 1
+            known.free.append(Slot(self._slots, handler, wanted))
+        known.total += count
+        known.hungry = True
+
+    def _retire(self, known: _Type) -> None:
+        while known.retiring and known.free:
+            known.free.pop()
+            known.retiring -= 1
+            known.total -= 1
+
+    def _any_slot(self, known: _Type) -> Slot:
+        return known.free[0] if known.free else next(e.slot for e in self.running.values() if e.job.type == known.name)
+
+    def _handler_of(self, known: _Type) -> Callable[..., Any]:
+        return self._any_slot(known).handler
+
+    def _arity_of(self, known: _Type) -> int:
+        return self._any_slot(known).arity
+
+    def _busy(self, job_type: str | None) -> bool:
+        if job_type is not None:
+            return any(e.job.type == job_type for e in self.running.values()) or any(
+                e.job.type == job_type for e, _ in self._finished
+            )
+        return bool(self.running or self._finished or self._under_way)
+
+    # The pumps
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        for _ in range(PUMPS):
+            green.spawn(self._pump)
+        green.spawn(self._wait_for_tokens)
+        self._revocations.start(wait=False)
+        self.heartbeat.start()
+
+    def _pump(self) -> None:
+        link = Link(self._connector)
+        while (ask := self._next_ask()) is not None:
+            turn = self._call(link, ask)
+            self._take(ask, turn)
+        link.drop()
+
+    def _next_ask(self) -> _Ask | None:
+        """Wait until there is something to say to Redis; None when the engine has stopped."""
+        with self._cond:
+            while not self._stopped:
+                outcomes, self._finished = self._finished[:ACKS_MAX], self._finished[ACKS_MAX:]
+                touched = {execution.job.type for execution, _ in outcomes}
+                slots = {
+                    known.name: known.free
+                    for known in self._types.values()
+                    if known.wants() or (known.name in touched and known.free and not known.quiet)
+                }
+                if outcomes or slots:
+                    for name in slots:
+                        self._types[name].free = []
+                        self._types[name].asking += 1
+                    self._calls += 1
+                    self._under_way += 1
+                    signals = {name: self._types[name].signals for name in slots}
+                    return _Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
+                self._cond.wait(self._until_paused_ends())
+        return None
+
+    def _until_paused_ends(self) -> float | None:
+        """Return the seconds until a paused type is worth asking for again, None if none is paused."""
+        now = time.monotonic()
+        ends = [known.paused_until - now for known in self._types.values() if known.paused_until > now]
+        return max(0.01, min(ends)) if ends else None
+
+    def _call(self, link: Link, ask: _Ask) -> Turn | None:
+        """Say it until Redis has answered: repeating is safe, by token and nonce. None if the engine gave up."""
+        wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
+        outcomes = [outcome for _, outcome in ask.outcomes]
+        again, pause = False, RETRY_FIRST_S
+        while True:
+            try:
+                turn = self._scripts.finish_and_reserve(
+                    link.client,
+                    outcomes,
+                    wants,
+                    lease_ms=self._lease_ms,
+                    nonce=ask.nonce,
+                    worker=self.worker,
+                    again=again,
+                )
+            except Exception as exc:
+                link.drop()
+                again = True
+                if self._abandon_at is not None and time.monotonic() > self._abandon_at:
+                    log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
+                    return None
+                self._report_away(exc)
+                if not is_transient(exc) and outcomes:
+                    self._acknowledge_singly(link, outcomes)
+                    outcomes = []
+                green.sleep(pause)
+                pause = min(pause * 2, RETRY_MAX_S)
+            else:
+                self._report_back()
+                return turn
+
+    def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> None:
+        """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others."""
+        for outcome in outcomes:
+            try:
+                self._scripts.acknowledge(link.client, outcome)
+            except RedisError as exc:
+                link.drop()
+                log.error("%s job %s failed: %s", outcome.verb, outcome.job_id, exc)
+                self._on_error(exc)
+
+    def _take(self, ask: _Ask, turn: Turn | None) -> None:
+        """Take in the answer: forget what was acknowledged, start what was reserved, give back the slots left over."""
+        starting: list[Execution] = []
+        with self._cond:
+            for at, (_, outcome) in enumerate(ask.outcomes):
+                self.heartbeat.tokens.pop(outcome.job_id, None)
+                if turn is not None and at < len(turn.codes) and turn.codes[at] < Code.DONE:
+                    log.warning("%s job %s: the attempt had lost it", outcome.verb, outcome.job_id)
+            slot_of = {slot.number: (name, slot) for name, slots in ask.slots.items() for slot in slots}
+            for reserved in turn.jobs if turn is not None else ():
+                name, slot = slot_of.pop(reserved.slot)
+                starting.append(self._begin(reserved, slot, turn.now_ms if turn else 0))
+            for name, slot in slot_of.values():
+                self._types[name].free.append(slot)
+            short = {name for name, _ in slot_of.values()}
+            for name in ask.slots:
+                known = self._types[name]
+                known.asking -= 1
+                if turn is not None and name in turn.paused:
+                    known.paused_until = time.monotonic() + PAUSED_S
+                elif name in short:
+                    known.hungry = known.signals != ask.signals[name]
+                self._retire(known)
+            self._under_way -= 1
+            unblock = bool(short - self._blocking) and bool(self._blocking)
+            self._cond.notify_all()
+        for execution in starting:
+            execution.task = green.spawn(self._execute, execution)
+        if unblock:
+            self._unblock_waiter()
+
+    def _begin(self, reserved: Any, slot: Slot, now_ms: int) -> Execution:
+        job = self._make_job(id_of(f"|{reserved.job_id}"), reserved.fields)
+        job.state, job.started_at, job._token = "active", now_ms, reserved.token
+        job.worker_id = f"{self.worker}:{job.type}:{slot.number}"
+        context = Context(lambda: self.pause(job.type), lambda: self.resume(job.type))
+        execution = Execution(job, slot, slot.handler, slot.arity, context)
+        self.running[reserved.job_id] = execution
+        self.heartbeat.tokens[reserved.job_id] = reserved.token
+        return execution
+
+    def _execute(self, execution: Execution) -> None:
+        self._settle(execution, execution.run(self._backoffs))
+
+    def _settle(self, execution: Execution, outcome: Outcome | None) -> None:
+        """An attempt is over, with an outcome to tell or, if it lost its job, without: its slot is free. Only once."""
+        with self._cond:
+            if execution.settled:
+                return
+            execution.settled = True
+            job_id = str(execution.job.id)
+            if self.running.get(job_id) is execution:
+                del self.running[job_id]
+            if outcome is not None:
+                self._finished.append((execution, outcome))
+            else:
+                self.heartbeat.tokens.pop(job_id, None)
+            known = self._types[execution.job.type]
+            known.free.append(execution.slot)
+            self._retire(known)
+            self._cond.notify_all()
+
+    # The waiter
+
+    def _wait_for_tokens(self) -> None:
+        link = Link(self._connector, BLOCK_S + ANSWER_S)
+        while True:
+            with self._cond:
+                while not self._stopped and not any(known.waits() for known in self._types.values()):
+                    self._cond.wait(self._until_paused_ends() or BLOCK_S)
+                if self._stopped:
+                    break
+                names = {self._keys.tokens(known.name): known for known in self._types.values() if known.waits()}
+                self._blocking = {known.name for known in names.values()}
+            popped: Any = None
+            try:
+                if self._waiter_id is None and not self._connector.is_cluster:
+                    self._waiter_id = int(link.client.execute_command("CLIENT", "ID"))
+                popped = link.client.execute_command("BLPOP", *names, BLOCK_S)
+            except Exception as exc:
+                link.drop()
+                self._waiter_id = None
+                if "UNBLOCKED" not in str(exc):
+                    self._report_away(exc)
+                    green.sleep(RETRY_MAX_S)
+            with self._cond:
+                self._blocking = set()
+                woken = [names[popped[0]]] if popped else names.values()
+                for known in woken:
+                    known.signals += 1
+                    known.hungry = True
+                useless = popped is not None and not names[popped[0]].free and not names[popped[0]].asking
+                self._cond.notify_all()
+            if useless:
+                # Its slots filled up meanwhile: the token belongs to a job that another worker can take.
+                try:
+                    link.client.execute_command("LPUSH", popped[0], "1")
+                except (RedisError, OSError):
+                    link.drop()
+        link.drop()
+
+    def _unblock_waiter(self) -> None:
+        """Let the waiter look again which types it waits for."""
+        if self._waiter_id is not None:
+            try:
+                self._connector.shared().execute_command("CLIENT", "UNBLOCK", self._waiter_id)
+            except (RedisError, OSError):
+                pass  # it looks again by itself within BLOCK_S
+
+    # Jobs that are taken away while they run
+
+    def _lost(self, job_ids: list[str]) -> None:
+        """The heartbeat, in its true thread, found leases gone: nothing here may wait for a green lock."""
+        for job_id in job_ids:
+            self.heartbeat.tokens.pop(job_id, None)
+            execution = self.running.get(job_id)
+            if execution is not None:
+                execution.job._interrupt = JobCancelled("the lease was lost")
+
+    def _revoked(self, message: str) -> None:
+        job_id, _, reason = message.partition(" ")
+        if reason == "timeout":
+            self.take_away(job_id, JobTimeout("ttl exceeded"))
+        else:
+            self.take_away(job_id, JobCancelled(reason))
+
+    def take_away(self, job_id: str, exc: JobInterrupt) -> None:
+        """Stop the attempt at a job that is no longer this worker's; its slot is free at once."""
+        execution = self.running.get(job_id)
+        if execution is not None:
+            self._settle(execution, None)
+            execution.interrupt(exc)
+
+    # Outages
+
+    def _report_away(self, exc: BaseException) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            log.warning("Redis is away or refuses writes (%s); going on when it is back", exc)
+            self._on_error(exc)
+
+    def _report_back(self) -> None:
+        if self._away_since is not None:
+            log.warning("Redis is back after %.1f s", time.monotonic() - self._away_since)
+            self._away_since = None
