@@ -1,0 +1,7 @@
+"""The monitor: pages, Kue's JSON API, the live socket. `create_app` builds it, `serve` runs it, `stop` says goodbye."""
+
+from __future__ import annotations
+
+from kue.web.app import create_app, serve, stop
+
+__all__ = ["create_app", "serve", "stop"]

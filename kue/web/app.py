@@ -1,0 +1,103 @@
+"""Build the Flask app and its Socket.IO server out of settings and a queue; run it; stop it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from flask_socketio import SocketIO
+
+from kue import green
+from kue.web import script
+from kue.web.monitor import Monitor
+from kue.web.packets import ClientPacket
+from kue.web.pages import pages
+from kue.web.sample import sample
+from kue.web.security import Security
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+    from kue.settings import Settings
+
+log = logging.getLogger("kue.web")
+
+#: Seconds between pings, and that a client may take to answer: a dead line is noticed after both.
+PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
+#: Largest message from a client, so that a megabyte of url gets an answer instead of a cut line.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+#: Largest body of an HTTP request.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def folder(name: str) -> str:
+    """Return where ``templates`` or ``static`` are: inside an installed package, else at the top of the checkout."""
+    inside = Path(__file__).with_name(name)
+    return str(inside if inside.is_dir() else Path(__file__).resolve().parents[2] / name)
+
+
+def create_app(
+    settings: Settings,
+    queue: Queue,
+    *,
+    template_folder: str | None = None,
+    static_folder: str | None = None,
+    async_mode: str | None = None,
+) -> tuple[Flask, SocketIO]:
+    """Return the monitor of ``queue`` as a Flask app and its Socket.IO server, already listening to the queue's events.
+
+    ``async_mode`` is ``eventlet`` in a patched process and ``threading`` elsewhere, unless given.
+    """
+    app = Flask(
+        "kue.web",
+        template_folder=template_folder or folder("templates"),
+        static_folder=static_folder or folder("static"),
+        static_url_path="/static",
+    )
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, KUE_SETTINGS=settings, KUE_QUEUE=queue)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Kue's bodies have their members in Kue's order
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.compact = True  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+    security = Security(settings)
+    security.install(app)
+    flask_wsgi = app.wsgi_app
+    socketio = SocketIO(
+        app,
+        async_mode=async_mode or ("eventlet" if green.enabled() else "threading"),
+        # In order, one at a time for each client: `watch` after `start` is answered after it, and no client starts a
+        # thousand handlers at once.
+        async_handlers=False,
+        serializer=ClientPacket,
+        ping_interval=PING_INTERVAL_S,
+        ping_timeout=PING_TIMEOUT_S,
+        max_http_buffer_size=MAX_MESSAGE_BYTES,
+        cors_allowed_origins=security.socket_origins(),
+        manage_session=False,
+        logger=logging.getLogger("kue.web.socketio"),
+        engineio_logger=logging.getLogger("kue.web.engineio"),
+    )
+    script.install(app, flask_wsgi)
+    monitor = Monitor(socketio, queue, security)
+    app.extensions["kue"] = monitor
+    for blueprint in (pages, sample):
+        app.register_blueprint(blueprint)
+    monitor.begin()
+    return app, socketio
+
+
+def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
+    """Serve until the process is told to stop. Small packets leave at once (TCP_NODELAY); requests are not logged."""
+    if socketio.async_mode == "eventlet":
+        green.serve_wsgi(green.listen(host, port), app)
+    else:
+        socketio.run(app, host=host, port=port, allow_unsafe_werkzeug=True)
+
+
+def stop(app: Flask, reason: str = "the server is stopping") -> None:
+    """Tell the clients that the server goes away and let go of the queue's events. May be called twice."""
+    monitor: Any = app.extensions["kue"]
+    monitor.end(reason)

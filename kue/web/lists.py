@@ -1,0 +1,74 @@
+"""The lists that pages show: a mark first, then what Redis holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from flask import current_app
+
+from kue.web.views import JobId, JobRow, Mark, job_row
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+    from kue.web.monitor import Monitor
+
+#: Jobs of each kind that the first page shows; the rest are counted, and found on their own pages.
+HOME_ACTIVE, HOME_WAITING, HOME_DELAYED, HOME_RECENT = 100, 50, 20, 15
+
+
+class HomeLists(TypedDict):
+    """What the first page shows."""
+
+    mark: Mark
+    counts: dict[str, int]
+    rows: list[JobRow]
+    """Running, then queued in the order they will run, then delayed."""
+    recent: list[JobRow]
+    """Finished or failed last, newest first."""
+
+
+def _queue() -> Queue:
+    queue: Queue = current_app.config["KUE_QUEUE"]
+    return queue
+
+
+def monitor() -> Monitor:
+    """Return the monitor of the app that answers this request."""
+    found: Monitor = current_app.extensions["kue"]
+    return found
+
+
+def _run_order(row: JobRow) -> tuple[float, bool, JobId]:
+    return row["priority"], isinstance(row["id"], str), row["id"]
+
+
+def home_lists() -> HomeLists:
+    """Read what the first page shows. The mark is older than the rows, so no change can fall between them."""
+    queue = _queue()
+    mark = monitor().relay.mark()
+    counts = queue.counts()
+    active = [job_row(job) for job in queue.range_by_state("active", 0, HOME_ACTIVE - 1, "asc")]
+    waiting = [job_row(job) for job in queue.range_by_state("inactive", 0, HOME_WAITING - 1, "asc")]
+    delayed = [job_row(job) for job in queue.range_by_state("delayed", 0, HOME_DELAYED - 1, "asc")]
+    recent = [
+        job_row(job)
+        for state in ("complete", "failed")
+        for job in queue.range_by_state(state, -HOME_RECENT, -1, "desc")
+    ]
+    recent.sort(key=lambda row: row.get("updated_at", 0), reverse=True)
+    waiting.sort(key=_run_order)
+    delayed.sort(key=lambda row: row.get("promote_at", 0))
+    seen: set[JobId] = set()
+    rows: list[JobRow] = []
+    # A job that moves on between two of these reads is in both; its later state is the true one.
+    for row in reversed([*active, *waiting, *delayed]):
+        if row["id"] not in seen:
+            seen.add(row["id"])
+            rows.append(row)
+    rows.reverse()
+    return {
+        "mark": mark,
+        "counts": counts,
+        "rows": rows,
+        "recent": [row for row in recent if row["id"] not in seen][:HOME_RECENT],
+    }

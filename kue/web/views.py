@@ -1,0 +1,197 @@
+"""Job -> dict: every dict that leaves the web part, over HTTP or the socket, has its shape here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from kue.job import Job
+
+#: Characters of a title, url or error that a row carries; the job's own page shows the whole.
+TEXT_LIMIT = 300
+
+#: What the article's page calls each state. `log_ID` shows these words.
+STATE_LABELS = {
+    "inactive": "Queued",
+    "active": "Running",
+    "complete": "Completed",
+    "failed": "Failed",
+    "delayed": "Delayed",
+}
+
+
+#: A number; text only for jobs that another program named otherwise.
+JobId = int | str
+
+
+class Mark(TypedDict):
+    """A place in the stream of changes."""
+
+    epoch: str
+    """Names one run of one relay; marks of another epoch mean nothing to it."""
+    seq: int
+    """The last frame sent, counted from 0 within the epoch."""
+
+
+class RowBytes(TypedDict):
+    """How far a transfer is, as its handler last reported it (`kue.downloads.progress.ProgressData`)."""
+
+    done: int
+    total: int | None
+    rate: int
+    """Bytes a second."""
+    eta_s: float | None
+
+
+class _JobRowBase(TypedDict):
+    id: JobId
+    type: str
+    title: str
+    state: str
+    priority: int | float
+    progress: int
+    """Percent, 0 to 100."""
+    created_at: int
+    """Epoch milliseconds, as all times here."""
+    attempts_made: int
+    attempts_max: int
+
+
+class JobRow(_JobRowBase, total=False):
+    """One line of a list. Left out: what does not apply."""
+
+    url: str
+    promote_at: int
+    started_at: int
+    updated_at: int
+    failed_at: int
+    duration: int
+    """Milliseconds the last attempt took."""
+    error: str
+    """First line of the last error; of a job that may still run, why it is tried again."""
+    bytes: RowBytes
+    file: str
+    """Name inside the download folder."""
+    worker: str
+
+
+class Frame(TypedDict, total=False):
+    """What the page gets at most ten times a second (`batch`), and as the answer to `watch`."""
+
+    epoch: str
+    seq: int
+    rows: list[JobRow]
+    """The jobs that changed, as Redis held them when the frame was made."""
+    gone: list[JobId]
+    """Jobs that are no longer there."""
+    counts: dict[str, int]
+    """Jobs per state, whenever they changed."""
+    resync: bool
+    """Too much changed, or nobody knows what: fetch the list afresh."""
+    stale: str
+    """Why nothing newer can be told at present."""
+
+
+class ListAnswer(TypedDict):
+    """A list for the page: rows as read after `mark` was taken."""
+
+    mark: Mark
+    rows: list[JobRow]
+    counts: dict[str, int]
+
+
+def first_line(text: object, limit: int = TEXT_LIMIT) -> str:
+    """Return the first line of ``text`` that holds anything, cut to ``limit`` characters."""
+    for line in str(text).splitlines():
+        line = line.strip()
+        if line:
+            return line if len(line) <= limit else line[: limit - 1] + "…"
+    return ""
+
+
+def reason(error: object) -> str:
+    """Return what went wrong in one line, for a stored error that may be a whole Python or Node stack.
+
+    A Python traceback has its message last, a Node stack has it first.
+    """
+    text = str(error or "").strip()
+    if text.startswith("Traceback (most recent call last)"):
+        lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
+        text = lines[-1] if lines else text
+    return first_line(text)
+
+
+def job_title(job: Job) -> str:
+    """Return the name a person would call the job by: its title, else its url, else its type."""
+    data = job.data if isinstance(job.data, dict) else {}
+    for name in ("title", "url"):
+        value = data.get(name)
+        if isinstance(value, str) and value.strip():
+            return first_line(value)
+    return first_line(job.type)
+
+
+def _number(value: object) -> int | float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _row_bytes(job: Job) -> RowBytes | None:
+    data = job.progress_data
+    if not isinstance(data, dict):
+        return None
+    done, total, rate = _number(data.get("bytes")), _number(data.get("total")), _number(data.get("rate"))
+    if done is None:
+        return None
+    total = None if total is None else int(total)
+    return {"done": int(done), "total": total, "rate": int(rate or 0), "eta_s": _number(data.get("eta_s"))}
+
+
+def result_file(job: Job) -> str | None:
+    """Return the name of the file a finished download left in the download folder."""
+    if job.state != "complete" or not isinstance(job.result, dict):
+        return None
+    name = job.result.get("file")
+    return name if isinstance(name, str) and name and "/" not in name else None
+
+
+def job_row(job: Job) -> JobRow:
+    """Return the job as one line of a list, without its payload."""
+    row: JobRow = {
+        "id": job.id or 0,
+        "type": str(job.type),
+        "title": job_title(job),
+        "state": str(job.state),
+        "priority": job.options.priority,
+        "progress": max(0, min(100, int(job.progress_percent or 0))),
+        "created_at": int(job.created_at or 0),
+        "attempts_made": int(job.attempts_made or 0),
+        "attempts_max": int(job.options.attempts or 1),
+    }
+    data = job.data if isinstance(job.data, dict) else {}
+    if isinstance(data.get("url"), str):
+        row["url"] = first_line(data["url"])
+    if job.state == "delayed" and job.promote_at:
+        row["promote_at"] = int(job.promote_at)
+    times: tuple[Any, ...] = ("started_at", "updated_at", "failed_at", "duration")
+    for name in times:
+        value = getattr(job, name, None)
+        if value is not None:
+            row[name] = int(value)  # type: ignore[literal-required]
+    # Node Kue never takes an old error away: a completed job may still bear one that no longer matters.
+    if job.error and job.state != "complete":
+        row["error"] = reason(job.error)
+    transferred = _row_bytes(job)
+    if transferred is not None:
+        row["bytes"] = transferred
+    file = result_file(job)
+    if file is not None:
+        row["file"] = file
+    if job.worker_id and job.state == "active":
+        row["worker"] = str(job.worker_id)
+    return row
+
+
+def file_url(name: str) -> str:
+    """Return the path under which a finished file is offered."""
+    return "/files/" + quote(name, safe="")

@@ -1,0 +1,153 @@
+/* The page's end of the live protocol: from a mark in the stream to a page that is true again, whatever happened between.
+
+   Frames are numbered. This file sees to it that each is applied once and in order, and that a hole is filled before
+   anything after it is shown: by asking `watch` for what changed since the last frame, or by fetching the list afresh. */
+
+import { io } from "./socket.js";
+
+/** Milliseconds without a sign of life after which what is shown may be old. The server speaks once a second. */
+const STALE_MS = 5000;
+/** Milliseconds after which a silent line is given up: after a sleep the browser may not know that it is dead. */
+const DEAD_MS = 12000;
+const WATCH_TIMEOUT_MS = 8000;
+/** Milliseconds between two fetches of the list, and the spread that keeps many pages from fetching at once. */
+const FETCH_MS = 1000;
+const FETCH_SPREAD_MS = 400;
+/** What Redis announces to nobody is found by looking again, this often. */
+const LOOK_AGAIN_MS = 30000;
+
+/**
+ * Keep a page fresh.
+ *   mark     {epoch, seq} of the state the page holds
+ *   apply    (frame) => void: show rows, gone, counts
+ *   fetchAll async () => mark: fetch the list, show it, return its mark
+ *   status   ("live" | "catching up" | "stale", why) => void
+ */
+export class Live {
+  constructor({ mark, apply, fetchAll, status }) {
+    Object.assign(this, { mark, apply, fetchAll, status });
+    this.joined = false;
+    this.fetching = false;
+    this.fetchWanted = false;
+    this.behind = false;
+    this.missed = null;
+    this.early = [];
+    this.heardAt = Date.now();
+    this.problem = null;
+    this.shown = null;
+    this.goodbye = null;
+    this.socket = io({ reconnectionDelayMax: 3000 });
+    this.socket.on("connect", () => this.#watch());
+    this.socket.on("disconnect", () => { this.joined = false; this.#tell(); });
+    this.socket.on("connect_error", () => this.#tell());
+    this.socket.on("batch", (frame) => this.#take(frame));
+    this.socket.on("shutdown", (last) => { this.goodbye = last?.reason || "the server is stopping"; this.#tell(); });
+    this.timer = setInterval(() => this.#tick(), 1000);
+    this.again = setInterval(() => document.visibilityState === "visible" && this.resync(), LOOK_AGAIN_MS * (0.8 + 0.4 * Math.random()));
+    this.#tell();
+  }
+
+  /** Fetch the list afresh as soon as that is allowed. */
+  resync() {
+    this.fetchWanted = true;
+    this.#fetch();
+  }
+
+  #watch() {
+    this.joined = false;
+    this.early = [];
+    this.#tell();
+    const line = this.socket.id;
+    this.socket.timeout(WATCH_TIMEOUT_MS).emit("watch", this.mark, (error, frame) => {
+      if (this.socket.id !== line) return;
+      if (error || !frame) {
+        this.socket.io.drop();
+        return;
+      }
+      this.goodbye = null;
+      this.joined = true;
+      this.heardAt = Date.now();
+      this.#show(frame);
+      const early = this.early;
+      this.early = [];
+      for (const each of early) this.#take(each);
+      this.#tell();
+    });
+  }
+
+  #take(frame) {
+    this.heardAt = Date.now();
+    if (!this.joined) {
+      this.early.push(frame);
+      return;
+    }
+    if (frame.epoch !== this.mark.epoch || frame.seq > this.mark.seq + 1) {
+      this.#watch(); // a hole: what lies in it must come first
+      return;
+    }
+    if (frame.seq < this.mark.seq) return;
+    this.#show(frame);
+    this.#tell();
+  }
+
+  #show(frame) {
+    this.problem = frame.stale || null;
+    this.mark = { epoch: frame.epoch, seq: frame.seq };
+    this.apply(frame);
+    this.missed?.push(frame);
+    if (frame.resync) {
+      this.behind = true;
+      this.resync();
+    }
+  }
+
+  async #fetch() {
+    if (this.fetching || !this.fetchWanted) return;
+    this.fetching = true;
+    this.fetchWanted = false;
+    this.missed = [];
+    try {
+      const mark = await this.fetchAll();
+      // The list is as of `mark` or later: frames since then come on top of it once more.
+      let behind = false;
+      for (const frame of this.missed) {
+        if (frame.epoch === mark.epoch && frame.seq <= mark.seq) continue;
+        this.apply(frame);
+        behind ||= Boolean(frame.resync);
+      }
+      if (mark.epoch === this.mark.epoch ? mark.seq > this.mark.seq : !this.joined) this.mark = mark;
+      this.behind = behind;
+    } catch {
+      this.behind = true;
+      this.fetchWanted = true;
+    }
+    this.missed = null;
+    setTimeout(() => {
+      this.fetching = false;
+      this.#fetch();
+    }, FETCH_MS + FETCH_SPREAD_MS * Math.random());
+    this.#tell();
+  }
+
+  #tick() {
+    const silent = Date.now() - this.heardAt;
+    if (this.socket.connected && silent > DEAD_MS) {
+      this.heardAt = Date.now() - STALE_MS;
+      this.socket.io.drop("ping timeout");
+    }
+    this.#tell();
+  }
+
+  #tell() {
+    let state = "live";
+    let why = "";
+    if (this.goodbye) [state, why] = ["stale", this.goodbye];
+    else if (!this.socket.connected) [state, why] = ["stale", "no connection to the server"];
+    else if (this.problem) [state, why] = ["stale", this.problem];
+    else if (!this.joined || this.behind) state = "catching up";
+    else if (Date.now() - this.heardAt > STALE_MS) [state, why] = ["stale", "the server is silent"];
+    if (this.shown === state + why) return;
+    this.shown = state + why;
+    this.status(state, why);
+  }
+}

@@ -1,0 +1,63 @@
+/* The first page: wires the form, the lists and the live stream together. */
+
+import { get } from "./api.js";
+import { showCounts, showStatus } from "./counts.js";
+import { count } from "./format.js";
+import { ListView } from "./list_view.js";
+import { Live } from "./live.js";
+import { wireStart } from "./start_form.js";
+import { HomeStore } from "./store.js";
+
+const list = document.getElementById("list");
+const listView = new ListView(list);
+const recentView = new ListView(document.getElementById("recent"));
+const store = new HomeStore();
+store.replace({ rows: listView.rows(), recent: recentView.rows(), counts: JSON.parse(list.dataset.counts) });
+
+let painting = false;
+function paint() {
+  if (painting) return;
+  painting = true;
+  requestAnimationFrame(() => {
+    painting = false;
+    listView.show(store.rows());
+    recentView.show(store.recentRows());
+    showCounts(store.counts);
+    document.getElementById("list_empty").hidden = listView.views.size > 0;
+    document.getElementById("recent_part").hidden = recentView.views.size === 0;
+    for (const element of document.querySelectorAll("[data-more]")) {
+      const hidden = store.hidden(element.dataset.more);
+      element.hidden = hidden === 0;
+      element.querySelector("[data-part=number]").textContent = count(hidden);
+    }
+  });
+}
+
+const live = new Live({
+  mark: { epoch: list.dataset.epoch, seq: Number(list.dataset.seq) },
+  apply(frame) {
+    store.apply(frame);
+    paint();
+  },
+  async fetchAll() {
+    const answer = await get(`/monitor/home?also=${store.finishedIds().join(",")}`);
+    store.replace(answer);
+    paint();
+    return answer.mark;
+  },
+  status: showStatus,
+});
+
+wireStart(live.socket);
+
+/** Seconds that rows and counts must disagree before the list is fetched: on a busy queue they always do for a moment. */
+const DISAGREE_S = 3;
+let disagreed = 0;
+setInterval(() => {
+  listView.tick(Date.now());
+  disagreed = store.short() ? disagreed + 1 : 0;
+  if (disagreed >= DISAGREE_S) {
+    disagreed = -DISAGREE_S;
+    live.resync();
+  }
+}, 1000);

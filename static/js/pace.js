@@ -1,0 +1,34 @@
+/* How fast a running job moves: samples of its progress in, rate and time left out. Pure but for the clock it is given. */
+
+/** Milliseconds of samples that the rate is taken over: long enough to be calm, short enough to follow. */
+const WINDOW_MS = 6000;
+
+export class Pace {
+  #samples = [];
+
+  /** Note that `done` of `total` was reached at `now` (ms). */
+  add(done, now) {
+    const last = this.#samples.at(-1);
+    if (last && done < last.done) this.#samples = []; // another attempt began
+    if (last && done === last.done) return;
+    this.#samples.push({ done, now });
+    while (this.#samples.length > 2 && this.#samples[0].now < now - WINDOW_MS) this.#samples.shift();
+  }
+
+  /** Units a second, or null while it is too early to tell. */
+  rate(now) {
+    if (this.#samples.length < 2) return null;
+    const first = this.#samples[0];
+    const last = this.#samples.at(-1);
+    const span = Math.max(now, last.now) - first.now;
+    return span >= 300 ? ((last.done - first.done) * 1000) / span : null;
+  }
+
+  /** Milliseconds left until `total`, or null. */
+  left(total, now) {
+    const rate = this.rate(now);
+    const last = this.#samples.at(-1);
+    if (!rate || rate <= 0 || !total) return null;
+    return Math.max(0, ((total - last.done) / rate) * 1000 - (now - last.now));
+  }
+}

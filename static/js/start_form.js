@@ -1,0 +1,41 @@
+/* The form that starts a download: what was typed goes out with `start`, the answer is shown beside the button. */
+
+const ANSWER_MS = 15000;
+
+/** Return what the form asks for, leaving out what was left empty. */
+function read(form) {
+  const wanted = { type: "download" };
+  for (const [name, value] of new FormData(form)) {
+    if (value === "") continue;
+    if (name === "delay_s") wanted.delay = Math.round(Number(value) * 1000);
+    else wanted[name] = value;
+  }
+  return wanted;
+}
+
+export function wireStart(socket) {
+  const form = document.getElementById("start_form");
+  if (!form) return;
+  const message = document.getElementById("start_message");
+  const button = document.getElementById("button_start");
+  function say(text, bad = false) {
+    message.textContent = text;
+    message.classList.toggle("is_bad", bad);
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!socket.connected) {
+      say("There is no connection to the server: try again when the page is live.", true);
+      return;
+    }
+    button.disabled = true;
+    socket.timeout(ANSWER_MS).emit("start", read(form), (error, answer) => {
+      button.disabled = false;
+      if (error) say("The server did not answer.", true);
+      else if (answer.error) {
+        say(`Not started: ${answer.error}.`, true);
+        if (answer.code === "bad_url") document.getElementById("start_url").focus();
+      } else say(`Started job ${answer.id}.`);
+    });
+  });
+}

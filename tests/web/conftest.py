@@ -1,0 +1,65 @@
+"""An app over the test's queue, by Flask's and Socket.IO's test clients or on a real port."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+from kue import web
+from kue.settings import Settings
+from tests.support import free_port
+
+
+@dataclass
+class Site:
+    """A running monitor."""
+
+    app: Any
+    socketio: Any
+    queue: Any
+    settings: Settings
+    url: str
+
+    @property
+    def monitor(self) -> Any:
+        return self.app.extensions["kue"]
+
+    def http(self) -> Any:
+        """Return a Flask test client that calls the site by its own name."""
+        client = self.app.test_client()
+        client.environ_base["HTTP_HOST"] = self.url.removeprefix("http://")
+        return client
+
+
+@pytest.fixture
+def make_site(queue: Any, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """A factory of monitors: ``make_site(listen=True, KUE_AUTH="a:b")``. With ``listen`` it answers on its port."""
+    stops: list[Callable[[], None]] = []
+
+    def make(listen: bool = False, **environ: str) -> Site:
+        port = free_port()
+        settings = Settings.load({"PORT": str(port), "DOWNLOAD_DIR": str(tmp_path / "downloads"), **environ})
+        app, socketio = web.create_app(settings, queue, async_mode="threading")
+        stops.append(lambda: web.stop(app))
+        if listen:
+            server = make_server("127.0.0.1", port, app, threaded=True)
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            stops.append(server.shutdown)
+        return Site(app, socketio, queue, settings, f"http://127.0.0.1:{port}")
+
+    yield make
+    for stop in reversed(stops):
+        stop()
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """A monitor for test clients."""
+    return make_site()
