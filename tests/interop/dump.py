@@ -16,7 +16,7 @@ import redis
 
 #: What this project adds to Node Kue's layout. Additions are dropped before a comparison; anything else is not.
 OUR_HASH_FIELDS = frozenset({"token", "attempt_log", "cancel", "rescues"})
-OUR_KEYS = (r"leases", r"workers(:.*)?", r"lanes.*", r"search:text:.*")
+OUR_KEYS = (r"leases", r"paused", r"workers", r"lane:[0-9a-f]+", r"search:text:.*")
 
 #: Locks are there or not by chance (and Node's bear no prefix).
 PASSING_KEYS = ("promotion:lock", "activeJobsTTL:lock")
@@ -135,12 +135,14 @@ def _this_run(value: str) -> str:
 
 
 def _promote_at(job: dict[str, str]) -> str:
-    """What the time is made of: the creation or the last failure, plus the job's delay."""
+    """What the time is made of: the creation or a failure, plus the job's delay. Only the last failure's time is kept."""
     promote_at, delay = job.get("promote_at", ""), int(float(job.get("delay", "0")))
     for field in ("failed_at", "created_at"):
         for added in (delay, 0):
             if field in job and promote_at == str(int(job[field]) + added):
                 return f"<{field} + {added}>"
+    if "failed_at" in job and int(job["created_at"]) < int(promote_at or 0) - delay < int(job["failed_at"]):
+        return f"<an earlier failure + {delay}>"
     return promote_at
 
 

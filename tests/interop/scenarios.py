@@ -74,7 +74,6 @@ SCENARIOS: dict[str, list[Step]] = {
     # -- delayed
     "delayed": [create(delay=MINUTE, priority="low")],
     "delayed with ttl and backoff": [create(delay=MINUTE, ttl=500, attempts=3, backoff=True)],
-    "delayed by a fraction": [create(delay=60_000.5)],
     "promoted by its time": [create(delay=150), work([HANG]), wait("start")],
     "promoted and done": [create(delay=150), work([["return", 1]]), wait("complete")],
     "promoted by hand": [create(delay=MINUTE), step("promote", 1)],

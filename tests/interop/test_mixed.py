@@ -15,7 +15,7 @@ import redis
 from tests.interop.consistency import inconsistencies
 from tests.interop.node import Node
 from tests.interop.sides import NodeSide, PythonSide, node_options
-from tests.interop.tap import Tap, normal_events
+from tests.interop.tap import Tap
 from tests.support import wait_until
 
 JOBS = 300
@@ -125,8 +125,8 @@ def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_hear_the_same
         assert len(python.ran) > JOBS / 10 and len(node_worker.noted("ran")) > JOBS / 10, "both took part"
 
         # and caused the events of its kind, which all listeners heard alike
-        said = {i: [event for _, event, *_ in normal_events(tap.of(i))] for i in kind_of}
-        assert said == {i: KINDS[kind].events for i, kind in kind_of.items()}
+        said = {i: comparable([message["event"] for message in tap.of(i)]) for i in kind_of}
+        assert said == {i: comparable(KINDS[kind].events) for i, kind in kind_of.items()}
         messages = [(message["id"], message["event"], message["args"][1:]) for message in tap.messages]
         assert heard == messages
         nodes = [(note["id"], note["event"], note["args"]) for note in node.node.noted("heard")]
@@ -136,6 +136,14 @@ def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_hear_the_same
         for job_id, kind in kind_of.items():
             check_end(redis_client, job_id, kind)
         stop_listening()
+
+
+def comparable(events: list[str]) -> tuple[list[str], Counter[str]]:
+    """The order of what one worker says after the other, and how often everything was said.
+
+    Node says ``enqueue`` and ``failed attempt`` when its transaction is over: another worker may have the job by then.
+    """
+    return [event for event in events if event not in ("enqueue", "failed attempt", "promotion")], Counter(events)
 
 
 def options(kind: str, chance: random.Random) -> dict[str, Any]:

@@ -1,0 +1,276 @@
+"""What Node Kue writes and we never do, and the garbage that its races leave: met without harm."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+import kue
+from tests.interop.consistency import inconsistencies
+from tests.interop.node import Node
+from tests.interop.sides import NodeSide, PythonSide
+from tests.interop.tap import Tap
+from tests.support import wait_until
+
+FUNCTION = "function( attempts, delay ) { require('fs'); return attempts * 100000; }"
+
+
+@pytest.fixture
+def python(redis_url: str) -> Iterator[PythonSide]:
+    side = PythonSide(redis_url)
+    yield side
+    side.close()
+
+
+@pytest.fixture
+def node(redis_url: str) -> Iterator[Node]:
+    with Node() as process:
+        yield process.open(redis_url)
+
+
+def test_a_delay_with_a_fraction_is_waited_for(node: Node, python: PythonSide, redis_url: str) -> None:
+    with Tap(redis_url) as tap:
+        python.work("email", [])
+        job_id = node.call("create", "email", {}, {"delay": 100.5})
+        tap.wait(job_id, "complete")
+        assert [message["event"] for message in tap.of(job_id)] == ["promotion", "enqueue", "start", "complete"]
+
+
+def test_a_backoff_function_is_kept_but_not_run(
+    python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a job whose backoff is JavaScript, with a delay of its own
+        job_id = python.create("email", {}, attempts=2, delay=100)
+        redis_client.hset(f"q:job:{job_id}", "backoff", FUNCTION)
+
+        # When it fails here
+        python.work("email", [[["fail", "boom"]], [["return", 1]]])
+        tap.wait(job_id, "complete")
+
+        # Then the text is as it was, the delay was waited for again, and the log says why
+        job = redis_client.hgetall(f"q:job:{job_id}")
+        assert job["backoff"] == FUNCTION
+        assert job["delay"] == "100"
+        assert int(job["started_at"]) - int(job["failed_at"]) >= 100
+        assert any("backoff" in line for line in python.queue.log(job_id))
+
+
+def test_an_event_with_a_textual_id_is_heard_as_that_jobs(python: PythonSide, redis_client: redis.Redis) -> None:
+    heard: list[Any] = []
+    python.queue.on("job remove", lambda *args: heard.append(args))
+    redis_client.publish("q:events", '{"id":"7","event":"remove","args":["remove","email"]}')
+    wait_until(lambda: heard)
+    assert heard == [(7, "email")]
+
+
+@pytest.mark.parametrize(
+    "message", ["", "nonsense", "7", "null", "[]", "{}", '{"id":1}', '{"id":1,"event":"unheard of","args":[]}',
+                '{"id":1,"event":"complete"}', '{"id":1,"event":"complete","args":null}', '{"id":[],"event":{},"args":1}',
+                b"\xff\xfe"],
+)  # fmt: skip
+def test_nonsense_on_the_channel_is_passed_over(
+    message: Any, python: PythonSide, redis_client: redis.Redis
+) -> None:
+    heard: list[Any] = []
+    python.queue.on("job remove", lambda *args: heard.append(args))
+    redis_client.publish("q:events", message)
+    redis_client.publish("q:events", '{"id":7,"event":"remove","args":["remove","email"]}')
+    wait_until(lambda: heard)
+    assert heard == [(7, "email")]
+
+
+def test_a_hash_without_a_type_is_no_job(python: PythonSide, redis_client: redis.Redis) -> None:
+    # Given what Node leaves when an active job is removed: a late completion
+    job_id = python.create("email", {})
+    redis_client.hset("q:job:99", mapping={"state": "complete", "progress": "100", "duration": "5"})
+    redis_client.zadd("q:jobs:complete", {"02|99": 0})
+    redis_client.zadd("q:jobs:email:complete", {"02|99": 0})
+
+    # Then it is not found, ranges pass it over, and removing it is refused
+    with pytest.raises(kue.JobNotFound):
+        python.queue.get(99)
+    assert [job.id for job in python.queue.range(0, -1)] == [job_id]
+    assert python.queue.range_by_state("complete", 0, -1) == []
+    assert python.queue.range_by_type("email", "complete", 0, -1) == []
+    with pytest.raises(kue.JobNotFound):
+        python.queue.remove(99)
+
+
+def test_a_worker_passes_over_an_entry_without_a_hash(
+    python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given an entry for a job that is not there, ahead of one that is
+        redis_client.zadd("q:jobs:inactive", {"01|1": -50})
+        redis_client.zadd("q:jobs:email:inactive", {"01|1": -50})
+        redis_client.lpush("q:email:jobs", "1")
+        redis_client.set("q:ids", 1)
+        job_id = python.create("email", {})
+
+        # Then the real one is done, and the entry is gone
+        python.work("email", [])
+        tap.wait(job_id, "complete")
+        assert inconsistencies(redis_client) == []
+
+
+def test_a_job_whose_token_was_lost_is_done_all_the_same(
+    python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        job_id = python.create("email", {})
+        redis_client.delete("q:email:jobs")
+        python.work("email", [])
+        tap.wait(job_id, "complete")
+
+
+def test_a_token_that_a_node_worker_would_miss_is_restored(
+    node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a waiting job without a token, and a Node worker asleep on the list
+        job_id = python.create("email", {})
+        redis_client.delete("q:email:jobs")
+        node.call("process", "email", [[]], 1)
+
+        # When a Python process keeps house, though it works another type
+        python.work("other", [])
+
+        # Then the Node worker gets its job
+        tap.wait(job_id, "complete")
+
+
+def test_data_that_is_not_json_can_be_read_run_and_removed(
+    python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        first, second = python.create("email", {}), python.create("parked", {})
+        for job_id in (first, second):
+            redis_client.hset(f"q:job:{job_id}", "data", "{not json")
+        assert [job.id for job in python.queue.range(0, -1)] == [first, second]
+        python.work("email", [])
+        tap.wait(first, "complete")
+        python.remove(first)
+        python.remove(second)
+        assert redis_client.keys("q:job:[0-9]*") == []
+
+
+def test_a_job_with_an_unknown_priority_word_is_read_and_removed(
+    node: Node, python: PythonSide, redis_client: redis.Redis
+) -> None:
+    # Given a job that Node has saved without any set taking it
+    job_id = node.call("create", "email", {}, {"priority": "nonsense"})
+    assert redis_client.zcard("q:jobs") == 0
+
+    # Then it can be looked at, and removed without a trace
+    assert python.queue.get(job_id).type == "email"
+    python.remove(job_id)
+    assert redis_client.keys("q:job:[0-9]*") == []
+
+
+def test_a_job_in_a_state_of_nobodys_is_read_and_can_be_brought_back(
+    node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        job_id = node.call("create", "email", {}, {})
+        node.call("setState", job_id, "paused")
+        assert python.queue.get(job_id).state == "paused"
+        python.set_state(job_id, "inactive")
+        python.work("email", [])
+        tap.wait(job_id, "complete")
+        assert not redis_client.exists("q:jobs:paused", "q:jobs:email:paused")
+
+
+def test_a_job_that_node_has_half_taken_is_repaired_by_setting_it_inactive(
+    python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a worker that died between taking the job from the set and making it active
+        job_id = python.create("email", {})
+        redis_client.delete("q:jobs:email:inactive", "q:email:jobs")
+
+        # When somebody sets it inactive again
+        python.set_state(job_id, "inactive")
+
+        # Then it is done
+        python.work("email", [])
+        tap.wait(job_id, "complete")
+        assert inconsistencies(redis_client) == []
+
+
+def test_an_error_of_an_earlier_attempt_stays_on_a_completed_job(node: Node, python: PythonSide, redis_url: str) -> None:
+    with Tap(redis_url) as tap:
+        job_id = node.call("create", "email", {}, {"attempts": 2})
+        node.call("process", "email", [[["fail", "boom"]], [["return", {"a": 1}]]], 1)
+        tap.wait(job_id, "complete")
+        job = python.queue.get(job_id)
+        assert (job.state, job.result, job.attempts_made) == ("complete", {"a": 1}, 2)
+        assert job.error is not None and job.error.startswith("Error: boom\n    at ")
+
+
+def test_node_reads_every_field_that_we_add_as_if_it_were_not_there(redis_url: str, redis_client: redis.Redis) -> None:
+    # Given a Python job with all that a worker of ours leaves in it
+    python, node = PythonSide(redis_url), NodeSide(redis_url)
+    try:
+        with Tap(redis_url) as tap:
+            job_id = python.create("email", {"a": 1}, attempts=2)
+            python.work("email", [[["fail", "boom"]], [["return", 2]]])
+            tap.wait(job_id, "complete")
+            assert redis_client.hexists(f"q:job:{job_id}", "attempt_log")
+
+            # When Node removes it
+            node.remove(job_id)
+
+            # Then nothing of it is left
+            left = [key for key in redis_client.keys("*") if str(job_id) in key.split(":")]
+            assert left == []
+    finally:
+        node.close()
+        python.close()
+
+
+def test_many_ids_keep_their_order_across_the_change_of_length(node: Node, python: PythonSide, redis_client: redis.Redis) -> None:
+    redis_client.set("q:ids", 98)
+    ids = [python.create("email", {}), node.call("create", "email", {}, {}), python.create("email", {})]
+    assert ids == [99, 100, 101]
+    assert [job.id for job in python.queue.range(0, -1)] == ids
+    assert [job["id"] for job in node.call("range", 0, -1, "asc")] == ids
+    assert redis_client.zrange("q:jobs", 0, -1) == ["02|99", "03|100", "03|101"]
+
+
+def test_ranges_are_the_same_on_both_sides(node: Node, python: PythonSide) -> None:
+    for n in range(6):
+        python.create("email", {"n": n}, priority=[5, 0, -5][n % 3])
+    for start, stop, order in [(0, -1, "asc"), (0, 2, "asc"), (0, 2, "desc"), (1, 1, "asc"), (4, 99, "desc"), (-2, -1, "asc")]:
+        ours = [job.id for job in python.queue.range(start, stop, order)]
+        assert ours == [job["id"] for job in node.call("range", start, stop, order)]
+        ours = [job.id for job in python.queue.range_by_state("inactive", start, stop, order)]
+        assert ours == [job["id"] for job in node.call("rangeByState", "inactive", start, stop, order)]
+        ours = [job.id for job in python.queue.range_by_type("email", "inactive", start, stop, order)]
+        assert ours == [job["id"] for job in node.call("rangeByType", "email", "inactive", start, stop, order)]
+
+
+def test_the_json_of_an_event_is_spelled_as_nodes(python: PythonSide, redis_url: str, redis_client: redis.Redis) -> None:
+    with redis_client.pubsub() as pubsub:
+        pubsub.subscribe("q:events")
+        pubsub.get_message(timeout=2)
+        python.work("email", [[["progress", 1, 2, {"bước": "một"}], ["return", {"ok": True}]]])
+        python.create("email", {})
+        said = []
+        deadline = time.monotonic() + 5
+        while len(said) < 4 and time.monotonic() < deadline:
+            message = pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)
+            if message:
+                said.append(message["data"])
+    assert said == [
+        '{"id":1,"event":"enqueue","args":["enqueue","email"]}',
+        '{"id":1,"event":"start","args":["start","email",null]}',
+        '{"id":1,"event":"progress","args":["progress",50,{"bước":"một"}]}',
+        '{"id":1,"event":"complete","args":["complete",{"ok":true},null]}',
+    ]
+    assert all(json.loads(text) for text in said)
