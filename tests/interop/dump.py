@@ -135,7 +135,7 @@ def _this_run(value: str) -> str:
 
 
 def _promote_at(job: dict[str, str]) -> str:
-    """What the time is made of: the creation or a failure, plus the job's delay. Only the last failure's time is kept."""
+    """What the time is made of: the creation or a failure, plus the delay. Only the last failure's time is kept."""
     promote_at, delay = job.get("promote_at", ""), int(float(job.get("delay", "0")))
     for field in ("failed_at", "created_at"):
         for added in (delay, 0):
