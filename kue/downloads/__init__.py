@@ -5,8 +5,8 @@ from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
 from .guard import AllowList, Guard
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler
 from .limits import DownloadLimits
+from .order import Result
 from .progress import ProgressData
-from .transfer import Result
 from .urls import check_url, redact_url
 
 __all__ = [

@@ -51,6 +51,12 @@ class Answer:
         self._metered.meter.delivered()
         return size
 
+    @property
+    def to_end(self) -> bool:
+        """Whether this body goes on to the end of the file."""
+        span = self.content_range()
+        return self.status == 200 or (span is not None and span[1] is not None and span[2] == span[1] + 1)
+
     def header(self, name: str) -> str | None:
         """Return a header's value, or None."""
         return self.headers.get(name)

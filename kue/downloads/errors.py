@@ -25,11 +25,16 @@ class DownloadFailed(DownloadError, UnrecoverableError):
 
 
 class DownloadPostponed(RetryLater, DownloadError):
-    """Nothing is wrong with the job; the next attempt should wait ``delay_ms`` (no room on the disk, Retry-After)."""
+    """Nothing is wrong with the job; the next attempt should wait ``delay_ms`` (no room on the disk, Retry-After).
 
-    def __init__(self, delay_ms: int, message: str, *, url: str | None = None, status: int | None = None) -> None:
+    ``counts`` is False where the wait is no fault of the download and should use up none of the job's attempts.
+    """
+
+    def __init__(
+        self, delay_ms: int, message: str, *, url: str | None = None, status: int | None = None, counts: bool = True
+    ) -> None:
         RetryLater.__init__(self, delay_ms, message)
-        self.url, self.status = url, status
+        self.url, self.status, self.counts = url, status, counts
 
 
 class InvalidUrl(DownloadFailed, ValueError):
@@ -38,6 +43,10 @@ class InvalidUrl(DownloadFailed, ValueError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
+
+
+class Paused(Exception):
+    """Somebody paused the download: let go of the connection and wait. Never leaves this package."""
 
 
 class PartChanged(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import http.client
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +48,13 @@ class Source:
         self._verify, self._env_proxies = verify, env_proxies
         self._final: Url | None = None
         self._redirects = 0
+
+    def twin(self, tick: Callable[[], None]) -> Source:
+        """Return the same source for another thread, which has its own way of looking for interrupts."""
+        twin = copy.copy(self)
+        twin._network = Network(self._network.guard, self._network.patience, tick)
+        twin._log = lambda line: None
+        return twin
 
     @property
     def host(self) -> str:

@@ -12,14 +12,16 @@ from kue.errors import JobCancelled
 
 from . import urls, words
 from .connection import Network, Patience
+from .disk import NO_ROOM_MS
 from .errors import DownloadError, DownloadFailed, DownloadPostponed
 from .fetch import Source
 from .folder import NO_ROOM, Folder, lock
 from .guard import Guard, Resolver
 from .limits import DownloadLimits
+from .order import Bounds, Order, Result
 from .progress import JobLike, Progress
 from .sidecar import Facts, Part, part_key
-from .transfer import NO_ROOM_MS, Bounds, Order, Result, Transfer
+from .transfer import Transfer
 
 #: Attempts and backoff for a download job, unless its sender says otherwise.
 ATTEMPTS = 5
@@ -69,6 +71,7 @@ class DownloadHandler:
         self._verify, self._env_proxies, self._keep_cancelled = verify, env_proxies, keep_cancelled
         self._now, self._clock = now, clock
         self._finished: deque[tuple[float, str]] = deque()
+        self._paused: set[object] = set()
         self._sweep()
 
     def __call__(self, job: JobLike) -> Result:
@@ -78,7 +81,7 @@ class DownloadHandler:
         DownloadPostponed (a RetryLater) if it should wait. Interrupts pass through; the bytes so far stay.
         """
         order = Order.read(job.id, job.data)
-        progress = Progress(job, self._clock)
+        progress = Progress(job, self._clock, lambda: job.id in self._paused)
         network = Network(self._guard, self._patience, progress.tick)
         source = Source(order.url, network, progress.log, verify=self._verify, env_proxies=self._env_proxies)
         key = part_key(job.id, order.url, getattr(job, "created_at", None))
@@ -87,10 +90,10 @@ class DownloadHandler:
             progress.log(f"Waiting for a slot: {self.limits.running()} downloads are running")
 
         try:
-            with self.limits.slot(source.host, progress.tick, waits), Folder(self.folder) as folder:
+            with self.limits.slot(source.host, progress.tell, waits), Folder(self.folder) as folder:
                 part = Part(folder, key)
                 try:
-                    part.claim(progress.tick)
+                    part.claim(progress.tell)
                     transfer = Transfer(
                         order, source, part, progress, self.limits, self.bounds, now=self._now, clock=self._clock
                     )
@@ -111,6 +114,14 @@ class DownloadHandler:
         """Raise InvalidUrl(code, message) for a URL that this handler would refuse without asking anybody."""
         urls.check_url(url, self._guard.allow)
 
+    def pause(self, job_id: object) -> None:
+        """Let a running download of this process let go of its connection and wait; its worker stays occupied."""
+        self._paused.add(job_id)
+
+    def resume(self, job_id: object) -> None:
+        """Let a paused download go on from its byte."""
+        self._paused.discard(job_id)
+
     def discard(self, job: JobLike) -> bool:
         """Remove what a job that is not running has left half-finished; return whether there was anything."""
         order = Order.read(job.id, job.data)
@@ -127,7 +138,7 @@ class DownloadHandler:
 
     def _disk_error(self, exc: OSError) -> DownloadError:
         if exc.errno in NO_ROOM:
-            return DownloadPostponed(NO_ROOM_MS, "Waiting for room on the disk: it is full")
+            return DownloadPostponed(NO_ROOM_MS, "Waiting for room on the disk: it is full", counts=False)
         if isinstance(exc, PermissionError) or exc.errno in (30, 40):  # EROFS, ELOOP
             return DownloadFailed(f"The file may not be written in the folder for downloads: {exc.strerror}")
         return DownloadError(f"The file could not be written: {exc.strerror or type(exc).__name__}")

@@ -63,11 +63,14 @@ class Hasher:
     def close(self) -> None:
         """Stop hashing and let go of the file."""
         self._stop = True
-        if self._running is not None:
-            self._running.settle()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        try:
+            if self._running is not None:
+                self._running.settle()
+        finally:
+            # The lock of the file lives as long as any descriptor of it, so this one must not be left behind.
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def _run(self, until: int) -> None:
         buffer = memoryview(bytearray(min(STEP_BYTES, max(0, until - self._position))))

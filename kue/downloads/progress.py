@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypedDict
 
+from kue import green
+
+from .errors import Paused
+
 #: Shortest time between two progress events of a job, seconds.
 PROGRESS_S = 0.25
 #: The rate shown forgets the past over about this time, seconds.
@@ -42,8 +46,13 @@ class ProgressData(TypedDict):
 class Progress:
     """Counts bytes and tells the job. What the job raises here (an interrupt, a lost lease) passes through."""
 
-    def __init__(self, job: JobLike, clock: Callable[[], float] = time.monotonic) -> None:
-        self._job, self._clock = job, clock
+    def __init__(
+        self,
+        job: JobLike,
+        clock: Callable[[], float] = time.monotonic,
+        held: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._job, self._clock, self._held = job, clock, held
         self.total: int | None = None
         self.bytes = 0
         self.fetched = 0
@@ -68,8 +77,29 @@ class Progress:
         self.fetched += size
         self.tick()
 
+    def reach(self, total_bytes: int) -> None:
+        """Say how much is there in all, where several threads fetch."""
+        self.fetched += total_bytes - self.bytes
+        self.bytes = total_bytes
+        self.tick()
+
+    def wait_while_held(self) -> None:
+        """Wait until the job is no longer paused, open to interrupts."""
+        while self._held():
+            green.sleep(PROGRESS_S)
+            self.tell()
+
     def tick(self) -> None:
-        """Tell the job if it is time, also when nothing has arrived: this is where interrupts get through."""
+        """Tell the job if it is time, also when nothing has arrived: this is where interrupts get through.
+
+        Raises Paused if somebody paused the job.
+        """
+        self.tell()
+        if self._held():
+            raise Paused
+
+    def tell(self) -> None:
+        """Tell the job if it is time, paused or not."""
         now = self._clock()
         if now < self._due:
             return

@@ -1,0 +1,309 @@
+"""Several connections for one file: each fetches a range of it into a file that has its full size from the start.
+
+The caller's own (green) thread fetches too, and alone speaks to the job; the others only move bytes. How far each
+segment is stands in a map beside the part, eight bytes a segment, written after the bytes themselves: a killed process
+loses the chunks that were under way, nothing more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+from kue import green
+
+from . import offload, ranges
+from .answer import Answer
+from .connection import Cut
+from .disk import Disk, write_all
+from .errors import DownloadError, PartChanged
+from .fetch import Source
+from .hashing import Hasher
+from .limits import DownloadLimits
+from .progress import Progress
+from .sidecar import Facts, Part, boot_id
+
+CHUNK_BYTES = 256 * 1024
+#: Smallest segment, bytes; and to what their borders are rounded.
+LEAST_BYTES, ALIGN_BYTES = 1024 * 1024, 64 * 1024
+#: How long to wait for the other connections when a transfer ends early, seconds.
+JOIN_S = 2.0
+_COUNT = struct.Struct("<Q")
+
+
+class Segment:
+    """Bytes ``first`` to before ``end``; the first ``done`` of them are there."""
+
+    def __init__(self, number: int, first: int, end: int, done: int = 0) -> None:
+        self.number, self.first, self.end, self.done = number, first, end, done
+        self.taken = False
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes."""
+        return self.first + self.done
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is there."""
+        return self.position >= self.end
+
+
+class _Stopped(Exception):
+    """Another thread has ended the transfer."""
+
+
+def plan(have: int, length: int, count: int) -> list[tuple[int, int]]:
+    """Divide the bytes from ``have`` to ``length`` evenly; the first segment begins at 0 and holds what is there."""
+    count = max(1, min(count, (length - have) // LEAST_BYTES))
+    size = (length - have) // count
+    borders = [(have + size * n) // ALIGN_BYTES * ALIGN_BYTES for n in range(1, count)]
+    edges = [0, *(border for border in borders if border > have), length]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def split(part: Part, have: int, count: int) -> None:
+    """Turn a part that grows byte by byte into one with segments. Safe to be killed at any point of it."""
+    facts = part.facts
+    assert facts is not None and facts.length is not None
+    cuts = plan(have, facts.length, count)
+    counts = [have] + [0] * (len(cuts) - 1)
+    part.folder.replace(part.map, b"".join(map(_COUNT.pack, counts)))
+    facts.segments, facts.segments_synced, facts.synced = cuts, [min(facts.synced, have)] + counts[1:], 0
+    part.save()
+
+
+def load(part: Part) -> list[Segment]:
+    """Return the segments of a part as its map has them."""
+    facts = part.facts
+    assert facts is not None and facts.segments is not None
+    if facts.boot == boot_id():
+        content = part.folder.read(part.map) or b""
+        counts = [_COUNT.unpack_from(content, at)[0] for at in range(0, len(content) - 7, 8)]
+    else:
+        counts = list(facts.segments_synced or [])
+    if len(counts) != len(facts.segments):
+        raise PartChanged("the map of what is here is damaged")
+    size = part.size
+    found = []
+    for number, ((first, end), done) in enumerate(zip(facts.segments, counts, strict=True)):
+        found.append(Segment(number, first, end, max(0, min(done, end - first, size - first))))
+    return found
+
+
+def save(part: Part, found: list[Segment]) -> None:
+    """Write the map of ``found``, before the sidecar says that it may be believed again."""
+    part.folder.replace(part.map, b"".join(_COUNT.pack(segment.done) for segment in found))
+
+
+class SegmentedFetch:
+    """Fetches what is missing of a part with segments."""
+
+    def __init__(
+        self,
+        source: Source,
+        part: Part,
+        progress: Progress,
+        limits: DownloadLimits,
+        disk: Disk,
+        hasher: Hasher,
+        segments: list[Segment],
+    ) -> None:
+        self._source, self._part, self._progress = source, part, progress
+        self._limits, self._disk, self._hasher = limits, disk, hasher
+        self._segments = segments
+        self._lock = threading.Lock()
+        self._stop = False
+        self._errors: list[BaseException] = []
+        self._helpers: list[threading.Thread] = []
+        self._others = source.twin(self._check)
+
+    @property
+    def _facts(self) -> Facts:
+        assert self._part.facts is not None
+        return self._part.facts
+
+    def run(self, answer: Answer | None, connections: int) -> int:
+        """Fetch all segments; return the size of the file.
+
+        ``answer``, if given, is already positioned at the first segment's next byte.
+        """
+        try:
+            self._presize()
+            self._fetch(answer, connections)
+        finally:
+            self._stop = True
+            # One that is still connecting finds out when it is through. Its descriptors are its own, and with them
+            # it keeps the lock on the part for so long.
+            until = time.monotonic() + JOIN_S
+            for helper in self._helpers:
+                helper.join(max(0.0, until - time.monotonic()))
+        for error in self._errors:
+            if isinstance(error, PartChanged):
+                raise error
+        if not all(segment.whole for segment in self._segments):
+            raise next(
+                (error for error in self._errors if not isinstance(error, _Stopped)),
+                DownloadError("The server closed the connections too early"),
+            )
+        assert self._facts.length is not None
+        return self._facts.length
+
+    def _fetch(self, answer: Answer | None, connections: int) -> None:
+        first = self._take()
+        if first is None:
+            return
+        if answer is None:
+            # Before the others start: is this still the same version?
+            answer = self._ask(self._source, first)
+            if answer is None:
+                raise PartChanged("the file has changed on the server, or the server does not send parts of files")
+        waiting = sum(not segment.whole for segment in self._segments)
+        for _ in range(min(connections, waiting) - 1):
+            helper = threading.Thread(target=self._help, daemon=True)
+            self._helpers.append(helper)
+            helper.start()
+        try:
+            self._work(self._source, first, answer, self._after_chunk)
+        except DownloadError as exc:
+            self._errors.append(exc)  # the others may still bring it to an end
+        while any(helper.is_alive() for helper in self._helpers):
+            green.sleep(0.02)
+            self._after_chunk()
+
+    def _help(self) -> None:
+        try:
+            segment = self._take()
+            if segment is not None:
+                self._work(self._others, segment, None, self._check)
+        except BaseException as exc:
+            self._errors.append(exc)
+            if isinstance(exc, PartChanged | OSError):
+                self._stop = True
+
+    def _work(self, source: Source, segment: Segment, answer: Answer | None, after: Callable[[], None]) -> None:
+        """Fetch ``segment``, and then others that nobody has taken, until there are none."""
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        current: Segment | None = segment
+        files = os.dup(self._part.fd), self._part.folder.open(self._part.map, os.O_WRONLY)
+        try:
+            while current is not None:
+                segment = current
+                if answer is None:
+                    answer = self._ask(source, segment)
+                    if answer is None:
+                        raise DownloadError("The server does not send parts of the file to a second connection")
+                try:
+                    self._copy(answer, segment, buffer, after, files)
+                except Cut as exc:
+                    raise ranges.cut_error(exc, self._total(), self._facts, answer) from None
+                if not segment.whole:
+                    ranges.worth_another(answer)
+                    answer.close()
+                    answer = None
+                    continue
+                current = self._take(after=segment)
+                # A connection that was opened for the whole file can go on into the next segment.
+                if current is not None and not (current.first == segment.end and not current.done and answer.to_end):
+                    answer.close()
+                    answer = None
+        except BaseException:
+            segment.taken = False
+            raise
+        finally:
+            if answer is not None:
+                answer.close()
+            for fd in files:
+                os.close(fd)
+
+    def _ask(self, source: Source, segment: Segment) -> Answer | None:
+        """Open a connection for the rest of a segment; None if the server answers with the whole file instead."""
+        facts = self._facts
+        headers = ranges.range_headers(facts, segment.position, segment.end)
+        answer = source.open(headers, straight=source is self._others)
+        problem = ranges.range_problem(answer, facts, segment.position, segment.end)
+        if problem is None and answer.status == 206:
+            return answer
+        answer.close()
+        if answer.status == 200 and answer.validator == facts.validator:
+            return None
+        raise PartChanged(problem or "the server's file is shorter than what is here")
+
+    def _copy(
+        self,
+        answer: Answer,
+        segment: Segment,
+        buffer: memoryview,
+        after: Callable[[], None],
+        files: tuple[int, int],
+    ) -> None:
+        """Copy from ``answer`` to the part and note it in the map (``files``) until one of them ends."""
+        limits = self._limits
+        while not segment.whole:
+            most = min(limits.chunk_bytes(CHUNK_BYTES), segment.end - segment.position)
+            size = answer.read_into(buffer[:most])
+            if size == 0:
+                return
+            self._check()
+            write_all(files[0], buffer[:size], segment.position)
+            segment.done += size
+            os.pwrite(files[1], _COUNT.pack(segment.done), segment.number * _COUNT.size)
+            after()
+            limits.throttle(size, after)
+
+    def _take(self, after: Segment | None = None) -> Segment | None:
+        """Take a segment that is not whole and that nobody has: the one behind ``after`` rather than another."""
+        with self._lock:
+            free = [segment for segment in self._segments if not segment.taken and not segment.whole]
+            if not free or self._stop:
+                return None
+            chosen = next((s for s in free if after is not None and s.first == after.end), free[0])
+            chosen.taken = True
+            return chosen
+
+    def _total(self) -> int:
+        return sum(segment.done for segment in self._segments)
+
+    def _check(self) -> None:
+        if self._stop:
+            raise _Stopped
+
+    def _after_chunk(self) -> None:
+        """What only the job's own thread does."""
+        if self._stop:
+            for error in self._errors:
+                if isinstance(error, PartChanged | OSError):
+                    raise error
+        self._progress.reach(self._total())
+        frontier = 0
+        for segment in self._segments:
+            frontier = segment.position
+            if not segment.whole:
+                break
+        self._hasher.reach(frontier)
+        self._disk.look(self._snapshot)
+
+    def _snapshot(self) -> Callable[[], None]:
+        counts = [segment.done for segment in self._segments]
+
+        def keep() -> None:
+            self._facts.segments_synced = counts
+
+        return keep
+
+    def _presize(self) -> None:
+        """Give the file its full size at once, so that a full disk shows now; a sparse file where that is not known."""
+        length = self._facts.length
+        assert length is not None
+        try:
+            offload.run(os.posix_fallocate, self._part.fd, 0, length)
+        except AttributeError:
+            os.ftruncate(self._part.fd, length)
+        except OSError as exc:
+            if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+            os.ftruncate(self._part.fd, length)
