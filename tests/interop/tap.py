@@ -62,19 +62,36 @@ class Tap:
 
 
 def normal_events(messages: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """(id, event, args…) of each message, stacks cut, in an order that two runs of one scenario share.
+    """(id, event, args…) of each message of one job, stacks cut, in an order that two runs of one scenario share.
 
-    Node says ``enqueue`` when the reply to its transaction has come, so a fast worker's ``start`` may be heard before
-    it, and that of a retry before or after its ``failed attempt``. Both are put into the usual order.
+    Node says ``enqueue`` when the reply to its transaction has come. So it may be heard after the ``start`` (and more)
+    of a fast worker or the ``remove`` of a fast hand, and that of a retry before or after its ``failed attempt``. They
+    are put into the usual order.
     """
-    events = []
+    events: list[tuple[Any, ...]] = []
     for message in messages:
         event, args = message["event"], list(message["args"])
         if event == "error":
             args[1] = normal_error(args[1])
         events.append((message["id"], event, *args))
-    for first, second in (("enqueue", "start"), ("enqueue", "failed attempt")):
-        for i in range(len(events) - 1):
-            if events[i][1] == second and events[i + 1][1] == first:
-                events[i], events[i + 1] = events[i + 1], events[i]
+    _put_late_enqueues_in_their_place(events)
+    for i in range(len(events) - 1):
+        if (events[i][1], events[i + 1][1]) == ("failed attempt", "enqueue"):
+            events[i], events[i + 1] = events[i + 1], events[i]
     return events
+
+
+def _put_late_enqueues_in_their_place(events: list[tuple[Any, ...]]) -> None:
+    """Each start has an enqueue before it, and so has a removal, if there is one at all."""
+    enqueued = wanted = at = 0
+    while at < len(events):
+        event = events[at][1]
+        if event == "enqueue":
+            enqueued += 1
+        wanted = wanted + 1 if event == "start" else max(wanted, event == "remove")
+        late = next((i for i in range(at + 1, len(events)) if events[i][1] == "enqueue"), None)
+        if enqueued < wanted and late is not None:
+            events.insert(at, events.pop(late))
+            enqueued += 1
+            at += 1
+        at += 1
