@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kue.web.app import create_app, serve, stop
+from kue.web.app import close, create_app, serve, stop
 
-__all__ = ["create_app", "serve", "stop"]
+__all__ = ["close", "create_app", "serve", "stop"]

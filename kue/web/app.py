@@ -10,7 +10,13 @@ from flask import Flask
 from flask_socketio import SocketIO
 
 from kue import green
-from kue.web import script
+from kue.web import errors, script
+from kue.web.acts import acts
+from kue.web.api import api, lower_case_words
+from kue.web.bulk import bulk
+from kue.web.files import files
+from kue.web.health import health
+from kue.web.login import login
 from kue.web.monitor import Monitor
 from kue.web.packets import ClientPacket
 from kue.web.pages import pages
@@ -35,6 +41,14 @@ def folder(name: str) -> str:
     """Return where ``templates`` or ``static`` are: inside an installed package, else at the top of the checkout."""
     inside = Path(__file__).with_name(name)
     return str(inside if inside.is_dir() else Path(__file__).resolve().parents[2] / name)
+
+
+def _quiet_logger(name: str) -> logging.Logger:
+    """Return a logger that leaves out a line for every packet, unless somebody has set its level."""
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+    return logger
 
 
 def create_app(
@@ -77,16 +91,29 @@ def create_app(
         max_http_buffer_size=MAX_MESSAGE_BYTES,
         cors_allowed_origins=security.socket_origins(),
         manage_session=False,
-        logger=logging.getLogger("kue.web.socketio"),
-        engineio_logger=logging.getLogger("kue.web.engineio"),
+        logger=_quiet_logger("kue.web.socketio"),
+        engineio_logger=_quiet_logger("kue.web.engineio"),
     )
     script.install(app, flask_wsgi)
+    _tolerate_capitals(app)
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor
-    for blueprint in (pages, sample):
+    errors.install(app)
+    for blueprint in (api, acts, bulk, pages, files, health, login, sample):
         app.register_blueprint(blueprint)
     monitor.begin()
     return app, socketio
+
+
+def _tolerate_capitals(app: Flask) -> None:
+    """Let `/STATS` be `/stats`, as in Node Kue."""
+    behind = app.wsgi_app
+
+    def around(environ: dict[str, Any], start_response: Any) -> Any:
+        environ["PATH_INFO"] = lower_case_words(environ.get("PATH_INFO", ""))
+        return behind(environ, start_response)
+
+    app.wsgi_app = around  # type: ignore[method-assign]
 
 
 def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
@@ -98,6 +125,12 @@ def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
 
 
 def stop(app: Flask, reason: str = "the server is stopping") -> None:
-    """Tell the clients that the server goes away and let go of the queue's events. May be called twice."""
+    """Tell the clients that the server goes away. Events are relayed on, so that they see how running jobs end."""
     monitor: Any = app.extensions["kue"]
-    monitor.end(reason)
+    monitor.say_goodbye(reason)
+
+
+def close(app: Flask) -> None:
+    """Let go of the queue's events; the app is of no use afterwards. May be called twice."""
+    monitor: Any = app.extensions["kue"]
+    monitor.end()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: Jobs of each kind that the first page shows; the rest are counted, and found on their own pages.
 HOME_ACTIVE, HOME_WAITING, HOME_DELAYED, HOME_RECENT = 100, 50, 20, 15
 
+#: Jobs on one page of a list.
+PAGE_ROWS = 50
+
 
 class HomeLists(TypedDict):
     """What the first page shows."""
@@ -25,6 +28,17 @@ class HomeLists(TypedDict):
     """Running, then queued in the order they will run, then delayed."""
     recent: list[JobRow]
     """Finished or failed last, newest first."""
+
+
+class StateList(TypedDict):
+    """One page of the jobs in a state."""
+
+    mark: Mark
+    counts: dict[str, int]
+    rows: list[JobRow]
+    first: int
+    """Rank of the first row, from 0 in the list's order."""
+    total: int
 
 
 def _queue() -> Queue:
@@ -72,3 +86,32 @@ def home_lists() -> HomeLists:
         "rows": rows,
         "recent": [row for row in recent if row["id"] not in seen][:HOME_RECENT],
     }
+
+
+def rows_of(ids: list[int]) -> list[JobRow]:
+    """Return the rows of the jobs that are there."""
+    return [job_row(job) for job in _queue().get_many(ids)]
+
+
+def state_list(state: str, job_type: str | None, order: str, first: int) -> StateList:
+    """Read one page of the jobs in a state, in the order of Redis' own sets or against it.
+
+    The sets are by priority, then by id; delayed jobs of all types by their time. The mark is older than the rows.
+    """
+    queue = _queue()
+    mark = monitor().relay.mark()
+    counts = queue.counts()
+    total = (queue.counts(job_type) if job_type else counts)[state]
+    first = max(0, min(first, (total - 1) // PAGE_ROWS * PAGE_ROWS if total else 0))
+    start, stop = first, first + PAGE_ROWS - 1
+    if order == "desc":
+        start, stop = -1 - stop, -1 - start
+    jobs = queue.range_by_type(job_type, state, start, stop) if job_type else queue.range_by_state(state, start, stop)
+    rows = [job_row(job) for job in jobs]
+    if state == "delayed" and not job_type:
+        rows.sort(key=lambda row: (row.get("promote_at", 0), *_run_order(row)[1:]))
+    else:
+        rows.sort(key=_run_order)
+    if order == "desc":
+        rows.reverse()
+    return {"mark": mark, "counts": counts, "rows": rows, "first": first, "total": total}

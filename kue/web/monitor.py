@@ -16,6 +16,7 @@ from flask_socketio import SocketIO, join_room, leave_room
 
 from kue.errors import InvalidJob, KueError, QueueUnavailable
 from kue.web import start
+from kue.web.accounts import Role
 from kue.web.packets import UNREADABLE, AckWanted
 from kue.web.relay import Relay
 from kue.web.views import Frame
@@ -49,10 +50,12 @@ class Monitor:
             has_pages=lambda: self.members(PAGES) > 0,
             sweep=self.cut_off_the_deaf,
         )
+        self.roles: dict[str, Role] = {}
         #: Clients cut off because they did not read, since the start.
         self.cut_off = 0
-        self._task: Any = None
+        self._parting = False
         socketio.on_event("connect", self.on_connect)
+        socketio.on_event("disconnect", self.on_disconnect)
         socketio.on_event("start", self.on_start)
         socketio.on_event("watch", self.on_watch)
         socketio.on_event(UNREADABLE, self.on_unreadable)
@@ -61,29 +64,40 @@ class Monitor:
     def begin(self) -> None:
         """Start listening and emitting."""
         self.relay.start()
-        self._task = self.socketio.start_background_task(self.relay.run)
+        self.socketio.start_background_task(self.relay.run)
 
-    def end(self, reason: str = "the server is stopping") -> None:
-        """Tell every client that the server goes away, and stop emitting. May be called twice."""
-        if self._task is None:
-            return
-        self._task = None
+    def say_goodbye(self, reason: str) -> None:
+        """Tell every client that the server goes away. What still happens until it does is told as before."""
+        if not self._parting:
+            self._parting = True
+            self.socketio.emit("shutdown", {"reason": reason})
+
+    def end(self) -> None:
+        """Stop listening and emitting. May be called twice."""
         self.relay.stop()
-        self.socketio.emit("shutdown", {"reason": reason})
 
     # What clients say
 
     def on_connect(self, auth: object = None) -> bool | None:
-        if not self.security.may_connect(auth):
+        role = self.security.socket_role(auth)
+        if role is None:
             return False
+        self.roles[request.sid] = role  # type: ignore[attr-defined]
         join_room(PLAIN)
         return None
+
+    def on_disconnect(self, *reason: object) -> None:
+        self.roles.pop(request.sid, None)  # type: ignore[attr-defined]
+
+    def _require_write(self) -> None:
+        if self.roles.get(request.sid) is not Role.WRITE:  # type: ignore[attr-defined]
+            raise start.Refused("refused", "you may look, but not change anything")
 
     def on_start(self, *args: Any) -> Any:
         """`start`: make a download job. Whatever is sent, only its sender hears of an error."""
         *said, ack = args
         try:
-            self.security.require_write()
+            self._require_write()
             wanted = start.parse(tuple(said))
             job_id = start.create(self.queue, wanted)
         except start.Refused as exc:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from kue.states import EVENTS
 from kue.web.views import Frame, JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ INBOX_EVENTS = 100_000
 
 #: Events that change nothing a page shows, or that another event always accompanies.
 SILENT_EVENTS = frozenset({"ttl exceeded", "ttl exceeded ack"})
+#: Events that are counted by name; what else comes over the channel is counted together.
+EVENT_NAMES = frozenset(EVENTS) | {"resync"}
 
 
 def plain_event(event: Event) -> tuple[str, dict[str, Any]] | None:
@@ -124,6 +127,9 @@ class Relay:
         self._dirty: dict[JobId, None] = {}
         self._resync = False
         self._heard = 0
+        #: Events heard since the start, by name, and how late the emitter woke up last.
+        self.heard: collections.Counter[str] = collections.Counter()
+        self.lag_s = 0.0
         self._suspect: tuple[dict[str, int], int] | None = None
         self._stopping = False
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -137,6 +143,7 @@ class Relay:
     def hear(self, event: Event) -> None:
         """Take one event from the listener; quick, never raises."""
         self._heard += 1
+        self.heard[event.event if event.event in EVENT_NAMES else "other"] += 1
         if len(self._inbox) >= INBOX_EVENTS:
             self._overflow = True
         else:
@@ -201,7 +208,9 @@ class Relay:
         while not self._stopping:
             now = time.monotonic()
             due = next_frame if (self._dirty or self._resync) else next_counts
-            self._wake.wait(max(0.0, min(due, next_counts) - now))
+            patience = max(0.0, min(due, next_counts) - now)
+            if not self._wake.wait(patience):
+                self.lag_s = max(0.0, time.monotonic() - now - patience)
             self._wake.clear()
             if self._stopping:
                 return

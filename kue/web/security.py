@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, redirect, request, session
+from flask.typing import ResponseReturnValue
+
+from kue.web.accounts import Accounts, Role
+from kue.web.errors import error_response, wants_page
 
 if TYPE_CHECKING:
     from kue.settings import Settings
@@ -17,10 +21,13 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: A file somebody downloaded may be HTML with script in it: opened here, it must have no rights at all.
-FILE_POLICY = "sandbox; default-src 'none'"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What answers without a login: the login itself and its looks, the sample (the download worker has no password), life.
+OPEN_PATHS = frozenset(
+    {"/login", "/healthz", "/sample/10mb.bin", "/socket.io/socket.io.js", "/socket.io/socket.io.min.js"}
+)
+OPEN_FOLDER = "/static/"
 
 
 def split_host(host: str) -> str:
@@ -44,6 +51,7 @@ class Security:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.accounts = Accounts(settings.auth)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
@@ -63,12 +71,29 @@ class Security:
             return True
         return origin.lower() == f"{request.scheme}://{request.host}".lower()
 
-    def check_request(self) -> None:
-        """Refuse what another site's page makes a browser send (400, 403). Runs before every view."""
+    def check_request(self) -> ResponseReturnValue | None:
+        """Refuse what another site's page makes a browser send, and who is not let in. Runs before every view."""
         if not self.host_is_ours(request.host):
-            abort(400, "this server does not know the host name it was called by; see KUE_CORS_ORIGINS")
-        if request.method in SAFE_METHODS:
-            return
+            abort(400, "this server does not know the host name it was called by: see KUE_CORS_ORIGINS")
+        changes = request.method not in SAFE_METHODS
+        if changes:
+            self._check_origin()
+        if request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
+            return None
+        role = self.role()
+        if role is None:
+            if wants_page() and not changes:
+                return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
+            if self.accounts.is_blocked(request.remote_addr):
+                return error_response(429, "too many wrong passwords: wait a minute")
+            response = error_response(401, "this server asks for a user and a password")
+            response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
+            return response
+        if changes and role is not Role.WRITE:
+            return error_response(403, "you may look, but not change anything")
+        return None
+
+    def _check_origin(self) -> None:
         origin = request.headers.get("Origin")
         if origin is not None:
             if not self.origin_is_ours(origin):
@@ -76,12 +101,30 @@ class Security:
         elif request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             abort(403, "a page of another site may not change things here")
 
-    def may_connect(self, auth: object) -> bool:
-        """Tell whether the socket being opened is let in. The origin was checked at the handshake."""
-        return self.host_is_ours(request.host)
+    def role(self, auth: object = None) -> Role | None:
+        """Return what the sender of this request, or of a socket's handshake, may do; None: nothing at all.
 
-    def require_write(self) -> None:
-        """Raise Refused if the sender of a socket event may only look."""
+        ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
+        """
+        if not self.accounts.required:
+            return Role.WRITE
+        known = self.accounts.role_of(session.get("user"))
+        if known is not None:
+            return known
+        if isinstance(auth, dict) and auth:
+            if "token" in auth:
+                return self.accounts.check_token(auth["token"], request.remote_addr)
+            return self.accounts.check(auth.get("user"), auth.get("password"), request.remote_addr)
+        given = request.authorization
+        if given is None:
+            return None
+        if given.type == "bearer":
+            return self.accounts.check_token(given.token, request.remote_addr)
+        return self.accounts.check(given.username, given.password, request.remote_addr)
+
+    def socket_role(self, auth: object) -> Role | None:
+        """Return what the client of a new socket may do. The origin was checked at the handshake."""
+        return self.role(auth) if self.host_is_ours(request.host) else None
 
     def socket_origins(self) -> list[str] | str | None:
         """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""
@@ -97,10 +140,18 @@ class Security:
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "same-origin")
         headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         headers.setdefault("X-Frame-Options", "DENY")
         return response
 
     def install(self, app: Flask) -> None:
         """Put the checks in front of every view of the app."""
+        app.config.update(
+            SECRET_KEY=self.accounts.secret,
+            SESSION_COOKIE_NAME="kue_session",
+            SESSION_COOKIE_HTTPONLY=True,
+            SESSION_COOKIE_SAMESITE="Lax",
+        )
+        app.extensions["kue_security"] = self
         app.before_request(self.check_request)
         app.after_request(self.add_headers)

@@ -1,5 +1,6 @@
 /* The first page: wires the form, the lists and the live stream together. */
 
+import { sayIn, wireActs } from "./acts.js";
 import { get } from "./api.js";
 import { showCounts, showStatus } from "./counts.js";
 import { count } from "./format.js";
@@ -49,6 +50,9 @@ const live = new Live({
 });
 
 wireStart(live.socket);
+const say = sayIn(document.getElementById("act_message"));
+wireActs(list, say);
+wireActs(document.getElementById("recent"), say);
 
 /** Seconds that rows and counts must disagree before the list is fetched: on a busy queue they always do for a moment. */
 const DISAGREE_S = 3;

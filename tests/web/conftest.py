@@ -46,7 +46,7 @@ def make_site(queue: Any, tmp_path: Path) -> Iterator[Callable[..., Site]]:
         port = free_port()
         settings = Settings.load({"PORT": str(port), "DOWNLOAD_DIR": str(tmp_path / "downloads"), **environ})
         app, socketio = web.create_app(settings, queue, async_mode="threading")
-        stops.append(lambda: web.stop(app))
+        stops.append(lambda: web.close(app))
         if listen:
             server = make_server("127.0.0.1", port, app, threaded=True)
             thread = threading.Thread(target=server.serve_forever, daemon=True)

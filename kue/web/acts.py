@@ -1,0 +1,89 @@
+"""What people do to jobs on the page: each act is one core call, one line in the audit log, and shown at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify, request, session
+from flask.typing import ResponseReturnValue
+
+from kue.errors import InvalidJob
+from kue.web.api import parse_id, queue
+from kue.web.intake import new_job
+from kue.web.job_page import job_page
+from kue.web.lists import monitor
+from kue.web.start import Refused, check_priority, check_url
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+
+acts = Blueprint("acts", __name__)
+log = logging.getLogger("kue.web.audit")
+
+
+def audit(act: str, target: object) -> None:
+    """Write who did what to which job."""
+    by = session.get("user") or (request.authorization.username if request.authorization else None) or "anonymous"
+    log.info("%s %s by %s from %s", act, target, by, request.remote_addr)
+
+
+def _priority(queue: Queue, job_id: int) -> None:
+    try:
+        queue.set_priority(job_id, check_priority((request.get_json(silent=True) or {}).get("priority")))
+    except Refused as exc:
+        raise InvalidJob(str(exc)) from exc
+
+
+ACTS: dict[str, Callable[[Queue, int], object]] = {
+    "retry": lambda queue, job_id: queue.retry(job_id),
+    "cancel": lambda queue, job_id: queue.cancel(job_id),
+    "promote": lambda queue, job_id: queue.promote(job_id),
+    "remove": lambda queue, job_id: queue.remove(job_id),
+    "priority": _priority,
+}
+
+
+@acts.post("/monitor/job/<job_id>/<act>")
+def act(job_id: str, act: str) -> ResponseReturnValue:
+    """Do one act; 404, 409 and 400 say why not."""
+    number = parse_id(job_id)
+    if act == "copy":
+        return _copy(number)
+    if act not in ACTS:
+        return jsonify({"error": f"there is no act {act[:40]}"}), 404
+    ACTS[act](queue(), number)
+    monitor().relay.touch([number])
+    audit(act, f"job {number}")
+    return jsonify({"message": "done", "id": number})
+
+
+def _copy(number: int) -> ResponseReturnValue:
+    """Run a job again as a new one, with the data given (or its own) and its own options."""
+    job = queue().get(number)
+    asked = request.get_json(silent=True)
+    data: Any = job.data
+    if isinstance(asked, dict) and "data" in asked:
+        data = asked["data"]
+    if isinstance(data, dict) and isinstance(data.get("url"), str) and job.type == "startdownload":
+        try:
+            check_url(data["url"])
+        except Refused as exc:
+            raise InvalidJob(str(exc)) from exc
+    options = job.options
+    copy = new_job(queue(), {"type": job.type, "data": data})
+    copy.attempts(options.attempts or 1).priority(options.priority).ttl(options.ttl_ms)
+    copy.remove_on_complete(options.remove_on_complete)
+    if options.backoff is not None:
+        copy.backoff(options.backoff)
+    copy.save()
+    monitor().relay.touch([copy.id or 0])
+    audit(f"copy as job {copy.id}", f"job {number}")
+    return jsonify({"message": "job created", "id": copy.id})
+
+
+@acts.get("/monitor/job/<job_id>")
+def part(job_id: str) -> ResponseReturnValue:
+    """The changing part of a job's page, as HTML."""
+    return job_page(queue().get(parse_id(job_id)), part=True)

@@ -1,0 +1,189 @@
+"""Acts on all jobs of a list: counted, undoable for some seconds, then carried out in chunks with progress to watch."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict
+
+from flask import Blueprint, abort, current_app, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from kue import green
+from kue.errors import JobNotFound, QueueUnavailable, WrongState
+from kue.web.acts import audit
+from kue.web.api import queue
+from kue.web.lists import monitor
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+
+bulk = Blueprint("bulk", __name__)
+log = logging.getLogger("kue.web")
+
+#: Seconds in which a bulk act can be undone.
+UNDO_S = 5.0
+#: Jobs between two looks whether somebody said stop.
+CHUNK = 100
+#: Bulk acts that are remembered, and how many may wait or run at once.
+KEPT, AT_ONCE = 50, 5
+#: From which states each act takes jobs.
+STATES_OF = {
+    "retry": ("failed",),
+    "promote": ("delayed",),
+    "remove": ("inactive", "delayed", "failed", "complete"),
+}
+
+
+class BulkView(TypedDict):
+    """How far a bulk act is."""
+
+    id: str
+    act: str
+    total: int
+    done: int
+    skipped: int
+    """Jobs that had moved on or were gone when their turn came."""
+    phase: str
+    """waiting, running, done, undone, stopped or failed"""
+    starts_in_ms: int
+    error: str | None
+
+
+class Bulk:
+    """One act on the jobs that were in a list when it was asked for."""
+
+    def __init__(self, act: str, state: str, ids: list[int | str]) -> None:
+        self.id = secrets.token_hex(8)
+        self.act, self.state, self.ids = act, state, ids
+        self.total = len(ids)
+        self.done = self.skipped = 0
+        self.phase = "waiting"
+        self.error: str | None = None
+        self.begins_at = time.monotonic() + UNDO_S
+        self.stopped = threading.Event()
+
+    def view(self) -> BulkView:
+        left = max(0, int((self.begins_at - time.monotonic()) * 1000))
+        return {
+            "id": self.id, "act": self.act, "total": self.total, "done": self.done, "skipped": self.skipped,
+            "phase": self.phase, "starts_in_ms": left if self.phase == "waiting" else 0, "error": self.error,
+        }  # fmt: skip
+
+    def run(self, queue: Queue, touch: Callable[[list[int | str]], None]) -> None:
+        """Wait for the time to undo, then go through the jobs. Ends in one of the final phases, whatever happens."""
+        if self.stopped.wait(max(0.0, self.begins_at - time.monotonic())):
+            self.phase = "undone"
+            return
+        self.phase = "running"
+        try:
+            for at in range(0, self.total, CHUNK):
+                if self.stopped.is_set():
+                    self.phase = "stopped"
+                    return
+                chunk = self.ids[at : at + CHUNK]
+                for job_id in chunk:
+                    self._one(queue, job_id)
+                touch(chunk)
+            self.phase = "done"
+        except QueueUnavailable:
+            self.phase, self.error = "failed", "Redis does not answer"
+        except Exception:
+            log.exception("bulk %s failed", self.act)
+            self.phase, self.error = "failed", "the server met an error"
+        finally:
+            self.ids = []
+
+    def _one(self, queue: Queue, job_id: int | str) -> None:
+        try:
+            if self.act == "retry":
+                queue.retry(job_id)
+            elif self.act == "promote":
+                queue.promote(job_id)
+            else:
+                # A job that a worker took meanwhile is not what was to be removed.
+                if queue.get(job_id).state != self.state:
+                    self.skipped += 1
+                    return
+                queue.remove(job_id)
+            self.done += 1
+        except (JobNotFound, WrongState):
+            self.skipped += 1
+
+
+class Bulks:
+    """The bulk acts of one app."""
+
+    def __init__(self) -> None:
+        self._all: OrderedDict[str, Bulk] = OrderedDict()
+
+    def add(self, new: Bulk) -> bool:
+        """Remember a bulk act; False if too many are under way."""
+        if sum(each.phase in ("waiting", "running") for each in self._all.values()) >= AT_ONCE:
+            return False
+        self._all[new.id] = new
+        while len(self._all) > KEPT:
+            self._all.popitem(last=False)
+        return True
+
+    def find(self, bulk_id: str) -> Bulk:
+        """Return a bulk act, or answer 404."""
+        found = self._all.get(bulk_id)
+        if found is None:
+            abort(404, "there is no such bulk act, or it is long over")
+        return found
+
+
+def _bulks() -> Bulks:
+    found: Bulks = current_app.extensions.setdefault("kue_bulks", Bulks())
+    return found
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+@bulk.get("/monitor/bulk/preview")
+def preview() -> ResponseReturnValue:
+    """Count the jobs that an act on this list would meet."""
+    state, job_type = request.args.get("state", ""), request.args.get("type") or None
+    counts = queue().counts(job_type)
+    if state not in counts:
+        abort(400, "state is one of " + ", ".join(counts))
+    return jsonify({"total": counts[state]})
+
+
+@bulk.post("/monitor/bulk")
+def begin() -> ResponseReturnValue:
+    """Take on ``{act, state, type}``; it begins after the time to undo. The answer is its view, with its id."""
+    asked = request.get_json(silent=True)
+    if not isinstance(asked, dict):
+        abort(400, "send {act, state, type} as JSON")
+    act, state, job_type = _text(asked.get("act")), _text(asked.get("state")), _text(asked.get("type"))
+    if state not in STATES_OF.get(act, ()):
+        abort(400, "this act does not go with that state")
+    new = Bulk(act, state, queue().ids(state, job_type or None))
+    if not _bulks().add(new):
+        abort(409, "too many bulk acts are under way: wait for one to end")
+    audit(f"{act} all ({new.total})", f"{state} jobs of {job_type or 'every type'}")
+    green.spawn(new.run, queue(), monitor().relay.touch)
+    return jsonify(new.view())
+
+
+@bulk.get("/monitor/bulk/<bulk_id>")
+def progress(bulk_id: str) -> ResponseReturnValue:
+    """Tell how far a bulk act is."""
+    return jsonify(_bulks().find(bulk_id).view())
+
+
+@bulk.delete("/monitor/bulk/<bulk_id>")
+def stop(bulk_id: str) -> ResponseReturnValue:
+    """Undo a bulk act that has not begun, or stop one that runs; what is done stays done."""
+    found = _bulks().find(bulk_id)
+    found.stopped.set()
+    audit("stop", f"bulk {found.act}")
+    return jsonify(found.view())

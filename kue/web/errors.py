@@ -1,0 +1,83 @@
+"""Errors as answers: Kue's ``{"error": …}`` with a true status for programs, a page for people."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from flask import Flask, Response, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from kue.errors import InvalidJob, JobNotFound, KueError, QueueUnavailable, WrongState
+
+log = logging.getLogger("kue.web")
+
+#: Paths that programs use: their errors are JSON whatever the client says it accepts.
+API_PATH = re.compile(r"/(job|jobs|stats|monitor|healthz|metrics)(/|$)")
+
+
+def error_response(status: int, message: str) -> Response:
+    """Return Kue's error body under a true status."""
+    response: Response = jsonify({"error": message})
+    response.status_code = status
+    return response
+
+
+def wants_page() -> bool:
+    """Tell whether the client is a browser that shows what it gets, rather than a program."""
+    accepted = request.accept_mimetypes
+    return accepted["text/html"] > accepted["application/json"]
+
+
+def _answer(status: int, message: str) -> Response:
+    if API_PATH.match(request.path.lower()) and not wants_page():
+        return error_response(status, message)
+    return Response(render_template("error.html", status=status, message=message), status, mimetype="text/html")
+
+
+def install(app: Flask) -> None:
+    """Make every error of the app an answer."""
+
+    @app.errorhandler(JobNotFound)
+    def not_found(exc: JobNotFound) -> Response:
+        return _answer(404, str(exc))
+
+    @app.errorhandler(WrongState)
+    def wrong_state(exc: WrongState) -> Response:
+        return _answer(409, str(exc))
+
+    @app.errorhandler(InvalidJob)
+    def invalid(exc: InvalidJob) -> Response:
+        return _answer(400, str(exc))
+
+    @app.errorhandler(QueueUnavailable)
+    def unavailable(exc: QueueUnavailable) -> Response:
+        return _answer(503, "Redis does not answer: try again in a moment")
+
+    @app.errorhandler(KueError)
+    def refused(exc: KueError) -> Response:
+        return _answer(400, str(exc))
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(exc: RequestEntityTooLarge) -> Response:
+        return error_response(413, "the body is too large: at most 1 MB")
+
+    @app.errorhandler(HTTPException)
+    def http_error(exc: HTTPException) -> Any:
+        # Node's router knows no 405: a path with another method is a path that is not there.
+        status = 404 if isinstance(exc, MethodNotAllowed) else exc.code or 500
+        if exc.response is not None or status < 400:
+            return exc
+        if status == 404:
+            # Programs tell by the type of the body whether the path or the job is missing, as with Node Kue.
+            message = "there is no such page"
+            if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
+                return error_response(404, message)
+            return Response(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
+        return _answer(status, exc.description or exc.name)
+
+    @app.errorhandler(Exception)
+    def bug(exc: Exception) -> Response:
+        log.exception("%s %s failed", request.method, request.path)
+        return _answer(500, "the server met an error; its log says more")

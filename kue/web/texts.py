@@ -1,0 +1,49 @@
+"""Numbers and times as people read them; the same words as static/js/format.js. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size_text(count: float) -> str:
+    """Return ``10485760`` as ``10.5 MB`` (powers of ten, as file managers and browsers count)."""
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {UNITS[unit]}" if unit == 0 or value >= 99.95 else f"{value:.1f} {UNITS[unit]}"
+
+
+def duration_text(ms: float) -> str:
+    """Return milliseconds as ``0.8 s``, ``12 s``, ``3 min 5 s``, ``2 h 4 min``, ``3 d 1 h``."""
+    seconds = max(0.0, ms) / 1000
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = int(seconds + 0.5)
+    for size, name, smaller, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def time_text(ms: float) -> str:
+    """Return epoch milliseconds as UTC; the page's script puts them into the visitor's zone."""
+    try:
+        return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(ms)
+
+
+def pretty_json(value: Any) -> str:
+    """Return a value as JSON for reading, or as it is if it is a text that is no JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def ordinal(number: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``11th``, with thousands set apart."""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
