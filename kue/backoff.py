@@ -54,7 +54,9 @@ def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> d
             isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limit
         ):
             raise InvalidJob(f"backoff {name} is a number from 0 to {limit}, not {value!r}")
-    return {"type": "fixed", **{str(k): v for k, v in backoff.items() if v is not None}}
+    checked = {str(name): value for name, value in backoff.items() if value is not None}
+    checked.setdefault("type", "fixed")
+    return checked
 
 
 def decide(text: str | None, attempts_made: int, delay_ms: float | None, names: Mapping[str, BackoffFunction]) -> Retry:

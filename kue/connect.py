@@ -116,7 +116,10 @@ class Connector:
             return _from_sentinel(source, answer_s)
         if scheme == "redis+cluster":
             return _from_cluster(source, answer_s)
-        return redis.Redis.from_url(source, single_connection_client=single, **_options(answer_s))
+        options = _options(answer_s)
+        if scheme == "unix":
+            options = _for_unix_socket(options)
+        return redis.Redis.from_url(source, single_connection_client=single, **options)
 
 
 class Link:
@@ -165,13 +168,18 @@ def patiently(call: Callable[[], T], patience_s: float, after_failure: Callable[
         pause = min(pause * 2, RETRY_MAX_S)
 
 
+def _for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in options.items() if name not in ("socket_connect_timeout", "socket_keepalive")
+    }
+
+
 def _like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Redis:
     pool = client.connection_pool
     kwargs = {**pool.connection_kwargs, **_options(answer_s)}
     kwargs.pop("maint_notifications_pool_handler", None)
     if issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
-        for name in ("socket_connect_timeout", "socket_keepalive"):
-            kwargs.pop(name, None)
+        kwargs = _for_unix_socket(kwargs)
     made = type(pool)(connection_class=pool.connection_class, **kwargs)
     return redis.Redis(connection_pool=made, single_connection_client=single)
 

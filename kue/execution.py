@@ -94,7 +94,7 @@ class Execution:
             if self.job._interrupt is not None:
                 raise self.job._interrupt
         error, result = said[0]
-        if error is None or error is False:
+        if not error:  # as in JavaScript, "" and 0 are no errors
             return result
         raise error if isinstance(error, BaseException) else _Said(error)
 
@@ -107,7 +107,8 @@ class Execution:
         else:
             message = str(exc) or type(exc).__name__
             frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
-            error = f"{type(exc).__name__}: {message}\n{''.join(traceback.format_list(frames))}".rstrip()
+            head = ": ".join(filter(None, (type(exc).__name__, str(exc))))
+            error = f"{head}\n{''.join(traceback.format_list(frames))}".rstrip()
             line = error.partition("\n")[0]
         if isinstance(exc, UnrecoverableError):
             retry = backoff.Retry("never")

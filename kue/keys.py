@@ -20,7 +20,7 @@ class Keys:
         self.settings = f"{prefix}:settings"
         #: Pub/sub channel of all events.
         self.events = f"{prefix}:events"
-        #: Ours: channel on which a worker hears that a job it holds was taken from it ("id reason").
+        #: Ours: channel on which a worker hears that a job it holds was taken from it ("id token reason").
         self.revoked = f"{prefix}:revoked"
         #: Ours: id by the epoch ms at which its lease lapses (zset).
         self.leases = f"{prefix}:leases"

@@ -129,6 +129,10 @@ class Queue(Browsing):
         """Return the types that this process works on, with their concurrency."""
         return {} if self._engine is None else self._engine.types()
 
+    def running(self) -> list[int | str]:
+        """Return the ids of the jobs that this process runs now."""
+        return [] if self._engine is None else self._engine.running_ids()
+
     def quiet(self) -> None:
         """Take no new jobs in this process; what runs goes on."""
         if self._engine is not None:

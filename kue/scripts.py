@@ -189,6 +189,10 @@ class Scripts:
         promoted, next_ms = self.run(client, "promote", limit, now_ms=now_ms)
         return int(promoted), int(next_ms)
 
+    def balance(self, client: Any) -> None:
+        """Restore the tokens of waiting jobs, of every type."""
+        self.run(client, "balance")
+
     def timeout(
         self,
         client: Any,

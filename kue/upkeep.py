@@ -22,6 +22,8 @@ log = logging.getLogger("kue.upkeep")
 PROMOTE_S = 0.08
 #: Time between two looks for overdue jobs, and for lapsed leases, s.
 TIMEOUT_S, RESCUE_S = 0.25, 1.0
+#: Time between two looks for lost tokens, s.
+BALANCE_S = 3.0
 #: Jobs that one look takes.
 BATCH = 1000
 #: Lower end of the scores that are deadlines in q:jobs:active, as in Node Kue.
@@ -36,7 +38,9 @@ class Upkeep:
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
         self._wake = threading.Event()
         self._stopping = False
-        self._tasks: list[list[Any]] = [[self.promote, 0.0], [self.time_out, 0.0], [self.rescue, 0.0]]
+        self._tasks: list[list[Any]] = [
+            [each, 0.0] for each in (self.promote, self.time_out, self.rescue, self.balance)
+        ]
 
     def start(self) -> None:
         green.spawn(self._run)
@@ -91,6 +95,11 @@ class Upkeep:
             if self._scripts.timeout(client, job_id, int(deadline), attempts, *retry) == Code.OK:
                 log.warning("timeout job %s: ttl exceeded", job_id)
         return TIMEOUT_S if len(overdue) < BATCH else 0.0
+
+    def balance(self, client: Any) -> float:
+        """Restore tokens that were lost with the worker that took them: Node's workers block on them."""
+        self._scripts.balance(client)
+        return BALANCE_S
 
     def rescue(self, client: Any) -> float:
         """Take back the jobs of workers that stopped renewing their leases."""

@@ -148,6 +148,10 @@ class Engine:
         with self._cond:
             return {name: known.total - known.retiring for name, known in self._types.items()}
 
+    def running_ids(self) -> list[int | str]:
+        with self._cond:
+            return [execution.job.id for execution in self.running.values() if execution.job.id is not None]
+
     def pause(self, job_type: str) -> None:
         """Take no new job of a type in this process."""
         with self._cond:
@@ -438,7 +442,10 @@ class Engine:
                 execution.job._interrupt = JobCancelled("the lease was lost")
 
     def _revoked(self, message: str) -> None:
-        job_id, _, reason = message.partition(" ")
+        job_id, token, reason = message.split(" ", 2)
+        execution = self.running.get(job_id)
+        if execution is None or execution.job._token != token:
+            return  # an earlier attempt's: this one holds the job by right
         if reason == "timeout":
             self.take_away(job_id, JobTimeout("ttl exceeded"))
         else:

@@ -4,10 +4,12 @@
   ARGV[3] id   ARGV[4] deadline, the score in q:jobs:active that the caller saw   ARGV[5] attempts made, as it saw them
   ARGV[6] retry: now, wait or never   ARGV[7] delay in ms, or ''   ARGV[8] note for the log, or ''
   Returns    1 timed out, 0 not over (the deadline moved), -1 no such job, -2 not active, or another attempt by now
-  Publishes  ttl exceeded, error, ttl exceeded ack (for Node's watcher), then as fail
+  Publishes  ttl exceeded, error, ttl exceeded ack (for Node's watcher), then as fail; for a job of a Node worker neither
+             of the two, since that worker would fail it again
   Node Kue   Queue#watchStuckJobs' sibling checkActiveJobTtl (lib/kue.js)
 ]]
 --- @include "fail"
+local NODE_GRACE_MS = 5000
 local id, deadline, attempts = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local token = redis.call('HGET', job_key(id), 'token')
 local job, code = held(id, token)
@@ -15,9 +17,14 @@ if not job then return code == GONE and GONE or LOST end
 local score = tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '0')
 if score ~= deadline or deadline > now then return DONE end
 if job.attempts ~= attempts then return LOST end
-publish(id, 'ttl exceeded', '')
+local foreign = not token   -- a Node worker holds it: Node's own watcher goes first, and needs 1 to 3 s
+if foreign then
+  if deadline + NODE_GRACE_MS > now then return DONE end
+else
+  publish(id, 'ttl exceeded', '')
+end
 revoke(id, 'timeout')
 fail_held(job, {
   error = 'TTL exceeded', line = 'TTL exceeded', message = 'TTL exceeded', retry = ARGV[6], delay = ARGV[7], note = ARGV[8],
-}, true)
+}, not foreign)
 return OK

@@ -1,16 +1,6 @@
---- @include "sets"
+--- @include "tokens"
 -- inactive -> active, up to the number of free slots of each type.
 local GARBAGE_MAX = 1000   -- broken entries that one call clears away before it gives up looking
-
--- Keep q:TYPE:jobs at one token a waiting job: fewer would starve Node's workers, more are noise.
-local function balance_tokens(type)
-  local key, waiting = tokens_key(type), redis.call('ZCARD', type_key(type, 'inactive'))
-  local tokens = redis.call('LLEN', key)
-  if tokens > waiting then
-    if waiting == 0 then redis.call('DEL', key) else redis.call('LTRIM', key, 0, waiting - 1) end
-  end
-  for _ = tokens + 1, waiting do redis.call('LPUSH', key, '1') end
-end
 
 local function pairs_of(flat)
   local field = {}

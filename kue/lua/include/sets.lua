@@ -34,9 +34,10 @@ end
 
 -- Take the lease from whoever holds it, and tell the worker by a channel of ours, which stays quiet otherwise.
 local function revoke(id, reason)
+  local token = redis.call('HGET', job_key(id), 'token')
   redis.call('HDEL', job_key(id), 'token')
   if redis.call('ZREM', leases_key, id) == 1 then
-    redis.call('PUBLISH', prefix .. ':revoked', id .. ' ' .. reason)
+    redis.call('PUBLISH', prefix .. ':revoked', id .. ' ' .. (token or '') .. ' ' .. reason)
   end
 end
 
@@ -52,9 +53,11 @@ local function erase(id, zid, type, state)
   end
   redis.call('ZREM', all_key, zid)
   revoke(id, 'removed')
-  local object = prefix .. ':search:object:' .. id
-  local codes = redis.call('ZRANGE', object, 0, -1)
-  for _, code in ipairs(codes) do redis.call('ZREM', prefix .. ':search:word:' .. code, id) end
-  if #codes > 0 then redis.call('DEL', object) end
+  for _, index in ipairs({prefix .. ':search:', prefix .. ':search:text:'}) do   -- reds' and ours
+    local object = index .. 'object:' .. id
+    local terms = redis.call('ZRANGE', object, 0, -1)
+    for _, term in ipairs(terms) do redis.call('ZREM', index .. 'word:' .. term, id) end
+    if #terms > 0 then redis.call('DEL', object) end
+  end
   redis.call('DEL', job_key(id), log_key(id))
 end

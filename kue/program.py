@@ -1,0 +1,85 @@
+"""A process of the web app, from the first signal handler to the last goodbye."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+from . import green
+from .errors import KueError
+from .queue import Queue
+from .settings import Settings
+
+log = logging.getLogger("kue")
+
+#: Seconds that running jobs get to end after the first SIGINT or SIGTERM; then they are handed back.
+STOP_S = 7.0
+#: Seconds between two looks whether a signal came.
+LOOK_S = 0.1
+
+
+def own_addresses(settings: Settings) -> tuple[str, ...]:
+    """Return the names under which a browser on this machine reaches this server, as entries of an allow-list."""
+    hosts = dict.fromkeys((settings.host, "localhost", "127.0.0.1", "[::1]"))
+    return tuple(f"{host}:{settings.port}" for host in hosts)
+
+
+class Program:
+    """Listens, serves, and stops in order: no new job, the clients told, running jobs done or handed back, Redis last."""
+
+    def __init__(self, settings: Settings, queue: Queue, server: Any = None) -> None:
+        self._settings, self._queue, self._server = settings, queue, server
+        self._signals = 0
+        self._socket: socket.socket | None = None
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+        for name in ("kue.web.socketio", "kue.web.engineio"):  # a line for each packet
+            logging.getLogger(name).setLevel(logging.WARNING)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+
+    def listen(self) -> None:
+        """Take the port, before any job is. Raises KueError if somebody else has it."""
+        host, port = self._settings.host, self._settings.port
+        try:
+            self._socket = green.listen(host, port)
+        except OSError as exc:
+            self._close()
+            if exc.errno == errno.EADDRINUSE:
+                raise KueError(f"port {port} is taken by another program; choose one with --port or PORT") from exc
+            raise KueError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+
+    def run(self, app: Any, socketio: Any) -> None:
+        """Serve until a signal comes, then stop. A second signal stops at once; jobs are handed back all the same."""
+        from .web import stop
+
+        assert self._socket is not None
+        green.spawn(green.serve_wsgi, self._socket, app)
+        shown = "localhost" if self._settings.host in ("127.0.0.1", "::1") else self._settings.host
+        log.info("open http://%s:%d", shown, self._settings.port)
+        while not self._signals:
+            green.sleep(LOOK_S)
+        log.info("stopping: running jobs have %.0f s; press again to stop now", STOP_S)
+        self._queue.quiet()
+        stop(app)
+        give_up = time.monotonic() + STOP_S
+        while self._queue.running() and self._signals < 2 and time.monotonic() < give_up:
+            green.sleep(LOOK_S)
+        self._queue.shutdown(0)
+        self._close()
+        log.info("stopped")
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._signals += 1
+        if self._signals > 2:  # it does not get anywhere, and somebody insists
+            os._exit(128 + number)
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        if self._server is not None:
+            self._server.stop()
