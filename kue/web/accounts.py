@@ -39,7 +39,7 @@ class Accounts:
         self._user, self._password = _digest(self.user), _digest(password)
         self._wrong: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
-        #: Signs the session cookie. Made from the password, slowly: several web processes share logins, a restart keeps
+        #: Signs the session cookie. Made from the password, slowly: web processes share logins, a restart keeps
         #: them, and a new password ends them.
         self.secret = (
             hashlib.pbkdf2_hmac("sha256", auth.encode(), b"kue session", 200_000)
@@ -52,7 +52,7 @@ class Accounts:
         return Role.WRITE if user == self.user else None
 
     def check(self, user: object, password: object, address: str | None) -> Role | None:
-        """Return the role of somebody who gives a user and a password, None if they are wrong or there were too many."""
+        """Return the role of somebody who gives a user and a password, None if wrong or after too many tries."""
         right_user = hmac.compare_digest(_digest(user if isinstance(user, str) else ""), self._user)
         right_password = hmac.compare_digest(_digest(password if isinstance(password, str) else ""), self._password)
         return self._judge(right_user and right_password, address)

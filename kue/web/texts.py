@@ -18,8 +18,10 @@ def size_text(count: float) -> str:
 
 
 def duration_text(ms: float) -> str:
-    """Return milliseconds as ``0.8 s``, ``12 s``, ``3 min 5 s``, ``2 h 4 min``, ``3 d 1 h``."""
+    """Return milliseconds as ``40 ms``, ``0.8 s``, ``12 s``, ``3 min 5 s``, ``2 h 4 min``, ``3 d 1 h``."""
     seconds = max(0.0, ms) / 1000
+    if 0 < seconds < 0.095:
+        return f"{ms:.0f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = int(seconds + 0.5)

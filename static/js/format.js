@@ -13,9 +13,10 @@ export function bytes(count) {
   return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** Milliseconds -> "0.8 s", "12 s", "3 min 5 s", "2 h 4 min", "3 d 1 h". */
+/** Milliseconds -> "40 ms", "0.8 s", "12 s", "3 min 5 s", "2 h 4 min", "3 d 1 h". */
 export function duration(ms) {
   const seconds = Math.max(0, ms) / 1000;
+  if (seconds > 0 && seconds < 0.095) return `${Math.round(ms)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;

@@ -1,0 +1,121 @@
+"""The real program in a process of its own, and a headless Chromium to look at it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import ROOT, free_port, require_chromium, wait_until
+
+pytest.importorskip("playwright.sync_api")
+
+CHROMIUM_ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+class Program:
+    """`python app.py` on a free port, with its own folders and the test's Redis."""
+
+    def __init__(self, redis_url: str, folder: Path, **environ: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.downloads = folder / "downloads"
+        self.log = folder / "program.log"
+        self.environ = {
+            **os.environ, "REDIS_URL": redis_url, "PORT": str(self.port), "KUE_DATA_DIR": str(folder / "data"),
+            "DOWNLOAD_DIR": str(self.downloads), "PYTHONPATH": str(ROOT), **environ,
+        }  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py")], cwd=self.log.parent, env=self.environ, stdout=log, stderr=log
+            )
+        wait_until(self._answers, timeout=20, interval=0.05, message=f"the program answers; see {self.log}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log.read_text()
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=20)
+        self.process = None
+        return code
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(timeout=10)
+
+
+@pytest.fixture
+def make_program(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """A factory: ``make_program(KUE_CONCURRENCY="5")`` starts the program."""
+    made: list[Program] = []
+
+    def make(**environ: str) -> Program:
+        folder = tmp_path / f"program{len(made)}"
+        folder.mkdir()
+        program = Program(redis_url, folder, **environ)
+        made.append(program)
+        program.start()
+        return program
+
+    yield make
+    for program in made:
+        program.end()
+
+
+@pytest.fixture
+def program(make_program: Callable[..., Program]) -> Program:
+    return make_program()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    path = require_chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """A factory of pages, each in a browser profile of its own. A script error on any of them fails the test."""
+    contexts: list[Any] = []
+    errors: list[str] = []
+
+    def open_(url: str, **options: Any) -> Any:
+        context = chromium.new_context(**options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert errors == []
