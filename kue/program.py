@@ -30,7 +30,7 @@ def own_addresses(settings: Settings) -> tuple[str, ...]:
 
 
 class Program:
-    """Listens, serves, and stops in order: no new job, the clients told, running jobs done or handed back, Redis last."""
+    """Listens, serves, and stops in order: no new job, clients told, jobs done or handed back, Redis last."""
 
     def __init__(self, settings: Settings, queue: Queue, server: Any = None) -> None:
         self._settings, self._queue, self._server = settings, queue, server
