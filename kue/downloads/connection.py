@@ -6,6 +6,7 @@ through while a server is silent, and servers that dawdle or talk without end ar
 
 from __future__ import annotations
 
+import email.errors
 import errno
 import http.client
 import io
@@ -33,6 +34,10 @@ LOOK_S = 0.5
 BUFFER_BYTES = 64 * 1024
 #: More than this beside a body (headers, 1xx answers, trailers) is an attack, bytes.
 OVERHEAD_BYTES = 256 * 1024
+
+
+#: What the parser of headers says of a multipart type, since it sees no body; that is no fault.
+_ABOUT_BODIES = (email.errors.StartBoundaryNotFoundDefect, email.errors.MultipartInvariantViolationDefect)
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,9 @@ class MeteredResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read status and headers. Raises DownloadFailed if what follows a broken line would be taken for the body."""
         super().begin()
-        if self.msg.defects or self.msg.get_payload():
+        broken = [defect for defect in self.msg.defects if not isinstance(defect, _ABOUT_BODIES)]
+        unread = None if self.msg.is_multipart() else self.msg.get_payload()
+        if broken or (unread and self.msg.get_content_maintype() != "multipart"):
             raise DownloadFailed(f"{self.host} sent headers that cannot be read")
         self.meter.begin_body()
 
@@ -236,7 +243,7 @@ class Network:
 
     def session(self, verify: bool | str = True, proxies: dict[str, str] | None = None) -> requests.Session:
         """Return a session whose every connection is guarded. Nothing from the environment is used."""
-        session = requests.Session()
+        session = _Session()
         session.trust_env = False
         session.verify = verify
         if proxies:
@@ -244,6 +251,14 @@ class Network:
         for scheme in ("http://", "https://"):
             session.mount(scheme, GuardedAdapter(self))
         return session
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone: requests would read the whole body of one, however long that is."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return nothing: ``fetch`` follows redirects itself."""
+        return None
 
 
 class GuardedAdapter(HTTPAdapter):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urljoin
 
 import requests
+import requests.cookies
 import requests.utils
 import urllib3.exceptions
 from urllib3.util import Url
@@ -26,7 +27,6 @@ PASSING = frozenset({408, 425, 429})
 #: Longest wait that a server's Retry-After may ask for, seconds.
 MAX_RETRY_AFTER_S = 6 * 3600
 USER_AGENT = "kue-download/1"
-#: How many times the same server may be asked again because it closed an idle connection: none, each hop has its own.
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -48,6 +48,8 @@ class Source:
         self._verify, self._env_proxies = verify, env_proxies
         self._final: Url | None = None
         self._redirects = 0
+        #: Some servers set a cookie with a redirect and ask for it behind it. Never shared between downloads.
+        self._cookies = requests.cookies.RequestsCookieJar()
 
     def twin(self, tick: Callable[[], None]) -> Source:
         """Return the same source for another thread, which has its own way of looking for interrupts."""
@@ -97,13 +99,14 @@ class Source:
             target = target.encode("latin-1").decode("utf-8")
         except UnicodeError:
             pass
-        joined = urljoin(without_credentials(parts), target.strip())
         try:
-            return split_url(joined, self._network.guard.allow)
+            return split_url(urljoin(without_credentials(parts), target.strip()), self._network.guard.allow)
         except InvalidUrl as exc:
             raise DownloadFailed(
                 f"{shown} redirects to where nothing may be downloaded from. {exc.message}", status=status
             ) from None
+        except ValueError:
+            raise DownloadFailed(f"{shown} redirects to something that is not a URL", status=status) from None
 
     def _ask(self, parts: Url, headers: Mapping[str, str], hops: int) -> Answer:
         url, shown = without_credentials(parts), redact_url(without_credentials(parts))
@@ -117,6 +120,7 @@ class Source:
             # The proxy will look the name up again, so this check is only as good as the proxy.
             self._network.guard.addresses(parts.host or "", parts.port or 80)
         session = self._network.session(self._verify, proxies)
+        session.cookies = self._cookies
         patience = self._network.patience
         try:
             response = session.get(

@@ -106,7 +106,7 @@ def literal_address(host: str) -> Address | None:
 
     Knows what the system's resolver takes as well: ``2130706433``, ``0x7f.1``, ``0177.0.0.1``, full-width digits.
     """
-    host = unicodedata.normalize("NFKC", host).strip("[]").split("%", 1)[0].rstrip(".")
+    host = unicodedata.normalize("NFKC", host).replace("\u3002", ".").strip("[]").split("%", 1)[0].rstrip(".")
     try:
         return ip_address(host)
     except ValueError:

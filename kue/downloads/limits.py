@@ -117,8 +117,7 @@ class DownloadLimits:
         """Account for bytes received, and sleep for as long as all downloads together are ahead of the rate."""
         if self._rate is None:
             return
-        with self._cond:
-            self._tokens -= size_bytes
+        spent = size_bytes
         while True:
             with self._cond:
                 rate = self._rate
@@ -126,12 +125,12 @@ class DownloadLimits:
                     return
                 now = self._clock()
                 # At most a tenth of a second is saved up: a pause is not made good by a burst.
-                self._tokens = min(self._tokens + (now - self._filled_at) * rate, rate / 10)
-                self._filled_at = now
+                self._tokens = min(self._tokens + (now - self._filled_at) * rate, rate / 10) - spent
+                self._filled_at, spent = now, 0
                 debt_s = -self._tokens / rate
             if debt_s <= 0:
                 return
-            self._sleep(min(debt_s, LOOK_S))
+            self._sleep(max(0.001, min(debt_s, LOOK_S)))  # a sleep too short to move the clock would go on for ever
             tick()
 
     def _take(self, place: _Place) -> bool:

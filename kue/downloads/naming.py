@@ -58,7 +58,7 @@ def safe_name(text: str) -> str:
     """
     text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
     text = re.split(r"[/\\]", text.rstrip("/\\ "))[-1]
-    text = "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp"))
+    text = "".join(char for char in text if char.isprintable() or unicodedata.category(char) == "Zs")
     text = _FORBIDDEN.sub("_", " ".join(text.split()))
     text = text.lstrip(". ").rstrip(". ")
     if _WINDOWS_RESERVED.match(text.split(".", 1)[0].rstrip()):

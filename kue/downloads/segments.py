@@ -169,7 +169,7 @@ class SegmentedFetch:
             helper.start()
         try:
             self._work(self._source, first, answer, self._after_chunk)
-        except DownloadError as exc:
+        except (DownloadError, _Stopped) as exc:
             self._errors.append(exc)  # the others may still bring it to an end
         while any(helper.is_alive() for helper in self._helpers):
             green.sleep(0.02)

@@ -53,6 +53,7 @@ class Transfer:
         self._disk = Disk(part, bounds.min_free, clock)
         self._hasher: Hasher | None = None
         self._resumed_from: int | None = None
+        self._alone = False
 
     def run(self) -> Result:
         """Fetch what is missing, check all of it, name it."""
@@ -73,6 +74,8 @@ class Transfer:
                         raise DownloadError(f"Twice in one attempt {exc}", url=redact_url(self.order.url)) from None
                     self.progress.log(f"Starting over: {exc}")
                     self._forget()
+                    # A server may handle parts of files wrongly and whole files well.
+                    self._alone = True
         finally:
             self._close()
 
@@ -235,7 +238,7 @@ class Transfer:
         """Return how many connections this file may be fetched with."""
         facts = self.part.facts
         assert facts is not None
-        if facts.length is None or facts.validator is None or facts.coding is not None or answer.chunked:
+        if self._alone or facts.length is None or facts.validator is None or facts.coding or answer.chunked:
             return 1
         if self.order.segments is not None:
             return self.order.segments

@@ -1,0 +1,165 @@
+"""Names of files: one safe component, whatever was asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kue.downloads.naming import (
+    MAX_NAME_BYTES,
+    choose_name,
+    final_name,
+    name_from_disposition,
+    numbered,
+    safe_name,
+    split_extension,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\windows\\system.ini", "system.ini"),
+        ("/etc/shadow", "shadow"),
+        ("C:\\x\\y.txt", "y.txt"),
+        ("C:evil.txt", "C_evil.txt"),
+        ('a:b*c?d"e<f>g|h', "a_b_c_d_e_f_g_h"),
+        (".bashrc", "bashrc"),
+        ("...", ""),
+        ("..", ""),
+        (".", ""),
+        ("", ""),
+        ("   ", ""),
+        ("/", ""),
+        ("a/", "a"),
+        ("a\0b.txt", "ab.txt"),
+        ("a\r\nb.txt", "ab.txt"),
+        ("a\x1b[31m.txt", "a[31m.txt"),
+        ("photo\u202egpj.exe", "photogpj.exe"),
+        ("a\u200bb\ufeff.txt", "ab.txt"),
+        ("a\u2066b\u2069.txt", "ab.txt"),
+        ("trailing. . .", "trailing"),
+        ("CON", "_CON"),
+        ("con.txt", "_con.txt"),
+        ("nul.tar.gz", "_nul.tar.gz"),
+        ("COM1", "_COM1"),
+        ("lpt9.x", "_lpt9.x"),
+        ("console.log", "console.log"),
+        ("e\u0301.txt", "\u00e9.txt"),
+        ("日本語.zip", "日本語.zip"),
+        ("a\ud800b", "a?b".replace("?", "_")),
+        ("two  words.txt", "two words.txt"),
+        ("~root", "~root"),
+        ("-rf", "-rf"),
+    ],
+)
+def test_a_name_is_reduced_to_one_harmless_component(text: str, name: str) -> None:
+    assert safe_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("length", "extension"), [(300, ".tar.gz"), (300, ".bin"), (300, ""), (5000, ".jpeg"), (260, "." + "x" * 50)]
+)
+def test_a_long_name_keeps_its_extension(length: int, extension: str) -> None:
+    name = safe_name("é" * length + extension)
+    assert len(name.encode()) <= MAX_NAME_BYTES
+    if len(extension) <= 20:
+        assert name.endswith(extension)
+
+
+@given(st.text(max_size=400))
+def test_no_text_makes_a_name_that_is_not_one_component(text: str) -> None:
+    name = safe_name(text)
+    full = final_name(name or "download", 12, 0)
+    assert "/" not in name and "\\" not in name and not name.startswith(".") and "\0" not in name
+    assert len(os.fsencode(full)) <= 255
+    assert os.path.basename(full) == full and full.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('attachment; filename="report.pdf"', "report.pdf"),
+        ("attachment; filename=report.pdf", "report.pdf"),
+        ('inline; filename="a;b.txt"; x=y', "a;b.txt"),
+        (r'attachment; filename="a\"b.txt"', 'a"b.txt'),
+        (r'attachment; filename="C:\dir\file.txt"', r"C:\dir\file.txt"),
+        ("attachment; filename*=UTF-8''na%C3%AFve.txt", "naïve.txt"),
+        ("attachment; filename*=utf-8'en'%e2%82%ac.txt; filename=\"EUR.txt\"", "€.txt"),
+        ("attachment; filename=\"EUR.txt\"; filename*=utf-8''%e2%82%ac.txt", "€.txt"),
+        ("attachment; filename*=iso-8859-1''%A3.txt", "£.txt"),
+        ("attachment; filename*=UTF-8''%FF%FE; filename=ok.txt", "ok.txt"),
+        ("attachment; filename*=utf-7''x; filename=ok.txt", "ok.txt"),
+        ("attachment; filename*=broken; filename=ok.txt", "ok.txt"),
+        ('attachment; FileName="case.txt"', "case.txt"),
+        ('attachment;filename="nospace.txt"', "nospace.txt"),
+        ('attachment; filename = "spaces.txt"', "spaces.txt"),
+        ('attachment; filename="=?UTF-8?B?w6QudHh0?="', "ä.txt"),
+        ('attachment; filename="=?bad?X?!?="', "=?bad?X?!?="),
+        ('attachment; filename="' + "ü.txt".encode().decode("latin-1") + '"', "ü.txt"),
+        ('attachment; filename="\xfc.txt"', "ü.txt"),
+        ('filename="no-type.txt"', "no-type.txt"),
+        ('attachment; filename="a.txt"; filename="b.txt"', "a.txt"),
+        ("attachment", None),
+        ("attachment; filename=", None),
+        ('attachment; filename=""', None),
+        ("", None),
+        (None, None),
+        ("attachment; filename=" + "x" * 10000, None),
+        ("attachment; name=x", None),
+    ],
+)
+def test_content_disposition_is_read_as_the_rfcs_say(header: str | None, name: str | None) -> None:
+    assert name_from_disposition(header) == name
+
+
+@given(st.text(max_size=200))
+def test_no_header_makes_the_reader_fail(header: str) -> None:
+    name_from_disposition(header)
+    safe_name(name_from_disposition(f'attachment; filename="{header}"') or "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "header", "url", "kind", "name"),
+    [
+        ("mine.txt", "attachment; filename=theirs", "http://x/url.bin", None, "mine.txt"),
+        (None, "attachment; filename=theirs", "http://x/url.bin", None, "theirs"),
+        ("..", "attachment; filename=..", "http://x/url.bin", None, "url.bin"),
+        (None, None, "http://x/a/b%20c.zip?x=y.exe", None, "b c.zip"),
+        (None, None, "http://x/..%2f..%2fetc%2fpasswd", None, "passwd"),
+        (None, None, "http://x/", None, "download"),
+        (None, None, "http://x", None, "download"),
+        (None, None, "http://x/%2e%2e", None, "download"),
+        (None, None, "http://x/get", "application/zip", "get.zip"),
+        (None, None, "http://x/get", "application/octet-stream", "get"),
+        (None, None, "http://x/", "text/html; charset=utf-8", "download.html"),
+        (None, None, "http://x/%ff%fe.bin", None, "\ufffd\ufffd.bin"),
+    ],
+)
+def test_the_first_usable_name_is_taken(
+    asked: str | None, header: str | None, url: str, kind: str | None, name: str
+) -> None:
+    assert choose_name(asked, header, url, kind) == name
+
+
+def test_a_final_name_sorts_by_time_and_holds_the_id() -> None:
+    assert re.fullmatch(r"20\d{12}-12-a\.bin", final_name("a.bin", 12, 1_700_000_000))
+    assert final_name("a", "../x", 0).split("-")[1] == "___x"
+
+
+@pytest.mark.parametrize(
+    ("name", "extension"),
+    [("a.txt", ".txt"), ("a.tar.gz", ".tar.gz"), ("a.b.c", ".c"), ("a", ""), ("a.tar.", ""), ("x.TAR.XZ", ".TAR.XZ")],
+)
+def test_an_extension_is_found(name: str, extension: str) -> None:
+    assert split_extension(name)[1] == extension
+
+
+def test_a_number_goes_before_the_extension() -> None:
+    assert numbered("a.tar.gz", 2) == "a (2).tar.gz"
