@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engineio.payload import Payload
 from flask import Flask
 from flask_socketio import SocketIO
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from kue.settings import Settings
 
 log = logging.getLogger("kue.web")
+
+# A client that polls sends what it gathered in one request. Engine.IO takes 16 packets of that and then drops the client.
+Payload.max_decode_packets = 1000
 
 #: Seconds between pings, and that a client may take to answer: a dead line is noticed after both.
 PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
