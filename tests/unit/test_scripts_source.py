@@ -1,0 +1,49 @@
+"""The text of the Lua scripts, and what importing the library brings with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from kue.scripts import LUA_DIR, source
+from kue.states import TRANSITIONS
+from tests.support import ROOT
+
+NAMES = sorted(path.stem for path in LUA_DIR.glob("*.lua"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_include_is_resolved_once(name: str) -> None:
+    text = source(name)
+    assert "@include" not in text
+    assert text.count("local prefix, now = ") == 1
+    functions = re.findall(r"^local function (\w+)", text, flags=re.MULTILINE)
+    assert len(functions) == len(set(functions))
+
+
+def test_every_part_is_included_by_some_script() -> None:
+    included = {
+        part
+        for path in LUA_DIR.rglob("*.lua")
+        for part in re.findall(r'^--- @include "(\w+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+    assert included == {path.stem for path in (LUA_DIR / "include").glob("*.lua")}
+
+
+def test_every_transition_names_a_script() -> None:
+    assert {transition.script for transition in TRANSITIONS} <= set(NAMES)
+
+
+def test_importing_the_library_brings_neither_flask_nor_eventlet() -> None:
+    # Given a fresh interpreter
+    code = "import json, sys, kue; print(json.dumps(sorted(sys.modules)))"
+    # When it imports the library
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    # Then the web's packages are not there
+    assert not {"flask", "flask_socketio", "eventlet"} & set(json.loads(answer.stdout))
