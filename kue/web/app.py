@@ -77,7 +77,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Kue's bodies have their members in Kue's order
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
     security = Security(settings)

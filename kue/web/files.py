@@ -12,6 +12,7 @@ from typing import IO, TypedDict
 
 from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import FileWrapper
 
 from kue.web.acts import audit
@@ -119,7 +120,14 @@ def download(name: str) -> ResponseReturnValue:
     response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Content-Security-Policy"] = FILE_POLICY
     response.headers["Cache-Control"] = "private, no-cache"
-    return response.make_conditional(request, accept_ranges=True, complete_length=facts.st_size)
+    try:
+        response.make_conditional(request, accept_ranges=True, complete_length=facts.st_size)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        raise
+    if response.status_code == 304:
+        file.close()  # werkzeug does not close what it does not send
+    return response
 
 
 @files.delete("/files/<path:name>")

@@ -1,0 +1,170 @@
+"""Kue's JSON API: its bodies, and the differences made on purpose."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def http(site: Any) -> Any:
+    return site.http()
+
+
+def post(http: Any, body: Any) -> Any:
+    return http.post("/job", data=json.dumps(body), content_type="application/json")
+
+
+def test_an_empty_queue(http: Any) -> None:
+    assert http.get("/stats").json == {
+        "inactiveCount": 0, "completeCount": 0, "activeCount": 0, "failedCount": 0, "delayedCount": 0, "workTime": None,
+    }  # fmt: skip
+    assert http.get("/job/types").json == http.get("/jobs/0..10").json == http.get("/job/search?q=x").json == []
+    assert http.get("/jobs/none/inactive/stats").json == {"count": 0}
+
+
+def test_a_job_is_created_and_read_back_in_kues_form(http: Any) -> None:
+    options = {"attempts": 5, "priority": "high", "delay": 3_600_000, "ttl": "30000", "backoff": {"type": "fixed"}}
+    answer = post(http, {"type": "email", "data": {"title": "héllo"}, "options": options})
+    assert (answer.status_code, answer.json) == (200, {"message": "job created", "id": 1})
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    job = http.get("/job/1").json
+    assert list(job) == [
+        "id", "type", "data", "priority", "progress", "state", "created_at", "promote_at", "updated_at", "delay", "ttl",
+        "attempts",
+    ]  # fmt: skip
+    assert (job["id"], job["priority"], job["delay"], job["ttl"]) == ("1", -10, "3600000", "30000")
+    assert job["attempts"] == {"made": 0, "remaining": 5, "max": 5}
+    assert http.get("/jobs/delayed/0..10").json[0]["id"] == 1
+    assert http.get("/jobs/email/delayed/stats").json == {"count": 1}
+
+
+def test_an_array_creates_the_good_ones_and_answers_the_bad_ones_in_place(http: Any) -> None:
+    answer = post(
+        http, [{"type": "a"}, {"data": 1}, None, 7, {"type": "b", "options": {"priority": "odd"}}, {"type": "c"}]
+    )
+    assert answer.status_code == 400
+    assert [each.get("id") for each in answer.json] == [1, None, None, None, None, 2]
+    assert answer.json[1] == {"error": "Must provide job type"} and answer.json[4] == {"error": "invalid priority"}
+    assert post(http, [{"type": "a"}]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"", "", 204),
+        (b"{}", "application/json", 204),
+        (b"[]", "application/json", 204),
+        (b'{"type": "a"', "application/json", 400),
+        (b"[" * 50_000, "application/json", 400),
+        (b"null", "application/json", 400),
+        (b'"a"', "application/json", 400),
+        (b'{"data": {}}', "application/json", 400),
+        (b'{"type": ""}', "application/json", 400),
+        (b'{"type": {"a": 1}}', "application/json", 400),
+        (b'{"type": "a", "options": 7}', "application/json", 400),
+        (b'{"type": "a", "data": NaN}', "application/json", 400),
+        (b'{"type": "a", "options": {"backoff": "function(){}"}}', "application/json", 400),
+        (b'{"type": "a", "options": {"backoff": {"type": "evil"}}}', "application/json", 400),
+        (b'{"type": "a", "options": {"backoff": {"type": "fixed", "x": 1}}}', "application/json", 400),
+        (b'{"type": "a", "options": {"priority": 1e400}}', "application/json", 400),
+        (b'{"type": "a"}', "text/plain", 415),
+        (b"type=a", "application/x-www-form-urlencoded", 415),
+        (b'{"type": "a", "data": "' + b"x" * 1_100_000 + b'"}', "application/json", 413),
+    ],
+)
+def test_what_is_no_job_is_refused_with_a_true_status(
+    http: Any, queue: Any, body: bytes, content_type: str, status: int
+) -> None:
+    answer = http.post("/job", data=body, headers={"Content-Type": content_type} if content_type else {})
+    assert answer.status_code == status
+    if status >= 400:
+        assert list(answer.json) == ["error"]
+    assert sum(queue.counts().values()) == 0
+
+
+@pytest.mark.parametrize("job_id", ["0", "-1", "abc", "01", "9007199254740992", "9" * 200, "1%2F2", "%00", "1.5"])
+def test_an_id_that_cannot_be_one_is_not_found(http: Any, job_id: str) -> None:
+    for answer in (http.get(f"/job/{job_id}"), http.put(f"/job/{job_id}/state/failed"), http.delete(f"/job/{job_id}")):
+        assert answer.status_code == 404
+    assert http.get("/job/5").json == {"error": 'job "5" doesnt exist'}
+    assert http.get("/job/5/log").json == []
+
+
+def test_ranges_go_by_rank_then_id(http: Any, queue: Any) -> None:
+    queue.create_many([{"type": "a", "priority": n} for n in (5, -5, 0)])
+    queue.create("b/c:d", {"x": 1}).save()
+
+    def ids(path: str) -> list[int]:
+        answer = http.get(path)
+        assert answer.status_code == 200
+        return [job["id"] for job in answer.json]
+
+    assert ids("/jobs/0..1") == [2, 3] and ids("/jobs/0..1/desc") == [3, 2] and ids("/jobs/0..1/sideways") == [2, 3]
+    assert ids("/jobs/0..-1") == [1, 2, 3, 4] and ids("/jobs/-1..-1") == [1] and ids("/jobs/0..-2") == [2, 3, 4]
+    assert ids("/jobs/inactive/0..0") == [2] and ids("/jobs/a/inactive/0..10/desc") == [3, 2, 1]
+    assert ids("/jobs/b%2Fc%3Ad/inactive/0..10") == [4] and ids("/jobs/nonsense/0..10") == []
+    assert http.get("/jobs/a..b").status_code == 400
+    assert http.get("/jobs/0..").status_code == http.get("/jobs/0.2").status_code == 404
+    assert http.get("/", environ_overrides={"PATH_INFO": "/jobs/\xe0\xa4%A/inactive/0..10"}).status_code == 400
+
+
+def test_state_and_priority_are_set_and_checked(http: Any, queue: Any) -> None:
+    queue.create("a").save()
+    assert http.put("/job/1/priority/3abc").json == {"message": "updated priority"}
+    assert queue.get(1).options.priority == 3
+    assert http.put("/job/1/priority/high").status_code == 400
+    assert http.put("/job/1/state/failed").json == {"message": "updated state"}
+    assert queue.get(1).state == "failed"
+    answer = http.put("/job/1/state/paused")
+    assert (answer.status_code, answer.json) == (400, {"error": "invalid state"})
+    assert http.delete("/job/1").json == {"message": "job 1 removed"}
+    assert http.delete("/job/1").status_code == 404
+
+
+def test_get_changes_nothing(http: Any, queue: Any) -> None:
+    queue.create("a").save()
+    queue.set_state(1, "failed")
+    for path in ("/inactive/1", "/job/1/state/inactive", "/monitor/job/1/retry", "/logout"):
+        assert http.get(path).status_code == 404
+    assert queue.get(1).state == "failed"
+
+
+def test_paths_as_forgiving_as_nodes(http: Any) -> None:
+    assert (
+        http.get("/STATS").status_code == http.get("/job/types/").status_code == http.head("/stats").status_code == 200
+    )
+    for answer in (http.get("/nope"), http.get("/job"), http.delete("/stats")):
+        assert answer.status_code == 404 and answer.mimetype == "text/html"
+    assert http.get("/job/types", headers={"Accept": "text/html"}).status_code == 404
+
+
+def test_data_of_another_program_that_is_not_json(http: Any, queue: Any, redis_client: Any) -> None:
+    queue.create("a", {"x": 1}).save()
+    redis_client.hset("q:job:1", "data", "{broken")
+    answer = http.get("/job/1")
+    assert answer.status_code == 500 and list(answer.json) == ["error"]
+    assert http.get("/jobs/inactive/0..10").json == []
+    assert http.get("/").status_code == http.get("/job/1", headers={"Accept": "text/html"}).status_code == 200
+
+
+def test_while_redis_is_away_the_answer_is_503(make_site: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kue.errors import QueueUnavailable
+
+    http = make_site().http()
+
+    def away(*args: Any) -> Any:
+        raise QueueUnavailable("no connection")
+
+    monkeypatch.setattr(queue, "counts", away)
+    for path in ("/stats", "/healthz", "/", "/monitor/home"):
+        assert http.get(path).status_code == 503
+
+
+def test_metrics_hold_counts_and_no_job_data(http: Any, queue: Any) -> None:
+    queue.create('odd "type"\n', {"title": "secret"}).save()
+    text = http.get("/metrics").text
+    assert 'kue_jobs{state="inactive",type="odd \\"type\\"\\n"} 1.0' in text
+    assert "secret" not in text and "kue_relay_stale 0.0" in text

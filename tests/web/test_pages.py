@@ -1,0 +1,221 @@
+"""Pages, acts and files through Flask's test client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kue.web import bulk as bulk_module
+from tests.support import wait_until
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+EVIL = "<script>alert(1)</script>'\"><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def http(site: Any) -> Any:
+    return site.http()
+
+
+def test_the_first_page_holds_the_articles_hooks(http: Any, queue: Any) -> None:
+    queue.create("a", {"title": "first"}).save()
+    queue.set_state(1, "active")
+    text = http.get("/").text
+    assert '<ul id="list"' in text and '<button id="button_start"' in text
+    assert '<span class="span_log" data-part="label" id="log_1">Running</span>' in text
+    assert '/sample/10mb.bin"' in text
+
+
+def test_whatever_a_job_holds_is_shown_as_text(http: Any, queue: Any) -> None:
+    def fail(job: Any) -> None:
+        job.log(EVIL)
+        raise RuntimeError(EVIL)
+
+    queue.process(EVIL, 1, fail)
+    queue.create(EVIL, {"title": EVIL, "url": EVIL, EVIL: [EVIL]}).save()
+    wait_until(lambda: queue.counts()["failed"] == 1)
+    for path in ("/", "/failed", "/job/1", "/monitor/job/1"):
+        text = http.get(path, headers=HTML).text
+        assert "alert(1)" in text, path
+        assert "<script>alert" not in text and "<img" not in text.replace('<img src="/static/icon.svg"', ""), path
+
+
+def test_the_page_of_a_job_tells_all_about_it(http: Any, queue: Any) -> None:
+    def fail(job: Any) -> None:
+        job.log("one step")
+        raise RuntimeError("no such user")
+
+    queue.process("mail", 1, fail)
+    queue.create("mail", {"to": "a@b.c"}, attempts=2).save()
+    wait_until(lambda: queue.counts()["failed"] == 1)
+    answer = http.get("/job/1", headers=HTML)
+    assert answer.mimetype == "text/html" and "Accept" in answer.headers["Vary"]
+    for words in ("a@b.c", "one step", "no such user", "2 of 2 made", "Why it failed"):
+        assert words in answer.text
+    assert answer.text.count("<td>Failed</td>") == 2
+    assert http.get("/job/77", headers=HTML).status_code == 404
+
+
+def test_a_waiting_job_says_why_it_does_not_run(http: Any, queue: Any) -> None:
+    def why(job_id: int) -> str:
+        text = http.get(f"/job/{job_id}", headers=HTML).text
+        return text.split("Not running yet.</b> ")[1].split("</p>")[0]
+
+    queue.create_many([{"type": "a"}, {"type": "a"}, {"type": "b", "delay": 3_600_000}])
+    assert why(1) == "No job of type a is running anywhere: is there a worker for it?"
+    assert why(3) == "It is due in 1 h."
+    queue.set_state(1, "active")
+    queue.create("a").save()
+    assert why(2) == "It is the next of its type: the workers are busy."
+    assert why(4) == "It is 2nd in line for its type; 1 running now."
+    queue.pause("a")
+    assert why(2) == "The type a is paused."
+
+
+def test_lists_are_paged_in_the_order_of_redis(http: Any, queue: Any) -> None:
+    queue.create_many([{"type": "a", "priority": -(n % 2)} for n in range(120)])
+    queue.create("b").save()
+
+    def ids(query: str) -> list[int]:
+        return [row["id"] for row in http.get(f"/monitor/list/inactive?{query}").json["rows"]]
+
+    line = [job.id for job in sorted(queue.range(0, -1), key=lambda job: (job.options.priority, job.id))]
+    assert ids("") == line[:50] and ids("from=100") == line[100:]
+    assert ids("order=desc") == line[::-1][:50] and ids("order=desc&from=100") == line[::-1][100:]
+    assert ids("type=b") == [121] and ids("from=999999") == line[100:]
+    assert http.get("/monitor/list/inactive?from=x").status_code == 400
+    text = http.get("/inactive?type=a&from=50").text
+    assert "51 – 100 of 120" in text and 'href="/inactive?type=a&amp;order=asc&amp;from=100"' in text
+
+
+def test_acts_do_one_thing_each_and_say_why_not(http: Any, queue: Any) -> None:
+    queue.create("a").save()
+    queue.create("a", delay=60_000).save()
+
+    def act(job_id: int, name: str, body: Any = None) -> int:
+        return int(http.post(f"/monitor/job/{job_id}/{name}", json=body or {}).status_code)
+
+    assert act(1, "retry") == 409 and act(2, "promote") == 200 and act(2, "promote") == 409
+    assert act(1, "cancel") == 200 and queue.get(1).state == "failed"
+    assert act(1, "retry") == 200 and queue.get(1).state == "inactive"
+    assert act(1, "priority", {"priority": "critical"}) == 200 and queue.get(1).options.priority == -15
+    assert act(1, "priority", {"priority": "odd"}) == 400 and act(1, "dance") == 404 and act(9, "retry") == 404
+    assert act(1, "remove") == 200 and act(1, "remove") == 404
+
+
+def test_a_job_is_run_again_with_other_data_as_a_new_one(http: Any, queue: Any) -> None:
+    queue.create("a", {"n": 1}, priority="high", attempts=4).save()
+    answer = http.post("/monitor/job/1/copy", json={"data": {"n": 2}})
+    copy = queue.get(answer.json["id"])
+    assert (copy.id, copy.data, copy.options.priority, copy.options.attempts) == (2, {"n": 2}, -10, 4)
+    queue.create("startdownload", {"url": "http://x/y"}).save()
+    assert http.post("/monitor/job/3/copy", json={"data": {"url": "file:///etc/passwd"}}).status_code == 400
+
+
+@pytest.fixture
+def quick_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_module, "UNDO_S", 0.2)
+
+
+def test_all_failed_jobs_are_retried_in_chunks(http: Any, queue: Any, quick_bulk: None) -> None:
+    queue.create_many([{"type": "a"} for _ in range(250)])
+    for job_id in range(1, 251):
+        queue.set_state(job_id, "failed")
+    assert http.get("/monitor/bulk/preview?state=failed&type=a").json == {"total": 250}
+    begun = http.post("/monitor/bulk", json={"act": "retry", "state": "failed", "type": ""}).json
+    assert begun["phase"] == "waiting" and begun["total"] == 250
+    queue.set_state(7, "complete")
+    wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "done", timeout=15)
+    ended = http.get(f"/monitor/bulk/{begun['id']}").json
+    assert (ended["done"], ended["skipped"]) == (249, 1)
+    assert queue.counts()["inactive"] == 249 and queue.get(7).state == "complete"
+
+
+def test_a_bulk_act_can_be_undone_before_it_begins(http: Any, queue: Any, quick_bulk: None) -> None:
+    queue.create("a").save()
+    begun = http.post("/monitor/bulk", json={"act": "remove", "state": "inactive"}).json
+    http.delete(f"/monitor/bulk/{begun['id']}")
+    wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "undone")
+    assert queue.counts()["inactive"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"act": "remove", "state": "active"},
+        {"act": ["x"], "state": {}},
+        {"act": "eat", "state": "failed"},
+    ],
+)
+def test_a_bulk_act_that_makes_no_sense_is_refused(http: Any, body: Any) -> None:
+    assert http.post("/monitor/bulk", json=body).status_code == 400
+    assert http.get("/monitor/bulk/nothing").status_code == http.delete("/monitor/bulk/nothing").status_code == 404
+
+
+@pytest.fixture
+def folder(site: Any) -> Path:
+    path: Path = site.settings.download_dir
+    path.mkdir(parents=True)
+    return path
+
+
+def test_files_are_handed_out_as_attachments_without_rights(http: Any, folder: Path) -> None:
+    name = "20260101-1-tệp <b>.html"
+    (folder / name).write_bytes(b"<script>alert(1)</script>")
+    page = http.get("/files").text
+    assert "tệp &lt;b&gt;.html" in page
+    answer = http.get("/files/" + name.replace("<", "%3C").replace(">", "%3E"))
+    assert answer.status_code == 200 and answer.data == b"<script>alert(1)</script>"
+    headers = answer.headers
+    assert headers["Content-Disposition"].startswith("attachment") and headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+    part = http.get("/files/" + name, headers={"Range": "bytes=8-12"})
+    assert (part.status_code, part.data) == (206, b"alert")
+    assert http.get("/files/" + name, headers={"If-None-Match": headers["ETag"]}).status_code == 304
+    assert http.get("/files/" + name, headers={"Range": "bytes=900-"}).status_code == 416
+
+
+def test_nothing_but_finished_files_of_the_folder_is_handed_out(http: Any, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (folder / "1-x.bin.part").write_text("half")
+    (folder / ".1-x.json").write_text("{}")
+    (folder / "sub").mkdir()
+    os.symlink(tmp_path / "secret", folder / "link")
+    os.mkfifo(folder / "pipe")
+    for name in (
+        "../secret",
+        "..%2Fsecret",
+        "%2e%2e/secret",
+        "/etc/passwd",
+        "link",
+        "pipe",
+        "sub",
+        "1-x.bin.part",
+        ".1-x.json",
+        ".",
+        "..",
+        "%00",
+    ):
+        assert http.get(f"/files/{name}").status_code == 404, name
+        assert http.delete(f"/files/{name}").status_code in (404, 405), name
+    assert "There are no files yet" in http.get("/files").text
+    assert (tmp_path / "secret").exists()
+
+
+def test_a_file_is_deleted_once(http: Any, folder: Path) -> None:
+    (folder / "x.bin").write_text("x")
+    assert http.delete("/files/x.bin").status_code == 200
+    assert http.delete("/files/x.bin").status_code == 404
+    assert list(folder.iterdir()) == []
+
+
+def test_the_app_is_built_as_often_as_one_likes(make_site: Callable[..., Any]) -> None:
+    sites = [make_site() for _ in range(3)]
+    assert len({site.monitor.relay.epoch for site in sites}) == 3
