@@ -1,0 +1,62 @@
+"""create and update: every answer, on a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from kue.errors import JobNotFound
+from tests.integration.script_steps import NOW, Steps
+
+
+def test_create_answers_the_first_id_and_the_others_follow(steps: Steps) -> None:
+    assert steps.create(3) == "1"
+    assert steps.create() == "4"
+    assert [steps.state(job_id) for job_id in "1234"] == ["inactive"] * 4
+    assert steps.client.llen(steps.keys.tokens("t")) == 4
+
+
+def test_a_delayed_job_is_created_without_an_event_or_a_token(steps: Steps) -> None:
+    # Given a listener
+    subscription = steps.listen()
+    # When a delayed job and one that is delayed until a time in the past are created
+    delayed, due = steps.create(delay="500"), steps.create(delay=f"@{NOW - 5}")
+    # Then only the second waits for a worker
+    assert (steps.state(delayed), steps.state(due)) == ("delayed", "inactive")
+    assert steps.heard(subscription) == ["enqueue"]
+    assert steps.client.zscore(steps.keys.state("delayed"), "01|1") == NOW + 500
+    assert steps.client.llen(steps.keys.tokens("t")) == 1
+
+
+def test_a_create_repeated_with_its_mark_creates_nothing_twice(steps: Steps) -> None:
+    # Given a call of a lane whose answer was lost
+    first = steps.create(2, lane="a", mark=1)
+    # When it is repeated
+    again = steps.create(2, lane="a", mark=1)
+    # Then it answers as before, and the next mark and another lane create anew
+    assert again == first == "1"
+    assert steps.client.zcard(steps.keys.jobs) == 2
+    assert steps.create(lane="a", mark=2) == "3"
+    assert steps.create(lane="b", mark=2) == "4"
+
+
+def test_an_update_of_a_waiting_job_writes_its_fields_and_its_rank(steps: Steps) -> None:
+    job_id = steps.create()
+    steps.scripts.update(steps.client, job_id, {"priority": "-5", "ttl": "9"}, now_ms=NOW + 1)
+    assert steps.client.zscore(steps.keys.type_state("t", "inactive"), "01|1") == -5
+    assert steps.field(job_id, "updated_at") == str(NOW + 1)
+    steps.scripts.update(steps.client, job_id, {"ttl": ""}, now_ms=NOW)
+    assert steps.field(job_id, "ttl") is None
+
+
+@pytest.mark.parametrize("state", ["inactive", "active", "complete", "failed", "delayed"])
+def test_an_update_leaves_a_job_in_its_state(steps: Steps, state: str) -> None:
+    job_id = steps.create()
+    steps.scripts.move(steps.client, job_id, state, now_ms=NOW)
+    steps.scripts.update(steps.client, job_id, {"data": "{}"}, now_ms=NOW)
+    assert steps.state(job_id) == state
+
+
+def test_an_update_of_no_job_says_so_and_makes_none(steps: Steps) -> None:
+    with pytest.raises(JobNotFound):
+        steps.scripts.update(steps.client, 9, {"data": "{}"}, now_ms=NOW)
+    assert not steps.client.exists(steps.keys.job(9))
