@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -27,12 +28,13 @@ class Heartbeat:
         scripts: Scripts,
         lease_ms: int,
         lost: Callable[[list[str]], object],
-        also: Callable[[object], object] | None = None,
+        also: Callable[[Any], object] | None = None,
     ) -> None:
         self.tokens: dict[str, str] = {}
         self._link = Link(connector, min(5.0, lease_ms / 3000))
         self._scripts, self._lease_ms, self._lost, self._also = scripts, lease_ms, lost, also
         self._stopping = green.real_event()
+        self._last: Callable[[Any], object] | None = None
         self._started = False
 
     def start(self) -> None:
@@ -40,12 +42,19 @@ class Heartbeat:
             self._started = True
             green.real_thread(self._run)
 
-    def stop(self) -> None:
+    def stop(self, last: Callable[[Any], object] | None = None) -> None:
+        """End the thread; ``last(client)`` is what it does at the end, after any beat under way."""
+        self._last = last
         self._stopping.set()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._lease_ms / 3000):
             self.beat()
+        try:
+            if self._last is not None:
+                self._last(self._link.client)
+        except (RedisError, OSError):
+            pass
         self._link.drop()
 
     def beat(self) -> None:

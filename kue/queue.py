@@ -327,7 +327,7 @@ class Queue(Browsing):
                     lease_ms=self._lease_ms,
                     on_error=self._tell_error,
                 )
-                self._upkeep = Upkeep(self._connector, self._scripts, self.backoffs)
+                self._upkeep = Upkeep(self._connector, self._scripts, self.backoffs, self._engine.registry)
                 self._upkeep.start()
             return self._engine
 

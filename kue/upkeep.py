@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from . import backoff, green
 from .codec import number
 from .connect import Connector, Link, is_transient
 from .keys import Keys, id_of
+from .registry import Registry
 from .scripts import Code, Scripts
 
 log = logging.getLogger("kue.upkeep")
@@ -33,13 +35,20 @@ DEADLINES_FROM = 100_000
 class Upkeep:
     """Runs a list of (function, period) in one (green) thread of its own."""
 
-    def __init__(self, connector: Connector, scripts: Scripts, backoffs: Mapping[str, backoff.BackoffFunction]) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        scripts: Scripts,
+        backoffs: Mapping[str, backoff.BackoffFunction],
+        registry: Registry,
+    ) -> None:
         self._link = Link(connector)
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
+        self._registry = registry
         self._wake = threading.Event()
         self._stopping = False
         self._tasks: list[list[Any]] = [
-            [each, 0.0] for each in (self.promote, self.time_out, self.rescue, self.balance)
+            [each, 0.0] for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance)
         ]
 
     def start(self) -> None:
@@ -69,6 +78,11 @@ class Upkeep:
         self._link.drop()
 
     # Each returns the seconds until it wants to run again.
+
+    def reclaim(self, client: Any) -> float:
+        """Once, at the start: rescue what dead processes of this machine held."""
+        self._registry.reclaim(client)
+        return math.inf
 
     def promote(self, client: Any) -> float:
         promoted, next_ms = self._scripts.promote(client, BATCH)

@@ -27,6 +27,7 @@ from .execution import Context, Execution, arity
 from .heartbeat import Heartbeat
 from .keys import id_of
 from .pubsub import Subscription
+from .registry import Registry
 from .scripts import Code, Outcome, Scripts, Turn
 
 log = logging.getLogger("kue.worker")
@@ -107,7 +108,8 @@ class Engine:
         self._blocking: set[str] = set()
         self._waiter_id: int | None = None
         self._away_since: float | None = None
-        self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost)
+        self.registry = Registry(scripts, self.worker)
+        self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
         self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat)
 
     # What the queue asks of it
@@ -199,7 +201,7 @@ class Engine:
             self._stopped = True
             self._cond.notify_all()
         self._unblock_waiter()
-        self.heartbeat.stop()
+        self.heartbeat.stop(self.registry.leave)
         self._revocations.stop()
 
     # Slots
