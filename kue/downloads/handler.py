@@ -123,7 +123,10 @@ class DownloadHandler:
         self._paused.discard(job_id)
 
     def discard(self, job: JobLike) -> bool:
-        """Remove what a job that is not running has left half-finished; return whether there was anything."""
+        """Remove what a job that is not running has left half-finished; return whether there was anything.
+
+        ``job`` as read from the queue: an object fresh from ``save`` may differ in ``created_at`` by a little.
+        """
         order = Order.read(job.id, job.data)
         with Folder(self.folder) as folder:
             part = Part(folder, part_key(job.id, order.url, getattr(job, "created_at", None)))

@@ -119,7 +119,9 @@ class HostileServer:
         sock.settimeout(10)
         try:
             if self.tls is not None:
-                sock = self.tls.wrap_socket(sock, server_side=True)
+                # The handshake apart: if it fails, the wrapped socket is the one to close.
+                sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                sock.do_handshake()
             data = b""
             while b"\r\n\r\n" not in data:
                 piece = sock.recv(65536)

@@ -72,10 +72,10 @@ def test_a_big_slow_file_gets_more_connections_by_itself(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
-    with HostileServer(limited(rate=2_000_000)) as server:
+    with HostileServer(limited(rate=3_000_000)) as server:
         assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)
         assert len(server.requests) == 4
-        make(server, rate=2_500_000)(FakeJob(server.url(), 2))
+        make(server, rate=4_000_000)(FakeJob(server.url(), 2))
         assert len(server.requests) == 5, "our own limit is no reason for more connections"
     with HostileServer(good(DATA)) as fast:
         make(fast)(FakeJob(fast.url(), 3))

@@ -322,6 +322,7 @@ def test_proxies_of_the_environment_are_used_only_if_asked_for(
             make(env_proxies=True)(FakeJob("http://localhost:1/x", 3))
 
 
+@pytest.mark.usefixtures("untidy_handshakes")
 def test_https_checks_the_certificate(make: Make, folder: Path, tls: Any, certificate: tuple[Path, Path]) -> None:
     with HostileServer(good(DATA), tls=tls) as server:
         with pytest.raises(DownloadFailed, match="The certificate of 127.0.0.1:.* is not valid"):
@@ -330,6 +331,7 @@ def test_https_checks_the_certificate(make: Make, folder: Path, tls: Any, certif
     assert_file(folder, result, DATA)
 
 
+@pytest.mark.usefixtures("untidy_handshakes")
 def test_tls_that_is_none_is_said_in_words(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
