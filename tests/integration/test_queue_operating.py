@@ -235,3 +235,33 @@ def test_what_cannot_be_a_job_is_refused_with_a_hint(queue: Any) -> None:
         queue.create("t", {1, 2}).save()
     with pytest.raises(kue.InvalidJob):
         queue.set_state(1, "sleeping")
+
+
+def test_a_paused_type_is_left_alone_until_it_is_resumed(queue: Any) -> None:
+    # Given a paused type and one that is not, whose job comes later
+    queue.pause("held back")
+    ran: list[str] = []
+    for name in ("held back", "free"):
+        queue.process(name, 1, lambda job: ran.append(job.type))
+    waiting = queue.create("held back").save()
+    # When the other one's job has run
+    queue.create("free").save().wait(LIMIT_S)
+    # Then the paused one waits, and runs once it may
+    assert ran == ["free"] and queue.paused() == ["held back"]
+    queue.resume("held back")
+    waiting.wait(LIMIT_S)
+    assert ran == ["free", "held back"]
+
+
+def test_the_concurrency_can_be_raised_while_jobs_run(queue: Any) -> None:
+    # Given one slot, taken by a job that waits for a second one to run beside it
+    both = threading.Barrier(2)
+    queue.process("t", 1, lambda job: both.wait(LIMIT_S) >= 0)
+    jobs = queue.create_many([{"type": "t"}] * 2)
+    wait_until(lambda: queue.running(), LIMIT_S)
+    # When there are two slots
+    assert queue.concurrency("t", 2) == 2
+    # Then both run
+    assert [job.wait(LIMIT_S) for job in jobs] == [True, True]
+    with pytest.raises(kue.InvalidJob):
+        queue.concurrency("unknown", 2)

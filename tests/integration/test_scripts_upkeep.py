@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kue.errors import JobNotFound, WrongState
@@ -151,6 +153,25 @@ def test_cancel_takes_the_lease(steps: Steps) -> None:
     steps.scripts.cancel(steps.client, job_id, now_ms=NOW)
     assert steps.acknowledge("complete", job_id, token, "1", "1") == -2
     assert steps.state(job_id) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (lambda steps, job_id: steps.scripts.cancel(steps.client, job_id, now_ms=NOW), "cancelled"),
+        (lambda steps, job_id: steps.scripts.move(steps.client, job_id, "failed", now_ms=NOW), "moved"),
+        (lambda steps, job_id: steps.scripts.remove(steps.client, job_id, now_ms=NOW), "removed"),
+        (lambda steps, job_id: steps.scripts.rescue(steps.client, now_ms=NOW + 1000), "rescued"),
+        (lambda steps, job_id: timeout(steps, job_id, NOW + 300, NOW + 300), "timeout"),
+    ],
+)
+def test_a_worker_is_told_which_attempt_lost_its_job_and_why(steps: Steps, act: Any, reason: str) -> None:
+    job_id, token = steps.held(ttl="300")
+    with steps.client.pubsub() as subscription:
+        subscription.subscribe(steps.keys.revoked)
+        subscription.get_message(timeout=5)
+        act(steps, job_id)
+        assert subscription.get_message(timeout=5)["data"] == f"{job_id} {token} {reason}"
 
 
 def test_cancel_and_remove_of_no_job_say_so(steps: Steps) -> None:
