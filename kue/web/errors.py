@@ -67,7 +67,7 @@ def install(app: Flask) -> None:
     def http_error(exc: HTTPException) -> Any:
         # Node's router knows no 405: a path with another method is a path that is not there.
         status = 404 if isinstance(exc, MethodNotAllowed) else exc.code or 500
-        if exc.response is not None or status < 400:
+        if exc.response is not None or status < 400 or status == 416:
             return exc
         if status == 404:
             # Programs tell by the type of the body whether the path or the job is missing, as with Node Kue.

@@ -10,6 +10,10 @@ const STALE_MS = 5000;
 /** Milliseconds after which a silent line is given up: after a sleep the browser may not know that it is dead. */
 const DEAD_MS = 12000;
 const WATCH_TIMEOUT_MS = 8000;
+/** Longest pause between two attempts to connect, before jitter: a page that somebody looks at is right within 2 s. */
+const RECONNECT_MS = 1000;
+/** Patience with the n-th attempt: a line that swallows packets is noticed soon, a slow one gets longer each time. */
+const CONNECT_MS = (attempt) => Math.min(20000, 2000 * 1.25 ** attempt);
 /** Milliseconds between two fetches of the list, and the spread that keeps many pages from fetching at once. */
 const FETCH_MS = 1000;
 const FETCH_SPREAD_MS = 400;
@@ -36,7 +40,7 @@ export class Live {
     this.problem = null;
     this.shown = null;
     this.goodbye = null;
-    this.socket = io({ reconnectionDelayMax: 3000 });
+    this.socket = io({ reconnectionDelayMax: RECONNECT_MS, timeout: CONNECT_MS });
     this.socket.on("connect", () => this.#watch());
     this.socket.on("disconnect", () => { this.joined = false; this.#tell(); });
     this.socket.on("connect_error", () => this.#tell());

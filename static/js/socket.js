@@ -98,7 +98,8 @@ export class Manager extends Emitter {
       return this;
     }
     this.web = web;
-    this.silence = setTimeout(() => this.drop("timeout"), this.options.timeout);
+    const { timeout } = this.options;
+    this.silence = setTimeout(() => this.drop("timeout"), typeof timeout === "function" ? timeout(this.attempts) : timeout);
     web.onmessage = (message) => this.web === web && this.#receive(message.data);
     web.onclose = () => this.web === web && this.#lost("transport close");
     web.onerror = () => {};
@@ -142,7 +143,7 @@ export class Manager extends Emitter {
     else if (kind === "1") return this.drop();
     else if (kind === "4") this.#message(text.slice(1));
     clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.drop("ping timeout"), this.patience || this.options.timeout);
+    this.silence = setTimeout(() => this.drop("ping timeout"), this.patience);
   }
 
   #message(text) {

@@ -1,0 +1,77 @@
+"""A client that does not read is cut off at a bound, and the others do not notice. Over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import simple_websocket
+
+from kue.web import monitor as monitor_module
+from tests.support import wait_until
+
+
+def connect(url: str, *said: str) -> Any:
+    """Open a Socket.IO connection by hand, and say something on it."""
+    client = simple_websocket.Client(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket")
+    assert client.receive(timeout=5).startswith("0")
+    client.send("40")
+    assert client.receive(timeout=5).startswith("40")
+    for each in said:
+        client.send(each)
+    return client
+
+
+def deafen(url: str, *said: str) -> socket.socket:
+    """Open a Socket.IO connection and never read from it again."""
+    host, port = url.removeprefix("http://").split(":")
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect((host, int(port)))
+    raw.sendall(
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %b:%b\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        % (host.encode(), port.encode())
+    )
+    time.sleep(0.3)
+    for each in ("40", *said):
+        payload = each.encode()
+        raw.sendall(bytes([0x81, 0x80 | len(payload)]) + b"\0\0\0\0" + payload)
+    time.sleep(0.3)
+    return raw
+
+
+@pytest.mark.parametrize("said", [(), ('420["watch",{}]',)], ids=["plain", "page"])
+def test_a_client_that_does_not_read_is_cut_off(
+    make_site: Callable[..., Any], queue: Any, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(monitor_module, "PLAIN_BACKLOG", 40)
+    monkeypatch.setattr(monitor_module, "PAGE_BACKLOG", 10)
+    site = make_site(listen=True)
+    deaf, other = deafen(site.url, *said), connect(site.url)
+    job = queue.create("t", {"title": "x" * 100}).save()
+    queue.set_state(job.id, "active")
+    jobs = queue.create_many([{"type": "t", "data": {"url": "http://x/" + "y" * 300}} for _ in range(300)])
+    with contextlib.closing(deaf):
+        deadline = time.monotonic() + 20
+        while site.monitor.cut_off == 0 and time.monotonic() < deadline:
+            if said:
+                site.monitor.relay.touch([each.id for each in jobs])
+            else:
+                job.progress(1, 2, "z" * 50_000)
+            time.sleep(0.02)
+        assert site.monitor.cut_off == 1
+        last = queue.create("last").save()
+
+        def told() -> bool:
+            text = other.receive(timeout=5)
+            return text is not None and text.startswith("42") and json.loads(text[2:])[1].get("id") == last.id
+
+        wait_until(told, timeout=10)
+        wait_until(lambda: len(site.socketio.server.eio.sockets) == 1, timeout=5)
+    other.close()
