@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.web")
 
-# A client that polls sends what it gathered in one request. Engine.IO takes 16 packets of that and then drops the client.
+# A client that polls sends what it gathered in one request. Engine.IO takes 16 packets of that and drops the client.
 Payload.max_decode_packets = 1000
 
 #: Seconds between pings, and that a client may take to answer: a dead line is noticed after both.
