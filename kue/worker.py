@@ -70,6 +70,10 @@ class _Type:
     def waits(self) -> bool:
         return bool(self.free) and not self.hungry and not self.quiet and self.paused_until <= time.monotonic()
 
+    def uses_tokens(self) -> bool:
+        """Tell whether a token that was taken is followed by a reservation."""
+        return not self.quiet and bool(self.free or self.asking)
+
 
 class _Ask(NamedTuple):
     """One call to Redis: outcomes to acknowledge and slots to fill, by type, with the signals seen before."""
@@ -158,6 +162,7 @@ class Engine:
         """Take no new job of a type in this process."""
         with self._cond:
             self._types[job_type].quiet = True
+        self._unblock_waiter()
 
     def resume(self, job_type: str) -> None:
         with self._cond:
@@ -173,6 +178,7 @@ class Engine:
                 if job_type in (None, known.name):
                     known.quiet = True
             self._cond.notify_all()
+        self._unblock_waiter()
 
     def drain(self, timeout_s: float | None, job_type: str | None = None) -> bool:
         """Wait until nothing runs and all is acknowledged; return whether that came true in time."""
@@ -415,10 +421,10 @@ class Engine:
                 for known in woken:
                     known.signals += 1
                     known.hungry = True
-                useless = popped is not None and not names[popped[0]].free and not names[popped[0]].asking
+                useless = popped is not None and (self._stopped or not names[popped[0]].uses_tokens())
                 self._cond.notify_all()
             if useless:
-                # Its slots filled up meanwhile: the token belongs to a job that another worker can take.
+                # Its slots filled up, or it was told to be quiet, meanwhile: the token belongs to a job that another worker can take.
                 try:
                     link.client.execute_command("LPUSH", popped[0], "1")
                 except (RedisError, OSError):
