@@ -424,7 +424,7 @@ class Engine:
                 useless = popped is not None and (self._stopped or not names[popped[0]].uses_tokens())
                 self._cond.notify_all()
             if useless:
-                # Its slots filled up, or it was told to be quiet, meanwhile: the token belongs to a job that another worker can take.
+                # Its slots filled up, or it has gone quiet: the token belongs to a job that another worker can take.
                 try:
                     link.client.execute_command("LPUSH", popped[0], "1")
                 except (RedisError, OSError):
