@@ -93,7 +93,7 @@ def test_a_cancelled_job_stops_and_its_part_can_be_thrown_away(queue: kue.Queue,
         handler = make(server)
         queue.process("startdownload", 1, handler)
         job = queue.create("startdownload", {"title": "t", "url": server.url()}).save()
-        wait_until(lambda: parts(folder))
+        wait_until(lambda: [path for path in parts(folder) if path.stat().st_size])
         queue.cancel(job.id)
         wait_until(lambda: handler.limits.running() == 0)
         assert finished(folder) == []
