@@ -42,9 +42,7 @@ class Accounts:
         #: Signs the session cookie. Made from the password, slowly: web processes share logins, a restart keeps
         #: them, and a new password ends them.
         self.secret = (
-            hashlib.pbkdf2_hmac("sha256", auth.encode(), b"kue session", 200_000)
-            if auth
-            else secrets.token_bytes(32)
+            hashlib.pbkdf2_hmac("sha256", auth.encode(), b"kue session", 200_000) if auth else secrets.token_bytes(32)
         )
 
     def role_of(self, user: object) -> Role | None:

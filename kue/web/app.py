@@ -22,7 +22,9 @@ from kue.web.monitor import Monitor
 from kue.web.packets import ClientPacket
 from kue.web.pages import pages
 from kue.web.sample import sample
+from kue.web.search import finder
 from kue.web.security import Security
+from kue.web.system import system
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -103,7 +105,7 @@ def create_app(
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor
     errors.install(app)
-    for blueprint in (api, acts, bulk, pages, files, health, login, sample):
+    for blueprint in (api, acts, bulk, finder, pages, files, health, login, sample, system):
         app.register_blueprint(blueprint)
     monitor.begin()
     return app, socketio

@@ -1,4 +1,4 @@
-"""Socket.IO: what clients may say, and what they are told. The contract is in docs/socket.md.
+"""Socket.IO: what clients may say, and what they are told.
 
 Plain clients (the article's, any Socket.IO client) are in the room PLAIN from the start and get each job event by
 itself. The page says `watch`, leaves that room, and gets numbered frames instead.
@@ -17,6 +17,7 @@ from flask_socketio import SocketIO, join_room, leave_room
 from kue.errors import InvalidJob, KueError, QueueUnavailable
 from kue.web import start
 from kue.web.accounts import Role
+from kue.web.history import History
 from kue.web.packets import UNREADABLE, AckWanted
 from kue.web.relay import Relay
 from kue.web.views import Frame
@@ -48,8 +49,9 @@ class Monitor:
             tell_pages=lambda frame: socketio.emit("batch", frame, to=PAGES),
             has_plain=lambda: self.members(PLAIN) > 0,
             has_pages=lambda: self.members(PAGES) > 0,
-            sweep=self.cut_off_the_deaf,
+            sweep=self._every_second,
         )
+        self.history = History(queue.counts, self.relay.heard)
         self.roles: dict[str, Role] = {}
         #: Clients cut off because they did not read, since the start.
         self.cut_off = 0
@@ -145,6 +147,10 @@ class Monitor:
     def members(self, room: str) -> int:
         """Return how many clients are in a room."""
         return len(self.socketio.server.manager.rooms.get("/", {}).get(room, ()))
+
+    def _every_second(self) -> None:
+        self.cut_off_the_deaf()
+        self.history.tick()
 
     def cut_off_the_deaf(self) -> None:
         """End the connection of each client that lets its packets pile up; the others are not held back by it."""

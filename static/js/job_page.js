@@ -1,10 +1,10 @@
 /* One job's page: the line at the top follows every frame, the rest is fetched anew when the job changed. */
 
 import { act, sayIn, wireActs } from "./acts.js";
-import { ApiError } from "./api.js";
 import { showCounts, showStatus } from "./counts.js";
 import { ListView } from "./list_view.js";
 import { Live } from "./live.js";
+import { fetchPart, swap } from "./swap.js";
 import { localTimes } from "./times.js";
 
 const job = document.getElementById("job");
@@ -16,37 +16,10 @@ const LOOK_MS = 2000;
 let view;
 let row;
 function takeOver() {
-  localTimes(job);
   const list = document.getElementById("list");
   view = new ListView(list);
   [row] = view.rows();
   wireActs(list, say);
-  for (const log of job.querySelectorAll("[data-follow]")) if (!log.dataset.placed) log.scrollTop = log.scrollHeight;
-}
-
-/** Put the server's newest form in place of the old, leaving scrolled boxes and the focus where they were. */
-function swap(html) {
-  const kept = new Map([...job.querySelectorAll("[data-keep]")].map((box) => [box.dataset.keep, {
-    top: box.scrollTop, left: box.scrollLeft, end: box.scrollTop + box.clientHeight >= box.scrollHeight - 8,
-  }]));
-  const focused = document.activeElement;
-  const focus = job.contains(focused) ? [focused.dataset.keep, focused.dataset.action] : null;
-  const fresh = document.createElement("template");
-  fresh.innerHTML = html;
-  job.replaceChildren(fresh.content);
-  for (const box of job.querySelectorAll("[data-keep]")) {
-    const was = kept.get(box.dataset.keep);
-    if (!was) continue;
-    box.dataset.placed = "yes";
-    box.scrollTop = "follow" in box.dataset && was.end ? box.scrollHeight : was.top;
-    box.scrollLeft = was.left;
-  }
-  takeOver();
-  if (focus) {
-    const [keep, action] = focus;
-    const selector = keep ? `[data-keep="${keep}"]` : action ? `[data-action="${action}"]:not([hidden])` : "#list";
-    (job.querySelector(selector) || document.getElementById("list")).focus();
-  }
 }
 
 function gone() {
@@ -54,7 +27,9 @@ function gone() {
   job.replaceChildren(Object.assign(document.createElement("p"), { className: "empty", textContent: `Job ${id} was removed.` }));
 }
 
+localTimes(job);
 takeOver();
+for (const log of job.querySelectorAll("[data-follow]")) log.scrollTop = log.scrollHeight;
 const live = new Live({
   mark: { epoch: job.dataset.epoch, seq: Number(job.dataset.seq) },
   apply({ rows = [], gone: removed = [], counts }) {
@@ -68,15 +43,14 @@ const live = new Live({
     if (other) live?.resync();
   },
   async fetchAll() {
-    const response = await fetch(`/monitor/job/${id}`, { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(15000) });
-    const [epoch, seq] = (response.headers.get("X-Kue-Mark") || "").split(" ");
-    if (response.status === 404) {
+    const part = await fetchPart(`/monitor/job/${id}`);
+    if (part === null) {
       gone();
       return live.mark;
     }
-    if (!response.ok || !epoch) throw new ApiError("", response.status);
-    swap(await response.text());
-    return { epoch, seq: Number(seq) };
+    swap(job, part.html);
+    takeOver();
+    return part.mark;
   },
   status: showStatus,
 });

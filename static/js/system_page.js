@@ -1,0 +1,51 @@
+/* The system page: fetched anew every few seconds, and after each act. */
+
+import { sayIn } from "./acts.js";
+import { ask } from "./api.js";
+import { showCounts, showStatus } from "./counts.js";
+import { Live } from "./live.js";
+import { fetchPart, swap } from "./swap.js";
+import { localTimes } from "./times.js";
+
+const LOOK_MS = 5000;
+const box = document.getElementById("system");
+const say = sayIn(document.getElementById("act_message"));
+localTimes(box);
+showCounts(JSON.parse(box.dataset.counts));
+
+const live = new Live({
+  mark: { epoch: box.dataset.epoch, seq: Number(box.dataset.seq) },
+  apply: ({ counts }) => counts && showCounts(counts),
+  async fetchAll() {
+    const part = await fetchPart("/monitor/system");
+    swap(box, part.html);
+    return part.mark;
+  },
+  status: showStatus,
+});
+setInterval(() => document.visibilityState === "visible" && live.resync(), LOOK_MS);
+
+async function act(name, body, done) {
+  try {
+    await ask("POST", `/monitor/type/${name}`, body);
+    say(done);
+  } catch (error) {
+    say(`Not changed: ${error.message}.`, true);
+  }
+  live.resync();
+}
+
+box.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-action]");
+  const type = button?.closest("[data-type]")?.dataset.type;
+  if (!button || type === undefined) return;
+  const pause = button.dataset.action === "pause";
+  act(button.dataset.action, { type }, pause ? `No worker takes jobs of type ${type} any more.` : `Jobs of type ${type} run again.`);
+});
+
+box.addEventListener("change", (event) => {
+  const input = event.target.closest("input[data-action=concurrency]");
+  const type = input?.closest("[data-type]")?.dataset.type;
+  if (!input || type === undefined) return;
+  act("concurrency", { type, count: Number(input.value) }, `Up to ${input.value} jobs of type ${type} run at once here.`);
+});

@@ -1,0 +1,142 @@
+"""What everybody should be able to use: accessibility, the keyboard, narrow screens; and what nobody should: script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kue
+from tests.support import NODE_DIR, require_node, wait_until
+
+LIVE = '#live_status[data-live="live"]'
+EVIL = [
+    "<script>window.hit=1</script>", "<img src=x onerror=window.hit=1>", "\"'><svg onload=window.hit=1>",
+    "javascript:window.hit=1", "{{7*7}}${7*7}", "</li></ul><iframe srcdoc='<script>parent.hit=1</script>'>",
+    "<a href=javascript:window.hit=1>x</a>", "&lt;script&gt;window.hit=1&lt;/script&gt;",
+    "</template><script>window.hit=1</script>", "'-window.hit=1-'",
+    "\u202e<b onclick=window.hit=1>", "<style>*{display:none}</style>",
+]  # fmt: skip
+PATHS = (
+    "/", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files", "/system", "/search?q=job",
+)  # fmt: skip
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Any:
+    queue = kue.create_queue(redis_url)
+    yield queue
+    queue.shutdown(1)
+
+
+def fill(queue: Any, texts: list[str]) -> None:
+    """Make jobs of every state, with each text in every field that holds one."""
+
+    def fail(job: Any) -> None:
+        job.log(job.data["title"])
+        raise RuntimeError(job.data["title"])
+
+    def finish(job: Any) -> Any:
+        job.log(job.data["title"])
+        return {"file": job.data["title"], job.data["title"]: job.data["title"]}
+
+    for number, text in enumerate(texts):
+        data = {"title": text, "url": text, text: [text]}
+        queue.process(f"fail{number}{text}", 1, fail)
+        queue.process(f"done{number}{text}", 1, finish)
+        queue.create_many(
+            [{"type": f"fail{number}{text}", "data": data}, {"type": f"done{number}{text}", "data": data},
+             {"type": f"wait{text}", "data": data}, {"type": f"wait{text}", "data": data, "delay": 600_000}]
+        )  # fmt: skip
+    wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=20)
+
+
+def test_no_script_in_a_job_runs_on_any_page(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    fill(queue, EVIL)
+    program.downloads.mkdir(exist_ok=True)
+    (program.downloads / "<img src=x onerror=window.hit=1>.html").write_text("<script>window.hit=1</script>")
+    page = open_page(program.url)
+    for path in (*PATHS, "/job/2", "/job/5"):
+        page.goto(program.url + path)
+        page.wait_for_timeout(150)
+        assert page.evaluate("window.hit") is None, path
+        assert page.locator("iframe, main script, main svg[onload], main style").count() == 0, path
+        assert page.evaluate("[...document.querySelectorAll('a')].every((a) => !/^javascript:/i.test(a.href))"), path
+    page.goto(program.url)
+    page.wait_for_selector(LIVE)
+    texts = [{"type": "late", "data": {"title": text, "url": text}} for text in EVIL]
+    last = queue.create_many(texts)[-1]  # these come over the socket
+    page.wait_for_selector(f"#log_{last.id}")
+    assert page.evaluate("window.hit") is None
+
+
+@pytest.mark.parametrize(("scheme", "widths"), [("light", (1440, 768)), ("dark", (390,))])
+def test_every_page_is_accessible_and_fits_its_screen(
+    program: Any, queue: Any, open_page: Callable[..., Any], scheme: str, widths: tuple[int, ...]
+) -> None:
+    require_node("axe-core")
+    fill(queue, ["an ordinary job", "x" * 400])
+    axe = Path(NODE_DIR, "node_modules", "axe-core", "axe.min.js")
+    page = open_page(program.url, color_scheme=scheme, bypass_csp=True)
+    for path in PATHS:
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(program.url + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+        page.add_script_tag(path=axe)
+        found = page.evaluate("axe.run().then((result) => result.violations)")
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == [], path
+
+
+def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_keyboard(
+    program: Any, queue: Any, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(program.url)
+    page.wait_for_selector(LIVE)
+
+    def press_until(selector: str, key: str = "Tab") -> None:
+        for _ in range(80):
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+            page.keyboard.press(key)
+        raise AssertionError(f"{selector} is not reached by {key}")
+
+    press_until("#start_url")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#log_1:text-is('Running')")
+    press_until("input[type=search]", "Shift+Tab")
+    page.keyboard.type("10mb")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=10mb")
+    page.wait_for_selector(LIVE)
+    press_until("#job_1 a.job_id")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/job/1")
+    page.wait_for_selector(LIVE)
+    press_until("[data-action=cancel]:not([hidden])")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#log_1:text-is('Failed')")
+    press_until("a[href='/failed']", "Shift+Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/failed")
+    page.wait_for_selector(LIVE)
+    press_until("[data-bulk=retry]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#bulk_message:has-text('Retried 1')")
+    wait_until(lambda: queue.get(1).state == "complete", timeout=15)
+
+
+def test_removing_asks_first(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    queue.create("t", {"title": "keep me"}).save()
+    page = open_page(program.url)
+    page.wait_for_selector(LIVE)
+    page.click("#job_1 [data-action=remove]")
+    page.keyboard.press("Escape")
+    assert queue.get(1).state == "inactive"
+    page.click("#job_1 [data-action=remove]")
+    page.click("#confirm [data-part=yes]")
+    page.wait_for_selector("#job_1", state="detached")
+    assert queue.counts()["inactive"] == 0
