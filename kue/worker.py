@@ -56,6 +56,7 @@ class _Type:
     def __init__(self, name: str) -> None:
         self.name = name
         self.free: list[Slot] = []
+        self.handler: tuple[Callable[..., Any], int]  #: the newest, and its arity: what further slots run
         self.total = 0  #: slots in all, free or not
         self.retiring = 0  #: slots to take away as soon as they are free
         self.asking = 0  #: calls under way that carry free slots of this type
@@ -141,7 +142,7 @@ class Engine:
                 if more > 0:
                     kept = min(more, known.retiring)
                     known.retiring -= kept
-                    self._add_slots(known, more - kept, self._handler_of(known), self._arity_of(known))
+                    self._add_slots(known, more - kept, *known.handler)
                 else:
                     known.retiring -= more
                     self._retire(known)
@@ -217,6 +218,7 @@ class Engine:
             self._slots += 1
             known.free.append(Slot(self._slots, handler, wanted))
         known.total += count
+        known.handler = (handler, wanted)
         known.hungry = True
 
     def _retire(self, known: _Type) -> None:
@@ -224,15 +226,6 @@ class Engine:
             known.free.pop()
             known.retiring -= 1
             known.total -= 1
-
-    def _any_slot(self, known: _Type) -> Slot:
-        return known.free[0] if known.free else next(e.slot for e in self.running.values() if e.job.type == known.name)
-
-    def _handler_of(self, known: _Type) -> Callable[..., Any]:
-        return self._any_slot(known).handler
-
-    def _arity_of(self, known: _Type) -> int:
-        return self._any_slot(known).arity
 
     def _busy(self, job_type: str | None) -> bool:
         if job_type is not None:

@@ -265,3 +265,19 @@ def test_the_concurrency_can_be_raised_while_jobs_run(queue: Any) -> None:
     assert [job.wait(LIMIT_S) for job in jobs] == [True, True]
     with pytest.raises(kue.InvalidJob):
         queue.concurrency("unknown", 2)
+
+
+def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queue: Any) -> None:
+    queue.process("work", 1, lambda job: "done")
+    engine = queue._engine
+    # Given that a call under way carries the only slot: none is free, and no job runs
+    with engine._cond:
+        known = engine._types["work"]
+        out, known.free = known.free, []
+    try:
+        # When, Then
+        assert queue.concurrency("work", 3) == 3
+    finally:
+        with engine._cond:
+            known.free += out
+    assert queue.create("work", {}).save().wait(5) == "done"
