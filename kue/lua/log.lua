@@ -10,7 +10,7 @@
 local id, token, line = ARGV[3], ARGV[4], ARGV[5]
 local field = redis.call('HMGET', job_key(id), 'type', 'state', 'token')
 if not field[1] then return GONE end
-if token ~= '' and (field[2] ~= 'active' or field[3] ~= token) then return LOST end
+if not may_write(id, token, field[2], field[3]) then return LOST end
 append_log(id, line)
 redis.call('HSET', job_key(id), 'updated_at', now_text)
 return OK

@@ -16,13 +16,5 @@ if from ~= '' and not string.find(from, ',' .. (state or '') .. ',', 1, true) th
 if state then leave(zid, type, state) end
 revoke(id, 'moved')
 redis.call('ZADD', all_key, priority, zid)
-if to == 'inactive' then
-  enqueue(id, zid, type, priority)
-elseif to == 'delayed' then
-  enter(id, zid, type, to, priority, field[5] or now_text)
-elseif to == 'active' then
-  enter(id, zid, type, to, priority, active_score(priority, field[4]))
-else
-  enter(id, zid, type, to, priority)
-end
+place(id, zid, type, to, priority, field[4], field[5])
 return {1, state or ''}

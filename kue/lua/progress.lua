@@ -12,7 +12,7 @@ local id, token, percent, data, kept = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[
 local key = job_key(id)
 local field = redis.call('HMGET', key, 'type', 'state', 'token', 'ttl')
 if not field[1] then return GONE end
-if token ~= '' and (field[2] ~= 'active' or field[3] ~= token) then return LOST end
+if not may_write(id, token, field[2], field[3]) then return LOST end
 redis.call('HSET', key, 'progress', percent, 'updated_at', now_text)
 if kept == '1' then redis.call('HSET', key, 'progress_data', data) end
 if field[2] == 'active' and tonumber(field[4] or '') then

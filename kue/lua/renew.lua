@@ -9,7 +9,7 @@ local lease_until, lost = whole(now + tonumber(ARGV[3])), {}
 for at = 4, #ARGV, 2 do
   local id = ARGV[at]
   local field = redis.call('HMGET', job_key(id), 'token', 'state')
-  if field[1] == ARGV[at + 1] and field[2] == 'active' then
+  if field[2] == 'active' and field[1] == ARGV[at + 1] and is_leased(id) then
     redis.call('ZADD', leases_key, lease_until, id)
   else
     lost[#lost + 1] = id

@@ -16,7 +16,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
   if field[1] ~= 'active' then
     redis.call('ZREM', leases_key, id)
   elseif dead == '' or string.sub(field[3] or '', 1, #dead + 1) == dead .. ':' then
-    local job = held(id, field[2])
+    local job = active(id)
     if job then
       local count = redis.call('HINCRBY', key, 'rescues', 1)
       revoke(id, 'rescued')   -- a worker that wakes up late can write nothing more

@@ -11,13 +11,12 @@
 --- @include "fail"
 local NODE_GRACE_MS = 5000
 local id, deadline, attempts = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local token = redis.call('HGET', job_key(id), 'token')
-local job, code = held(id, token)
-if not job then return code == GONE and GONE or LOST end
+local job, code = active(id)
+if not job then return code end
 local score = tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '0')
 if score ~= deadline or deadline > now then return DONE end
 if job.attempts ~= attempts then return LOST end
-local foreign = not token   -- a Node worker holds it: Node's own watcher goes first, and needs 1 to 3 s
+local foreign = not is_leased(id)   -- a Node worker holds it: Node's own watcher goes first, and needs 1 to 3 s
 if foreign then
   if deadline + NODE_GRACE_MS > now then return DONE end
 else

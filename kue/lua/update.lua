@@ -18,16 +18,8 @@ for at = 4, #ARGV, 2 do
   end
 end
 redis.call('HSET', key, 'updated_at', now_text)
-local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'created_at', 'delay', 'promote_at')
+local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
 local type, state, priority = field[1], field[2], field[3] or '0'
 redis.call('ZADD', all_key, priority, zid)
-if state == 'inactive' then
-  enqueue(id, zid, type, priority)
-elseif state == 'delayed' then
-  enter(id, zid, type, state, priority, field[7] or now_text)
-elseif state == 'active' then
-  enter(id, zid, type, state, priority, active_score(priority, field[4]))
-elseif state then
-  enter(id, zid, type, state, priority)
-end
+if state then place(id, zid, type, state, priority, field[4], field[5]) end
 return 1

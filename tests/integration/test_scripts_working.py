@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kue.errors import JobNotFound, LeaseLost
-from kue.scripts import Outcome
+from kue.scripts import Code, Outcome
 from tests.integration.script_steps import NOW, WORKER, Steps
 
 FAILURE = ("Error: no\n at x", "Error: no", "no", "now", "", "")
@@ -208,3 +208,29 @@ def test_a_repeated_finish_and_reserve_brings_the_same_jobs(steps: Steps) -> Non
 def test_a_repeated_call_that_never_arrived_takes_jobs(steps: Steps) -> None:
     steps.create()
     assert len(steps.reserve(nonce="new", again=True)) == 1
+
+
+def test_an_attempt_that_ended_has_no_say_when_a_node_worker_runs_the_job(steps: Steps) -> None:
+    # Given a job that ran here and was released, and that a Node worker then took: it leaves our token where it was
+    job_id, token = steps.held(ttl="100")
+    steps.acknowledge("release", job_id, token, "why")
+    member = f"{len(job_id):02d}|{job_id}"
+    for key in (steps.keys.state("inactive"), steps.keys.type_state("t", "inactive")):
+        steps.client.zrem(key, member)
+    steps.client.hset(steps.keys.job(job_id), mapping={"state": "active", "started_at": NOW})
+    steps.client.zadd(steps.keys.state("active"), {member: NOW + 100})
+    steps.client.zadd(steps.keys.type_state("t", "active"), {member: 0})
+
+    # When our old attempt speaks again
+    for verb, values in (("complete", ("1", "1")), ("fail", ("e", "e", "e", "now", "", "")), ("release", ("why",))):
+        assert steps.acknowledge(verb, job_id, token, *values) == Code.LOST
+    with pytest.raises(LeaseLost):
+        steps.scripts.log(steps.client, job_id, token, "late")
+    with pytest.raises(LeaseLost):
+        steps.scripts.progress(steps.client, job_id, token, 50, "null", False)
+    assert steps.scripts.renew(steps.client, [(job_id, token)], lease_ms=1000) == [job_id]
+
+    # Then nothing has changed, and Node's own watcher has its time before ours
+    assert steps.state(job_id) == "active"
+    assert steps.scripts.timeout(steps.client, job_id, NOW + 100, 0, "now", "", "", now_ms=NOW + 5000) == Code.DONE
+    assert steps.scripts.timeout(steps.client, job_id, NOW + 100, 0, "now", "", "", now_ms=NOW + 5100) == Code.OK

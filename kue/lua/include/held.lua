@@ -1,20 +1,37 @@
 --- @include "sets"
--- Fencing: an attempt may write to its job only while its token is the one in the hash.
+-- Fencing: an attempt may write to its job only while its token is the one in the hash, and the job has a lease. A token
+-- stays behind when an attempt ends, and a Node worker that takes the job next does not know it: it has no lease.
 local OK, DONE, GONE, LOST = 1, 0, -1, -2
 
--- Returns the job's fields while `token` holds it, else nil and a code: DONE (this very attempt was acknowledged
--- already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt lost its job).
-local function held(id, token)
+local function is_leased(id) return redis.call('ZSCORE', leases_key, id) ~= false end
+
+-- For a write in mid-attempt; '' is somebody outside an attempt, who needs no token.
+local function may_write(id, token, state, kept_token)
+  return token == '' or (state == 'active' and kept_token == token and is_leased(id))
+end
+
+-- Returns the fields of an active job, else nil and a code: GONE (no such job) or LOST (not active), and its token.
+local function active(id)
   local field = redis.call('HMGET', job_key(id),
     'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId')
   if not field[3] then return nil, GONE end
-  if field[1] ~= token then return nil, LOST end
-  if field[2] ~= 'active' then return nil, DONE end
+  if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
     id = id, zid = zid_of(id), type = field[3], priority = field[4] or '0',
     attempts = tonumber(field[5]) or 0, max_attempts = tonumber(field[6]) or 0,
     remove_on_complete = field[7] and field[7] ~= '', started_at = tonumber(field[8]) or now, worker = field[9] or '',
-  }
+  }, OK, field[1]
+end
+
+-- Returns the job's fields while `token` holds it, else nil and a code: DONE (this very attempt was acknowledged
+-- already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt lost its job).
+local function held(id, token)
+  local job, code, kept_token = active(id)
+  if code == GONE then return nil, GONE end
+  if kept_token ~= token then return nil, LOST end
+  if not job then return nil, DONE end
+  if not is_leased(id) then return nil, LOST end
+  return job
 end
 
 -- Remember an attempt that did not complete (one that did is told by the hash's own fields): the newest 20.

@@ -27,6 +27,15 @@ local function enqueue(id, zid, type, priority)
   publish(id, 'enqueue', ',' .. json(type))
 end
 
+-- Put a job into the sets of a state by hand, with the score that is due to it there.
+local function place(id, zid, type, state, priority, ttl, promote_at)
+  if state == 'inactive' then return enqueue(id, zid, type, priority) end
+  local score
+  if state == 'delayed' then score = promote_at or now_text end
+  if state == 'active' then score = active_score(priority, ttl) end
+  enter(id, zid, type, state, priority, score)
+end
+
 local function append_log(id, line)
   local key = log_key(id)
   if redis.call('RPUSH', key, line) > LOG_LINES then redis.call('LTRIM', key, -LOG_LINES, -1) end
