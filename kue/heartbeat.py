@@ -33,7 +33,8 @@ class Heartbeat:
         self.tokens: dict[str, str] = {}
         self._link = Link(connector, min(5.0, lease_ms / 3000))
         self._scripts, self._lease_ms, self._lost, self._also = scripts, lease_ms, lost, also
-        self._stopping = green.real_event()
+        self._wake = green.real_event()
+        self._stopping = False
         self._last: Callable[[Any], object] | None = None
         self._started = False
 
@@ -44,12 +45,23 @@ class Heartbeat:
 
     def stop(self, last: Callable[[Any], object] | None = None) -> None:
         """End the thread; ``last(client)`` is what it does at the end, after any beat under way."""
-        self._last = last
-        self._stopping.set()
+        self._last, self._stopping = last, True
+        self._wake.set()
+
+    def beat_soon(self) -> None:
+        """Let the thread beat now, from whatever thread this is called: its connection is its own."""
+        self._wake.set()
+
+    def forget(self, job_id: str, token: str) -> None:
+        """Renew an attempt's lease no more. The job's next attempt may be here already: its entry stays."""
+        if self.tokens.get(job_id) == token:
+            del self.tokens[job_id]
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._lease_ms / 3000):
+        while not self._stopping:
             self.beat()
+            self._wake.wait(self._lease_ms / 3000)
+            self._wake.clear()
         try:
             if self._last is not None:
                 self._last(self._link.client)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import Connector, unavailable
+from .outage import Outage
 
 log = logging.getLogger("kue.pubsub")
 
@@ -52,7 +52,7 @@ class Subscription:
         self._stopping = True
 
     def _run(self) -> None:
-        pause, away_since = RECONNECT_S, None
+        pause, outage = RECONNECT_S, Outage(log, f"the subscription to {self._channel}")
         while not self._stopping:
             client = pubsub = None
             try:
@@ -63,19 +63,14 @@ class Subscription:
                     if message["type"] == "message":
                         self._on_message(message["data"])
                     elif message["type"] == "subscribe":
-                        if away_since is not None:
-                            log.warning(
-                                "subscription to %s is back after %.1f s", self._channel, time.monotonic() - away_since
-                            )
-                            away_since, pause = None, RECONNECT_S
+                        pause = RECONNECT_S
+                        if outage.back():
                             self._on_resync()
                         self._ready.set()
             except (RedisError, OSError) as exc:
                 if self._stopping:
                     break
-                if away_since is None:
-                    away_since = time.monotonic()
-                    log.warning("subscription to %s is lost (%s); trying again until it is back", self._channel, exc)
+                outage.away(exc)
                 green.sleep(pause)
                 pause = min(pause * 2, RECONNECT_MAX_S)
             finally:

@@ -22,58 +22,25 @@ from . import green
 from . import job as jobs
 from .backoff import BackoffFunction
 from .connect import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
-from .errors import InvalidJob, JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
+from .errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from .execution import Context, Execution, arity
 from .heartbeat import Heartbeat
 from .keys import id_of
+from .outage import Outage
 from .pubsub import Subscription
 from .registry import Registry
 from .scripts import Code, Outcome, Scripts, Turn
+from .slots import Slot, TypeSlots, check_concurrency
+from .waiter import Waiter, until_paused_ends
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds that the waiter blocks at most; after that a reservation looks for jobs whose token was lost.
-BLOCK_S = 1.0
 #: Seconds until a type that was found paused is asked for again.
 PAUSED_S = 1.0
 #: Calls to Redis that may be under way at once.
 PUMPS = 2
 #: Acknowledgements that one call carries at most.
 ACKS_MAX = 500
-
-
-class Slot(NamedTuple):
-    """The right to run one job at a time; its number is the last part of a job's workerId."""
-
-    number: int
-    handler: Callable[..., Any]
-    arity: int
-
-
-class _Type:
-    """What the engine knows of one job type."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.free: list[Slot] = []
-        self.handler: tuple[Callable[..., Any], int]  #: the newest, and its arity: what further slots run
-        self.total = 0  #: slots in all, free or not
-        self.retiring = 0  #: slots to take away as soon as they are free
-        self.asking = 0  #: calls under way that carry free slots of this type
-        self.hungry = True  #: whether a reservation is worth a call
-        self.signals = 0  #: tokens seen so far: news while a call was under way
-        self.quiet = False
-        self.paused_until = 0.0
-
-    def wants(self) -> bool:
-        return bool(self.free) and self.hungry and not self.quiet and self.paused_until <= time.monotonic()
-
-    def waits(self) -> bool:
-        return bool(self.free) and not self.hungry and not self.quiet and self.paused_until <= time.monotonic()
-
-    def uses_tokens(self) -> bool:
-        """Tell whether a token that was taken is followed by a reservation."""
-        return not self.quiet and bool(self.free or self.asking)
 
 
 class _Ask(NamedTuple):
@@ -103,57 +70,46 @@ class Engine:
         self.worker = f"kue:{socket.gethostname()}:{os.getpid()}"
         self._id, self._calls = uuid.uuid4().hex[:8], 0
         self._cond = threading.Condition()
-        self._types: dict[str, _Type] = {}
+        self._types: dict[str, TypeSlots] = {}
         self._slots = 0
         self._finished: list[tuple[Execution, Outcome]] = []
         self.running: dict[str, Execution] = {}
         self._under_way = 0
-        self._started = self._quiet = self._stopped = False
+        self._started = self._stopped = False
         self._abandon_at: float | None = None
-        self._blocking: set[str] = set()
-        self._waiter_id: int | None = None
-        self._away_since: float | None = None
+        self._outage = Outage(log, "Redis")
+        self._waiter = Waiter(connector, self._keys, self._types, self._cond, self._report_away)
         self.registry = Registry(scripts, self.worker)
         self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
-        self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat)
+        self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat_soon)
 
     # What the queue asks of it
 
     def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
         """Add ``concurrency`` slots for a type; a second call for the same type adds to the first."""
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-            raise InvalidJob(f"concurrency is a whole number from 1 on, not {concurrency!r}")
+        check_concurrency(concurrency)
         wanted = arity(handler)
         with self._cond:
-            known = self._types.setdefault(job_type, _Type(job_type))
-            self._add_slots(known, concurrency, handler, wanted)
+            known = self._types.setdefault(job_type, TypeSlots(job_type))
+            known.add(range(self._slots + 1, self._slots + 1 + concurrency), handler, wanted)
+            self._slots += concurrency
             self._start()
             self._cond.notify_all()
-        self._unblock_waiter()
+        self._waiter.look_again()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return how many slots a type has; with ``count``, change that first. Running jobs are left alone."""
         with self._cond:
             known = self._types[job_type]
             if count is not None:
-                if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                    raise InvalidJob(f"concurrency is a whole number from 1 on, not {count!r}")
-                more = count - (known.total - known.retiring)
-                if more > 0:
-                    kept = min(more, known.retiring)
-                    known.retiring -= kept
-                    self._add_slots(known, more - kept, *known.handler)
-                else:
-                    known.retiring -= more
-                    self._retire(known)
-                known.hungry = True
+                self._slots += known.resize(check_concurrency(count), self._slots + 1)
                 self._cond.notify_all()
-            return known.total - known.retiring
+            return known.concurrency
 
     def types(self) -> dict[str, int]:
         """Return the types that this process works on, with their slots."""
         with self._cond:
-            return {name: known.total - known.retiring for name, known in self._types.items()}
+            return {name: known.concurrency for name, known in self._types.items()}
 
     def running_ids(self) -> list[int | str]:
         with self._cond:
@@ -163,7 +119,7 @@ class Engine:
         """Take no new job of a type in this process."""
         with self._cond:
             self._types[job_type].quiet = True
-        self._unblock_waiter()
+        self._waiter.look_again()
 
     def resume(self, job_type: str) -> None:
         with self._cond:
@@ -173,13 +129,11 @@ class Engine:
     def quiet(self, job_type: str | None = None) -> None:
         """Take no new job; what runs goes on. May be called twice."""
         with self._cond:
-            if job_type is None:
-                self._quiet = True
             for known in self._types.values():
                 if job_type in (None, known.name):
                     known.quiet = True
             self._cond.notify_all()
-        self._unblock_waiter()
+        self._waiter.look_again()
 
     def drain(self, timeout_s: float | None, job_type: str | None = None) -> bool:
         """Wait until nothing runs and all is acknowledged; return whether that came true in time."""
@@ -207,25 +161,9 @@ class Engine:
         with self._cond:
             self._stopped = True
             self._cond.notify_all()
-        self._unblock_waiter()
+        self._waiter.stop()
         self.heartbeat.stop(self.registry.leave)
         self._revocations.stop()
-
-    # Slots
-
-    def _add_slots(self, known: _Type, count: int, handler: Callable[..., Any], wanted: int) -> None:
-        for _ in range(count):
-            self._slots += 1
-            known.free.append(Slot(self._slots, handler, wanted))
-        known.total += count
-        known.handler = (handler, wanted)
-        known.hungry = True
-
-    def _retire(self, known: _Type) -> None:
-        while known.retiring and known.free:
-            known.free.pop()
-            known.retiring -= 1
-            known.total -= 1
 
     def _busy(self, job_type: str | None) -> bool:
         if job_type is not None:
@@ -242,7 +180,7 @@ class Engine:
         self._started = True
         for _ in range(PUMPS):
             green.spawn(self._pump)
-        green.spawn(self._wait_for_tokens)
+        self._waiter.start()
         self._revocations.start(wait=False)
         self.heartbeat.start()
 
@@ -272,14 +210,8 @@ class Engine:
                     self._under_way += 1
                     signals = {name: self._types[name].signals for name in slots}
                     return _Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
-                self._cond.wait(self._until_paused_ends())
+                self._cond.wait(until_paused_ends(self._types))
         return None
-
-    def _until_paused_ends(self) -> float | None:
-        """Return the seconds until a paused type is worth asking for again, None if none is paused."""
-        now = time.monotonic()
-        ends = [known.paused_until - now for known in self._types.values() if known.paused_until > now]
-        return max(0.01, min(ends)) if ends else None
 
     def _call(self, link: Link, ask: _Ask) -> Turn | None:
         """Say it until Redis has answered: repeating is safe, by token and nonce. None if the engine gave up."""
@@ -310,7 +242,7 @@ class Engine:
                 green.sleep(pause)
                 pause = min(pause * 2, RETRY_MAX_S)
             else:
-                self._report_back()
+                self._outage.back()
                 return turn
 
     def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> None:
@@ -328,7 +260,7 @@ class Engine:
         starting: list[Execution] = []
         with self._cond:
             for at, (_, outcome) in enumerate(ask.outcomes):
-                self.heartbeat.tokens.pop(outcome.job_id, None)
+                self.heartbeat.forget(outcome.job_id, outcome.token)
                 if turn is not None and at < len(turn.codes) and turn.codes[at] < Code.DONE:
                     log.warning("%s job %s: the attempt had lost it", outcome.verb, outcome.job_id)
             slot_of = {slot.number: (name, slot) for name, slots in ask.slots.items() for slot in slots}
@@ -345,14 +277,14 @@ class Engine:
                     known.paused_until = time.monotonic() + PAUSED_S
                 elif name in short:
                     known.hungry = known.signals != ask.signals[name]
-                self._retire(known)
+                known.retire()
             self._under_way -= 1
-            unblock = bool(short - self._blocking) and bool(self._blocking)
+            unblock = bool(short - self._waiter.blocking) and bool(self._waiter.blocking)
             self._cond.notify_all()
         for execution in starting:
             execution.task = green.spawn(self._execute, execution)
         if unblock:
-            self._unblock_waiter()
+            self._waiter.look_again()
 
     def _begin(self, reserved: Any, slot: Slot, now_ms: int) -> Execution:
         job = self._make_job(id_of(f"|{reserved.job_id}"), reserved.fields)
@@ -379,58 +311,10 @@ class Engine:
             if outcome is not None:
                 self._finished.append((execution, outcome))
             else:
-                self.heartbeat.tokens.pop(job_id, None)
+                self.heartbeat.forget(job_id, execution.job._token)
             known = self._types[execution.job.type]
-            known.free.append(execution.slot)
-            self._retire(known)
+            known.give_back(execution.slot)
             self._cond.notify_all()
-
-    # The waiter
-
-    def _wait_for_tokens(self) -> None:
-        link = Link(self._connector, BLOCK_S + ANSWER_S)
-        while True:
-            with self._cond:
-                while not self._stopped and not any(known.waits() for known in self._types.values()):
-                    self._cond.wait(self._until_paused_ends() or BLOCK_S)
-                if self._stopped:
-                    break
-                names = {self._keys.tokens(known.name): known for known in self._types.values() if known.waits()}
-                self._blocking = {known.name for known in names.values()}
-            popped: Any = None
-            try:
-                if self._waiter_id is None and not self._connector.is_cluster:
-                    self._waiter_id = int(link.client.execute_command("CLIENT", "ID"))
-                popped = link.client.execute_command("BLPOP", *names, BLOCK_S)
-            except Exception as exc:
-                link.drop()
-                self._waiter_id = None
-                if "UNBLOCKED" not in str(exc):
-                    self._report_away(exc)
-                    green.sleep(RETRY_MAX_S)
-            with self._cond:
-                self._blocking = set()
-                woken = [names[popped[0]]] if popped else names.values()
-                for known in woken:
-                    known.signals += 1
-                    known.hungry = True
-                useless = popped is not None and (self._stopped or not names[popped[0]].uses_tokens())
-                self._cond.notify_all()
-            if useless:
-                # Its slots filled up, or it has gone quiet: the token belongs to a job that another worker can take.
-                try:
-                    link.client.execute_command("LPUSH", popped[0], "1")
-                except (RedisError, OSError):
-                    link.drop()
-        link.drop()
-
-    def _unblock_waiter(self) -> None:
-        """Let the waiter look again which types it waits for."""
-        if self._waiter_id is not None:
-            try:
-                self._connector.shared().execute_command("CLIENT", "UNBLOCK", self._waiter_id)
-            except (RedisError, OSError):
-                pass  # it looks again by itself within BLOCK_S
 
     # Jobs that are taken away while they run
 
@@ -459,15 +343,6 @@ class Engine:
             self._settle(execution, None)
             execution.interrupt(exc)
 
-    # Outages
-
     def _report_away(self, exc: BaseException) -> None:
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-            log.warning("Redis is away or refuses writes (%s); going on when it is back", exc)
+        if self._outage.away(exc):
             self._on_error(exc)
-
-    def _report_back(self) -> None:
-        if self._away_since is not None:
-            log.warning("Redis is back after %.1f s", time.monotonic() - self._away_since)
-            self._away_since = None

@@ -281,3 +281,16 @@ def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queu
         with engine._cond:
             known.free += out
     assert queue.create("work", {}).save().wait(5) == "done"
+
+
+def test_an_answer_that_comes_late_leaves_the_lease_of_the_next_attempt_alone(queue: Any) -> None:
+    queue.process("work", 1, lambda job: None)
+    heartbeat = queue._engine.heartbeat
+    # Given that the other pump has begun the next attempt already
+    heartbeat.tokens["7"] = "next"
+    # When the acknowledgement of the one before is taken in
+    heartbeat.forget("7", "before")
+    # Then the next one's lease is still renewed, until it is its turn
+    assert heartbeat.tokens == {"7": "next"}
+    heartbeat.forget("7", "next")
+    assert heartbeat.tokens == {}

@@ -1,0 +1,88 @@
+"""What the engine knows of one job type: its slots, and whether to ask for jobs. Guarded by the engine's lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .errors import InvalidJob
+
+
+class Slot(NamedTuple):
+    """The right to run one job at a time; its number is the last part of a job's workerId."""
+
+    number: int
+    handler: Callable[..., Any]
+    arity: int
+
+
+class TypeSlots:
+    """The slots of one type in this process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.free: list[Slot] = []
+        self.asking = 0  #: calls under way that carry free slots of this type
+        self.hungry = True  #: whether a reservation is worth a call
+        self.signals = 0  #: tokens seen so far: news while a call was under way
+        self.quiet = False
+        self.paused_until = 0.0
+        self._total = 0  #: slots in all, free or not
+        self._retiring = 0  #: slots to take away as soon as they are free
+        self._newest: tuple[Callable[..., Any], int]  #: handler and arity that further slots get
+
+    @property
+    def concurrency(self) -> int:
+        return self._total - self._retiring
+
+    def wants(self) -> bool:
+        """Tell whether to ask Redis for jobs."""
+        return self._is_open() and self.hungry
+
+    def waits(self) -> bool:
+        """Tell whether to wait for a token, since there were no jobs when last asked."""
+        return self._is_open() and not self.hungry
+
+    def uses_tokens(self) -> bool:
+        """Tell whether a token that was taken is followed by a reservation."""
+        return not self.quiet and bool(self.free or self.asking)
+
+    def add(self, numbers: range, handler: Callable[..., Any], arity: int) -> None:
+        self.free += [Slot(number, handler, arity) for number in numbers]
+        self._total += len(numbers)
+        self._newest = (handler, arity)
+        self.hungry = True
+
+    def resize(self, count: int, first_number: int) -> int:
+        """Have ``count`` slots, new ones numbered from ``first_number`` on; return how many are new.
+
+        Slots in use go when they are free.
+        """
+        more = count - self.concurrency
+        spared = max(0, min(more, self._retiring))
+        self._retiring -= spared
+        new = max(0, more - spared)
+        self.add(range(first_number, first_number + new), *self._newest)
+        self._retiring += max(0, -more)
+        self.retire()
+        return new
+
+    def give_back(self, slot: Slot) -> None:
+        self.free.append(slot)
+        self.retire()
+
+    def retire(self) -> None:
+        while self._retiring and self.free:
+            self.free.pop()
+            self._retiring -= 1
+            self._total -= 1
+
+    def _is_open(self) -> bool:
+        return bool(self.free) and not self.quiet and self.paused_until <= time.monotonic()
+
+
+def check_concurrency(count: object) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidJob(f"concurrency is a whole number from 1 on, not {count!r}")
+    return count
