@@ -28,7 +28,10 @@ class Registry:
         self._scripts, self._key, self._worker = scripts, scripts.keys.workers, worker
 
     def reclaim(self, client: Any) -> list[str]:
-        """Rescue the jobs of processes that died on this machine; return the ids. Then enter this process."""
+        """Rescue the jobs of processes that died on this machine; return the ids.
+
+        Entries are written by the heartbeat alone: one thread that beats and, at the end, leaves.
+        """
         rescued: list[str] = []
         for worker, text in client.hgetall(self._key).items():
             entry = _entry(text)
@@ -40,7 +43,6 @@ class Registry:
             elif entry.get("seen", 0) + FORGET_S > time.time():
                 continue
             client.hdel(self._key, worker)
-        self.beat(client)
         return rescued
 
     def beat(self, client: Any) -> None:
