@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import registry
 from .codec import number
 from .errors import InvalidJob, JobNotFound
 from .job import Job, check_state, from_hash
 from .keys import Keys, id_of, zid
+from .registry import WorkerInfo
 from .states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 
 #: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
@@ -56,9 +58,9 @@ class Browsing:
         """Read jobs of one type and state, as ``range``. Node Kue: Job.rangeByType."""
         return self._range(self.keys.type_state(job_type, check_state(state)), start, stop, order)
 
-    def log(self, job_id: int | str) -> list[str]:
-        """Return a job's log, oldest line first; empty if there is none. Node Kue: Job.log."""
-        return list(self._ask(lambda client: client.lrange(self.keys.log(job_id), 0, -1)))
+    def log(self, job_id: int | str, start: int = 0) -> list[str]:
+        """Return a job's log from line ``start`` (from 0) on, oldest first. Node Kue: Job.log."""
+        return list(self._ask(lambda client: client.lrange(self.keys.log(job_id), start, -1)))
 
     def types(self) -> list[str]:
         """Return every type that was ever saved, sorted."""
@@ -134,6 +136,10 @@ class Browsing:
     def paused(self) -> list[str]:
         """Return the types that are paused for every worker, sorted."""
         return sorted(self._ask(lambda client: client.smembers(self.keys.paused)))
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return the processes that work on this queue, as they last told (each third of a lease), sorted by name."""
+        return self._ask(lambda client: registry.read(client, self.keys.workers))  # type: ignore[no-any-return]
 
     def _set(self, state: str, job_type: str | None) -> str:
         return self.keys.state(state) if job_type is None else self.keys.type_state(job_type, state)

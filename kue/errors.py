@@ -63,11 +63,15 @@ class UnrecoverableError(KueError):
 
 
 class RetryLater(KueError):
-    """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` milliseconds."""
+    """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` milliseconds.
 
-    def __init__(self, delay_ms: int, message: str = "to be tried again later") -> None:
+    With ``counts`` False it is no failure: the job waits as delayed, with the message in its log, and the attempt is
+    not counted.
+    """
+
+    def __init__(self, delay_ms: int, message: str = "to be tried again later", *, counts: bool = True) -> None:
         super().__init__(message)
-        self.delay_ms = max(0, int(delay_ms))
+        self.delay_ms, self.counts = max(0, int(delay_ms)), counts
 
 
 class JobInterrupt(BaseException):

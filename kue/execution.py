@@ -110,6 +110,8 @@ class Execution:
             head = ": ".join(filter(None, (type(exc).__name__, str(exc))))
             error = f"{head}\n{''.join(traceback.format_list(frames))}".rstrip()
             line = error.partition("\n")[0]
+        if isinstance(exc, RetryLater) and not exc.counts:
+            return Outcome("release", str(job.id), job._token, (utf8(message[:ERROR_MAX]), str(exc.delay_ms)))
         if isinstance(exc, UnrecoverableError):
             retry = backoff.Retry("never")
         elif isinstance(exc, RetryLater):

@@ -16,8 +16,9 @@ from .events import Event, Listener
 from .job import Job
 from .keys import Keys
 from .producer import Producer
+from .retention import ENDED, Retention, clean, rule
 from .scripts import Scripts
-from .states import DELAYED, EVENTS, FAILED, INACTIVE
+from .states import COMPLETE, DELAYED, EVENTS, FAILED, INACTIVE
 from .upkeep import Upkeep
 from .worker import Engine
 
@@ -53,6 +54,7 @@ class Queue(Browsing):
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._upkeep: Upkeep | None = None
+        self._retention = Retention(self._scripts)
         self._on_error: list[Callable[[BaseException], object]] = []
 
     def __repr__(self) -> str:
@@ -206,6 +208,32 @@ class Queue(Browsing):
         """End ``pause``; workers notice within a second."""
         self._ask(lambda client: client.srem(self.keys.paused, job_type))
 
+    def retain(
+        self,
+        complete: int | None = None,
+        failed: int | None = None,
+        max_age_ms: int | None = None,
+        failed_max_age_ms: int | None = None,
+    ) -> None:
+        """Keep so many completed and failed jobs (of all types together), and none that ended too long ago.
+
+        None is no limit, and ``retain()`` ends it. ``max_age_ms`` holds for failed jobs too unless they have their own.
+        Those that ended first are removed, with a ``remove`` event each, within a few seconds, by every process that
+        called this and works on jobs (``process``); never within a second of a job's end. Raises InvalidJob.
+        """
+        oldest_failed = max_age_ms if failed_max_age_ms is None else failed_max_age_ms
+        self._retention.set({COMPLETE: rule(complete, max_age_ms), FAILED: rule(failed, oldest_failed)})
+
+    def clean(self, state: str, *, keep: int | None = None, max_age_ms: int | None = None) -> int:
+        """Remove at once the completed or failed jobs beyond ``keep``, or older than ``max_age_ms``; return how many.
+
+        Raises InvalidJob for another state.
+        """
+        if state not in ENDED:
+            raise InvalidJob(f"clean takes {' or '.join(ENDED)}, not {state!r}")
+        wanted = rule(keep, max_age_ms)
+        return int(self._ask(lambda client: clean(self._scripts, client, state, wanted)))
+
     # Events
 
     def on(self, event: str, fn: Callable[..., object]) -> None:
@@ -327,7 +355,10 @@ class Queue(Browsing):
                     lease_ms=self._lease_ms,
                     on_error=self._tell_error,
                 )
-                self._upkeep = Upkeep(self._connector, self._scripts, self.backoffs, self._engine.registry)
+                self._upkeep = Upkeep(
+                    self._connector, self._scripts, self.backoffs, self._engine.registry, self._engine.let_go
+                )
+                self._upkeep.add(self._retention.run)
                 self._upkeep.start()
             return self._engine
 

@@ -1,31 +1,60 @@
-"""Which worker processes there are, so that a new one on the same machine takes back at once what a dead one held."""
+"""Which worker processes there are: for the page, and so that a new one takes back at once what a dead one held."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import socket
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from .scripts import Scripts
 
 log = logging.getLogger("kue.registry")
 
-#: Seconds after which a worker that was not seen is forgotten; its jobs are long rescued.
-FORGET_S = 24 * 3600
+#: Milliseconds after which a worker that was not seen is forgotten; its jobs are long rescued.
+FORGET_MS = 24 * 3600 * 1000
+
+
+class TypeInfo(TypedDict):
+    """What a worker process does of one job type."""
+
+    slots: int
+    """Jobs of the type that it runs at once."""
+    busy: int
+    """Jobs of the type that it runs now."""
+    paused: bool
+    """Whether it takes no new ones, by ``ctx.pause`` or because it is stopping."""
+
+
+class WorkerInfo(TypedDict):
+    """A worker process as it last told of itself. Times are epoch ms by the clock of Redis."""
+
+    worker: str
+    """``kue:host:pid``, the beginning of the ``workerId`` of its jobs."""
+    host: str
+    pid: int
+    started_at: int
+    seen_at: int
+    clock_off_ms: int
+    """How far its own clock is ahead of that of Redis."""
+    types: dict[str, TypeInfo]
 
 
 class Registry:
     """This process's entry in ``q:workers``, and what the entries of others tell.
 
-    An entry is JSON: ``machine`` (boot and pid namespace: two containers may share a host's name, and neither can see
-    the other's processes), ``pid``, ``started`` (clock ticks since boot, since pids come round), ``seen`` (epoch s).
+    An entry is JSON: a WorkerInfo without ``worker``, with ``machine`` (boot and pid namespace: two containers may
+    share a host's name, and neither can see the other's processes) and ``born`` (clock ticks since boot, since pids
+    come round).
     """
 
-    def __init__(self, scripts: Scripts, worker: str) -> None:
-        self._scripts, self._key, self._worker = scripts, scripts.keys.workers, worker
+    def __init__(self, scripts: Scripts, worker: str, types: Callable[[], Mapping[str, TypeInfo]]) -> None:
+        self._scripts, self._key, self._worker, self._types = scripts, scripts.keys.workers, worker, types
+        self._started_at = 0
 
     def reclaim(self, client: Any) -> list[str]:
         """Rescue the jobs of processes that died on this machine; return the ids.
@@ -40,26 +69,51 @@ class Registry:
                 for job_id in taken:
                     log.warning("rescue job %s: its worker %s is dead", job_id, worker)
                 rescued += taken
-            elif entry.get("seen", 0) + FORGET_S > time.time():
+            elif entry.get("seen_at", 0) + FORGET_MS > time.time() * 1000:
                 continue
             client.hdel(self._key, worker)
         return rescued
 
     def beat(self, client: Any) -> None:
-        """Say that this process is there."""
-        entry = {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid()), "seen": int(time.time())}
+        """Say that this process is there, and what it does."""
+        seconds, micros = client.execute_command("TIME")
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        self._started_at = self._started_at or now_ms
+        entry = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "seen_at": now_ms,
+            "clock_off_ms": int(time.time() * 1000) - now_ms,
+            "types": self._types(),
+            "machine": machine(),
+            "born": born(os.getpid()),
+        }
         client.hset(self._key, self._worker, json.dumps(entry, separators=(",", ":")))
 
     def leave(self, client: Any) -> None:
         client.hdel(self._key, self._worker)
 
 
+def read(client: Any, key: str) -> list[WorkerInfo]:
+    """Return the entries of ``q:workers``, sorted by name; what is no entry of ours is left out."""
+    found = []
+    for worker, text in sorted(client.hgetall(key).items()):
+        entry = _entry(text)
+        try:
+            info = {name: entry[name] for name in WorkerInfo.__annotations__ if name != "worker"}
+        except KeyError:
+            continue
+        found.append(WorkerInfo(worker=worker, **info))  # type: ignore[typeddict-item]
+    return found
+
+
 def is_dead(entry: dict[str, Any]) -> bool:
     """Tell whether an entry is of a process of this machine that is certainly gone."""
-    pid, began = entry.get("pid"), entry.get("started")
+    pid, began = entry.get("pid"), entry.get("born")
     if not machine() or entry.get("machine") != machine() or not isinstance(pid, int) or not began:
         return False
-    return started(pid) != str(began)
+    return born(pid) != str(began)
 
 
 def machine() -> str:
@@ -71,7 +125,7 @@ def machine() -> str:
         return ""
 
 
-def started(pid: int) -> str:
+def born(pid: int) -> str:
     """Return when a process started, in clock ticks since boot; "" if it is gone or was never there."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -213,6 +213,23 @@ class Scripts:
         """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid"); return their ids."""
         return list(self.run(client, "rescue", limit, rescues_max, dead_worker, now_ms=now_ms))
 
+    def retain(
+        self,
+        client: Any,
+        state: str,
+        keep: int | None,
+        max_age_ms: int | None,
+        *,
+        limit: int,
+        rank: int,
+        grace_ms: int,
+        now_ms: int = 0,
+    ) -> tuple[int, bool, int]:
+        """Remove ended jobs that are too many or too old; return how many, whether more are due, and the next rank."""
+        most, oldest = ("" if each is None else each for each in (keep, max_age_ms))
+        answer = self.run(client, "retain", state, most, oldest, limit, rank, grace_ms, now_ms=now_ms)
+        return int(answer[0]), bool(answer[1]), int(answer[2])
+
     # An operator
 
     def move(self, client: Any, job_id: object, to: str, sources: Sequence[str] = (), *, now_ms: int = 0) -> str:

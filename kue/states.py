@@ -3,6 +3,7 @@
     create ──> delayed ──promote──> inactive ──reserve──> active ──complete──> complete
        └──────────────────────────────^  ^                  │ │
                                       │  └─release, rescue──┘ ├──fail (attempts left, backoff)──> delayed
+                                      │                       ├──release (for a while)──────────> delayed
                                       └──fail (attempts left)─┤
                                                               └──fail (none left)──────────────> failed
 
@@ -24,7 +25,8 @@ DELAYED: Final = "delayed"
 
 STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
 
-#: Events of one job, as they are spelled on the channel. ``rescue`` and ``cancel`` are ours, the rest Node Kue's.
+#: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel`` and ``postpone`` are ours, the rest
+#: Node Kue's.
 EVENTS: Final = (
     "enqueue",
     "start",
@@ -39,6 +41,7 @@ EVENTS: Final = (
     "ttl exceeded ack",
     "rescue",
     "cancel",
+    "postpone",
 )
 
 #: After one of these nothing more is to be expected of the job.
@@ -66,7 +69,13 @@ TRANSITIONS: Final = (
         ("error", "enqueue", "failed attempt", "failed"),
         "the worker that holds the attempt",
     ),
-    Transition("release", (ACTIVE,), (INACTIVE,), ("enqueue",), "a worker that stops; the attempt is not counted"),
+    Transition(
+        "release",
+        (ACTIVE,),
+        (INACTIVE, DELAYED),
+        ("enqueue", "postpone"),
+        "a worker that stops, or a handler that cannot go on now; the attempt is not counted",
+    ),
     Transition("promote", (DELAYED,), (INACTIVE,), ("promotion", "enqueue"), "any process with workers, on a timer"),
     Transition(
         "timeout",

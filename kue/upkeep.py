@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -41,15 +41,20 @@ class Upkeep:
         scripts: Scripts,
         backoffs: Mapping[str, backoff.BackoffFunction],
         registry: Registry,
+        let_go: Callable[[], object],
     ) -> None:
         self._link = Link(connector)
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
-        self._registry = registry
+        self._registry, self._let_go = registry, let_go
         self._wake = threading.Event()
         self._stopping = False
         self._tasks: list[list[Any]] = [
             [each, 0.0] for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance)
         ]
+
+    def add(self, task: Callable[[Any], float]) -> None:
+        """Run one more task, to be called before ``start``: ``task(client)`` returns as the others."""
+        self._tasks.append([task, 0.0])
 
     def start(self) -> None:
         green.spawn(self._run)
@@ -62,6 +67,7 @@ class Upkeep:
         away = False
         while not self._stopping:
             now = time.monotonic()
+            self._let_go()
             try:
                 for task in self._tasks:
                     if task[1] <= now:

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from .heartbeat import Heartbeat
 from .keys import id_of
 from .outage import Outage
 from .pubsub import Subscription
-from .registry import Registry
+from .registry import Registry, TypeInfo
 from .scripts import Code, Outcome, Scripts, Turn
 from .slots import Slot, TypeSlots, check_concurrency
 from .waiter import Waiter, until_paused_ends
@@ -74,12 +75,13 @@ class Engine:
         self._slots = 0
         self._finished: list[tuple[Execution, Outcome]] = []
         self.running: dict[str, Execution] = {}
+        self._given_away: deque[Execution] = deque()
         self._under_way = 0
         self._started = self._stopped = False
         self._abandon_at: float | None = None
         self._outage = Outage(log, "Redis")
         self._waiter = Waiter(connector, self._keys, self._types, self._cond, self._report_away)
-        self.registry = Registry(scripts, self.worker)
+        self.registry = Registry(scripts, self.worker, self._describe)
         self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
         self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat_soon)
 
@@ -96,6 +98,7 @@ class Engine:
             self._start()
             self._cond.notify_all()
         self._waiter.look_again()
+        self.heartbeat.beat_soon()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return how many slots a type has; with ``count``, change that first. Running jobs are left alone."""
@@ -104,6 +107,7 @@ class Engine:
             if count is not None:
                 self._slots += known.resize(check_concurrency(count), self._slots + 1)
                 self._cond.notify_all()
+                self.heartbeat.beat_soon()
             return known.concurrency
 
     def types(self) -> dict[str, int]:
@@ -120,11 +124,13 @@ class Engine:
         with self._cond:
             self._types[job_type].quiet = True
         self._waiter.look_again()
+        self.heartbeat.beat_soon()
 
     def resume(self, job_type: str) -> None:
         with self._cond:
             self._types[job_type].quiet, self._types[job_type].hungry = False, True
             self._cond.notify_all()
+        self.heartbeat.beat_soon()
 
     def quiet(self, job_type: str | None = None) -> None:
         """Take no new job; what runs goes on. May be called twice."""
@@ -321,10 +327,25 @@ class Engine:
     def _lost(self, job_ids: list[str]) -> None:
         """The heartbeat, in its true thread, found leases gone: nothing here may wait for a green lock."""
         for job_id in job_ids:
-            self.heartbeat.tokens.pop(job_id, None)
             execution = self.running.get(job_id)
-            if execution is not None:
+            if execution is not None and execution.job._token == self.heartbeat.tokens.pop(job_id, None):
                 execution.job._interrupt = JobCancelled("the lease was lost")
+                self._given_away.append(execution)
+
+    def let_go(self) -> None:
+        """Stop the attempts whose lease the heartbeat found gone; called by the upkeep, in a thread of the engine's."""
+        while self._given_away:
+            execution = self._given_away.popleft()
+            log.warning("stop job %s: its lease was lost", execution.job.id)
+            self._stop_attempt(execution, JobCancelled("the lease was lost"))
+
+    def _describe(self) -> dict[str, TypeInfo]:
+        """Tell of each type for the registry, without a lock, since the heartbeat's true thread asks."""
+        busy = Counter(execution.job.type for execution in list(self.running.values()))
+        return {
+            name: TypeInfo(slots=known.concurrency, busy=busy[name], paused=known.quiet)
+            for name, known in list(self._types.items())
+        }
 
     def _revoked(self, message: str) -> None:
         job_id, token, reason = message.split(" ", 2)
@@ -340,8 +361,11 @@ class Engine:
         """Stop the attempt at a job that is no longer this worker's; its slot is free at once."""
         execution = self.running.get(job_id)
         if execution is not None:
-            self._settle(execution, None)
-            execution.interrupt(exc)
+            self._stop_attempt(execution, exc)
+
+    def _stop_attempt(self, execution: Execution, exc: JobInterrupt) -> None:
+        self._settle(execution, None)
+        execution.interrupt(exc)
 
     def _report_away(self, exc: BaseException) -> None:
         if self._outage.away(exc):

@@ -33,8 +33,8 @@ class DownloadPostponed(RetryLater, DownloadError):
     def __init__(
         self, delay_ms: int, message: str, *, url: str | None = None, status: int | None = None, counts: bool = True
     ) -> None:
-        RetryLater.__init__(self, delay_ms, message)
-        self.url, self.status, self.counts = url, status, counts
+        RetryLater.__init__(self, delay_ms, message, counts=counts)
+        self.url, self.status = url, status
 
 
 class InvalidUrl(DownloadFailed, ValueError):

@@ -24,7 +24,7 @@ for n = 0, count - 1 do
       retry = ARGV[at + 6], delay = ARGV[at + 7], note = ARGV[at + 8],
     })
   else
-    codes[n + 1] = release(id, token, ARGV[at + 3])
+    codes[n + 1] = release(id, token, ARGV[at + 3], ARGV[at + 4])
   end
 end
 local taken, paused = reserve(4 + count * WIDTH)

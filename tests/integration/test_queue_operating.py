@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -294,3 +295,64 @@ def test_an_answer_that_comes_late_leaves_the_lease_of_the_next_attempt_alone(qu
     assert heartbeat.tokens == {"7": "next"}
     heartbeat.forget("7", "next")
     assert heartbeat.tokens == {}
+
+
+def test_a_job_that_is_put_off_is_not_counted_and_says_why(queue: Any) -> None:
+    tries: list[int] = []
+
+    def put_off_once(job: Any) -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise kue.RetryLater(20, "no room", counts=False)
+        return "done"
+
+    queue.process("t", 1, put_off_once)
+    job = queue.create("t", {}).save()
+    assert job.wait(LIMIT_S) == "done"
+    job.refresh()
+    assert (job.attempts_made, job.error) == (1, None)
+    assert [(entry["outcome"], entry["error"]) for entry in job.attempt_log] == [("postponed", "no room")]
+    assert queue.log(job.id) == ["no room"]
+    assert queue.log(job.id, 1) == []
+
+
+def test_workers_tells_who_works_on_what(queue: Any) -> None:
+    both = threading.Barrier(2)
+    queue.process("t", 3, lambda job: both.wait(LIMIT_S) >= 0)
+    job = queue.create("t", {}).save()
+    wait_until(lambda: queue.running(), LIMIT_S)
+    queue.concurrency("t", 4)  # which lets it tell anew
+    worker = wait_until(
+        lambda: next((each for each in queue.workers() if each["types"].get("t", {}).get("busy")), None), LIMIT_S
+    )
+    assert worker["types"]["t"] == {"slots": 4, "busy": 1, "paused": False}
+    assert worker["worker"] == f"kue:{worker['host']}:{os.getpid()}" and worker["pid"] == os.getpid()
+    assert worker["started_at"] <= worker["seen_at"] and abs(worker["clock_off_ms"]) < 5000
+    both.wait(LIMIT_S)
+    job.wait(LIMIT_S)
+
+
+def test_an_attempt_whose_lease_is_gone_frees_its_slot_and_is_stopped(queue: Any, redis_client: Any) -> None:
+    stopped = threading.Event()
+    begun = threading.Event()
+
+    def hold(job: Any) -> None:
+        if job.data.get("quick"):
+            return
+        begun.set()
+        try:
+            while not stopped.wait(0.01):
+                job.log("on")
+        except kue.JobInterrupt:
+            stopped.set()
+            raise
+
+    queue.process("t", 1, hold)
+    job = queue.create("t", {}).save()
+    assert begun.wait(LIMIT_S)
+    # When its lease goes without a word, as after a long freeze
+    redis_client.zrem(queue.keys.leases, job.id)
+    queue._engine.heartbeat.beat_soon()
+    # Then the slot takes the next job
+    assert queue.create("t", {"quick": True}).save().wait(LIMIT_S) is None
+    stopped.set()

@@ -128,6 +128,18 @@ def test_release_does_not_count_the_attempt(steps: Steps) -> None:
     assert steps.client.llen(steps.keys.tokens("t")) == 1
 
 
+def test_release_for_a_while_leaves_the_attempt_and_the_delay_alone(steps: Steps) -> None:
+    job_id, token = steps.held()
+    subscription = steps.listen()
+    assert steps.acknowledge("release", job_id, token, "no room", "500") == 1
+    assert steps.heard(subscription) == ["postpone"]
+    assert steps.state(job_id) == "delayed"
+    assert steps.client.zscore(steps.keys.state("delayed"), "01|1") == NOW + 500
+    assert (steps.field(job_id, "attempts"), steps.field(job_id, "delay")) == (None, None)
+    assert steps.field(job_id, "promote_at") == str(NOW + 500)
+    assert steps.acknowledge("release", job_id, token, "no room", "500") == 0  # said twice is said once
+
+
 def test_progress_moves_the_deadline_on(steps: Steps) -> None:
     job_id, token = steps.held(ttl="300")
     steps.scripts.progress(steps.client, job_id, token, 40, '{"a":1}', True, now_ms=NOW + 100)

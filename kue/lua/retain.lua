@@ -1,0 +1,118 @@
+--[[
+  retain: remove the ended jobs of one state that are too many or too old.
+
+  "Oldest" is found without an index of ours: within one priority q:jobs:STATE is in order of id, so the head of each
+  priority is read, and of those heads the jobs go first that ended first.
+
+  ARGV[3] state    complete or failed
+  ARGV[4] keep     jobs that may stay, or '': any number
+  ARGV[5] max_age  ms since the end after which a job goes, or '': any age
+  ARGV[6] limit    jobs that one call removes
+  ARGV[7] from     rank in the set at which the sweep for old jobs goes on: it finds those that are at no head
+  ARGV[8] grace    ms since its end in which a job stays whatever else is asked: others may just be reading it
+  Returns    {removed, 1 if there is more to do now, rank for the next call}
+  Publishes  remove for each
+]]
+--- @include "sets"
+local GROUPS = 32    -- priorities that are told apart; jobs of further ones go when these are through, or are too old
+local SLACK = 200    -- more jobs looked at than there are to remove: some may have ended later than their id says
+local CHUNK = 64     -- members read at a time
+local SWEEP = 100    -- jobs that the sweep looks at
+
+local state, keep, max_age = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local limit, from, grace = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local key, types = state_key(state), nil
+
+-- The heads of the priorities, merged: an iterator over zids, lowest id first.
+local function oldest_ids()
+  local groups, after = {}, '-inf'
+  while #groups < GROUPS do
+    local found = redis.call('ZRANGEBYSCORE', key, after, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if not found[1] then break end
+    groups[#groups + 1] = {score = found[2], offset = 0, at = 1, zids = {}}
+    after = '(' .. found[2]
+  end
+  local function fill(group)
+    group.zids = redis.call('ZRANGEBYSCORE', key, group.score, group.score, 'LIMIT', group.offset, CHUNK)
+    group.offset, group.at = group.offset + #group.zids, 1
+  end
+  local function look(group)
+    if group.at > #group.zids then fill(group) end
+    group.head = group.zids[group.at]
+    group.id = group.head and (tonumber(id_of(group.head)) or 0)
+  end
+  for _, group in ipairs(groups) do look(group) end
+  return function()
+    local first
+    for _, group in ipairs(groups) do
+      if group.head and (not first or group.id < first.id) then first = group end
+    end
+    if not first then return nil end
+    local zid = first.head
+    first.at = first.at + 1
+    look(first)
+    return zid
+  end
+end
+
+local function read(zid)
+  local field = redis.call('HMGET', job_key(id_of(zid)), 'type', 'state', 'updated_at', 'created_at')
+  return {zid = zid, type = field[1], state = field[2], ended = tonumber(field[3] or field[4] or '') or 0}
+end
+
+-- Remove a job; what is in this set without being a job in this state only leaves the set.
+local function drop(job)
+  local id = id_of(job.zid)
+  if not job.type then
+    types = types or redis.call('SMEMBERS', prefix .. ':job:types')
+    for _, type in ipairs(types) do redis.call('ZREM', type_key(type, state), job.zid) end
+    erase(id, job.zid, false, false)
+  elseif job.state ~= state then
+    leave(job.zid, job.type, state)
+  else
+    erase(id, job.zid, job.type, state)
+    publish(id, 'remove', ',' .. json(job.type))
+  end
+end
+
+local over = keep and math.max(0, redis.call('ZCARD', key) - keep) or 0
+local latest = now - grace
+local expiry = max_age and now - max_age or -1
+local removed, wanted, jobs = 0, math.min(over, limit), {}
+
+if over > 0 or max_age then
+  local next_zid = oldest_ids()
+  while #jobs < wanted + SLACK do
+    local zid = next_zid()
+    if not zid then break end
+    jobs[#jobs + 1] = read(zid)
+    jobs[#jobs].order = #jobs
+  end
+  table.sort(jobs, function(a, b)
+    if a.ended ~= b.ended then return a.ended < b.ended end
+    return a.order < b.order
+  end)
+  for _, job in ipairs(jobs) do
+    if removed >= limit or job.ended > latest or (removed >= wanted and job.ended > expiry) then break end
+    drop(job)
+    removed = removed + 1
+  end
+end
+local more = removed > 0 and (removed >= limit or removed == #jobs or over > removed)
+
+local next_rank = 0
+if max_age then
+  local zids = redis.call('ZRANGE', key, from, from + SWEEP - 1)
+  local left = 0
+  for _, zid in ipairs(zids) do
+    local job = read(zid)
+    if removed < limit and job.ended <= expiry and job.ended <= latest then
+      drop(job)
+      removed = removed + 1
+    else
+      left = left + 1
+    end
+  end
+  if #zids == SWEEP then next_rank = from + left end
+end
+return {removed, more and 1 or 0, next_rank}
