@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
     program = Program(settings, queue, server)
     program.listen()
     if settings.workers:
+        queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
         queue.process("startdownload", settings.concurrency, download_handler(settings))
     program.run(*create_app(settings, queue))
 

@@ -55,11 +55,20 @@ class Settings:
     data_dir: Path
     concurrency: int
     workers: int
+    #: How many ended jobs stay, and how many days they stay; None: all, for ever.
+    keep_complete: int | None
+    keep_failed: int | None
+    keep_days: int | None
     download_dir: Path
     download_allow: tuple[str, ...]
     download_max_bytes: int
     #: "user:password"
     auth: str | None
+    #: The same for somebody who may look, but not change anything.
+    auth_readonly: str | None
+    #: What programs send as ``Authorization: Bearer``; the second kind may only read.
+    token: str | None
+    token_readonly: str | None
     allow_anonymous: bool
     #: Empty: the page's own origin only.
     cors_origins: tuple[str, ...]
@@ -84,18 +93,33 @@ class Settings:
                 raise SettingsError(f"{shown}: {exc}.") from None
         settings = cls(**values)
         settings._check_exposure()
+        settings._check_accounts()
         return settings
 
+    @property
+    def keep_ms(self) -> int | None:
+        """How long ended jobs stay, ms."""
+        return None if self.keep_days is None else self.keep_days * 24 * 3600 * 1000
+
     def _check_exposure(self) -> None:
-        if self.auth is None and not self.allow_anonymous and not is_loopback(self.host):
+        locked = self.auth or self.auth_readonly or self.token or self.token_readonly
+        if not locked and not self.allow_anonymous and not is_loopback(self.host):
             raise SettingsError(
                 f"HOST={self.host} lets other machines in, and whoever reaches the page can start and delete jobs. "
                 "Set KUE_AUTH=user:password; or KUE_ALLOW_ANONYMOUS=1 if everybody who can connect may do that."
             )
 
+    def _check_accounts(self) -> None:
+        if self.auth and self.auth_readonly and self.auth.partition(":")[0] == self.auth_readonly.partition(":")[0]:
+            raise SettingsError("KUE_AUTH_READONLY: choose another user than that of KUE_AUTH.")
+        if self.token and self.token == self.token_readonly:
+            raise SettingsError("KUE_TOKEN_READONLY: choose another token than KUE_TOKEN.")
+
     def __repr__(self) -> str:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
-        hidden = {"auth": "***" if self.auth else None, "redis_url": _without_password(self.redis_url)}
+        secrets = ("auth", "auth_readonly", "token", "token_readonly")
+        hidden: dict[str, Any] = {name: "***" if getattr(self, name) else None for name in secrets}
+        hidden["redis_url"] = _without_password(self.redis_url)
         shown = (f"{field.name}={hidden.get(field.name, getattr(self, field.name))!r}" for field in fields(self))
         return f"Settings({', '.join(shown)})"
 
@@ -135,6 +159,15 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def number_or_all(text: str) -> int | None:
+    if text.lower() == "all":
+        return None
+    try:
+        return whole_number(0, 10**9)(text)
+    except ValueError:
+        raise ValueError("write a whole number, or all for no limit") from None
 
 
 def host_name(text: str) -> str:
@@ -219,6 +252,14 @@ def credentials(text: str) -> str | None:
     return text
 
 
+def bearer_token(text: str) -> str | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]{16,500}", text):
+        raise ValueError("write at least 16 letters and digits without blanks, as `openssl rand -hex 16` makes them")
+    return text
+
+
 def yes_or_no(text: str) -> bool:
     if text.lower() in ("1", "true", "yes", "on"):
         return True
@@ -262,6 +303,9 @@ OPTIONS = (
     Option("data_dir", "KUE_DATA_DIR", ".kue", "DIR", "where the embedded server keeps the jobs", directory),
     Option("concurrency", "KUE_CONCURRENCY", "1", "N", "downloads at once", whole_number(1, MAX_CONCURRENCY)),
     Option("workers", "KUE_WORKERS", "1", "N", "0: serve the page only, and work on no jobs", whole_number(0, 1)),
+    Option("keep_complete", "KUE_KEEP_COMPLETE", "10000", "N", "completed jobs that stay, or all", number_or_all),
+    Option("keep_failed", "KUE_KEEP_FAILED", "10000", "N", "failed jobs that stay, or all", number_or_all),
+    Option("keep_days", "KUE_KEEP_DAYS", "30", "N", "days that ended jobs stay, or all; files stay", number_or_all),
     Option("download_dir", "DOWNLOAD_DIR", "downloads", "DIR", "where finished files go", directory),
     Option(
         "download_allow",
@@ -273,6 +317,9 @@ OPTIONS = (
     ),
     Option("download_max_bytes", "DOWNLOAD_MAX_BYTES", "10G", "SIZE", "largest file: bytes, or 500M, 10G", size_bytes),
     Option("auth", "KUE_AUTH", "", "USER:PASSWORD", "what the page and the API ask for", credentials, secret=True),
+    Option("auth_readonly", "KUE_AUTH_READONLY", "", "USER:PASSWORD", "who may only look", credentials, secret=True),
+    Option("token", "KUE_TOKEN", "", "TOKEN", "what programs send as a bearer token", bearer_token, secret=True),
+    Option("token_readonly", "KUE_TOKEN_READONLY", "", "TOKEN", "the same, to read only", bearer_token, secret=True),
     Option("allow_anonymous", "KUE_ALLOW_ANONYMOUS", "0", "1", "let other machines in without a password", yes_or_no),
     Option("cors_origins", "KUE_CORS_ORIGINS", "", "LIST", "other origins whose pages may connect, or *", origins),
 )

@@ -16,6 +16,7 @@
 --- @include "sets"
 local GROUPS = 32    -- priorities that are told apart; jobs of further ones go when these are through, or are too old
 local SLACK = 200    -- more jobs looked at than there are to remove: some may have ended later than their id says
+local LOOK = 50      -- jobs looked at when there are none too many, only perhaps some too old
 local CHUNK = 64     -- members read at a time
 local SWEEP = 100    -- jobs that the sweep looks at
 
@@ -82,7 +83,8 @@ local removed, wanted, jobs = 0, math.min(over, limit), {}
 
 if over > 0 or max_age then
   local next_zid = oldest_ids()
-  while #jobs < wanted + SLACK do
+  local looked_at = over > 0 and wanted + SLACK or LOOK
+  while #jobs < looked_at do
     local zid = next_zid()
     if not zid then break end
     jobs[#jobs + 1] = read(zid)

@@ -32,7 +32,13 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
     ("DOWNLOAD_MAX_BYTES", "--download-max-bytes", "1000", "download_max_bytes", 1000),
     ("DOWNLOAD_MAX_BYTES", "--download-max-bytes", "2 GiB", "download_max_bytes", 2 * 2**30),
     ("DOWNLOAD_MAX_BYTES", "--download-max-bytes", "500m", "download_max_bytes", 500 * 2**20),
+    ("KUE_KEEP_COMPLETE", "--keep-complete", "0", "keep_complete", 0),
+    ("KUE_KEEP_FAILED", "--keep-failed", "All", "keep_failed", None),
+    ("KUE_KEEP_DAYS", "--keep-days", "7", "keep_days", 7),
     ("KUE_AUTH", "--auth", "ada:pa:ss", "auth", "ada:pa:ss"),
+    ("KUE_AUTH_READONLY", "--auth-readonly", "eva:x", "auth_readonly", "eva:x"),
+    ("KUE_TOKEN", "--token", "0123456789abcdef", "token", "0123456789abcdef"),
+    ("KUE_TOKEN_READONLY", "--token-readonly", "0123456789abcdef", "token_readonly", "0123456789abcdef"),
     ("KUE_ALLOW_ANONYMOUS", "--allow-anonymous", "1", "allow_anonymous", True),
     ("KUE_ALLOW_ANONYMOUS", "--allow-anonymous", "no", "allow_anonymous", False),
     (
@@ -72,9 +78,16 @@ BAD = [
     ("DOWNLOAD_MAX_BYTES", "0", "500M"),
     ("DOWNLOAD_MAX_BYTES", "10 apples", "500M"),
     ("DOWNLOAD_MAX_BYTES", "-5", "500M"),
+    ("KUE_KEEP_COMPLETE", "-1", "or all"),
+    ("KUE_KEEP_FAILED", "none", "or all"),
+    ("KUE_KEEP_DAYS", "1.5", "whole number"),
     ("KUE_AUTH", "justapassword", "user:password"),
     ("KUE_AUTH", ":password", "user:password"),
     ("KUE_AUTH", "user:", "user:password"),
+    ("KUE_AUTH_READONLY", "justapassword", "user:password"),
+    ("KUE_TOKEN", "too short", "at least 16"),
+    ("KUE_TOKEN", "0123456789 abcdef", "without blanks"),
+    ("KUE_TOKEN_READONLY", "short", "at least 16"),
     ("KUE_ALLOW_ANONYMOUS", "perhaps", "1 or 0"),
     ("KUE_CORS_ORIGINS", "example.org", "https://example.org"),
     ("KUE_CORS_ORIGINS", "https://example.org/page", "https://example.org"),
@@ -91,10 +104,16 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         data_dir=Path(".kue"),
         concurrency=1,
         workers=1,
+        keep_complete=10_000,
+        keep_failed=10_000,
+        keep_days=30,
         download_dir=Path("downloads"),
         download_allow=(),
         download_max_bytes=10 * 2**30,
         auth=None,
+        auth_readonly=None,
+        token=None,
+        token_readonly=None,
         allow_anonymous=False,
         cors_origins=(),
     )
@@ -147,7 +166,8 @@ def test_the_bare_switch_means_yes() -> None:
 def test_other_machines_are_let_in_only_with_a_password_or_when_said_aloud(host: str) -> None:
     with pytest.raises(SettingsError, match="KUE_AUTH=user:password; or KUE_ALLOW_ANONYMOUS=1"):
         Settings.load({"HOST": host})
-    assert Settings.load({"HOST": host, "KUE_AUTH": "a:b"}).host == host
+    for name, value in (("AUTH", "a:b"), ("AUTH_READONLY", "a:b"), ("TOKEN", "t" * 16), ("TOKEN_READONLY", "t" * 16)):
+        assert Settings.load({"HOST": host, f"KUE_{name}": value}).host == host
     assert Settings.load({"HOST": host, "KUE_ALLOW_ANONYMOUS": "1"}).host == host
 
 
@@ -157,13 +177,21 @@ def test_this_machine_alone_needs_no_password(host: str) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    settings = Settings.load({"KUE_AUTH": "ada:lovelace", "REDIS_URL": "redis://:h@mlet@host:1/0"})
+    secrets = {"KUE_AUTH": "ada:lovelace", "KUE_AUTH_READONLY": "eva:lovelace", "KUE_TOKEN": "lovelace" * 2}
+    settings = Settings.load({**secrets, "REDIS_URL": "redis://:h@mlet@host:1/0"})
     assert "lovelace" not in repr(settings) and "mlet" not in repr(settings)
     assert "redis://:***@host:1/0" in repr(settings)
-    for variable, value in (("KUE_AUTH", "lovelace"), ("REDIS_URL", "http://:lovelace@host")):
+    for variable, value in (("KUE_AUTH", "lovelace"), ("KUE_TOKEN", "lovelace"), ("REDIS_URL", "http://:lovelace@host")):
         with pytest.raises(SettingsError) as caught:
             Settings.load({variable: value})
         assert "lovelace" not in str(caught.value)
+
+
+def test_two_roles_are_told_apart() -> None:
+    for pair in (("KUE_AUTH", "a:b", "a:c"), ("KUE_TOKEN", "t" * 16, "t" * 16)):
+        name, value, other = pair
+        with pytest.raises(SettingsError, match=f"^{name}_READONLY: choose another"):
+            Settings.load({name: value, f"{name}_READONLY": other})
 
 
 def test_settings_do_not_change() -> None:
