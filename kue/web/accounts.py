@@ -1,4 +1,4 @@
-"""The user and password of `KUE_AUTH`: checked in constant time, and not as often as somebody likes."""
+"""Who is let in and may do what: passwords and tokens, checked in constant time, and not as often as one likes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kue.settings import Settings
 
 #: Wrong passwords from one address within WINDOW_S, after which it is not listened to until the window is over.
 MAX_WRONG = 10
@@ -26,52 +31,89 @@ class Role(enum.Enum):
     WRITE = "write"
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who was let in."""
+
+    name: str
+    """As the audit log names him: a user, or ``token`` and ``read-only token``."""
+    role: Role
+
+    @property
+    def may_write(self) -> bool:
+        return self.role is Role.WRITE
+
+
+#: Everybody, where nothing asks for a password.
+ANYBODY = Visitor("anonymous", Role.WRITE)
+
+
+def _digest(text: object) -> bytes:
+    return hashlib.sha256((text if isinstance(text, str) else "").encode("utf-8", "surrogatepass")).digest()
 
 
 class Accounts:
-    """Who may log in. Without ``auth`` ("user:password") everybody may do everything."""
+    """The users and tokens of the settings. With none of them everybody may do everything."""
 
-    def __init__(self, auth: str | None) -> None:
-        self.required = auth is not None
-        self.user, _, password = (auth or "").partition(":")
-        self._user, self._password = _digest(self.user), _digest(password)
+    def __init__(self, settings: Settings) -> None:
+        given = ((settings.auth, Role.WRITE), (settings.auth_readonly, Role.READ))
+        users = [(text, role) for text, role in given if text]
+        tokens = [
+            (settings.token, Visitor("token", Role.WRITE)),
+            (settings.token_readonly, Visitor("read-only token", Role.READ)),
+        ]
+        self._users: list[tuple[bytes, bytes, Visitor]] = []
+        self._tokens = [(_digest(text), visitor) for text, visitor in tokens if text]
+        for text, role in users:
+            user, _, password = text.partition(":")
+            visitor = Visitor(user, role)
+            self._users.append((_digest(user), _digest(password), visitor))
+            self._tokens.append((_digest(password), visitor))  # a program may send a password alone
+        self.required = bool(self._tokens)
         self._wrong: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
-        #: Signs the session cookie. Made from the password, slowly: web processes share logins, a restart keeps
+        known = "\0".join(text for text, _ in users)
+        #: Signs the session cookie. Made from the passwords, slowly: web processes share logins, a restart keeps
         #: them, and a new password ends them.
         self.secret = (
-            hashlib.pbkdf2_hmac("sha256", auth.encode(), b"kue session", 200_000) if auth else secrets.token_bytes(32)
+            hashlib.pbkdf2_hmac("sha256", known.encode(), b"kue session", 200_000) if users else secrets.token_bytes(32)
         )
 
-    def role_of(self, user: object) -> Role | None:
-        """Return the role of a user whose session cookie says that he logged in."""
-        return Role.WRITE if user == self.user else None
+    def visitor_of(self, user: object) -> Visitor | None:
+        """Return who a user is whose session cookie says that he logged in."""
+        return next((visitor for _, _, visitor in self._users if visitor.name == user), None)
 
-    def check(self, user: object, password: object, address: str | None) -> Role | None:
-        """Return the role of somebody who gives a user and a password, None if wrong or after too many tries."""
-        right_user = hmac.compare_digest(_digest(user if isinstance(user, str) else ""), self._user)
-        right_password = hmac.compare_digest(_digest(password if isinstance(password, str) else ""), self._password)
-        return self._judge(right_user and right_password, address)
+    def check(self, user: object, password: object, address: str | None) -> Visitor | None:
+        """Return who gives a user and a password, None if they are wrong or after too many tries."""
+        right = None
+        for known_user, known_password, visitor in self._users:
+            same_user = hmac.compare_digest(_digest(user), known_user)
+            same_password = hmac.compare_digest(_digest(password), known_password)
+            if same_user and same_password:
+                right = visitor
+        return self._judge(right, address)
 
-    def check_token(self, token: object, address: str | None) -> Role | None:
-        """Return the role of a program that gives the password alone, as its bearer token."""
-        right = hmac.compare_digest(_digest(token if isinstance(token, str) else ""), self._password)
+    def check_token(self, token: object, address: str | None) -> Visitor | None:
+        """Return who gives a bearer token, None if it is wrong or after too many tries."""
+        right = None
+        for known, visitor in self._tokens:
+            if hmac.compare_digest(_digest(token), known) and right is None:
+                right = visitor
         return self._judge(right, address)
 
     def is_blocked(self, address: str | None) -> bool:
         """Tell whether an address gave too many wrong passwords lately."""
         with self._lock:
-            return self._over(address or "", MAX_WRONG) or self._over("", MAX_WRONG_ALL)
+            return self._over(address or "?", MAX_WRONG) or self._over("", MAX_WRONG_ALL)
 
-    def _judge(self, right: bool, address: str | None) -> Role | None:
+    def _judge(self, found: Visitor | None, address: str | None) -> Visitor | None:
+        # Who is blocked learns nothing, not even that his last guess was right.
         if self.is_blocked(address):
             return None
-        if right:
-            return Role.WRITE
+        if found is not None:
+            return found
         with self._lock:
-            for name in {address or "", ""}:
+            for name in (address or "?", ""):
                 since, count = self._wrong.pop(name, (time.monotonic(), 0))
                 if time.monotonic() - since > WINDOW_S:
                     since, count = time.monotonic(), 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, jsonify, request, session
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob
 from kue.web.api import parse_id, queue
+from kue.web.audit import audit
 from kue.web.intake import new_job
 from kue.web.job_page import job_page
 from kue.web.lists import monitor
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from kue.queue import Queue
 
 acts = Blueprint("acts", __name__)
-log = logging.getLogger("kue.web.audit")
-
-
-def audit(act: str, target: object) -> None:
-    """Write who did what to which job."""
-    by = session.get("user") or (request.authorization.username if request.authorization else None) or "anonymous"
-    log.info("%s %s by %s from %s", act, target, by, request.remote_addr)
 
 
 def _priority(queue: Queue, job_id: int) -> None:

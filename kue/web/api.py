@@ -179,10 +179,11 @@ def create() -> ResponseReturnValue:
     body = request.get_data()
     if not body:
         return "", 204
-    if request.mimetype != "application/json":
-        return error_response(415, "send the job as application/json")
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype != "application/json" or not re.fullmatch(r"utf-(8|16|16le|16be|32|32le|32be)", charset):
+        return error_response(415, "send the job as application/json in UTF-8")
     try:
-        asked = json.loads(body)
+        asked = json.loads(body.decode(charset).removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return error_response(400, "the body is not JSON")
     if not isinstance(asked, (dict, list)):

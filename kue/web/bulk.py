@@ -15,8 +15,8 @@ from flask.typing import ResponseReturnValue
 
 from kue import green
 from kue.errors import JobNotFound, QueueUnavailable, WrongState
-from kue.web.acts import audit
 from kue.web.api import queue
+from kue.web.audit import audit
 from kue.web.lists import monitor
 
 if TYPE_CHECKING:

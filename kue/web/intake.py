@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from kue.codec import PRIORITIES, to_json
+from kue.codec import PRIORITIES, is_truthy, to_json
 from kue.errors import InvalidJob
 
 if TYPE_CHECKING:
@@ -19,15 +19,29 @@ NO_TYPE = "Must provide job type"
 MAX_TYPE = 500
 
 
+#: What JavaScript reads as a number, as far as people write one.
+NUMBER = re.compile(r"\s*[+-]?([0-9]{1,16}(\.[0-9]{0,16})?|\.[0-9]{1,16})(e[+-]?[0-9]{1,3})?\s*", re.IGNORECASE)
+
+
 def _number(value: object, name: str) -> int | float | None:
     """Return a number given as one or as decimal text; None for what Node would silently take as none."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,16}(\.[0-9]{1,16})?\s*", value):
+    if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if not math.isfinite(value) or abs(value) > 2**53 - 1:
         raise InvalidJob(f"{name} is not a number that can be kept")
     return int(value) if value == int(value) else value
+
+
+def _attempts(value: object) -> int:
+    """Return a number of attempts, read as JavaScript's parseInt does; 0, as good as 1, for what begins with none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        match = re.match(r"\s*([+-]?[0-9]{1,16})", value)
+        value = int(match.group(1)) if match else None
+    return int(_number(value, "attempts") or 0)
 
 
 def _type(value: object) -> str:
@@ -55,7 +69,7 @@ def _priority(value: object) -> int | float:
 
 def _backoff(value: object) -> dict[str, Any] | bool | None:
     """Return a backoff as data; Node would evaluate a text as JavaScript, here it is refused."""
-    if value is None or value is False:
+    if not is_truthy(value):
         return None
     if value is True:
         return True
@@ -63,12 +77,14 @@ def _backoff(value: object) -> dict[str, Any] | bool | None:
         raise InvalidJob("backoff is true or {type, delay, maxDelay} with type fixed or exponential")
     if value.get("type") not in ("fixed", "exponential"):
         raise InvalidJob("backoff.type is fixed or exponential")
+    backoff = dict(value)
     for name in ("delay", "maxDelay"):
         if name in value:
             number = _number(value[name], f"backoff.{name}")
             if number is None or number < 0:
                 raise InvalidJob(f"backoff.{name} is a number of milliseconds")
-    return dict(value)
+            backoff[name] = number
+    return backoff
 
 
 def new_job(queue: Queue, asked: object) -> Job:
@@ -79,25 +95,23 @@ def new_job(queue: Queue, asked: object) -> Job:
     job = queue.create(job_type, asked.get("data"))
     to_json(job.data)
     options = asked.get("options")
-    if options is None:
+    if not isinstance(options, dict):  # as in Node, what has no members has no options
         return job
-    if not isinstance(options, dict):
-        raise InvalidJob("options must be an object")
-    attempts = _number(options.get("attempts"), "attempts")
-    if attempts is not None:
-        job.attempts(max(1, int(attempts)))
-    if options.get("priority") is not None:
+    # Node skips options that JavaScript calls false: 0, "", null.
+    options = {name: value for name, value in options.items() if is_truthy(value)}
+    if "attempts" in options:
+        job.options.attempts = _attempts(options["attempts"])
+    if "priority" in options:
         job.priority(_priority(options["priority"]))
-    for name, apply in (("delay", job.delay), ("ttl", job.ttl)):
-        wait = _number(options.get(name), name)
-        if wait is not None and wait > 0:
-            apply(int(wait))
-    if options.get("removeOnComplete"):
-        job.remove_on_complete(True)
-    keys = options.get("searchKeys")
-    if isinstance(keys, str):
-        keys = [keys]
-    if keys is not None:
+    delay, ttl = _number(options.get("delay"), "delay"), _number(options.get("ttl"), "ttl")
+    if delay is not None and delay > 0:
+        job.options.delay_ms = delay  # may have a fraction, as in Node
+    if ttl is not None and ttl > 0:
+        job.options.ttl_ms = ttl
+    job.remove_on_complete("removeOnComplete" in options)
+    if "searchKeys" in options:
+        keys = options["searchKeys"]
+        keys = [keys] if isinstance(keys, str) else keys
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise InvalidJob("searchKeys is a list of texts")
         job.search_keys(keys)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
+from kue.web.audit import audit
 from kue.web.security import Security
-
-log = logging.getLogger("kue.web.audit")
 
 login = Blueprint("login", __name__)
 
@@ -35,7 +33,7 @@ def _form(status: int, message: str = "") -> Response:
 @login.get("/login")
 def show() -> ResponseReturnValue:
     """The form; whoever is logged in goes on."""
-    if _security().role() is not None:
+    if _security().visitor() is not None:
         return redirect(_next_path())
     return _form(200)
 
@@ -47,17 +45,18 @@ def enter() -> ResponseReturnValue:
     address = request.remote_addr
     if accounts.is_blocked(address):
         return _form(429, "Too many wrong passwords: wait a minute.")
-    if accounts.check(request.form.get("user"), request.form.get("password"), address) is None:
-        log.warning("wrong password from %s", address)
+    visitor = accounts.check(request.form.get("user"), request.form.get("password"), address)
+    if visitor is None:
         return _form(401, "The user or the password is wrong.")
     session.clear()
-    session["user"] = accounts.user
-    log.info("%s logged in from %s", accounts.user, address)
+    session["user"] = visitor.name
+    audit("log in", f"({visitor.role.value})", visitor)
     return redirect(_next_path(), 303)
 
 
 @login.post("/logout")
 def leave() -> ResponseReturnValue:
     """Log out in this browser."""
+    audit("log out", "")
     session.clear()
     return redirect("/login", 303)

@@ -16,10 +16,12 @@ from flask_socketio import SocketIO, join_room, leave_room
 
 from kue.errors import InvalidJob, KueError, QueueUnavailable
 from kue.web import start
-from kue.web.accounts import Role
+from kue.web.accounts import Visitor
+from kue.web.audit import audit
 from kue.web.history import History
 from kue.web.packets import UNREADABLE, AckWanted
 from kue.web.relay import Relay
+from kue.web.security import MAY_NOT
 from kue.web.views import Frame
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Monitor:
             sweep=self._every_second,
         )
         self.history = History(queue.counts, self.relay.heard)
-        self.roles: dict[str, Role] = {}
+        #: Who is behind each socket.
+        self.visitors: dict[str, Visitor] = {}
         #: Clients cut off because they did not read, since the start.
         self.cut_off = 0
         self._parting = False
@@ -81,25 +84,28 @@ class Monitor:
     # What clients say
 
     def on_connect(self, auth: object = None) -> bool | None:
-        role = self.security.socket_role(auth)
-        if role is None:
+        visitor = self.security.socket_visitor(auth)
+        if visitor is None:
             return False
-        self.roles[request.sid] = role  # type: ignore[attr-defined]
+        self.visitors[request.sid] = visitor  # type: ignore[attr-defined]
         join_room(PLAIN)
         return None
 
     def on_disconnect(self, *reason: object) -> None:
-        self.roles.pop(request.sid, None)  # type: ignore[attr-defined]
+        self.visitors.pop(request.sid, None)  # type: ignore[attr-defined]
 
-    def _require_write(self) -> None:
-        if self.roles.get(request.sid) is not Role.WRITE:  # type: ignore[attr-defined]
-            raise start.Refused("refused", "you may look, but not change anything")
+    def _writer(self) -> Visitor:
+        """Return who speaks, if he may change things. Raises Refused."""
+        visitor = self.visitors.get(request.sid)  # type: ignore[attr-defined]
+        if visitor is None or not visitor.may_write:
+            raise start.Refused("refused", MAY_NOT)
+        return visitor
 
     def on_start(self, *args: Any) -> Any:
         """`start`: make a download job. Whatever is sent, only its sender hears of an error."""
         *said, ack = args
         try:
-            self._require_write()
+            visitor = self._writer()
             wanted = start.parse(tuple(said))
             job_id = start.create(self.queue, wanted)
         except start.Refused as exc:
@@ -113,6 +119,7 @@ class Monitor:
         except Exception:
             log.exception("start failed")
             return self.answer(ack, {"error": "the server met an error; its log says more", "code": "error"})
+        audit("start", f"job {job_id}", visitor)
         self.relay.touch([job_id])  # a delayed job is announced by no event
         return self.answer(ack, {"id": job_id})
 

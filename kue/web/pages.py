@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.states import STATES
 from kue.web.api import parse_id, queue
+from kue.web.audit import visitor
 from kue.web.lists import PAGE_ROWS, home_lists, rows_of, state_list
 from kue.web.sample import PATH as SAMPLE_PATH
 from kue.web.texts import duration_text, size_text, time_text
@@ -54,7 +55,13 @@ def _iso(ms: float) -> str:
 
 @pages.app_context_processor
 def _everywhere() -> dict[str, Any]:
-    return {"labels": STATE_LABELS, "file_url": file_url, "accounts": current_app.extensions["kue_security"].accounts}
+    return {
+        "labels": STATE_LABELS,
+        "file_url": file_url,
+        "accounts": current_app.extensions["kue_security"].accounts,
+        "visitor": visitor(),
+        "may_write": visitor().may_write,
+    }
 
 
 for _name, _filter in (

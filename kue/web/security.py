@@ -7,10 +7,12 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, abort, redirect, request, session
+from flask import Flask, Response, abort, g, redirect, request, session
+from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
-from kue.web.accounts import Accounts, Role
+from kue.web import audit
+from kue.web.accounts import ANYBODY, Accounts, Visitor
 from kue.web.errors import error_response, wants_page
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What answers without a login: the login itself and its looks, the sample (the download worker has no password), life.
 OPEN_PATHS = frozenset(
     {"/login", "/healthz", "/sample/10mb.bin", "/socket.io/socket.io.js", "/socket.io/socket.io.min.js"}
@@ -46,12 +47,23 @@ def _is_address(host: str) -> bool:
     return True
 
 
+#: What somebody with the read-only role hears, over HTTP and the socket.
+MAY_NOT = "you may look, but not change anything"
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """The session cookie goes over TLS only if it came by TLS, also behind a proxy that ends it."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower().startswith("https")
+
+
 class Security:
     """The checks of one app."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.accounts = Accounts(settings.auth)
+        self.accounts = Accounts(settings)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
@@ -69,19 +81,22 @@ class Security:
         """Tell whether a page of this origin may change things."""
         if origin.lower() in self.origins or "*" in self.origins:
             return True
-        return origin.lower() == f"{request.scheme}://{request.host}".lower()
+        # A proxy that ends TLS says how it was called itself. Another site's page cannot make a browser send these.
+        scheme = request.headers.get("X-Forwarded-Proto", request.scheme).partition(",")[0].strip()
+        host = request.headers.get("X-Forwarded-Host", request.host).partition(",")[0].strip()
+        return origin.lower() in (f"{request.scheme}://{request.host}".lower(), f"{scheme}://{host}".lower())
 
     def check_request(self) -> ResponseReturnValue | None:
         """Refuse what another site's page makes a browser send, and who is not let in. Runs before every view."""
         if not self.host_is_ours(request.host):
             abort(400, "this server does not know the host name it was called by: see KUE_CORS_ORIGINS")
-        changes = request.method not in SAFE_METHODS
+        changes = request.method not in audit.SAFE_METHODS
         if changes:
             self._check_origin()
         if request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
             return None
-        role = self.role()
-        if role is None:
+        visitor = self.visitor()
+        if visitor is None:
             if wants_page() and not changes:
                 return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
             if self.accounts.is_blocked(request.remote_addr):
@@ -89,8 +104,9 @@ class Security:
             response = error_response(401, "this server asks for a user and a password")
             response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
             return response
-        if changes and role is not Role.WRITE:
-            return error_response(403, "you may look, but not change anything")
+        g.kue_visitor = visitor
+        if changes and not visitor.may_write and request.path != "/logout":
+            return error_response(403, MAY_NOT)
         return None
 
     def _check_origin(self) -> None:
@@ -101,14 +117,14 @@ class Security:
         elif request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             abort(403, "a page of another site may not change things here")
 
-    def role(self, auth: object = None) -> Role | None:
-        """Return what the sender of this request, or of a socket's handshake, may do; None: nothing at all.
+    def visitor(self, auth: object = None) -> Visitor | None:
+        """Return who sends this request, or a socket's handshake, and what he may do; None: he is not let in.
 
         ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
         """
         if not self.accounts.required:
-            return Role.WRITE
-        known = self.accounts.role_of(session.get("user"))
+            return ANYBODY
+        known = self.accounts.visitor_of(session.get("user"))
         if known is not None:
             return known
         if isinstance(auth, dict) and auth:
@@ -122,9 +138,9 @@ class Security:
             return self.accounts.check_token(given.token, request.remote_addr)
         return self.accounts.check(given.username, given.password, request.remote_addr)
 
-    def socket_role(self, auth: object) -> Role | None:
-        """Return what the client of a new socket may do. The origin was checked at the handshake."""
-        return self.role(auth) if self.host_is_ours(request.host) else None
+    def socket_visitor(self, auth: object) -> Visitor | None:
+        """Return who is behind a new socket. The origin was checked at the handshake."""
+        return self.visitor(auth) if self.host_is_ours(request.host) else None
 
     def socket_origins(self) -> list[str] | str | None:
         """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""
@@ -152,6 +168,8 @@ class Security:
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Lax",
         )
+        app.session_interface = _Sessions()
         app.extensions["kue_security"] = self
         app.before_request(self.check_request)
         app.after_request(self.add_headers)
+        audit.install(app)

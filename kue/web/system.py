@@ -12,8 +12,8 @@ from flask import Blueprint, Response, current_app, jsonify, render_template, re
 from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob
-from kue.web.acts import audit
 from kue.web.api import queue
+from kue.web.audit import audit
 from kue.web.chart import chart
 from kue.web.lists import monitor
 from kue.web.monitor import PAGES, PLAIN

@@ -63,7 +63,7 @@ setInterval(() => {
   if (!live.gone && row.state === "active" && document.visibilityState === "visible") live.resync();
 }, LOOK_MS);
 
-document.getElementById("priority_form").addEventListener("submit", async (event) => {
+document.getElementById("priority_form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     await act(id, "priority", { priority: Number(new FormData(event.target).get("priority")) });
@@ -74,7 +74,7 @@ document.getElementById("priority_form").addEventListener("submit", async (event
   }
 });
 
-document.getElementById("copy_form").addEventListener("submit", async (event) => {
+document.getElementById("copy_form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     const data = JSON.parse(new FormData(event.target).get("data"));

@@ -161,3 +161,86 @@ def test_the_socket_asks_for_the_same_login(locked: Any) -> None:
     http = locked.http()
     log_in(http)
     assert connect(flask_test_client=http)
+
+
+TOKEN, TOKEN_READ = "write-token-0123456789", "read-token-0123456789"
+READ_ROLES = [basic("eva:look"), {"Authorization": f"Bearer {TOKEN_READ}"}]
+
+
+@pytest.fixture
+def roles(make_site: Callable[..., Any]) -> Any:
+    return make_site(KUE_AUTH=AUTH, KUE_AUTH_READONLY="eva:look", KUE_TOKEN=TOKEN, KUE_TOKEN_READONLY=TOKEN_READ)
+
+
+@pytest.mark.parametrize("headers", READ_ROLES)
+def test_who_may_only_read_reads_everything_and_changes_nothing(
+    roles: Any, queue: Any, headers: dict[str, str]
+) -> None:
+    queue.create("a").save()
+    http = roles.http()
+    for path in ("/", "/job/1", "/stats", "/files", "/system", "/metrics", "/inactive", "/search?q=a"):
+        assert http.get(path, headers=headers).status_code == 200, path
+    for rule in roles.app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
+            path = rule.rule
+            for converter in rule._converters:
+                path = path.replace(f"<{converter}>", "1").replace(f"<path:{converter}>", "1")
+            if path in ("/login", "/logout"):
+                continue
+            assert http.open(path, method=method, json={}, headers=headers).status_code == 403, (method, path)
+    assert queue.counts()["inactive"] == 1
+
+
+def test_a_token_may_do_all_and_is_named_in_the_audit_log(
+    roles: Any, queue: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with caplog.at_level("INFO", "kue.web.audit"):
+        assert roles.http().post("/job", json={"type": "a"}, headers=headers).status_code == 200
+        assert roles.http().post("/monitor/job/1/remove", json={}, headers=headers).status_code == 200
+        assert roles.http().delete("/job/1", headers=READ_ROLES[1]).status_code == 403
+    assert [record.message for record in caplog.records] == [
+        "POST '/job' by token from 127.0.0.1",
+        "remove job 1 by token from 127.0.0.1",
+        "refused DELETE '/job/1' from 127.0.0.1: 403",
+    ]
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("secret", [TOKEN_READ, "look"])
+def test_on_the_socket_too_who_may_only_read_starts_nothing(roles: Any, queue: Any, secret: str) -> None:
+    headers = {"Host": roles.url.removeprefix("http://")}
+    reader = roles.socketio.test_client(roles.app, headers=headers, auth={"token": secret})
+    answer = reader.emit("start", {"type": "download", "url": "http://127.0.0.1:1/x"}, callback=True)
+    assert answer == {"error": "you may look, but not change anything", "code": "refused"}
+    assert "epoch" in reader.emit("watch", {}, callback=True)
+    assert sum(queue.counts().values()) == 0
+    writer = roles.socketio.test_client(roles.app, headers=headers, auth={"token": TOKEN})
+    assert writer.emit("start", {"type": "download", "url": "http://127.0.0.1:1/x"}, callback=True) == {"id": 1}
+
+
+def test_a_reader_logs_in_sees_no_buttons_and_logs_out(roles: Any, queue: Any) -> None:
+    queue.create("a").save()
+    http = roles.http()
+    assert http.post("/login", data={"user": "eva", "password": "look"}).status_code == 303
+    for path in ("/", "/inactive", "/job/1", "/system"):
+        page = http.get(path).text
+        assert "data-action=" not in page and "data-bulk=" not in page and "button_start" not in page, path
+    assert http.post("/monitor/job/1/remove", json={}).status_code == 403
+    assert http.post("/logout").status_code == 303 and http.get("/stats").status_code == 401
+
+
+def test_over_tls_the_cookie_is_for_tls_only(locked: Any) -> None:
+    assert "Secure" not in log_in(locked.http()).headers["Set-Cookie"]
+    answer = locked.http().post(
+        "/login", data={"user": "anna", "password": "s3cret:with colon"}, headers={"X-Forwarded-Proto": "https"}
+    )
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+def test_behind_a_proxy_that_ends_tls_the_page_may_act(site: Any, queue: Any) -> None:
+    queue.create("a").save()
+    name = site.url.removeprefix("http://")
+    headers = {"Origin": f"https://{name}", "X-Forwarded-Proto": "https"}
+    assert site.http().put("/job/1/state/failed", headers=headers).status_code == 200
+    assert site.http().put("/job/1/state/failed", headers={"Origin": f"https://{name}"}).status_code == 403
