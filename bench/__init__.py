@@ -1,0 +1,1 @@
+"""Measurements: ``python -m bench --help``. Nothing here is part of the library."""
