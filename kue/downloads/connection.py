@@ -67,10 +67,12 @@ class Meter(io.RawIOBase):
         self._overhead = 0
         self._idle_s = 0.0
         self._waited_s, self._window_bytes = 0.0, 0
+        self._broken: Cut | None = None
+        self._records = isinstance(sock, ssl.SSLSocket)
         sock.settimeout(LOOK_S)
-        if isinstance(sock, ssl.SSLSocket):
+        if self._records:
             # Without it a cut connection looks like the end of a body that has no declared length.
-            sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
+            sock.suppress_ragged_eofs = False
 
     def readable(self) -> bool:
         """Tell io.BufferedReader that this can be read."""
@@ -87,6 +89,37 @@ class Meter(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what there is, at least one byte, or 0 at the end. Raises DownloadError in words."""
+        if self._broken is not None:
+            raise self._broken
+        size = self._read(buffer)
+        if self._records and size:
+            size = self._read_on(memoryview(buffer), size)
+        if self._green:
+            # A fast sender never lets recv block, and the other green threads would starve.
+            green.sleep(0)
+        return size
+
+    def _read_on(self, view: memoryview, size: int) -> int:
+        """Read more TLS records, of at most 16 KiB each, as long as they are here: one at a time is slow going."""
+        first, end, read = size, len(view), self._sock.recv_into
+        self._sock.settimeout(0)
+        try:
+            while size < end:
+                more = read(view[size:])
+                if more == 0:
+                    break
+                size += more
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
+            pass
+        except OSError:
+            self._broken = Cut(f"{self._host} closed the connection")  # after what is here already
+        finally:
+            self._sock.settimeout(LOOK_S)
+        self._waited(0, size - first)
+        self._overhead += size - first
+        return size
+
+    def _read(self, buffer: Any) -> int:
         while True:
             began = time.monotonic()
             try:
@@ -109,9 +142,6 @@ class Meter(io.RawIOBase):
             self._overhead += size
             if self._overhead > OVERHEAD_BYTES + len(buffer):
                 raise DownloadFailed(f"{self._host} sends headers without end")
-            if self._green:
-                # A fast sender never lets recv block, and the other green threads would starve.
-                green.sleep(0)
             return size
 
     def close(self) -> None:
