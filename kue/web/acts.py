@@ -14,6 +14,7 @@ from kue.web.audit import audit
 from kue.web.intake import new_job
 from kue.web.job_page import job_page
 from kue.web.lists import monitor
+from kue.web.redact import restore
 from kue.web.start import Refused, check_priority, check_url
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _copy(number: int) -> ResponseReturnValue:
     asked = request.get_json(silent=True)
     data: Any = job.data
     if isinstance(asked, dict) and "data" in asked:
-        data = asked["data"]
+        data = restore(asked["data"], job.data)
     if isinstance(data, dict) and isinstance(data.get("url"), str) and job.type == "startdownload":
         try:
             check_url(data["url"])

@@ -21,6 +21,7 @@ from kue.web.login import login
 from kue.web.monitor import Monitor
 from kue.web.packets import ClientPacket
 from kue.web.pages import pages
+from kue.web.redact import Json
 from kue.web.sample import sample
 from kue.web.search import finder
 from kue.web.security import Security
@@ -76,9 +77,7 @@ def create_app(
         static_url_path="/static",
     )
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, KUE_SETTINGS=settings, KUE_QUEUE=queue)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Kue's bodies have their members in Kue's order
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.json.compact = True  # type: ignore[attr-defined]
+    app.json = Json(app)
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

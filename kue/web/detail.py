@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from kue.web.redact import safe, safe_text
 from kue.web.texts import duration_text, ordinal, pretty_json
 from kue.web.views import JobRow, job_row, reason
 
@@ -51,6 +52,7 @@ class JobDetail(TypedDict):
 
 
 def _cut(text: str) -> str:
+    text = safe_text(text)
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + f"\n… and {len(text) - TEXT_MAX:,} more characters"
 
 
@@ -129,8 +131,8 @@ def job_detail(queue: Queue, job: Job) -> JobDetail:
     log = queue.log(job.id or 0)
     return {
         "row": job_row(job),
-        "data": _cut(pretty_json(job.data)),
-        "result": _cut(pretty_json(job.result)) if job.result is not None else None,
+        "data": _cut(pretty_json(safe(job.data))),
+        "result": _cut(pretty_json(safe(job.result))) if job.result is not None else None,
         "progress_data": _cut(pretty_json(job.progress_data)) if job.progress_data is not None else None,
         "error": _cut(str(job.error)) if job.error else None,
         "options": _options(job),

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kue.states import EVENTS
+from kue.web.redact import safe
 from kue.web.views import Frame, JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def plain_event(event: Event) -> tuple[str, dict[str, Any]] | None:
     }
     if event.id is None or event.event not in told:
         return None
-    return event.event, {"id": event.id, **told[event.event]}
+    return event.event, {"id": event.id, **safe(told[event.event])}
 
 
 class Ring:

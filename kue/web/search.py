@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from kue.errors import JobNotFound
 from kue.web.api import parse_id, queue
 from kue.web.lists import monitor
+from kue.web.redact import safe_text
 from kue.web.views import JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Found(TypedDict):
 
 def _text(job: Job) -> str:
     raw = job.raw
-    return "\n".join([str(job.id), job.type, raw.get("data", ""), raw.get("error", "")]).casefold()
+    return safe_text("\n".join([str(job.id), job.type, raw.get("data", ""), raw.get("error", "")])).casefold()
 
 
 def _by_index(queue: Queue, words: str) -> list[Job]:

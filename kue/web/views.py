@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
+from kue.web.redact import safe_text
+
 if TYPE_CHECKING:
     from kue.job import Job
 
@@ -102,8 +104,8 @@ class ListAnswer(TypedDict):
 
 
 def first_line(text: object, limit: int = TEXT_LIMIT) -> str:
-    """Return the first line of ``text`` that holds anything, cut to ``limit`` characters."""
-    for line in str(text).splitlines():
+    """Return the first line of ``text`` that holds anything, safe to show, cut to ``limit`` characters."""
+    for line in safe_text(str(text)).splitlines():
         line = line.strip()
         if line:
             return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -66,7 +66,10 @@ def test_a_failing_job_is_tried_as_often_as_it_may(queue: Any, backoff: Any) -> 
     # Then the third attempt completes it
     assert job.wait(LIMIT_S) == 3
     assert seen == [0, 1, 2]
-    assert [entry["outcome"] for entry in queue.get(job.id).attempt_log] == ["failed", "failed"]
+    attempts = queue.get(job.id).attempt_log
+    assert [(entry["outcome"], entry["error"]) for entry in attempts] == [("failed", "not yet")] * 2
+    for entry in attempts:
+        assert entry["stack"].startswith("RuntimeError: not yet\n") and "in flaky" in entry["stack"]
 
 
 def test_a_backoff_holds_the_next_attempt_back(queue: Any) -> None:

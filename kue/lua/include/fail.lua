@@ -1,5 +1,6 @@
 --- @include "held"
 -- active -> inactive, delayed or failed.
+-- The lease is taken already.
 --   failure.error    the stack, or the message: what the hash keeps and the `error` event tells
 --   failure.line     the line for the job's log
 --   failure.message  what `failed attempt` and `failed` tell
@@ -11,8 +12,8 @@ local function fail_held(job, failure, ack)
   redis.call('HSET', key, 'error', failure.error, 'failed_at', now_text)
   append_log(id, failure.line)
   if failure.note ~= '' then append_log(id, failure.note) end
-  record_attempt(job, 'failed', failure.message)
-  leave_active(job)
+  record_attempt(job, 'failed', failure.message, failure.error ~= failure.message and failure.error or nil)
+  leave(job.zid, job.type, 'active')
   publish(id, 'error', ',' .. json(failure.error))
   if ack then publish(id, 'ttl exceeded ack', '') end
 
@@ -39,7 +40,7 @@ local function fail_held(job, failure, ack)
 end
 
 local function fail(id, token, failure)
-  local job, code = held(id, token)
+  local job, code = take_back(id, token)
   if not job then return code end
   fail_held(job, failure, false)
   return OK

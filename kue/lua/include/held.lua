@@ -23,20 +23,21 @@ local function active(id)
   }, OK, field[1]
 end
 
--- Returns the job's fields while `token` holds it, else nil and a code: DONE (this very attempt was acknowledged
--- already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt lost its job).
-local function held(id, token)
+-- An attempt ends: takes back its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
+-- (this very attempt was acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt
+-- lost its job).
+local function take_back(id, token)
   local job, code, kept_token = active(id)
   if code == GONE then return nil, GONE end
   if kept_token ~= token then return nil, LOST end
   if not job then return nil, DONE end
-  if not is_leased(id) then return nil, LOST end
+  if redis.call('ZREM', leases_key, id) == 0 then return nil, LOST end
   return job
 end
 
 -- Remember an attempt that did not complete (one that did is told by the hash's own fields): the newest 20.
-local ATTEMPTS_KEPT, ERROR_KEPT = 20, 300
-local function record_attempt(job, outcome, message)
+local ATTEMPTS_KEPT, ERROR_KEPT, STACK_KEPT = 20, 300, 4000
+local function record_attempt(job, outcome, message, stack)
   local key = job_key(job.id)
   local kept = redis.call('HGET', key, 'attempt_log')
   local entries = kept and cjson.decode(kept) or {}
@@ -44,12 +45,8 @@ local function record_attempt(job, outcome, message)
   entries[#entries + 1] = {
     number = (last and last.number or 0) + 1, started_at = job.started_at, ended_at = now,
     worker = job.worker, outcome = outcome, error = string.sub(message, 1, ERROR_KEPT),
+    stack = stack and string.sub(stack, 1, STACK_KEPT),
   }
   if #entries > ATTEMPTS_KEPT then table.remove(entries, 1) end
   redis.call('HSET', key, 'attempt_log', json(entries))
-end
-
-local function leave_active(job)
-  leave(job.zid, job.type, 'active')
-  redis.call('ZREM', leases_key, job.id)
 end
