@@ -25,13 +25,16 @@ def download_handler(settings: Settings) -> DownloadHandler:
         settings.download_dir,
         allow=(*settings.download_allow, *own_addresses(settings)),
         max_bytes=settings.download_max_bytes,
+        min_free=settings.download_min_free or 0,
+        rate=settings.download_rate,
+        per_host=settings.download_per_host,
     )
 
 
 def main(argv: list[str]) -> None:
     settings = Settings.load(argv=argv)
     url, server = ensure_redis(settings)
-    queue = kue.create_queue(url, settings.prefix)
+    queue = kue.create_queue(url, settings.prefix, search=True)
     program = Program(settings, queue, server)
     program.listen()
     if settings.workers:

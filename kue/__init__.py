@@ -33,7 +33,7 @@ from .errors import (
 )
 from .events import Event
 from .job import Job
-from .queue import Queue
+from .queue import LEASE_MS, Queue
 
 __version__ = "0.1.0"
 
@@ -59,10 +59,19 @@ __all__ = [
 ]
 
 
-def create_queue(redis: object = None, prefix: str = "q", **options: int) -> Queue:
+def create_queue(
+    redis: object = None,
+    prefix: str = "q",
+    *,
+    lease_ms: int = LEASE_MS,
+    search: bool = False,
+    job_events: bool = True,
+) -> Queue:
     """Return a queue on the Redis that ``redis`` names: None (127.0.0.1:6379), a URL, a client, or a factory.
 
     ``prefix`` begins all of the queue's keys; queues with different prefixes know nothing of each other. ``lease_ms``
-    (30,000): how long a job stays with a worker that gives no sign of life. Nothing is connected before it is needed.
+    (30,000): how long a job stays with a worker that gives no sign of life. ``search``: index the jobs that this queue
+    saves, for ``queue.search`` here and in Node. ``job_events=False``: ``job.on`` of new jobs hears nothing, unless the
+    job's own ``events()`` says otherwise. Nothing is connected before it is needed.
     """
-    return Queue(redis, prefix, **options)
+    return Queue(redis, prefix, lease_ms=lease_ms, search=search, job_events=job_events)

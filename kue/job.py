@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import backoff as backoffs
 from .codec import check_priority, format_line, from_json, is_truthy, number, number_or_float, percent, to_json
 from .errors import InvalidJob, JobNotFound
+from .search import found_by
 from .states import STATES
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Job:
         self.id: int | str | None = None
         self.type = job_type
         self.data: Any = data if is_truthy(data) else {}
-        self.options = JobOptions()
+        self.options = JobOptions(events=queue.job_events)
         self.state: str | None = None
         self.attempts_made = 0
         self.created_at: int | None = None
@@ -67,6 +68,8 @@ class Job:
         self.attempt_log: list[dict[str, Any]] = []
         self.raw: dict[str, str] = {}
         self._token = ""
+        #: Only in its queue's test mode, not in Redis.
+        self._collected = False
         self._interrupt: BaseException | None = None
         self._listeners: list[tuple[str, Callable[..., object]]] = []
 
@@ -143,14 +146,20 @@ class Job:
 
     def refresh(self) -> Job:
         """Read the job again. Raises JobNotFound."""
+        if self._collected:
+            return self
         return self._fill(self.queue._read(self._saved_id()))
 
     def remove(self) -> None:
         """Remove the job in whatever state it is. Raises JobNotFound."""
-        self.queue.remove(self._saved_id())
+        if self._collected:
+            self.queue.test_mode.drop(self)
+        else:
+            self.queue.remove(self._saved_id())
 
     def cancel(self) -> None:
         """Fail the job with the error "Cancelled". Raises JobNotFound, or WrongState if it has ended."""
+        self._not_collected("be cancelled")
         self.queue.cancel(self._saved_id())
 
     @staticmethod
@@ -163,7 +172,7 @@ class Job:
 
         Works before ``save()`` too: no event is missed. The job is let go of after its last event.
         """
-        if self.id is None:
+        if self.id is None or self._collected:
             self._listeners.append((event, fn))
         else:
             self.queue._listener.on_job(self.id, event, fn)
@@ -174,6 +183,7 @@ class Job:
 
         Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
         """
+        self._not_collected("end")
         return self.queue._wait(self, timeout_s)
 
     # For its handler
@@ -184,7 +194,11 @@ class Job:
         Raises LeaseLost if the attempt no longer holds the job, JobNotFound if it is gone.
         """
         self._stop_if_told()
-        self.queue._log(self._saved_id(), self._token, format_line(template, args))
+        line = format_line(template, args)
+        if self._collected:
+            self.queue.test_mode.log(self, line)
+        else:
+            self.queue._log(self._saved_id(), self._token, line)
 
     def progress(self, done: float, total: float = 100, data: Any = None) -> None:
         """Tell how far the job is: ``done`` of ``total``, and any JSON data with it. A ttl starts anew.
@@ -195,7 +209,9 @@ class Job:
         self.progress_percent = percent(done, total)
         if is_truthy(data):
             self.progress_data = data
-        self.queue._progress(self, self._token, self.progress_percent, to_json(data), is_truthy(data))
+        text = to_json(data)
+        if not self._collected:
+            self.queue._progress(self, self._token, self.progress_percent, text, is_truthy(data))
 
     # Its forms
 
@@ -235,6 +251,10 @@ class Job:
         if self._interrupt is not None:
             raise self._interrupt
 
+    def _not_collected(self, what: str) -> None:
+        if self._collected:
+            raise InvalidJob(f"{self!r} is only collected; it cannot {what}: test_mode.enter(process=True) runs jobs")
+
     def _saved_id(self) -> int | str:
         if self.id is None:
             raise InvalidJob("the job is not saved yet: call save() first")
@@ -254,6 +274,10 @@ class Job:
             to_json(options.backoff) if options.backoff else "",
             "true" if options.remove_on_complete else "",
         )
+
+    def _found_by(self) -> str:
+        """Return what a search finds the job by, for the scripts."""
+        return found_by(self.data if is_truthy(self.data) else {}, self.options.search_keys, to_json)
 
     def _fill(self, raw: dict[str, str]) -> Job:
         """Take over the fields of a hash as it stands in Redis."""

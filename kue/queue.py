@@ -14,11 +14,13 @@ from .connect import Connector, patiently
 from .errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from .events import Event, Listener
 from .job import Job
-from .keys import Keys
+from .keys import Keys, id_of
 from .producer import Producer
 from .retention import ENDED, Retention, clean, rule
 from .scripts import Scripts
+from .search import Group, node_query, query
 from .states import COMPLETE, DELAYED, EVENTS, FAILED, INACTIVE
+from .test_mode import TestMode
 from .upkeep import Upkeep
 from .worker import Engine
 
@@ -30,6 +32,8 @@ LEASE_MS = 30_000
 PATIENCE_S = 2.0
 #: The same for a handler's ``log`` and ``progress``: better that it waits than that the attempt fails.
 HANDLER_PATIENCE_S = 60.0
+#: Jobs that a search finds at most, unless told otherwise.
+SEARCH_MAX = 10_000
 #: Seconds between two looks at a job that somebody waits for, in case its event was lost.
 WAIT_LOOK_S = 5.0
 
@@ -39,7 +43,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Queue(Browsing):
     """A queue on Redis. It opens connections, threads and subscriptions only when it needs them, and shares none."""
 
-    def __init__(self, redis: object = None, prefix: str = "q", *, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self,
+        redis: object = None,
+        prefix: str = "q",
+        *,
+        lease_ms: int = LEASE_MS,
+        search: bool = False,
+        job_events: bool = True,
+    ) -> None:
         self._connector = Connector(redis)
         if self._connector.is_cluster and "{" not in prefix:
             prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot
@@ -56,6 +68,11 @@ class Queue(Browsing):
         self._upkeep: Upkeep | None = None
         self._retention = Retention(self._scripts)
         self._on_error: list[Callable[[BaseException], object]] = []
+        self._search = search
+        #: Whether ``job.on`` of new jobs listens, unless the job's own ``events()`` says otherwise.
+        self.job_events = job_events
+        #: For the tests of programs that make jobs.
+        self.test_mode = TestMode(self)
 
     def __repr__(self) -> str:
         return f"<Queue {self.prefix}>"
@@ -116,7 +133,8 @@ class Queue(Browsing):
             concurrency, handler = 1, concurrency
 
         def register(fn: Any) -> Any:
-            self._working().process(job_type, concurrency, fn)
+            if not self.test_mode.puts_off(lambda: self._working().process(job_type, concurrency, fn)):
+                self._working().process(job_type, concurrency, fn)
             return fn
 
         return register if handler is None else register(handler)
@@ -162,6 +180,20 @@ class Queue(Browsing):
         self._listener.stop()
         self._producer.close()
         self._connector.close()
+
+    # Searching
+
+    def search(self, text: str, limit: int = SEARCH_MAX) -> list[int | str]:
+        """Return the ids of the jobs that hold all words of ``text``, best first, at most ``limit``.
+
+        Found are the jobs that were saved by queues made with ``search=True`` or by Node Kue with its search on; this
+        queue's own setting does not matter. English words match by their stem and sound, as in Node ("welcomes" finds
+        "Welcome"); words with other letters as they are, and by their plain letters too ("gioi" finds "giới").
+        """
+        found = self._found(query(text), limit)
+        if not found and not text.isascii():  # a job that Node indexed is known by the ASCII parts of its words only
+            found = self._found(node_query(text), limit, of_node=True)
+        return found
 
     # Operating
 
@@ -258,10 +290,18 @@ class Queue(Browsing):
         """
         return self._listener.subscribe(fn)
 
+    def _found(self, groups: list[Group], limit: int, of_node: bool = False) -> list[int | str]:
+        if not groups:
+            return []
+        ids = self._ask(lambda client: self._scripts.search(client, groups, limit, of_node=of_node))
+        return [id_of(f"|{job_id}") for job_id in ids]
+
     # What jobs ask of their queue
 
     def _create(self, made: list[Job]) -> None:
-        rows = [job._values() for job in made]
+        if self.test_mode.takes(made):
+            return
+        rows = [(*job._values(), job._found_by()) if self._search else job._values() for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
             self._assign(made, rows, self._producer.create(rows))
@@ -282,6 +322,8 @@ class Queue(Browsing):
             job.created_at = job.updated_at = job.promote_at = now
 
     def _update(self, job: Job) -> None:
+        if self.test_mode.holds(job):
+            return
         kind, data, priority, attempts, delay, ttl, pause, remove = job._values()
         fields = {"type": kind, "data": data, "priority": priority, "max_attempts": attempts, "ttl": ttl,
                   "removeOnComplete": remove}  # fmt: skip
@@ -289,7 +331,9 @@ class Queue(Browsing):
             fields["delay"] = delay
         if pause or isinstance(job.options.backoff, bool) or "backoff" not in job.raw:
             fields["backoff"] = pause  # else it is a Node producer's function: left as it is
-        self._ask(lambda client: self._scripts.update(client, job.id, fields))
+        found_by = job._found_by() if self._search else ""
+        changed = job.options.search_keys is not None or data != job.raw.get("data")
+        self._ask(lambda client: self._scripts.update(client, job.id, fields, found_by, changed))
 
     def _log(self, job_id: int | str, token: str, line: str) -> None:
         patience = HANDLER_PATIENCE_S if token else PATIENCE_S

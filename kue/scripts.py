@@ -117,14 +117,39 @@ class Scripts:
     def create(
         self, client: Any, jobs: Sequence[Sequence[str]], *, lane: str = "", mark: int = 0, now_ms: int = 0
     ) -> int:
-        """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it."""
-        flat = [value for job in jobs for value in job]
+        """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it.
+
+        A ninth value is what the job is found by, as ``Index.found_by`` gives it.
+        """
+        flat = [value for job in jobs for value in job[:8]]
+        if any(len(job) > 8 for job in jobs):
+            flat += [job[8] if len(job) > 8 else "" for job in jobs]
         lane_key = self.keys.lane(lane) if lane else ""
         return int(self.run(client, "create", lane_key, mark, len(jobs), *flat, now_ms=now_ms))
 
-    def update(self, client: Any, job_id: object, fields: dict[str, str], *, now_ms: int = 0) -> None:
+    def update(
+        self,
+        client: Any,
+        job_id: object,
+        fields: dict[str, str],
+        found_by: str = "",
+        found_by_changed: bool = True,
+        *,
+        now_ms: int = 0,
+    ) -> None:
         flat = [part for pair in fields.items() for part in pair]
-        check(self.run(client, "update", job_id, *flat, now_ms=now_ms), job_id)
+        args = (job_id, found_by, int(found_by_changed), *flat)
+        check(self.run(client, "update", *args, now_ms=now_ms), job_id)
+
+    def search(
+        self, client: Any, groups: Sequence[Sequence[str]], limit: int = -1, *, of_node: bool = False
+    ) -> list[str]:
+        """Return the ids that are in at least one key (named without the prefix) of every group, best first.
+
+        ``of_node``: only jobs that are in Node's index alone.
+        """
+        flat = [part for group in groups for part in (len(group), *group)]
+        return list(self.run(client, "search", limit, int(of_node), *flat))
 
     # A worker
 

@@ -6,11 +6,12 @@
   ARGV[5] count   jobs, then for each job 8 values:
           type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete;
           '' leaves the field out
+  then, with search, for each job what it is found by, as in include/search.lua, or '' for nothing
   Returns    the id of the first job; the others follow it one by one
   Publishes  enqueue for each job that waits (not for a delayed one, as Node)
   Node Kue   Job#save, Job#update, Job#state (lib/queue/job.js)
 ]]
---- @include "sets"
+--- @include "search"
 local LANE_S = 60
 local lane, mark, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
@@ -40,7 +41,7 @@ for n = 0, count - 1 do
     promote_at = math.max(now, tonumber(string.sub(delay, 2)))
     delay = promote_at > now and whole(promote_at - now) or ''
   elseif delay ~= '' then
-    promote_at = now + tonumber(delay)
+    promote_at = now + math.floor(tonumber(delay))   -- Node's delays may have fractions
   end
   if delay ~= '' then state = 'delayed' end
 
@@ -68,4 +69,7 @@ for key, list in pairs(adds) do redis.call('ZADD', key, unpack(list)) end
 for _, job in ipairs(ready) do redis.call('LPUSH', tokens_key(job[2]), '1') end
 if lane ~= '' then redis.call('SET', lane, mark .. ':' .. whole(first), 'EX', LANE_S) end
 for _, job in ipairs(ready) do publish(job[1], 'enqueue', ',' .. json(job[2])) end
+for at = 6 + count * 8, #ARGV do
+  if ARGV[at] ~= '' then index(whole(first + at - 6 - count * 8), ARGV[at]) end
+end
 return first

@@ -1,16 +1,18 @@
 --[[
   update: save a job that exists: its data and options, in the state it has.
 
-  ARGV[3] id   ARGV[4…] field, value, … to write; a value '' takes the field away
+  ARGV[3] id   ARGV[4] what it is found by, as in include/search.lua, or '' to leave the search index alone
+  ARGV[5] 1 if that has changed: a job indexed before stays as it is otherwise (its search keys are known to its producer)
+  ARGV[6…] field, value, … to write; a value '' takes the field away
   Returns    1 saved, -1 no such job
   Publishes  enqueue if it is inactive, as Node
   Node Kue   Job#update (lib/queue/job.js)
 ]]
---- @include "sets"
+--- @include "search"
 local id = ARGV[3]
 local key, zid = job_key(id), zid_of(ARGV[3])
 if redis.call('HEXISTS', key, 'type') == 0 then return -1 end
-for at = 4, #ARGV, 2 do
+for at = 6, #ARGV, 2 do
   if ARGV[at + 1] == '' then
     redis.call('HDEL', key, ARGV[at])
   else
@@ -18,6 +20,10 @@ for at = 4, #ARGV, 2 do
   end
 end
 redis.call('HSET', key, 'updated_at', now_text)
+if ARGV[4] ~= '' and (ARGV[5] == '1' or not is_indexed(id)) then
+  unindex(id)
+  index(id, ARGV[4])
+end
 local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
 local type, state, priority = field[1], field[2], field[3] or '0'
 redis.call('ZADD', all_key, priority, zid)

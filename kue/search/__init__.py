@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .index import Command, Index, ranked, texts_of, union
+from .index import Group, found_by, node_query, query, texts_of
 from .terms import code, index_terms, query_codes, stem, words
 
-__all__ = ["Command", "Index", "code", "index_terms", "query_codes", "ranked", "stem", "texts_of", "union", "words"]
+__all__ = [
+    "Group", "code", "found_by", "index_terms", "node_query", "query", "query_codes", "stem", "texts_of", "words",
+]  # fmt: skip

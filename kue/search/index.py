@@ -1,4 +1,4 @@
-"""What to send to Redis to index a job, to take it out of the index, and to find jobs: commands as data.
+"""What a job is found by, and where to look for one: pure data for the Lua scripts, which do it.
 
 Two indexes of one shape lie side by side. Node's (``q:search:word:CODE``, ``q:search:object:ID``) holds sound codes of
 ASCII words, ours (``q:search:text:word:TERM``, ``q:search:text:object:ID``) the other words. A job's ``object`` names
@@ -7,6 +7,7 @@ all it is found by, with counts; a ``word`` names the jobs. Members are ids as t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,82 +15,66 @@ from typing import Any
 from . import anyscript, terms
 from .terms import STOP_WORDS, code, stem
 
-#: A Redis command and its arguments, as for ``pipeline.execute_command(*command)``.
-Command = tuple[str | int, ...]
+#: A group of zsets, named without the queue's prefix.
+Group = list[str]
+
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
+#: An ASCII word behind an escape: in JSON text the letter of the escape runs into it.
+_RUN_INTO = re.compile(r"\\[bfnrt]([A-Za-z0-9_]+)(?!\w)")
 
 
-class Index:
-    """The search index of the queue with ``prefix``. Every method is pure: it gives names and commands."""
-
-    def __init__(self, prefix: str = "q") -> None:
-        self._sounds, self._texts = f"{prefix}:search", f"{prefix}:search:text"
-
-    def objects(self, job_id: int | str) -> tuple[str, str]:
-        """The two keys (zset, code or term -> count) that hold what a job is found by: Node's, ours."""
-        return f"{self._sounds}:object:{job_id}", f"{self._texts}:object:{job_id}"
-
-    def add(self, job_id: int | str, text: str) -> list[Command]:
-        """The commands that index a text under a job; old words are not taken out, as in Node."""
-        commands: list[Command] = []
-        for sound, count in terms.index_terms(text).values():
-            commands += _pair(self._sounds, job_id, sound, count)
-        for term, count in anyscript.index_terms(text).items():
-            commands += _pair(self._texts, job_id, term, count)
-        return commands
-
-    def remove(self, job_id: int | str, sounds: Iterable[str], texts: Iterable[str]) -> list[Command]:
-        """The commands that take a job out; ``sounds`` and ``texts`` are the members of its two ``objects``."""
-        commands: list[Command] = []
-        for root, found_by in ((self._sounds, sounds), (self._texts, texts)):
-            members = list(found_by)
-            if members:
-                commands.append(("DEL", f"{root}:object:{job_id}"))
-                commands += [("ZREM", f"{root}:word:{member}", job_id) for member in members]
-        return commands
-
-    def query(self, text: str) -> list[list[str]]:
-        """Groups of keys (zset, id -> count): a job is found if it is in at least one key of every group.
-
-        Empty if the text has no word to look for. Stop words count only where there is nothing else.
-        """
-        words = anyscript.words(text)
-        return self._groups(word for word in words if word not in STOP_WORDS) or self._groups(words)
-
-    def _groups(self, words: Iterable[str]) -> list[list[str]]:
-        groups: list[list[str]] = []
-        for word in words:
-            if word.isascii():
-                sound = [] if word in STOP_WORDS else [f"{self._sounds}:word:{code(stem(word))}"]
-                group = [*sound, f"{self._texts}:word:{word.lower()}"]
-                groups.append(group)
-            else:
-                groups += [[f"{self._texts}:word:{term}"] for term in anyscript.query_terms(word)]
-        return [list(group) for group in dict.fromkeys(map(tuple, groups))]
+def found_by(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> str:
+    """What ``include/search.lua`` writes for a job: JSON, ``[[code, count, …], [term, count, …]]``."""
+    sounds: dict[str, int] = {}
+    others: dict[str, int] = {}
+    for text, is_json in texts_of(data, search_keys, to_json):
+        # As in Node, where each text is written by itself and each word after the other, the later count stays.
+        sounds.update(terms.index_terms(text).values())
+        if is_json and "\\" in text:
+            # Node cuts the JSON text into words: the first word of a line is "nword" to it. Ours holds the word itself.
+            others.update(dict.fromkeys((word.lower() for word in _RUN_INTO.findall(text)), 1))
+            text = _ESCAPE.sub(" ", text)
+        if not text.isascii():
+            others.update(anyscript.index_terms(text))
+    pairs = [[part for pair in each.items() for part in pair] for each in (sounds, others)]
+    return json.dumps(pairs, separators=(",", ":"), ensure_ascii=False)
 
 
-def union(group: Sequence[str]) -> Command:
-    """The command that reads one group of ``Index.query``: its reply is [id, score, …], or pairs, for ``ranked``."""
-    return ("ZUNION", len(group), *group, "WITHSCORES")
+def query(text: str) -> list[Group]:
+    """The groups of zsets of a query: a job is found if it is in at least one of every group.
+
+    Empty if the text has no word to look for. Stop words count only where there is nothing else.
+    """
+    words = anyscript.words(text)
+    return _groups(word for word in words if word not in STOP_WORDS) or _groups(words)
 
 
-def ranked(groups: Sequence[dict[str, float]]) -> list[str]:
-    """The ids that every group holds, from {id: count} of each: best sum first, equal ones in descending byte order."""
-    if not groups:
-        return []
-    common = set.intersection(*(set(group) for group in groups))
-    return sorted(common, key=lambda job_id: (sum(group[job_id] for group in groups), job_id.encode()), reverse=True)
+def node_query(text: str) -> list[Group]:
+    """The groups of Node's own search: the ASCII parts of words, by their sound."""
+    return [[f"search:word:{sound}"] for sound in terms.query_codes(text)]
 
 
-def texts_of(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> list[str]:
-    """The texts to index for a job: the JSON of its data, or the values that its search keys name.
+def _groups(words: Iterable[str]) -> list[Group]:
+    groups: list[Group] = []
+    for word in words:
+        if word.isascii():
+            sound = [] if word in STOP_WORDS else [f"search:word:{code(stem(word))}"]
+            groups.append([*sound, f"search:text:word:{word.lower()}"])
+        else:
+            groups += [[f"search:text:word:{term}"] for term in anyscript.query_terms(word)]
+    return [list(group) for group in dict.fromkeys(map(tuple, groups))]
+
+
+def texts_of(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> list[tuple[str, bool]]:
+    """The texts to index for a job, and whether each is JSON: all of its data, or the values that its search keys name.
 
     A key is a path such as ``a.b[0]``; text is indexed as it is, anything else as JSON. A key that names nothing adds
     nothing (Node indexes the word "undefined" for it).
     """
     if search_keys is None:
-        return [to_json(data)]
+        return [(to_json(data), True)]
     found = [value for key in search_keys if (value := _at(data, key)) is not _NOTHING]
-    return [value if isinstance(value, str) else to_json(value) for value in found]
+    return [(value, False) if isinstance(value, str) else (to_json(value), True) for value in found]
 
 
 _NOTHING = object()
@@ -108,7 +93,3 @@ def _at(data: Any, path: str) -> Any:
         else:
             return _NOTHING
     return data
-
-
-def _pair(root: str, job_id: int | str, word: str, count: int) -> list[Command]:
-    return [("ZADD", f"{root}:word:{word}", count, job_id), ("ZADD", f"{root}:object:{job_id}", count, word)]

@@ -1,4 +1,4 @@
-"""Our words, stems and codes against npm reds itself, on words that nobody has looked at before."""
+"""Our words, stems, codes and keys against npm reds itself and Node Kue with its search on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import random
 from collections.abc import Iterator
 
 import pytest
+import redis
 
+import kue
 from kue.search import index_terms
+from tests.interop.dump import differences
 from tests.interop.node import Node
+from tests.interop.play import play
+from tests.interop.scenarios import UNICODE, Step, create, step, wait
+from tests.interop.sides import NodeSide, PythonSide
 
 #: Letters and endings that the rules are about, so that random words meet the rules.
 LETTERS = "aeiouy" * 3 + "bcdfghklmnprstvwxz" * 2 + "jq0123_ABCSTY"
@@ -41,3 +47,75 @@ def test_random_words_have_the_stems_codes_and_order_that_reds_gives_them(node: 
 def random_word(chance: random.Random) -> str:
     root = "".join(chance.choice(LETTERS) for _ in range(chance.randint(0, 6)))
     return root + "".join(chance.choice(ENDINGS) for _ in range(chance.randint(0, 2)))
+
+
+# What a queue of either kind leaves in Redis, and finds.
+
+TITLES = {"title": "account renewal renewals", "to": "tj@learnboost.com", "n": 7, "deep": {"list": ["Welcomes", 1.5]}}
+WORK = step("work", "email", [[["return", {"sent": "welcome"}]]])
+
+SEARCHED: dict[str, list[Step]] = {
+    "created": [create(TITLES)],
+    "created with a search key": [create(TITLES, search_keys=["title"])],
+    "created with search keys of all kinds": [create(TITLES, search_keys=["to", "title", "deep.list[0]", "deep", "n"])],
+    "created with unicode data": [create(UNICODE), create({"title": "Đường phố\nHà Nội"})],
+    "created with data that is no object": [create([1, "welcome"]), create("some text"), create(None), create(7)],
+    "delayed": [create(TITLES, delay=60_000)],
+    "complete": [create(TITLES), WORK, wait("complete")],
+    "complete with remove_on_complete": [create(TITLES, remove_on_complete=True), WORK, wait("remove")],
+    "one of two removed": [create(TITLES), create(TITLES), step("remove", 1)],
+    "saved again": [create(TITLES), step("save", 1)],
+    "priority changed": [create(TITLES), step("set_priority", 1, -10)],
+}
+
+
+@pytest.fixture(scope="module")
+def spare_node() -> Iterator[list[Node]]:
+    """Processes that were started ahead."""
+    spare = [Node()]
+    yield spare
+    for process in spare:
+        process.close()
+
+
+def next_node(spare: list[Node]) -> Node:
+    process = spare.pop()
+    spare.append(Node())
+    return process
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_queue_with_search_leaves_what_nodes_does(
+    name: str, spare_node: list[Node], redis_client: redis.Redis, redis_url: str
+) -> None:
+    node = NodeSide(redis_url, next_node(spare_node), disableSearch=False)
+    theirs = play(SEARCHED[name], node, redis_client, redis_url)
+    redis_client.flushall()
+    ours = play(SEARCHED[name], PythonSide(redis_url, search=True), redis_client, redis_url)
+    assert differences(ours.keys, theirs.keys) == []
+
+
+def test_each_side_finds_the_jobs_of_the_other(node: Node, redis_url: str) -> None:
+    # Given jobs of both
+    node.open(redis_url, disableSearch=False)
+    queue = kue.create_queue(redis_url, search=True)
+    texts = ["welcome email for tj", "Welcomes", "renewal of accounts", "video conversion", "xin chào", "emails"]
+    for number, text in enumerate(texts * 2):
+        if number % 2:
+            node.call("create", "email", {"subject": text})
+        else:
+            queue.create("email", {"subject": text}).save()
+    # When either searches, then both answer alike, best first
+    for words in ["welcome", "Email", "the account", "conversions of videos", "email welcome", "subject", "no such"]:
+        assert [str(job_id) for job_id in queue.search(words)] == node.call("search", words)
+    assert len(queue.search("subject")) == 12
+    # And a word with other letters finds Node's job by the ASCII parts, which is all that Node knows of it
+    assert queue.search("chào") == [5, 11]
+    node.call("create", "email", {"subject": "phố cổ"})
+    assert queue.search("Phố") == [13]
+    # And a job that either removed is found by neither
+    node.call("remove", 1)
+    queue.remove(2)
+    assert node.call("search", "welcome") == [str(each) for each in queue.search("welcome")]
+    assert not {1, 2} & set(queue.search("subject"))
+    queue.close()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kue.search import Index, code, index_terms, query_codes, ranked, stem, texts_of, union, words
+from kue import codec
+from kue.search import code, found_by, index_terms, node_query, query, query_codes, stem, texts_of, words
 from kue.search.anyscript import index_terms as text_terms
 from kue.search.terms import STOP_WORDS
 
@@ -44,11 +45,9 @@ def test_a_query_names_each_code_once_and_no_stop_word() -> None:
 
 
 def test_a_job_is_indexed_under_nodes_keys_and_under_ours() -> None:
-    commands = Index("q").add(7, "welcome Thế")
-    assert commands[:2] == [("ZADD", "q:search:word:WLKM", 1, 7), ("ZADD", "q:search:object:7", 1, "WLKM")]
-    assert [command[1] for command in commands[4:]] == [
-        "q:search:text:word:thế", "q:search:text:object:7", "q:search:text:word:the", "q:search:text:object:7",
-    ]  # fmt: skip
+    sounds, others = json.loads(found_by("welcome Thế", None, codec.to_json))
+    assert sounds == ["WLKM", 1, "0", 1]
+    assert others == ["thế", 1, "the", 1]
 
 
 def test_ascii_words_add_nothing_to_our_index() -> None:
@@ -75,32 +74,35 @@ def test_words_in_any_script_become_terms(text: str, terms: dict[str, int]) -> N
 
 
 def test_a_query_without_marks_finds_both_kinds_and_one_with_marks_only_its_own() -> None:
-    index = Index("q")
-    assert index.query("gioi") == [["q:search:word:J", "q:search:text:word:gioi"]]
-    assert index.query("giới") == [["q:search:text:word:giới"]]
-    assert index.query("日本語") == [["q:search:text:word:日本"], ["q:search:text:word:本語"]]
+    assert query("gioi") == [["search:word:J", "search:text:word:gioi"]]
+    assert query("giới") == [["search:text:word:giới"]]
+    assert query("日本語") == [["search:text:word:日本"], ["search:text:word:本語"]]
 
 
 def test_stop_words_count_only_where_there_is_nothing_else() -> None:
-    assert Index("q").query("the gioi") == Index("q").query("gioi")
-    assert Index("q").query("the") == [["q:search:text:word:the"]]
-    assert Index("q").query(" - ") == []
+    assert query("the gioi") == query("gioi")
+    assert query("the") == [["search:text:word:the"]]
+    assert query(" - ") == []
 
 
-def test_removing_a_job_empties_what_it_was_found_by() -> None:
-    assert Index("q").remove(7, ["WLKM"], []) == [("DEL", "q:search:object:7"), ("ZREM", "q:search:word:WLKM", 7)]
-    assert Index("q").remove(7, [], []) == []
+def test_nodes_query_knows_the_ascii_parts_of_words_only() -> None:
+    assert node_query("Xin chào") == [["search:word:SN"], ["search:word:SH"]]
 
 
-def test_the_best_sum_comes_first_and_equal_ones_in_descending_byte_order() -> None:
-    assert ranked([{"9": 1, "10": 1, "3": 1}, {"9": 1, "10": 1, "3": 5, "4": 9}]) == ["3", "9", "10"]
-    assert ranked([]) == []
-    assert union(["a", "b"]) == ("ZUNION", 2, "a", "b", "WITHSCORES")
+def test_the_first_word_of_a_line_is_found_although_node_runs_the_escape_into_it() -> None:
+    sounds, others = json.loads(found_by("one\ntwo\tthế\nthree", None, codec.to_json))
+    assert sounds == ["ON", 1, "NTW", 1, "0", 1, "N0R", 1]
+    assert others == ["two", 1, "three", 1, "thế", 1, "the", 1]
+
+
+def test_two_search_keys_with_one_word_count_the_later_as_node_does() -> None:
+    sounds, _ = json.loads(found_by({"a": "welcome welcome", "b": "Welcomes"}, ["a", "b"], codec.to_json))
+    assert sounds == ["WLKM", 1]
 
 
 def test_search_keys_are_paths_into_the_data() -> None:
     data = {"a": {"b": [{"c": "deep"}]}, "a.b": "whole name", "n": 7, "list": ["x"]}
-    assert texts_of(data, None, json.dumps) == [json.dumps(data)]
+    assert texts_of(data, None, json.dumps) == [(json.dumps(data), True)]
     assert texts_of(data, ["a.b", "a.b[0].c", 'a["b"][0].c', "n", "list", "none", "list[3]"], json.dumps) == [
-        "whole name", "deep", "deep", "7", '["x"]',
+        ("whole name", False), ("deep", False), ("deep", False), ("7", True), ('["x"]', True),
     ]  # fmt: skip

@@ -1,0 +1,96 @@
+"""Test mode: jobs that a program saves are collected in a list, for its tests to look at. Node Kue: Queue#testMode."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from .states import DELAYED, INACTIVE
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .queue import Queue
+
+
+class TestMode:
+    """The test mode of one queue.
+
+    Entered with ``process=False`` the jobs go to ``jobs`` and nowhere else: nothing is sent to Redis, there need not be
+    one, and ``queue.process`` is put off until the exit. With ``process=True`` they go to Redis as well and are worked.
+    """
+
+    __test__ = False  # or pytest would take it for a test
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+        self._on = self._process = False
+        self._put_off: list[Callable[[], object]] = []
+        #: The jobs saved since ``enter`` or the last ``clear``, oldest first.
+        self.jobs: list[Job] = []
+        #: What collected jobs logged, by id: a test may hand a job to a handler of its own.
+        self.logs: dict[int | str, list[str]] = {}
+
+    @property
+    def collecting(self) -> bool:
+        """Whether jobs are only collected."""
+        return self._on and not self._process
+
+    def enter(self, process: bool = False) -> None:
+        """Collect the jobs that are saved from now on; with ``process`` also create them in Redis."""
+        self._on, self._process = True, process
+
+    def exit(self) -> None:
+        """Save jobs as usual again; ``jobs`` stays as it is. Handlers given meanwhile start to work."""
+        self._on = False
+        with self._lock:
+            put_off, self._put_off = self._put_off, []
+        for begin in put_off:
+            begin()
+
+    def clear(self) -> None:
+        """Forget the collected jobs."""
+        with self._lock:
+            self.jobs.clear()
+            self.logs.clear()
+
+    # What the queue and its jobs ask
+
+    def takes(self, made: Sequence[Job]) -> bool:
+        """Collect new jobs; return whether that is all that happens to them."""
+        if not self._on:
+            return False
+        for job in made:
+            job._values()  # refuses what could not be stored
+        with self._lock:
+            if not self._process:
+                for job in made:
+                    job.id = next(self._ids)
+                    job.state = DELAYED if job.options.delay_ms or job.options.delay_until else INACTIVE
+                    job._collected = True
+            self.jobs += made
+        return not self._process
+
+    def holds(self, job: Job) -> bool:
+        """Tell whether a job was only collected, so that there is nothing to write."""
+        return job._collected
+
+    def drop(self, job: Job) -> None:
+        """Remove a collected job."""
+        with self._lock:
+            self.jobs[:] = [each for each in self.jobs if each is not job]
+
+    def log(self, job: Job, line: str) -> None:
+        self.logs.setdefault(job.id or 0, []).append(line)
+
+    def puts_off(self, begin: Callable[[], object]) -> bool:
+        """Keep ``begin`` for the exit, if nothing may reach Redis before."""
+        if self.collecting:
+            with self._lock:
+                self._put_off.append(begin)
+            return True
+        return False
+
