@@ -62,6 +62,10 @@ class Settings:
     download_dir: Path
     download_allow: tuple[str, ...]
     download_max_bytes: int
+    download_min_free: int | None
+    #: Bytes a second, and downloads at once from one host; None: no limit, as for the floor above.
+    download_rate: int | None
+    download_per_host: int | None
     #: "user:password"
     auth: str | None
     #: The same for somebody who may look, but not change anything.
@@ -242,6 +246,16 @@ def size_bytes(text: str) -> int:
     return int(found[1]) * SIZE_UNITS[found[2]]
 
 
+def size_or_none(text: str) -> int | None:
+    """A size, or nothing (or 0) for no limit."""
+    return None if text in ("", "0") else size_bytes(text)
+
+
+def number_or_none(text: str) -> int | None:
+    """A whole number, or nothing (or 0) for no limit."""
+    return None if text in ("", "0") else whole_number(1, MAX_CONCURRENCY)(text)
+
+
 def credentials(text: str) -> str | None:
     if not text:
         return None
@@ -316,6 +330,30 @@ OPTIONS = (
         hosts,
     ),
     Option("download_max_bytes", "DOWNLOAD_MAX_BYTES", "10G", "SIZE", "largest file: bytes, or 500M, 10G", size_bytes),
+    Option(
+        "download_min_free",
+        "DOWNLOAD_MIN_FREE",
+        "256M",
+        "SIZE",
+        "room that must stay free on the disk; a download that would need it waits",
+        size_or_none,
+    ),
+    Option(
+        "download_rate",
+        "DOWNLOAD_RATE",
+        "",
+        "SIZE",
+        "bytes a second of all downloads of a process together, such as 5M; default no limit",
+        size_or_none,
+    ),
+    Option(
+        "download_per_host",
+        "DOWNLOAD_PER_HOST",
+        "",
+        "N",
+        "downloads at once from one host, in a process; default no limit",
+        number_or_none,
+    ),
     Option("auth", "KUE_AUTH", "", "USER:PASSWORD", "what the page and the API ask for", credentials, secret=True),
     Option("auth_readonly", "KUE_AUTH_READONLY", "", "USER:PASSWORD", "who may only look", credentials, secret=True),
     Option("token", "KUE_TOKEN", "", "TOKEN", "what programs send as a bearer token", bearer_token, secret=True),
