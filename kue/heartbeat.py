@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,11 @@ from .connect import Connector, Link
 from .scripts import Scripts
 
 log = logging.getLogger("kue.heartbeat")
+
+#: Seconds until a beat that failed is tried again, at most: leases must be renewed before anybody thinks them lapsed.
+AGAIN_S = 0.5
+#: Seconds that ``stop`` waits for the thread.
+STOP_S = 3.0
 
 
 class Heartbeat:
@@ -36,7 +42,9 @@ class Heartbeat:
         self._wake = green.real_event()
         self._stopping = False
         self._last: Callable[[Any], object] | None = None
-        self._started = False
+        self._started = self._ended = False
+        #: Whether it has beaten once: before that, nobody would know whose a dead process's jobs were.
+        self.known = False
 
     def start(self) -> None:
         if not self._started:
@@ -44,9 +52,15 @@ class Heartbeat:
             green.real_thread(self._run)
 
     def stop(self, last: Callable[[Any], object] | None = None) -> None:
-        """End the thread; ``last(client)`` is what it does at the end, after any beat under way."""
+        """End the thread; ``last(client)`` is what it does at the end, after any beat under way.
+
+        Waits for it, for a bounded time: a true thread that still runs when the interpreter ends may crash it.
+        """
         self._last, self._stopping = last, True
         self._wake.set()
+        give_up = time.monotonic() + STOP_S
+        while self._started and not self._ended and time.monotonic() < give_up:
+            green.sleep(0.005)
 
     def beat_soon(self) -> None:
         """Let the thread beat now, from whatever thread this is called: its connection is its own."""
@@ -59,8 +73,8 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stopping:
-            self.beat()
-            self._wake.wait(self._lease_ms / 3000)
+            pause_s = self._lease_ms / 3000
+            self._wake.wait(pause_s if self.beat() else min(AGAIN_S, pause_s))
             self._wake.clear()
         try:
             if self._last is not None:
@@ -68,16 +82,20 @@ class Heartbeat:
         except (RedisError, OSError):
             pass
         self._link.drop()
+        self._ended = True
 
-    def beat(self) -> None:
-        """Renew all leases once. A Redis that is away is the engine's to report; the next beat tries again."""
+    def beat(self) -> bool:
+        """Renew all leases once; return whether that worked. A Redis that is away is the engine's to report."""
         held = list(self.tokens.items())  # one step of the interpreter: other threads may be writing
         try:
-            if self._also is not None:
-                self._also(self._link.client)
             if held:
                 lost = self._scripts.renew(self._link.client, held, lease_ms=self._lease_ms)
                 if lost:
                     self._lost([job_id for job_id in lost if self.tokens.get(job_id) == dict(held)[job_id]])
+            if self._also is not None:
+                self._also(self._link.client)
+            self.known = True
         except (RedisError, OSError):
             self._link.drop()
+            return False
+        return True

@@ -24,8 +24,8 @@ LUA_DIR = Path(__file__).parent / "lua"
 #: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
 CREATE_MAX = 1000
 
-#: Fields of an acknowledgement in ``finish_and_reserve.lua`` (its WIDTH).
-_ACK_WIDTH = 9
+#: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
+_WIDTHS = {"complete": 2, "fail": 6, "release": 2}
 
 
 class Code(IntEnum):
@@ -185,7 +185,7 @@ class Scripts:
         args: list[object] = [len(outcomes)]
         for outcome in outcomes:
             args += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
-            args += [""] * (_ACK_WIDTH - 3 - len(outcome.values))
+            args += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
         args += _reserve_args(wants, lease_ms, nonce, worker, again)
         now, codes, taken, paused = self.run(client, "finish_and_reserve", *args, now_ms=now_ms)
         return Turn(int(now), codes, _reserved(taken), paused)
@@ -233,10 +233,20 @@ class Scripts:
         return Code(self.run(client, "timeout", job_id, deadline, attempts, retry, delay, note, now_ms=now_ms))
 
     def rescue(
-        self, client: Any, *, limit: int = 1000, rescues_max: int = 3, dead_worker: str = "", now_ms: int = 0
+        self,
+        client: Any,
+        *,
+        limit: int = 1000,
+        rescues_max: int = 3,
+        dead_worker: str = "",
+        until_ms: int = 0,
+        now_ms: int = 0,
     ) -> list[str]:
-        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid"); return their ids."""
-        return list(self.run(client, "rescue", limit, rescues_max, dead_worker, now_ms=now_ms))
+        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid"); return their ids.
+
+        ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
+        """
+        return list(self.run(client, "rescue", limit, rescues_max, dead_worker, until_ms, now_ms=now_ms))
 
     def retain(
         self,

@@ -40,6 +40,8 @@ log = logging.getLogger("kue.worker")
 PAUSED_S = 1.0
 #: Calls to Redis that may be under way at once.
 PUMPS = 2
+#: Seconds between two looks whether the process is registered, before it takes its first job.
+KNOWN_S = 0.002
 #: Acknowledgements that one call carries at most.
 ACKS_MAX = 500
 
@@ -192,6 +194,8 @@ class Engine:
 
     def _pump(self) -> None:
         link = Link(self._connector)
+        while not (self.heartbeat.known or self._stopped):
+            green.sleep(KNOWN_S)  # a true thread cannot wake a green one
         while (ask := self._next_ask()) is not None:
             turn = self._call(link, ask)
             self._take(ask, turn)

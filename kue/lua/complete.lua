@@ -7,4 +7,6 @@
   Node Kue   Worker#process, Job#complete (lib/queue/)
 ]]
 --- @include "complete"
-return complete(ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+local code = complete(ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+write_completed()
+return code

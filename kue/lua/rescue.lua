@@ -3,12 +3,15 @@
 
   ARGV[3] limit   ARGV[4] rescues that a job may have before it fails
   ARGV[5] worker "kue:host:pid", or '': only that process's jobs, whatever their lease says (it is known to be dead)
+  ARGV[6] epoch ms after which the call is too old to be done, or 0: while it was on its way (a frozen server, a broken
+          network) nobody could renew a lease
   Returns    {id, …} of the rescued jobs
   Publishes  rescue [worker, rescues], then enqueue, or error and failed
 ]]
 --- @include "fail"
-local limit, rescues_max, dead = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local limit, rescues_max, dead, valid_until = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local rescued = {}
+if valid_until > 0 and now > valid_until then return rescued end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' and now_text or '+inf',
     'LIMIT', 0, dead == '' and limit or -1)) do
   local key = job_key(id)
@@ -33,7 +36,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
         fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)
       else
         record_attempt(job, 'rescued', reason)
-        leave_active(job)
+        leave(job.zid, job.type, 'active')
         enqueue(id, job.zid, job.type, job.priority)
       end
       rescued[#rescued + 1] = id

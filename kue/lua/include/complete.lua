@@ -1,23 +1,39 @@
 --- @include "held"
--- active -> complete. `result` is JSON as the event shows it ("null" for none); `kept` tells whether the hash keeps it:
--- Node stores truthy results only.
+--- @include "gather"
+-- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
+local completed = {leave = {}, enter = {}, work_time = 0, any = false}
+
+-- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the hash keeps it: Node stores truthy
+-- results only.
 local function complete(id, token, result, kept)
-  local job, code = held(id, token)
+  local job, code = take_back(id, token)
   if not job then return code end
-  local key, duration = job_key(id), whole(math.max(0, now - job.started_at))
-  leave_active(job)
-  redis.call('INCRBY', prefix .. ':stats:work-time', duration)
+  local zid, type, duration = job.zid, job.type, math.max(0, now - job.started_at)
+  completed.any, completed.work_time = true, completed.work_time + duration
+  gather(completed.leave, state_key('active'), zid)
+  gather(completed.leave, type_key(type, 'active'), zid)
   if job.remove_on_complete then
-    erase(id, job.zid, job.type, 'complete')
+    erase_rest(id, zid)
     publish(id, 'complete', ',' .. result .. ',null')
-    publish(id, 'remove', ',' .. json(job.type))
+    publish(id, 'remove', ',' .. json(type))
     return OK
   end
-  redis.call('HSET', key, 'duration', duration, 'progress', '100', 'state', 'complete', 'updated_at', now_text)
-  if kept == '1' then redis.call('HSET', key, 'result', result) end
-  if job.attempts < job.max_attempts then redis.call('HINCRBY', key, 'attempts', 1) end
-  redis.call('ZADD', state_key('complete'), job.priority, job.zid)
-  redis.call('ZADD', type_key(job.type, 'complete'), job.priority, job.zid)
+  local fields = {'duration', whole(duration), 'progress', '100', 'state', 'complete', 'updated_at', now_text}
+  if kept == '1' then fields[9], fields[10] = 'result', result end
+  if job.attempts < job.max_attempts then
+    fields[#fields + 1] = 'attempts'
+    fields[#fields + 1] = whole(job.attempts + 1)
+  end
+  redis.call('HSET', job_key(id), unpack(fields))
+  gather(completed.enter, state_key('complete'), job.priority, zid)
+  gather(completed.enter, type_key(type, 'complete'), job.priority, zid)
   publish(id, 'complete', ',' .. result .. ',null')
   return OK
+end
+
+local function write_completed()
+  if not completed.any then return end
+  write_out('ZREM', completed.leave)
+  write_out('ZADD', completed.enter)
+  redis.call('INCRBY', prefix .. ':stats:work-time', whole(completed.work_time))
 end

@@ -2,10 +2,10 @@
 -- active -> inactive, or delayed for `delay` ms if that is not ''; the attempt not counted. `promote_at` is all that the
 -- delay changes: the job's own `delay` goes on being what its backoff counts from.
 local function release(id, token, reason, delay)
-  local job, code = held(id, token)
+  local job, code = take_back(id, token)
   if not job then return code end
   append_log(id, reason)
-  leave_active(job)
+  leave(job.zid, job.type, 'active')
   if not delay or delay == '' then
     record_attempt(job, 'released', reason)
     enqueue(id, job.zid, job.type, job.priority)

@@ -2,10 +2,17 @@
 -- inactive -> active, up to the number of free slots of each type.
 local GARBAGE_MAX = 1000   -- broken entries that one call clears away before it gives up looking
 
-local function pairs_of(flat)
-  local field = {}
-  for i = 1, #flat, 2 do field[flat[i]] = flat[i + 1] end
-  return field
+-- Returns type, state, priority and ttl out of a hash as a flat list.
+local function essence(flat)
+  local type, state, priority, ttl
+  for i = 1, #flat, 2 do
+    local name = flat[i]
+    if name == 'type' then type = flat[i + 1]
+    elseif name == 'state' then state = flat[i + 1]
+    elseif name == 'priority' then priority = flat[i + 1]
+    elseif name == 'ttl' then ttl = flat[i + 1] end
+  end
+  return type, state, priority or '0', ttl
 end
 
 -- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type.
@@ -20,27 +27,30 @@ end
 -- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`.
 local function reserve_type(type, slots, worker, nonce, lease_until, taken)
   local waiting_key, garbage, filled = type_key(type, 'inactive'), 0, 0
+  local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
   while filled < #slots and garbage < GARBAGE_MAX do
     local popped = redis.call('ZPOPMIN', waiting_key, #slots - filled)
     if #popped == 0 then break end
     local leaving, entering, entering_type, leasing = {}, {}, {}, {}
     for i = 1, #popped, 2 do
       local zid, id = popped[i], id_of(popped[i])
-      local flat = redis.call('HGETALL', job_key(id))
-      local field = pairs_of(flat)
-      if field.type and field.state == 'inactive' then
+      local key = job_key(id)
+      local flat = redis.call('HGETALL', key)
+      local own_type, state, priority, ttl = essence(flat)
+      if own_type and state == 'inactive' then
         filled = filled + 1
-        local token, priority = nonce .. '.' .. (#taken + 1), field.priority or '0'
-        redis.call('HSET', job_key(id), 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
-          'workerId', worker .. ':' .. type .. ':' .. slots[filled], 'token', token)
-        leaving[#leaving + 1] = zid
-        entering[#entering + 1] = active_score(priority, field.ttl); entering[#entering + 1] = zid
-        entering_type[#entering_type + 1] = priority; entering_type[#entering_type + 1] = zid
-        leasing[#leasing + 1] = lease_until; leasing[#leasing + 1] = id
+        local token, n = nonce .. '.' .. (#taken + 1), #leaving
+        redis.call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
+          'workerId', worker_type .. slots[filled], 'token', token)
+        leaving[n + 1] = zid
+        entering[2 * n + 1], entering[2 * n + 2] = active_score(priority, ttl), zid
+        entering_type[2 * n + 1], entering_type[2 * n + 2] = priority, zid
+        leasing[2 * n + 1], leasing[2 * n + 2] = lease_until, id
         taken[#taken + 1] = {id, token, slots[filled], flat}
+        publish(id, 'start', start_args)
       else
         garbage = garbage + 1
-        discard(id, zid, field.type, field.state)
+        discard(id, zid, own_type, state)
       end
     end
     if #leaving > 0 then
@@ -48,7 +58,6 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
       redis.call('ZADD', state_key('active'), unpack(entering))
       redis.call('ZADD', type_key(type, 'active'), unpack(entering_type))
       redis.call('ZADD', leases_key, unpack(leasing))
-      for _, zid in ipairs(leaving) do publish(id_of(zid), 'start', ',' .. json(type) .. ',null') end
     end
   end
   balance_tokens(type)
@@ -59,7 +68,8 @@ local function taken_by(nonce)
   local taken = {}
   for _, id in ipairs(redis.call('ZRANGE', leases_key, 0, -1)) do
     local flat = redis.call('HGETALL', job_key(id))
-    local field = pairs_of(flat)
+    local field = {}
+    for i = 1, #flat, 2 do field[flat[i]] = flat[i + 1] end
     if field.state == 'active' and field.token and string.sub(field.token, 1, #nonce + 1) == nonce .. '.' then
       taken[#taken + 1] = {id, field.token, string.match(field.workerId or '', ':(%d+)$') or '0', flat}
     end

@@ -50,6 +50,18 @@ local function revoke(id, reason)
   end
 end
 
+-- Erase what there is of a job besides its state's sets and its lease.
+local function erase_rest(id, zid)
+  redis.call('ZREM', all_key, zid)
+  for _, index in ipairs({prefix .. ':search:', prefix .. ':search:text:'}) do   -- reds' and ours
+    local object = index .. 'object:' .. id
+    local terms = redis.call('ZRANGE', object, 0, -1)
+    for _, term in ipairs(terms) do redis.call('ZREM', index .. 'word:' .. term, id) end
+    if #terms > 0 then redis.call('DEL', object) end
+  end
+  redis.call('DEL', job_key(id), log_key(id))
+end
+
 -- Erase all that belongs to a job; `type` and `state` may be false.
 local function erase(id, zid, type, state)
   if state then
@@ -60,13 +72,6 @@ local function erase(id, zid, type, state)
       leave(zid, type or '', each)
     end
   end
-  redis.call('ZREM', all_key, zid)
   revoke(id, 'removed')
-  for _, index in ipairs({prefix .. ':search:', prefix .. ':search:text:'}) do   -- reds' and ours
-    local object = index .. 'object:' .. id
-    local terms = redis.call('ZRANGE', object, 0, -1)
-    for _, term in ipairs(terms) do redis.call('ZREM', index .. 'word:' .. term, id) end
-    if #terms > 0 then redis.call('DEL', object) end
-  end
-  redis.call('DEL', job_key(id), log_key(id))
+  erase_rest(id, zid)
 end
