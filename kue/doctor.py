@@ -1,0 +1,292 @@
+"""The doctor: looks through a queue for what crashes, Node Kue and accidents leave behind, and puts it right if asked.
+
+It may run beside working processes of either kind. Each look at a job is one atomic script; since Node Kue changes a
+job in several steps, only what looks the same twice, some time apart, is reported. All keys are walked with cursors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from redis.exceptions import RedisError, ResponseError
+
+from .connect import is_transient, unavailable
+from .errors import KueError
+from .keys import id_of, zid
+from .queue import Queue
+from .states import STATES
+
+#: Seconds between the two looks at something that is wrong.
+SETTLE_S = 1.0
+#: The same for missing tokens: any working process restores them within 3 s.
+TOKENS_SETTLE_S = 4.0
+#: Jobs that one script looks at: a few ms of the server's time.
+CHUNK = 100
+#: Suspects that are gathered before they are looked at again.
+SUSPECTS_MAX = 1000
+#: Tokens without a job are normal (each removal of a waiting job leaves one); more of them than this are reported.
+SURPLUS_TOKENS = 1000
+#: Times that a suspect which looks different each time is looked at: then it is being worked with.
+LOOKS_MAX = 4
+#: A larger number is no id that the counter could reach.
+ID_MAX = 2**53 - 1
+
+
+class Finding(NamedTuple):
+    """Something that is wrong: ``job_id`` (None: not with one job), what, whether it was put right, and how it is."""
+
+    job_id: int | str | None
+    what: str
+    fixed: bool
+    repair: str
+
+
+#: code: what is wrong, and what a repair does. ``{0}`` is the detail that the script gives.
+_SENTENCES = {
+    "nothash": ("its key is a {0}, not a hash", "nothing: look at it with redis-cli"),
+    "nohash": ("in {0}, but there is no such job", "taken out"),
+    "notype": ("a hash without a type, so no job; in {0}", "removed"),
+    "lease": ("a lease, but the job is {0}", "the lease is removed"),
+    "log": ("a log, but there is no such job", "the log is removed"),
+    "search": ("{0}, but there is no such job", "taken out of the search index"),
+    "type": ('its type "{0}" is not in job:types', "the type is added"),
+    "priority": ('its priority "{0}" is no number', "made 0"),
+    "unowned": ("active, but no worker holds it", "waits again"),
+    "silent": (
+        "active without any change for a day, by {0}, which is no worker of this library",
+        "nothing: if that worker is gone, cancel and retry the job",
+    ),
+    "missing": ("not in {0}", "put in"),
+    "surplus": ("also in {0}", "taken out"),
+    "score": ("a wrong score in {0}", "the score is corrected"),
+}
+#: What a repair leaves alone.
+_NOT_REPAIRED = ("nothash", "silent")
+
+
+def examine(
+    queue: Queue, fix: bool = False, *, settle_s: float = SETTLE_S, tokens_settle_s: float = TOKENS_SETTLE_S
+) -> Iterator[Finding]:
+    """Yield all that is wrong with a queue; with ``fix``, put it right first.
+
+    A repair never loses a job that can be recovered: one with a type goes back into the sets of its state; one without
+    a usable state waits again if it never ran, and fails otherwise. Raises QueueUnavailable.
+    """
+    try:
+        yield from _Doctor(queue, fix, settle_s, tokens_settle_s).run()
+    except (RedisError, OSError) as exc:
+        if is_transient(exc):
+            raise unavailable(exc) from exc
+        if isinstance(exc, ResponseError):
+            raise KueError(f"the queue cannot be examined: {exc}") from exc
+        raise
+
+
+class _Suspect:
+    """A job that looked wrong: ``sets`` are further keys that it was found in, ``signature`` how it looked."""
+
+    __slots__ = ("looks", "sets", "signature")
+
+    def __init__(self) -> None:
+        self.sets: set[str] = set()
+        self.signature = ""
+        self.looks = 0
+
+
+class _Doctor:
+    def __init__(self, queue: Queue, fix: bool, settle_s: float, tokens_settle_s: float) -> None:
+        self._queue, self._keys, self._scripts = queue, queue.keys, queue._scripts
+        self._fix, self._settle_s, self._tokens_settle_s = fix, settle_s, tokens_settle_s
+        self._client = queue._connector.shared()
+        self._suspects: dict[str, _Suspect] = {}
+        self._told: set[tuple[str, str]] = set()
+        self._types: set[str] = set()
+        self._highest = 0
+
+    def run(self) -> Iterator[Finding]:
+        for kind, keys in self._all_keys():
+            if kind == "zset":
+                for key in keys:
+                    yield from self._walk(key)
+            else:
+                ids = [self._owner(key) for key in keys]
+                if kind == "hash":
+                    numbers = (int(job_id) for job_id in ids if job_id.isdecimal() and len(job_id) < 17)
+                    self._highest = max(self._highest, *(each for each in numbers if each <= ID_MAX), 0)
+                yield from self._look(ids)
+        yield from self._confirm()
+        yield from self._check_types()
+
+    # Walking
+
+    def _all_keys(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the queue's keys by chunks, as "hash" (jobs), "zset" (sets of jobs), "leavings" (of maybe no job)."""
+        prefix = self._keys.prefix
+        batch: list[str] = []
+        for key in self._client.scan_iter(match=f"{_escape(prefix)}:*", count=1000):
+            if key.startswith((f"{prefix}:job", f"{prefix}:search:")) or key == self._keys.leases:
+                batch.append(key)
+            if len(batch) >= CHUNK:
+                yield from self._sorted(batch)
+                batch = []
+        yield from self._sorted(batch)
+
+    def _sorted(self, keys: list[str]) -> Iterator[tuple[str, list[str]]]:
+        pipe = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipe.type(key)
+        kinds: dict[str, list[str]] = {"hash": [], "zset": [], "leavings": []}
+        for key, kind in zip(keys, pipe.execute() if keys else [], strict=True):
+            job_key = self._keys.job("")
+            if kind == "hash" and key.startswith(job_key):
+                kinds["hash"].append(key)
+            elif kind == "list" and key.startswith(job_key) and key.endswith(":log"):
+                kinds["leavings"].append(key)
+            elif kind == "zset" and ":search:" in key and ":object:" in key:
+                kinds["leavings"].append(key)
+            elif kind == "zset":
+                kinds["zset"].append(key)
+        yield from kinds.items()
+
+    def _owner(self, key: str) -> str:
+        """Return the id of the job that a hash, a log or a search object is of."""
+        job_key = self._keys.job("")
+        if key.startswith(job_key):
+            return key.removeprefix(job_key).removesuffix(":log")
+        return key.partition(":object:")[2]
+
+    def _walk(self, key: str) -> Iterator[Finding]:
+        """Look at each member of a set."""
+        rest = key.removeprefix(f"{self._keys.jobs}:")
+        words: tuple[str, str, str]
+        if key == self._keys.jobs:
+            words = ("jobs", "", "")
+        elif key == self._keys.leases or key.startswith(f"{self._keys.prefix}:search:"):
+            words = ("ids", "", "")
+        elif rest in STATES:
+            words = ("state", "", rest)
+        else:
+            job_type, _, state = rest.rpartition(":")
+            words = ("type", job_type, state) if state in STATES else ("state", "", "")
+            if state in STATES:
+                self._types.add(job_type)
+        cursor = -1
+        while cursor != 0:
+            cursor, found = self._client.zscan(key, max(cursor, 0), count=500)
+            members = [member for member, _ in found]
+            for at in range(0, len(members), CHUNK):
+                wrong = self._scripts.run(self._client, "doctor_members", *words, *members[at : at + CHUNK])
+                yield from self._suspect_members(key, words[0], wrong)
+
+    def _suspect_members(self, key: str, kind: str, members: list[str]) -> Iterator[Finding]:
+        ids = []
+        for member in members:
+            job_id = member if kind == "ids" else str(id_of(member))
+            if kind != "ids" and zid(job_id) != member:  # no job could have it, now or later
+                if self._fix:
+                    self._client.zrem(key, member)
+                yield Finding(None, f'{key} holds "{member}", which names no job', self._fix, "taken out")
+                continue
+            ids.append(job_id)
+            if key != self._keys.leases:
+                self._suspects.setdefault(job_id, _Suspect()).sets.add(key)
+        yield from self._look(ids)
+
+    # Looking
+
+    def _look(self, ids: list[str]) -> Iterator[Finding]:
+        """Look at jobs; remember those with something wrong for a second look."""
+        for at in range(0, len(ids), CHUNK):
+            part = dict.fromkeys(ids[at : at + CHUNK])
+            answers = {answer[0]: answer for answer in self._ask({job_id: "" for job_id in part})}
+            for job_id in part:
+                if job_id in answers:
+                    self._suspects.setdefault(job_id, _Suspect()).signature = answers[job_id][1]
+                else:
+                    self._suspects.pop(job_id, None)
+        if len(self._suspects) >= SUSPECTS_MAX:
+            yield from self._confirm()
+
+    def _confirm(self) -> Iterator[Finding]:
+        """Look at the suspects again, after a while; tell (and repair) what is still as it was."""
+        while self._suspects:
+            time.sleep(self._settle_s)
+            looked, self._suspects = self._suspects, {}
+            ids = list(looked)
+            for at in range(0, len(ids), CHUNK):
+                part = {job_id: looked[job_id].signature for job_id in ids[at : at + CHUNK]}
+                for answer in self._ask(part, looked):
+                    yield from self._confirmed(looked[answer[0]], answer)
+
+    def _confirmed(self, suspect: _Suspect, answer: list[Any]) -> Iterator[Finding]:
+        job_id, signature = answer[0], answer[1]
+        fixed = signature.startswith("fixed ")
+        if not fixed and signature != suspect.signature:
+            suspect.signature, suspect.looks = signature, suspect.looks + 1
+            if suspect.looks < LOOKS_MAX:
+                self._suspects[job_id] = suspect
+            return
+        for code, detail in zip(answer[2::2], answer[3::2], strict=True):
+            what, repair = _sentence(code, detail)
+            if (job_id, what) not in self._told:
+                self._told.add((job_id, what))
+                yield Finding(id_of(f"|{job_id}"), what, fixed and code not in _NOT_REPAIRED, repair)
+
+    def _ask(self, ids: dict[str, str], suspects: dict[str, _Suspect] | None = None) -> list[list[Any]]:
+        args: list[object] = [len(ids)]
+        for job_id, signature in ids.items():
+            suspect = (self._suspects if suspects is None else suspects).get(job_id)
+            sets = sorted(suspect.sets) if suspect is not None else []
+            args += (job_id, signature if self._fix else "", len(sets), *sets)
+        return list(self._scripts.run(self._client, "doctor", *args))
+
+    # What is not one job's
+
+    def _check_types(self) -> Iterator[Finding]:
+        self._types |= set(self._client.smembers(self._keys.types))
+        types = sorted(self._types)
+        lasting = self._token_troubles(types)
+        give_up = time.monotonic() + self._tokens_settle_s
+        while lasting and time.monotonic() < give_up:  # a worker may be between its token and its job
+            time.sleep(min(0.25, self._tokens_settle_s))
+            lasting = {name: now for name, now in self._token_troubles(list(lasting)).items() if name in lasting}
+        last = int(self._client.get(self._keys.ids) or 0)
+        if lasting or last < self._highest:
+            if self._fix:
+                self._run_types(list(lasting), fix=True)
+            for name, (waiting, tokens) in lasting.items():
+                what = f'type "{name}": {waiting} waiting jobs, {tokens} tokens in {self._keys.tokens(name)}'
+                yield Finding(None, what, self._fix, "one token for each waiting job")
+            if last < self._highest:
+                what = f"{self._keys.ids} is {last}, below the highest id {self._highest}: new jobs would overwrite old"
+                yield Finding(None, what, self._fix, f"set to {self._highest}")
+
+    def _token_troubles(self, types: list[str]) -> dict[str, tuple[int, int]]:
+        counts = self._run_types(types)
+        return {
+            name: (waiting, tokens)
+            for name, (waiting, tokens) in zip(types, counts, strict=True)
+            if not waiting <= tokens <= waiting + SURPLUS_TOKENS
+        }
+
+    def _run_types(self, types: list[str], fix: bool = False) -> list[list[int]]:
+        counts: list[list[int]] = []
+        for at in range(0, max(1, len(types)), CHUNK):
+            part = types[at : at + CHUNK]
+            counts += self._scripts.run(self._client, "doctor_types", int(fix), self._highest if fix else 0, *part)[1]
+        return counts
+
+
+def _sentence(code: str, detail: str) -> tuple[str, str]:
+    if code == "state":
+        found, _, target = detail.rpartition(">")
+        return (f'an unknown state "{found}"' if found else "no state"), f"made {target}"
+    what, repair = _SENTENCES[code]
+    return what.format(detail or "no set"), repair
+
+
+def _escape(prefix: str) -> str:
+    """Return the prefix as a pattern that matches only itself."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\^-" else letter for letter in prefix)

@@ -1,0 +1,22 @@
+--[[
+  doctor_members: which members of one set are not where their job's hash says.
+
+  ARGV[3] kind     "jobs": q:jobs. "state": q:jobs:STATE. "type": q:jobs:TYPE:STATE. "ids": of plain ids, in whatever set
+  ARGV[4] type     ARGV[5] state, as far as the kind has them
+  ARGV[6…]         members
+  Returns          the members that do not fit; the doctor then looks at each job as a whole
+  Publishes        nothing
+]]
+--- @include "common"
+local kind, type, state, wrong = ARGV[3], ARGV[4], ARGV[5], {}
+for at = 6, #ARGV do
+  local member = ARGV[at]
+  local id = kind == 'ids' and member or id_of(member)
+  local field = redis.pcall('HMGET', job_key(id), 'type', 'state')
+  if field.err or not field[1]
+      or (kind == 'state' and field[2] ~= state)
+      or (kind == 'type' and (field[1] ~= type or field[2] ~= state)) then
+    wrong[#wrong + 1] = member
+  end
+end
+return wrong
