@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -39,6 +40,12 @@ def parse_id(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,15}", text) or int(text) >= 2**53:
         raise JobNotFound(text[:100])
     return int(text)
+
+
+def leading_number(text: str) -> int | None:
+    """Return the whole number that a text begins with, as JavaScript's parseInt reads it; None if there is none."""
+    match = re.match(r"\s*([+-]?[0-9]{1,18})(?![0-9])", text)
+    return int(match.group(1)) if match else None
 
 
 def job_form(job: Job, *, id_as_text: bool = False) -> dict[str, Any]:
@@ -99,20 +106,22 @@ def search() -> ResponseReturnValue:
     """Ids of the jobs that hold all words of `q`, as text, best first."""
     _json_only()
     words = request.args.get("q", "")
-    find = getattr(queue(), "search", None)
-    return jsonify([str(job_id) for job_id in find(words)] if words and find is not None else [])
+    return jsonify([str(job_id) for job_id in queue().search(words)])
 
 
 @api.get("/job/<path:job_id>")
 def one(job_id: str) -> ResponseReturnValue:
     """One job: as JSON for programs, as a page for people."""
-    if "/" in job_id and "%2f" not in raw_path().lower():
+    parts = written_parts("job", job_id)
+    if len(parts) == 2 and parts[1].lower() == "log":
+        return log(parts[0])
+    if len(parts) != 1:
         abort(404)
-    job = queue().get(parse_id(job_id))
+    job = queue().get(parse_id(parts[0]))
     if wants_page():
         return job_page(job)
     if not _is_json(job.raw.get("data")):
-        return error_response(500, f'the data of job "{job_id}" is not JSON')
+        return error_response(500, f'the data of job "{job.id}" is not JSON')
     response = jsonify(job_form(job, id_as_text=True))
     response.headers["Cache-Control"] = "no-store"
     response.vary.add("Accept")
@@ -131,10 +140,9 @@ def log(job_id: str) -> ResponseReturnValue:
 
 @api.get("/jobs/<path:rest>")
 def ranges(rest: str) -> ResponseReturnValue:
-    """`/jobs/[[:type/]:state/]:from..:to[/:order]` and `/jobs/:type/:state/stats`. A type may hold slashes."""
-    check_encoding()
+    """`/jobs/[[:type/]:state/]:from..:to[/:order]` and `/jobs/:type/:state/stats`. A type may hold slashes, as %2F."""
     _json_only()
-    parts = rest.rstrip("/").split("/")
+    parts = written_parts("jobs", rest)
     if parts[-1].lower() == "stats" and len(parts) >= 3:
         job_type, state = "/".join(parts[:-2]), parts[-2]
         count = queue().counts(job_type)[state] if state in STATES else 0
@@ -142,12 +150,12 @@ def ranges(rest: str) -> ResponseReturnValue:
     order = "asc"
     if ".." not in parts[-1] and len(parts) >= 2:
         order = "desc" if parts.pop() == "desc" else "asc"
-    match = re.fullmatch(r"(.+?)\.\.(.+)", parts.pop())
-    if match is None:
+    match = re.fullmatch(r"(.+)\.\.([^.]+)", parts.pop())
+    if match is None or len(parts) > 2:
         abort(404)
-    if not all(re.fullmatch(r"-?[0-9]{1,15}", text) for text in match.groups()):
+    start, stop = (leading_number(text) for text in match.groups())
+    if start is None or stop is None:
         return error_response(400, "ERR value is not an integer or out of range")
-    start, stop = (int(text) for text in match.groups())
     return _jobs(parts, start, stop, order)
 
 
@@ -214,7 +222,9 @@ def create() -> ResponseReturnValue:
     return response
 
 
+# An id is no path, but one with an encoded slash in it is "not there" rather than no page.
 @api.put("/job/<job_id>/state/<state>")
+@api.put("/job/<path:job_id>/state/<state>")
 def set_state(job_id: str, state: str) -> ResponseReturnValue:
     """Put a job into a state by hand."""
     number = parse_id(job_id)
@@ -226,18 +236,20 @@ def set_state(job_id: str, state: str) -> ResponseReturnValue:
 
 
 @api.put("/job/<job_id>/priority/<priority>")
+@api.put("/job/<path:job_id>/priority/<priority>")
 def set_priority(job_id: str, priority: str) -> ResponseReturnValue:
     """Change a job's priority. Read as JavaScript's parseInt does, for Node's sake: digits that begin the text."""
-    match = re.match(r"\s*([+-]?[0-9]{1,15})", priority)
-    if match is None:
+    level = leading_number(priority)
+    if level is None:
         return error_response(400, "invalid priority")
     number = parse_id(job_id)
-    queue().set_priority(number, int(match.group(1)))
+    queue().set_priority(number, level)
     monitor().relay.touch([number])
     return jsonify({"message": "updated priority"})
 
 
 @api.delete("/job/<job_id>")
+@api.delete("/job/<path:job_id>")
 def remove(job_id: str) -> ResponseReturnValue:
     """Remove a job."""
     queue().remove(parse_id(job_id))
@@ -247,15 +259,29 @@ def remove(job_id: str) -> ResponseReturnValue:
 def raw_path() -> str:
     """Return the path as the client wrote it, still percent-encoded, or what is left of it."""
     environ = request.environ
-    return str(environ.get("RAW_PATH_INFO") or environ.get("RAW_URI") or environ.get("REQUEST_URI") or request.path)
+    written = environ.get("RAW_PATH_INFO") or environ.get("RAW_URI") or environ.get("REQUEST_URI") or request.path
+    return str(written).partition("?")[0]
 
 
+def written_parts(first: str, rest: str) -> list[str]:
+    """Return the parts of the path behind ``first``. A slash written as %2F belongs to its part.
+
+    ``rest`` is what Flask made of them, for a server that does not pass the path on as it was written.
+    """
+    match = re.search(rf"/{first}/([^?]*)$", raw_path(), re.IGNORECASE)
+    parts = [unquote(part) for part in match.group(1).rstrip("/").split("/")] if match else []
+    return parts if "/".join(parts) == rest.rstrip("/") else rest.rstrip("/").split("/")
+
+
+@api.before_request
 def check_encoding() -> None:
     """Answer 400 to a path that is not UTF-8, which would otherwise name a type that no job can have."""
     try:
         str(request.environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8")
     except UnicodeError:
         abort(400, "the path is not UTF-8")
+    if re.search("%(?![0-9a-f]{2})", raw_path(), re.IGNORECASE):
+        abort(400, "a % in the path is not followed by two hexadecimal digits")
 
 
 def lower_case_words(path: str) -> str:

@@ -54,21 +54,41 @@ def dump(client: redis.Redis, prefix: str = "q") -> Dump:
 
 def raw_dump(client: redis.Redis) -> Dump:
     """The same without any change: exactly what Redis holds, sorted by key."""
-    found: Dump = {}
-    for name in sorted(client.keys("*")):
-        key, kind = _text(name), _text(client.type(name))
-        if kind == "string":
-            found[key] = (kind, _text(client.get(name)))
-        elif kind == "list":
-            found[key] = (kind, [_text(item) for item in client.lrange(name, 0, -1)])
-        elif kind == "set":
-            found[key] = (kind, sorted(_text(item) for item in client.smembers(name)))
-        elif kind == "hash":
-            found[key] = (kind, {_text(k): _text(v) for k, v in sorted(client.hgetall(name).items())})
-        elif kind == "zset":
-            rows = client.zrange(name, 0, -1, withscores=True)
-            found[key] = (kind, [(_text(member), _number(score)) for member, score in rows])
-    return found
+    names = sorted(client.keys("*"))
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.type(name)
+        kinds = [_text(kind) for kind in pipe.execute()]
+        for name, kind in zip(names, kinds, strict=True):
+            READ[kind](pipe, name)
+        contents = pipe.execute()
+    return {
+        _text(name): (kind, _contents(kind, value))
+        for name, kind, value in zip(names, kinds, contents, strict=True)
+        if value or kind == "string"
+    }
+
+
+READ: dict[str, Any] = {
+    "string": lambda pipe, name: pipe.get(name),
+    "list": lambda pipe, name: pipe.lrange(name, 0, -1),
+    "set": lambda pipe, name: pipe.smembers(name),
+    "hash": lambda pipe, name: pipe.hgetall(name),
+    "zset": lambda pipe, name: pipe.zrange(name, 0, -1, withscores=True),
+    "none": lambda pipe, name: pipe.exists(name),  # went away between the two looks
+}
+
+
+def _contents(kind: str, value: Any) -> Any:
+    if kind == "list":
+        return [_text(item) for item in value]
+    if kind == "set":
+        return sorted(_text(item) for item in value)
+    if kind == "hash":
+        return {_text(field): _text(content) for field, content in sorted(value.items())}
+    if kind == "zset":
+        return [(_text(member), _number(score)) for member, score in value]
+    return _text(value)
 
 
 def normal_job(fields: dict[str, str]) -> dict[str, str]:
@@ -151,9 +171,10 @@ def _score(key: str, member: str, score: str, jobs: dict[str, Any], prefix: str)
     job = jobs.get(f"{prefix}:job:{member.partition('|')[2]}", {})
     if key == f"{prefix}:jobs:delayed" and score == job.get("promote_at"):
         return "<promote_at>"
-    if key == f"{prefix}:jobs:active" and "ttl" in job and "started_at" in job:
+    if key == f"{prefix}:jobs:active" and "ttl" in job:
         begun = int(score) - int(job["ttl"])
-        if int(job["started_at"]) <= begun <= int(job["updated_at"]) + DEADLINE_SLACK_MS:
+        earliest = int(job.get("started_at", int(job["updated_at"]) - DEADLINE_SLACK_MS))
+        if earliest <= begun <= int(job["updated_at"]) + DEADLINE_SLACK_MS:
             return "<deadline>"
     return score
 

@@ -64,13 +64,14 @@ def test_an_array_creates_the_good_ones_and_answers_the_bad_ones_in_place(http: 
         (b'{"data": {}}', "application/json", 400),
         (b'{"type": ""}', "application/json", 400),
         (b'{"type": {"a": 1}}', "application/json", 400),
-        (b'{"type": "a", "options": 7}', "application/json", 400),
         (b'{"type": "a", "data": NaN}', "application/json", 400),
         (b'{"type": "a", "options": {"backoff": "function(){}"}}', "application/json", 400),
         (b'{"type": "a", "options": {"backoff": {"type": "evil"}}}', "application/json", 400),
         (b'{"type": "a", "options": {"backoff": {"type": "fixed", "x": 1}}}', "application/json", 400),
         (b'{"type": "a", "options": {"priority": 1e400}}', "application/json", 400),
         (b'{"type": "a"}', "text/plain", 415),
+        (b'{"type": "a"}', "application/json; charset=latin1", 415),
+        (b'{"type": "a"}', "application/json; charset=utf-16", 400),
         (b"type=a", "application/x-www-form-urlencoded", 415),
         (b'{"type": "a", "data": "' + b"x" * 1_100_000 + b'"}', "application/json", 413),
     ],
@@ -93,6 +94,19 @@ def test_an_id_that_cannot_be_one_is_not_found(http: Any, job_id: str) -> None:
     assert http.get("/job/5/log").json == []
 
 
+def test_options_are_read_as_javascript_reads_them(http: Any, queue: Any, redis_client: Any) -> None:
+    odd = {"attempts": "3 times", "priority": "-7", "delay": "100.5", "ttl": [], "backoff": 0, "searchKeys": "", "x": 1}
+    bodies: list[Any] = [{"options": odd}, {"options": {"attempts": ["7"], "priority": "", "ttl": 0}}, {"options": 7}]
+    assert post(http, [{"type": "a", **body} for body in bodies]).status_code == 200
+    first, second, third = (redis_client.hgetall(f"q:job:{n}") for n in (1, 2, 3))
+    assert (first["max_attempts"], first["priority"], first["delay"]) == ("3", "-7", "100.5")
+    assert int(first["promote_at"]) - int(first["created_at"]) == 100
+    assert not {"ttl", "backoff"} & set(first)
+    assert (second["max_attempts"], third["max_attempts"]) == ("7", "1")
+    assert post(http, {"type": "a", "options": {"attempts": "many"}}).status_code == 200
+    assert http.get("/job/4").json["attempts"] == {"made": 0, "remaining": 1, "max": 1}
+
+
 def test_ranges_go_by_rank_then_id(http: Any, queue: Any) -> None:
     queue.create_many([{"type": "a", "priority": n} for n in (5, -5, 0)])
     queue.create("b/c:d", {"x": 1}).save()
@@ -106,7 +120,9 @@ def test_ranges_go_by_rank_then_id(http: Any, queue: Any) -> None:
     assert ids("/jobs/0..-1") == [1, 2, 3, 4] and ids("/jobs/-1..-1") == [1] and ids("/jobs/0..-2") == [2, 3, 4]
     assert ids("/jobs/inactive/0..0") == [2] and ids("/jobs/a/inactive/0..10/desc") == [3, 2, 1]
     assert ids("/jobs/b%2Fc%3Ad/inactive/0..10") == [4] and ids("/jobs/nonsense/0..10") == []
+    assert ids("/jobs/%200..+1x") == [2, 3] and ids("/jobs/0.9..1") == [2, 3]
     assert http.get("/jobs/a..b").status_code == 400
+    assert http.get("/jobs/b/c:d/inactive/0..10").status_code == http.get("/jobs/0..1.5").status_code == 404
     assert http.get("/jobs/0..").status_code == http.get("/jobs/0.2").status_code == 404
     assert http.get("/", environ_overrides={"PATH_INFO": "/jobs/\xe0\xa4%A/inactive/0..10"}).status_code == 400
 
@@ -133,6 +149,9 @@ def test_get_changes_nothing(http: Any, queue: Any) -> None:
 
 
 def test_paths_as_forgiving_as_nodes(http: Any) -> None:
+    assert http.get("/job/1%2F2/log").json == []
+    for path in ("/job/%", "/job/%E0%A4%A", "/jobs/x%/inactive/0..1"):
+        assert http.get(path).status_code == 400
     assert (
         http.get("/STATS").status_code == http.get("/job/types/").status_code == http.head("/stats").status_code == 200
     )
