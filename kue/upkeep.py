@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +25,11 @@ PROMOTE_S = 0.08
 TIMEOUT_S, RESCUE_S = 0.25, 1.0
 #: Time between two looks for lost tokens, s.
 BALANCE_S = 3.0
+#: Time between two looks for dead processes of this machine, s.
+RECLAIM_S = 3.0
+#: Time without the server, or at the start, after which lapsed leases are left alone for a while, and that while, s:
+#: the other workers could not renew either, and are about to.
+BLIND_S, GRACE_S = 3.0, 4.0
 #: Jobs that one look takes.
 BATCH = 1000
 #: Lower end of the scores that are deadlines in q:jobs:active, as in Node Kue.
@@ -42,12 +46,17 @@ class Upkeep:
         backoffs: Mapping[str, backoff.BackoffFunction],
         registry: Registry,
         let_go: Callable[[], object],
+        lease_ms: int = 30_000,
     ) -> None:
         self._link = Link(connector)
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
         self._registry, self._let_go = registry, let_go
         self._wake = threading.Event()
         self._stopping = False
+        self._blind_ms = min(BLIND_S * 1000, lease_ms / 3)
+        self._grace_s = min(GRACE_S, lease_ms / 1000)
+        self._seen_ms = 0  # the server's time when it last answered
+        self._rescue_from = time.monotonic() + self._grace_s
         self._tasks: list[list[Any]] = [
             [each, 0.0] for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance)
         ]
@@ -86,9 +95,9 @@ class Upkeep:
     # Each returns the seconds until it wants to run again.
 
     def reclaim(self, client: Any) -> float:
-        """Once, at the start: rescue what dead processes of this machine held."""
+        """Rescue at once what dead processes of this machine held."""
         self._registry.reclaim(client)
-        return math.inf
+        return RECLAIM_S
 
     def promote(self, client: Any) -> float:
         promoted, next_ms = self._scripts.promote(client, BATCH)
@@ -101,6 +110,9 @@ class Upkeep:
         keys: Keys = self._keys
         found = client.execute_command("TIME")
         now_ms = int(found[0]) * 1000 + int(found[1]) // 1000
+        if now_ms - self._seen_ms > self._blind_ms:
+            self._rescue_from = time.monotonic() + self._grace_s
+        self._seen_ms = now_ms
         overdue = client.zrangebyscore(
             keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=BATCH, withscores=True
         )
@@ -123,7 +135,13 @@ class Upkeep:
 
     def rescue(self, client: Any) -> float:
         """Take back the jobs of workers that stopped renewing their leases."""
-        rescued = self._scripts.rescue(client, limit=BATCH)
+        if time.monotonic() < self._rescue_from:
+            return min(RESCUE_S, self._grace_s)
+        try:
+            rescued = self._scripts.rescue(client, limit=BATCH, until_ms=self._seen_ms + int(self._blind_ms))
+        except RedisError:
+            self._rescue_from = time.monotonic() + self._grace_s  # what is refused here is refused to others too
+            raise
         for job_id in rescued:
             log.warning("rescue job %s: its worker's lease had lapsed", job_id)
         return RESCUE_S if len(rescued) < BATCH else 0.0

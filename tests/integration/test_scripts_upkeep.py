@@ -98,6 +98,12 @@ def test_rescue_of_a_dead_worker_does_not_wait_for_the_lease(steps: Steps) -> No
     assert steps.scripts.rescue(steps.client, dead_worker=WORKER, now_ms=NOW) == [job_id]
 
 
+def test_rescue_does_nothing_when_the_server_comes_to_it_too_late(steps: Steps) -> None:
+    job_id, _ = steps.held(lease=1000)
+    assert steps.scripts.rescue(steps.client, until_ms=NOW + 3000, now_ms=NOW + 3001) == []
+    assert steps.scripts.rescue(steps.client, until_ms=NOW + 3000, now_ms=NOW + 3000) == [job_id]
+
+
 def test_rescue_clears_a_lease_of_no_active_job(steps: Steps) -> None:
     steps.client.zadd(steps.keys.leases, {"9": NOW})
     assert steps.scripts.rescue(steps.client, now_ms=NOW) == []

@@ -1,0 +1,65 @@
+"""A Valkey that a test may kill, freeze, fill and start again on its own file, at one port all along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from kue.server import find_binary, ping
+from tests.support import ROOT, free_port, wait_until
+
+
+class FaultyServer:
+    """One server on a loopback port with an append-only file.
+
+    With ``fsync`` "always" an answer is given only once the file is on the disk: a kill loses nothing acknowledged.
+    """
+
+    def __init__(self, directory: Path, *options: str, fsync: str = "always") -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = ["--appendonly", "yes", "--appendfsync", fsync, *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout_s: float = 20.0) -> None:
+        """Start it, and wait until it has read its file. It ends with the thread that calls this (on Linux)."""
+        launch = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", "", ""]
+        launch.append("deathsig" if sys.platform == "linux" else "watch")
+        command = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(self.directory), "--logfile", str(self.directory / "server.log")]
+        self._process = subprocess.Popen([*launch, *command, *self._options], stdin=subprocess.DEVNULL)
+        wait_until(lambda: (ping(("127.0.0.1", self.port)) or "").startswith("+PONG"), timeout_s, message="it answers")
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis.from_url(self.url, decode_responses=True, **options)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def __enter__(self) -> FaultyServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
