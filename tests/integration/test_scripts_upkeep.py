@@ -99,7 +99,7 @@ def test_rescue_of_a_dead_worker_does_not_wait_for_the_lease(steps: Steps) -> No
 
 
 def test_rescue_does_nothing_when_the_server_comes_to_it_too_late(steps: Steps) -> None:
-    job_id, _ = steps.held(lease=1000)
+    job_id, _ = steps.held()
     assert steps.scripts.rescue(steps.client, until_ms=NOW + 3000, now_ms=NOW + 3001) == []
     assert steps.scripts.rescue(steps.client, until_ms=NOW + 3000, now_ms=NOW + 3000) == [job_id]
 
