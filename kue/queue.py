@@ -108,6 +108,28 @@ class Queue(Browsing):
             self._create(made)
         return made
 
+    def save_unique(self, job: Job, name: str) -> Job:
+        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then return that one.
+
+        One atomic step, whatever the number of processes that try. Jobs that were saved otherwise are looked for among
+        the first 2,000 of the type in each state.
+        """
+        if job.id is not None or job.queue is not self:
+            raise InvalidJob("save_unique takes a new job of this queue")
+        if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
+            raise InvalidJob(f"the job's data must be a dict with a text {name!r}")
+        if self.test_mode.takes([job]):
+            return job
+        row = (*job._values(), job._found_by()) if self._search else job._values()
+        job_id, made = self._ask(lambda client: self._scripts.create_unique(client, row, name, job.data[name]))
+        if not made:
+            return self.get(job_id)
+        self._assign([job], [row], [job_id])
+        for event, fn in job._listeners if job.options.events else ():
+            self._listener.on_job(job_id, event, fn)
+        job._listeners = []
+        return job
+
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.
 
@@ -220,13 +242,28 @@ class Queue(Browsing):
         check_id(job_id)
         self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
 
-    def cancel(self, job_id: int | str) -> str:
+    def cancel(self, job_id: int | str, *, discard: bool = False) -> str:
         """Fail a job that has not ended, with the error "Cancelled"; return the state it was in.
 
-        One that runs is stopped: its handler gets JobCancelled. Raises JobNotFound, or WrongState if it has ended.
+        One that runs is stopped: its handler gets JobCancelled, with ``discard`` as its text "discarded", which asks
+        it to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
         """
         check_id(job_id)
-        return str(self._ask(lambda client: self._scripts.cancel(client, job_id)))
+        reason = "discarded" if discard else "cancelled"
+        return str(self._ask(lambda client: self._scripts.cancel(client, job_id, reason)))
+
+    def pause_job(self, job_id: int | str) -> str:
+        """Let a job wait, as delayed, until ``resume_job``; return the state it was in. Its attempt is not counted.
+
+        One that runs, in whatever process, is stopped: its handler gets JobCancelled with the text "paused". Raises
+        JobNotFound, or WrongState if the job has ended.
+        """
+        check_id(job_id)
+        return str(self._ask(lambda client: self._scripts.hold(client, job_id)))
+
+    def resume_job(self, job_id: int | str) -> None:
+        """Let a paused job go on as soon as a worker is free. Raises JobNotFound, or WrongState if it does not wait."""
+        self.promote(job_id)
 
     def set_priority(self, job_id: int | str, priority: str | float) -> Job:
         """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
@@ -400,7 +437,12 @@ class Queue(Browsing):
                     on_error=self._tell_error,
                 )
                 self._upkeep = Upkeep(
-                    self._connector, self._scripts, self.backoffs, self._engine.registry, self._engine.let_go
+                    self._connector,
+                    self._scripts,
+                    self.backoffs,
+                    self._engine.registry,
+                    self._engine.let_go,
+                    self._lease_ms,
                 )
                 self._upkeep.add(self._retention.run)
                 self._upkeep.start()

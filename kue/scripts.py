@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
+from .codec import to_json
 from .errors import JobNotFound, LeaseLost, WrongState
 from .keys import Keys
+from .states import HOLD_UNTIL_MS
 
 LUA_DIR = Path(__file__).parent / "lua"
 
@@ -126,6 +128,17 @@ class Scripts:
             flat += [job[8] if len(job) > 8 else "" for job in jobs]
         lane_key = self.keys.lane(lane) if lane else ""
         return int(self.run(client, "create", lane_key, mark, len(jobs), *flat, now_ms=now_ms))
+
+    def create_unique(
+        self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
+    ) -> tuple[int, bool]:
+        """Create a job unless one of its type with ``data[name] == value`` waits or runs; return an id, and if it is new.
+
+        ``job`` as for ``create``. Safe to repeat.
+        """
+        member = to_json({name: value})[1:-1]
+        job_id, made = self.run(client, "create_unique", "", member, 1, *job, now_ms=now_ms)
+        return int(job_id), bool(made)
 
     def update(
         self,
@@ -273,9 +286,14 @@ class Scripts:
         answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
         return _was_in(answer, job_id, " or ".join(sources))
 
-    def cancel(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
-        """Fail a job as cancelled; return the state it was in."""
-        answer = self.run(client, "cancel", job_id, now_ms=now_ms)
+    def cancel(self, client: Any, job_id: object, reason: str = "cancelled", *, now_ms: int = 0) -> str:
+        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker is told."""
+        answer = self.run(client, "cancel", job_id, reason, now_ms=now_ms)
+        return _was_in(answer, job_id, "inactive, delayed or active")
+
+    def hold(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
+        """Let a job wait until somebody promotes it; return the state it was in."""
+        answer = self.run(client, "hold", job_id, HOLD_UNTIL_MS, now_ms=now_ms)
         return _was_in(answer, job_id, "inactive, delayed or active")
 
     def remove(self, client: Any, job_id: object, *, now_ms: int = 0) -> None:

@@ -10,6 +10,7 @@
 ``inactive``: waiting. In by create, promote, fail, release, rescue or by hand; out by reserve, lowest priority first.
 ``delayed``: waiting for its time. Out by promote, which every process with workers runs, within 100 ms of the time.
 ``active``: a worker holds it, under a token and a lease. Out by the worker, by its ttl, or by rescue after the lease.
+    A job that somebody paused (hold) is delayed until HOLD_UNTIL_MS, and goes on when it is promoted by hand.
 ``complete``, ``failed``: done. They stay until removed, retried by hand, or trimmed by retention.
 """
 
@@ -24,6 +25,9 @@ FAILED: Final = "failed"
 DELAYED: Final = "delayed"
 
 STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
+
+#: The time at which a held job is due: the last second of the year 9999, which every program can show. Epoch ms.
+HOLD_UNTIL_MS: Final = 253_402_300_799_000
 
 #: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel`` and ``postpone`` are ours, the rest
 #: Node Kue's.
@@ -60,6 +64,7 @@ class Transition(NamedTuple):
 
 TRANSITIONS: Final = (
     Transition("create", (), (INACTIVE, DELAYED), ("enqueue",), "a producer"),
+    Transition("create_unique", (), (INACTIVE, DELAYED), ("enqueue",), "a producer, if there is no such job yet"),
     Transition("reserve", (INACTIVE,), (ACTIVE,), ("start",), "a worker with a free slot"),
     Transition("complete", (ACTIVE,), (COMPLETE,), ("complete", "remove"), "the worker that holds the attempt"),
     Transition(
@@ -86,6 +91,7 @@ TRANSITIONS: Final = (
     ),
     Transition("rescue", (ACTIVE,), (INACTIVE, FAILED), ("rescue", "enqueue", "failed"), "any process with workers"),
     Transition("cancel", (INACTIVE, DELAYED, ACTIVE), (FAILED,), ("cancel", "failed"), "an operator"),
+    Transition("hold", (INACTIVE, DELAYED, ACTIVE), (DELAYED,), ("postpone",), "an operator; the attempt is not counted"),
     Transition("move", STATES, STATES, ("enqueue",), "an operator; takes the lease from a worker that held it"),
     Transition("remove", STATES, (), ("remove",), "an operator, or complete with removeOnComplete"),
 )

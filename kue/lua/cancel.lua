@@ -2,7 +2,7 @@
   cancel: inactive, delayed or active -> failed, with the error "Cancelled". A worker that holds the job loses it and is
   told by the event.
 
-  ARGV[3] id
+  ARGV[3] id   ARGV[4] what its worker is told: cancelled, or discarded if nothing of it is to stay
   Returns    {1, state it was in}, {-1} no such job, {-3, state} it had ended already
   Publishes  cancel, error, failed
 ]]
@@ -14,7 +14,7 @@ local type, state, priority = field[1], field[2], field[3] or '0'
 if not type then return {-1} end
 if state == 'complete' or state == 'failed' then return {-3, state} end
 if state then leave(zid, type, state) end
-revoke(id, 'cancelled')
+revoke(id, ARGV[4])
 redis.call('HSET', key, 'error', 'Cancelled', 'failed_at', now_text)
 append_log(id, 'Cancelled')
 enter(id, zid, type, 'failed', priority)

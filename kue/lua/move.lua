@@ -7,6 +7,7 @@
   Node Kue   Job#state (lib/queue/job.js), which trusts the caller's copy where this reads the hash
 ]]
 --- @include "sets"
+local HOLD_UNTIL_MS = '253402300799000'   -- as in states.py
 local id, to, from = ARGV[3], ARGV[4], ARGV[5]
 local key, zid = job_key(id), zid_of(ARGV[3])
 local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
@@ -16,5 +17,9 @@ if from ~= '' and not string.find(from, ',' .. (state or '') .. ',', 1, true) th
 if state then leave(zid, type, state) end
 revoke(id, 'moved')
 redis.call('ZADD', all_key, priority, zid)
+if field[5] == HOLD_UNTIL_MS then   -- it is no longer held
+  field[5] = now_text
+  redis.call('HSET', key, 'promote_at', now_text)
+end
 place(id, zid, type, to, priority, field[4], field[5])
 return {1, state or ''}
