@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from .codec import number_text
 from .errors import InvalidJob
 
 #: ``fn(attempts_made, delay_ms) -> ms``, registered by ``queue.backoff(name, fn)``.
@@ -108,6 +109,5 @@ def _from_object(
 
 
 def _ms(value: float) -> str:
-    """Write ms as JavaScript would where it matters: whole numbers without a point."""
-    number = float(value)
-    return str(int(number)) if number == int(number) else str(number)
+    """Write ms as JavaScript would."""
+    return number_text(float(value))

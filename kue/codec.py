@@ -13,10 +13,16 @@ from .errors import InvalidJob
 PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15}
 
 
+#: A string of compact JSON, or a number that may be spelled otherwise in JavaScript.
+_FLOATS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
+
+
 def to_json(value: Any) -> str:
     """Return compact JSON as JavaScript does, non-ASCII text as it is; raise InvalidJob for what JSON cannot say."""
     try:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        if ".0" in text or "e-" in text or "e+" in text:  # all that Python spells otherwise, and some text
+            text = _FLOATS.sub(_as_in_javascript, text)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidJob(f"not JSON: {exc}; use dicts, lists, strings, finite numbers, booleans and None") from exc
     try:
@@ -24,6 +30,33 @@ def to_json(value: Any) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair; escaped it is still JSON
         return json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text
+
+
+def _as_in_javascript(match: re.Match[str]) -> str:
+    text = match.group()
+    return text if text[0] == '"' or text.lstrip("-").isdecimal() else number_text(float(text))
+
+
+def number_text(value: float) -> str:
+    """Return a finite number as JavaScript spells it: 1.0 is 1, 1e-05 is 0.00001, 1e+16 is 10000000000000000."""
+    if isinstance(value, int):
+        return str(value)
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = whole + fraction
+    point = len(whole) + int(exponent or 0) - (len(digits) - len(digits.lstrip("0")))
+    digits = digits.strip("0")
+    if not digits:
+        return "0"
+    sign = "-" if value < 0 else ""
+    if len(digits) <= point <= 21:
+        return sign + digits.ljust(point, "0")
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{point - 1:+d}"
 
 
 def from_json(text: str | None) -> Any:
@@ -66,7 +99,7 @@ def number(text: str | None) -> int | None:
 
 
 def number_or_float(text: str | None) -> int | float:
-    """Return a priority as stored, 0 if there is none or it is no number."""
+    """Return a number as stored (a priority, a delay), 0 if there is none or it is no number."""
     try:
         value = float(text) if text else 0
         return int(value) if value == int(value) else value
@@ -119,7 +152,7 @@ def _format_value(kind: str, value: Any) -> str:
         return "NaN"
     if kind == "i" and math.isfinite(as_float):
         return str(int(as_float))
-    return str(int(as_float)) if as_float == math.floor(as_float) and math.isfinite(as_float) else str(as_float)
+    return number_text(as_float) if math.isfinite(as_float) else str(as_float)
 
 
 def _show(value: Any) -> str:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from . import backoff as backoffs
-from .codec import check_priority, format_line, from_json, is_truthy, number, number_or_float, percent, to_json
+from .codec import (
+    check_priority,
+    format_line,
+    is_truthy,
+    number_text,
+    percent,
+    to_json,
+)
 from .errors import InvalidJob, JobNotFound
+from .fields import FIELDS, JobOptions, read_options
 from .search import found_by
 from .states import STATES
 
@@ -21,21 +28,6 @@ if TYPE_CHECKING:
 MS_MAX = 2**53 - 1
 
 
-@dataclass
-class JobOptions:
-    """What a producer chooses for a job. Times are in ms; 0 means none."""
-
-    priority: int | float = 0
-    attempts: int = 1
-    backoff: dict[str, Any] | bool | None = None
-    delay_ms: int = 0
-    delay_until: int | None = None  #: epoch ms, in place of delay_ms
-    ttl_ms: int = 0
-    remove_on_complete: bool = False
-    search_keys: list[str] | None = None
-    events: bool = True
-
-
 class Job:
     """One job of a queue, made by ``queue.create`` or read by ``queue.get``.
 
@@ -43,35 +35,42 @@ class Job:
     saved; ``refresh()`` reads it again. Times are epoch ms, durations ms; a field that does not apply is None.
     """
 
+    queue: Queue
+    id: int | str | None
+    type: str
+    data: Any
+    options: JobOptions
+    state: str | None
+    attempts_made: int
+    created_at: int | None
+    promote_at: int | None
+    updated_at: int | None
+    started_at: int | None
+    failed_at: int | None
+    duration: int | None
+    result: Any
+    error: str | None
+    worker_id: str | None
+    progress_percent: int
+    progress_data: Any
+    rescues: int
+    attempt_log: list[dict[str, Any]]
+    raw: dict[str, str]
+    _token = ""
+    #: Only in its queue's test mode, not in Redis.
+    _collected = False
+    _interrupt: BaseException | None = None
+    _listeners: list[tuple[str, Callable[..., object]]] = []  # replaced, never added to: shared while empty
+
     def __init__(self, queue: Queue, job_type: str, data: Any = None) -> None:
         if not isinstance(job_type, str):
             raise InvalidJob(f"a job's type is a string, not {job_type!r}")
         self.queue = queue
-        self.id: int | str | None = None
+        self.id = None
         self.type = job_type
-        self.data: Any = data if is_truthy(data) else {}
+        self.data = data if is_truthy(data) else {}
         self.options = JobOptions(events=queue.job_events)
-        self.state: str | None = None
-        self.attempts_made = 0
-        self.created_at: int | None = None
-        self.promote_at: int | None = None
-        self.updated_at: int | None = None
-        self.started_at: int | None = None
-        self.failed_at: int | None = None
-        self.duration: int | None = None
-        self.result: Any = None
-        self.error: str | None = None
-        self.worker_id: str | None = None
-        self.progress_percent = 0
-        self.progress_data: Any = None
-        self.rescues = 0
-        self.attempt_log: list[dict[str, Any]] = []
-        self.raw: dict[str, str] = {}
-        self._token = ""
-        #: Only in its queue's test mode, not in Redis.
-        self._collected = False
-        self._interrupt: BaseException | None = None
-        self._listeners: list[tuple[str, Callable[..., object]]] = []
+        self.raw = {}
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.type} {self.state or 'unsaved'}>"
@@ -100,20 +99,22 @@ class Job:
         self.options.backoff = backoffs.check(backoff, self.queue.backoffs)
         return self
 
-    def delay(self, delay: int | datetime) -> Job:
+    def delay(self, delay: float | datetime) -> Job:
         """Hold the job back for ``delay`` ms after it is saved, or until a datetime (naive: local time).
+
+        A fraction of a ms is kept in the field and waited for no longer, as in Node.
 
         Redis: field ``delay``; the score in ``q:jobs:delayed`` is ``created_at + delay``. Node Kue: Job#delay.
         """
         if isinstance(delay, datetime):
             self.options.delay_ms, self.options.delay_until = 0, int(delay.timestamp() * 1000)
         else:
-            self.options.delay_ms, self.options.delay_until = _whole("delay", delay, MS_MAX), None
+            self.options.delay_ms, self.options.delay_until = _ms("delay", delay), None
         return self
 
-    def ttl(self, ttl_ms: int) -> Job:
+    def ttl(self, ttl_ms: float) -> Job:
         """Set how many ms an attempt may run; each ``progress`` starts them anew. 0: as long as it likes."""
-        self.options.ttl_ms = _whole("ttl", ttl_ms, MS_MAX)
+        self.options.ttl_ms = _ms("ttl", ttl_ms)
         return self
 
     def remove_on_complete(self, remove: bool = True) -> Job:
@@ -173,7 +174,7 @@ class Job:
         Works before ``save()`` too: no event is missed. The job is let go of after its last event.
         """
         if self.id is None or self._collected:
-            self._listeners.append((event, fn))
+            self._listeners = [*self._listeners, (event, fn)]
         else:
             self.queue._listener.on_job(self.id, event, fn)
         return self
@@ -263,14 +264,14 @@ class Job:
     def _values(self) -> tuple[str, ...]:
         """Return the 8 values of ``create.lua``."""
         options = self.options
-        delay = f"@{options.delay_until}" if options.delay_until is not None else str(options.delay_ms or "")
+        delay = f"@{options.delay_until}" if options.delay_until is not None else _number(options.delay_ms)
         return (
             _text("type", self.type),
             to_json(self.data if is_truthy(self.data) else {}),
-            str(options.priority),
-            str(options.attempts or ""),
+            number_text(options.priority),
+            _number(options.attempts),
             delay,
-            str(options.ttl_ms or ""),
+            _number(options.ttl_ms),
             to_json(options.backoff) if options.backoff else "",
             "true" if options.remove_on_complete else "",
         )
@@ -280,40 +281,36 @@ class Job:
         return found_by(self.data if is_truthy(self.data) else {}, self.options.search_keys, to_json)
 
     def _fill(self, raw: dict[str, str]) -> Job:
-        """Take over the fields of a hash as it stands in Redis."""
+        """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
         self.raw = raw
         self.type = raw.get("type", self.type)
-        self.data = from_json(raw.get("data", "{}"))
-        self.state = raw.get("state")
-        options = self.options
-        options.priority = number_or_float(raw.get("priority"))
-        options.attempts = number(raw.get("max_attempts")) or 0
-        backoff = from_json(raw.get("backoff"))
-        options.backoff = backoff if isinstance(backoff, (dict, bool)) else None
-        options.delay_ms, options.delay_until = number(raw.get("delay")) or 0, None
-        options.ttl_ms = number(raw.get("ttl")) or 0
-        options.remove_on_complete = bool(raw.get("removeOnComplete"))
-        self.attempts_made = number(raw.get("attempts")) or 0
-        self.created_at, self.promote_at = number(raw.get("created_at")), number(raw.get("promote_at"))
-        self.updated_at, self.started_at = number(raw.get("updated_at")), number(raw.get("started_at"))
-        self.failed_at, self.duration = number(raw.get("failed_at")), number(raw.get("duration"))
-        self.result, self.error = from_json(raw.get("result")), raw.get("error")
-        self.worker_id = raw.get("workerId")
-        self.progress_percent = number(raw.get("progress")) or 0
-        self.progress_data = from_json(raw.get("progress_data"))
-        self.rescues = number(raw.get("rescues")) or 0
-        attempts = from_json(raw.get("attempt_log"))
-        self.attempt_log = attempts if isinstance(attempts, list) else []
+        for name in FIELDS:
+            self.__dict__.pop(name, None)
+        if (options := self.__dict__.get("options")) is not None:
+            read_options(raw, options)
         return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            read = FIELDS.get(name)
+            if read is not None:
+                value = read(self.raw)
+            elif name == "options":
+                value = read_options(self.raw, JobOptions(events=self.queue.job_events))
+            else:
+                raise AttributeError(f"a job has no {name!r}")
+            self.__dict__[name] = value
+            return value
 
 
 def from_hash(queue: Queue, job_id: int | str, raw: dict[str, str]) -> Job:
     """Return the job of a hash read from Redis. Raises JobNotFound for a hash without a type, which is no job."""
     if "type" not in raw:
         raise JobNotFound(job_id)
-    job = Job(queue, raw["type"])
-    job.id = job_id
-    return job._fill(raw)
+    job = Job.__new__(Job)
+    job.queue, job.id, job.type, job.raw = queue, job_id, raw["type"], raw
+    return job
 
 
 def from_options(queue: Queue, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
@@ -341,6 +338,17 @@ def check_state(state: str) -> str:
 def now_ms() -> int:
     """Return this machine's time, epoch ms; the scripts use the server's."""
     return int(time.time() * 1000)
+
+
+def _number(value: float) -> str:
+    """Return what is stored for an option: nothing for 0."""
+    return number_text(value) if value else ""
+
+
+def _ms(name: str, value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MS_MAX:
+        raise InvalidJob(f"{name} is a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
+    return int(value) if value == int(value) else value
 
 
 def _whole(name: str, value: Any, longest: int) -> int:

@@ -172,7 +172,7 @@ def _score(key: str, member: str, score: str, jobs: dict[str, Any], prefix: str)
     if key == f"{prefix}:jobs:delayed" and score == job.get("promote_at"):
         return "<promote_at>"
     if key == f"{prefix}:jobs:active" and "ttl" in job:
-        begun = int(score) - int(job["ttl"])
+        begun = int(score) - int(float(job["ttl"]))
         earliest = int(job.get("started_at", int(job["updated_at"]) - DEADLINE_SLACK_MS))
         if earliest <= begun <= int(job["updated_at"]) + DEADLINE_SLACK_MS:
             return "<deadline>"

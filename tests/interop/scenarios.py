@@ -40,11 +40,14 @@ def step(method: str, *args: Any) -> Step:
 FAIL = ["fail", "planned failure"]
 HANG = ["hang"]
 UNICODE = {"title": "Xin chào thế giới — ¡olé! 日本語 🎉", "é": "\" \\ / \b\f\n\r\t\u0001\u007f\u2028\u2029"}
-#: Floats that JavaScript would spell otherwise (1.0, 1e-7) are the same value, and stay as Python spells them.
-NUMBERS = [0, 1.5, -3, 0.1, 9007199254740991, True, None]
+NUMBERS = [
+    0, 1.5, -3, 0.1, 9007199254740991, True, None, 1.0, -0.0, -2.0, 1e-5, 1e-6, 1.5e-7, 1e16, 1.2345678901234568e20,
+    1e21, "1.0 and 1e-05", 5e-324, 1.7976931348623157e308, 100.05,
+]
 #: complete, total, and perhaps data.
 PROGRESS: list[tuple[Any, ...]] = [
     (1, 3), (5, 3), (-1, 3), (1, 0), (0, 0), (2, 3, 0), (1, 1, "x"), (1, 2, ""), (1, 2, {}), (0.5, 1), (999, 1000),
+    (2.0, 3.0, {"rate": 1.0, "eta": 1e-7}), (1, 2, 5.0),
 ]  # fmt: skip
 
 SCENARIOS: dict[str, list[Step]] = {
@@ -55,7 +58,11 @@ SCENARIOS: dict[str, list[Step]] = {
                remove_on_complete=True),
     ],
     **{f"created with priority {level}": [create(priority=level)] for level in
-       ("low", "normal", "medium", "high", "critical", 7, -3, 3.5)},
+       ("low", "normal", "medium", "high", "critical", 7, -3, 3.5, -0.0, 2.0, 1e-7)},
+    **{f"created with delay {delay}": [create(delay=delay)] for delay in (60_000.7, 600_000.0)},
+    "created with ttl 60000.5, active": [create(ttl=60_000.5), work([HANG]), wait("start")],
+    "created with a backoff of fractions": [create(attempts=2, backoff={"type": "fixed", "delay": 60_000.0})],
+    "promoted by a delay with a fraction": [create(delay=150.5), work([["return", 1]]), wait("complete")],
     "created with no attempts": [create(attempts=0)],
     "created with backoff true": [create(attempts=2, backoff=True)],
     "created with fixed backoff and no delay of its own": [create(attempts=2, backoff={"type": "fixed"})],
@@ -97,7 +104,7 @@ SCENARIOS: dict[str, list[Step]] = {
     ],
     "complete with unicode result": [create(), work([["return", UNICODE]]), wait("complete")],
     **{f"complete with result {result!r}": [create(), work([["return", result]]), wait("complete")] for result in
-       (0, "", False, None, "text", 7, [], {}, True, [1, None])},
+       (0, "", False, None, "text", 7, [], {}, True, [1, None], 0.0, 2.0, NUMBERS)},
     "progress of all kinds": [
         create(), work([["progress", *args] for args in PROGRESS]), wait("complete"),
     ],

@@ -33,6 +33,27 @@ def test_json_is_compact_and_keeps_text_as_it_is() -> None:
     assert codec.to_json({"b": [1, "é/"], "a": None}) == '{"b":[1,"é/"],"a":null}'
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"), (-1.0, "-1"), (-0.0, "0"), (0.0, "0"), (1.5, "1.5"), (0.1, "0.1"), (100.05, "100.05"),
+        (1e5, "100000"),
+        (1e-5, "0.00001"), (1e-6, "0.000001"), (1e-7, "1e-7"), (1.25e-7, "1.25e-7"), (1e16, "10000000000000000"),
+        (1.2345678901234568e20, "123456789012345680000"), (1e21, "1e+21"), (1.5e21, "1.5e+21"), (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"), (2**64, "18446744073709551616"),
+        ({"1.0": ["2.0 e-05", "\\"]}, '{"1.0":["2.0 e-05","\\\\"]}'), ([1.0, "\"1.0", 2.0], '[1,"\\"1.0",2]'),
+        ({"a": 1.0, "b": "e+"}, '{"a":1,"b":"e+"}'),
+    ],
+)  # fmt: skip
+def test_numbers_are_spelled_as_in_javascript(value: Any, text: str) -> None:
+    assert codec.to_json(value) == text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_in_javascripts_spelling_is_the_same_number(value: float) -> None:
+    assert float(codec.number_text(value)) == value
+
+
 def test_half_a_surrogate_pair_is_escaped() -> None:
     assert json.loads(codec.to_json("a\ud800")) == "a\ud800"
 

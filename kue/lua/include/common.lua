@@ -9,8 +9,8 @@ if now == 0 then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Lua writes large numbers as 1.79e+12.
-local function whole(number) return string.format('%.0f', number) end
+-- The whole part, as JavaScript's parseInt: a delay or ttl may have a fraction. Lua writes large numbers as 1.79e+12.
+local function whole(number) return string.format('%.0f', math.floor(number)) end
 local now_text = whole(now)
 
 local function job_key(id) return prefix .. ':job:' .. id end
