@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from . import registry
+from . import memory, registry
 from .codec import number
 from .errors import InvalidJob, JobNotFound
-from .job import Job, check_state, from_hash
+from .history import History
+from .job import Job, check_state, from_hash, now_ms
 from .keys import Keys, id_of, zid
+from .memory import MemoryInfo
 from .registry import WorkerInfo
+from .scripts import Scripts
 from .states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 
 #: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
 ID_MAX = 2**53 - 1
+#: Text that one look through the queue reads at most: a few ms of the server's time.
+LOOK_BYTES = 2_000_000
 #: Longest id in text.
 ID_CHARS_MAX = 64
+
+
+class LeaseInfo(TypedDict):
+    """The leases of a queue."""
+
+    held: int
+    late_ms: int
+    """How long ago the first of them ended, by this machine's clock. More than some seconds: nobody rescues."""
 
 
 class Browsing:
     """The reading half of a Queue."""
 
     keys: Keys
+    _scripts: Scripts
     _ask: Callable[[Callable[[Any], Any]], Any]
 
     def get(self, job_id: int | str) -> Job:
@@ -42,6 +56,17 @@ class Browsing:
 
         found = zip(job_ids, self._ask(read), strict=True)
         return [from_hash(self, job_id, raw) for job_id, raw in found if "type" in raw]  # type: ignore[arg-type]
+
+    def fields(self, job_ids: Sequence[int | str], names: Sequence[str]) -> list[list[str | None]]:
+        """Read some fields of jobs as stored, in one round trip; all None for a job that is not there."""
+
+        def read(client: Any) -> Any:
+            pipe = client.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipe.hmget(self.keys.job(job_id), names)
+            return pipe.execute()
+
+        return list(self._ask(read)) if job_ids else []
 
     def range(self, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
@@ -141,6 +166,43 @@ class Browsing:
         """Return the processes that work on this queue, as they last told (each third of a lease), sorted by name."""
         return self._ask(lambda client: registry.read(client, self.keys.workers))  # type: ignore[no-any-return]
 
+    @property
+    def history(self) -> History:
+        """What happened in the last hour and the last day, as web processes heard it."""
+        return History(self._ask, self._scripts)
+
+    def leases(self) -> LeaseInfo:
+        """Return how many running jobs are held under a lease, and how late the latest of them is."""
+
+        def read(client: Any) -> LeaseInfo:
+            pipe = client.pipeline(transaction=False)
+            pipe.zcard(self.keys.leases)
+            pipe.zrange(self.keys.leases, 0, 0, withscores=True)
+            held, first = pipe.execute()
+            late = now_ms() - int(first[0][1]) if first else 0
+            return {"held": int(held), "late_ms": max(0, late)}
+
+        return self._ask(read)  # type: ignore[no-any-return]
+
+    def memory(self) -> MemoryInfo:
+        """Return what the server uses and what this queue costs of it, estimated from a few jobs. Bounded in time."""
+        return self._ask(lambda client: memory.read(client, self.keys))  # type: ignore[no-any-return]
+
+    def look_through(self, words: Sequence[str], start: int, count: int, most: int) -> tuple[list[int | str], int]:
+        """Look at ``count`` jobs from rank ``start``, counted from the end of the queue's order, for all of ``words``.
+
+        Returns the ids found, at most ``most``, and how many jobs were looked at: fewer if they are large. What counts
+        is id, type, data and error as stored, regardless of case.
+        """
+        asked: list[object] = [start, start + count - 1, most, LOOK_BYTES, len(words)]
+        for word in words:
+            # The server lowers A to Z only, so words with other letters are sent in each way they may be written.
+            forms = {f(word) for f in (str, str.lower, str.upper, str.title, str.capitalize, str.casefold)}
+            spellings = sorted({_ascii_lower(form) for form in forms})
+            asked += [len(spellings), *spellings]
+        answer = self._ask(lambda client: self._scripts.run(client, "find", *asked))
+        return [int(each) if each.isdecimal() else each for each in answer[1:]], int(answer[0])
+
     def _set(self, state: str, job_type: str | None) -> str:
         return self.keys.state(state) if job_type is None else self.keys.type_state(job_type, state)
 
@@ -174,3 +236,7 @@ def check_id(job_id: int | str) -> None:
         return  # another program's: Node's API takes any text
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
         raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
+
+
+def _ascii_lower(text: str) -> str:
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)

@@ -44,6 +44,10 @@ class Keys:
     def tokens(self, job_type: str) -> str:
         return f"{self.prefix}:{job_type}:jobs"
 
+    def history(self, name: str) -> str:
+        """Ours: what happened in each minute ("minutes") or half hour ("halves"), for the charts (hash, JSON)."""
+        return f"{self.prefix}:history:{name}"
+
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 60 s)."""
         return f"{self.prefix}:lane:{lane}"
