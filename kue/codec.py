@@ -17,14 +17,20 @@ PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15
 _FLOATS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
 
 
+#: Made once: ``json.dumps`` makes an encoder for each call that is not its usual one.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def to_json(value: Any) -> str:
     """Return compact JSON as JavaScript does, non-ASCII text as it is; raise InvalidJob for what JSON cannot say."""
     try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _encode(value)
         if ".0" in text or "e-" in text or "e+" in text:  # all that Python spells otherwise, and some text
             text = _FLOATS.sub(_as_in_javascript, text)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidJob(f"not JSON: {exc}; use dicts, lists, strings, finite numbers, booleans and None") from exc
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair; escaped it is still JSON

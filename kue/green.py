@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,48 +36,111 @@ def sleep(seconds: float = 0) -> None:
 
 
 class Task:
-    """A function that runs in a (green) thread of its own."""
+    """A function that runs in a (green) thread."""
+
+    __slots__ = ("_call_off", "_ended", "_greenlet")
 
     def __init__(self) -> None:
         self._greenlet: Any = None
-        self._ended = False
+        self._ended = self._call_off = False
 
     def run(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
         try:
-            fn(*args)
+            if not self._call_off:
+                fn(*args)
         finally:
             self._ended = True
 
     def interrupt(self, exc: BaseException) -> bool:
         """Raise ``exc`` inside a green thread at the point where it waits; return False where that is not possible.
 
-        A plain thread cannot be interrupted from outside: its code has to ask.
+        One that has not begun does not begin. A plain thread cannot be interrupted from outside: its code has to ask.
         """
-        if self._greenlet is None or self._ended:
+        if self._ended or not enabled():
             return False
-        import eventlet
-        from eventlet import hubs
+        if self._greenlet is None:
+            self._call_off = True
+            return True
+        from eventlet import getcurrent, hubs
 
-        if self._greenlet is eventlet.getcurrent():
+        if self._greenlet is getcurrent():
             raise exc
         hubs.get_hub().schedule_call_global(0, self._throw, exc)
         return True
 
     def _throw(self, exc: BaseException) -> None:
-        if not self._ended:
+        if not self._ended:  # its greenlet may run another task by now
             self._greenlet.throw(exc)
 
 
 def spawn(fn: Callable[..., object], *args: object) -> Task:
-    """Run ``fn(*args)`` in a (green) thread of its own."""
+    """Run ``fn(*args)`` in a (green) thread, which is used again afterwards."""
     task = Task()
     if enabled():
-        import eventlet
-
-        task._greenlet = eventlet.spawn(task.run, fn, args)
+        _green_pool().submit(task, fn, args)
     else:
         _pool.submit(task.run, fn, args)
     return task
+
+
+class _GreenPool:
+    """Green threads that are used again, of one hub.
+
+    Since Python 3.11 every new one maps memory of its own, which costs more than a short job; and what is spawned at
+    one time starts by one timer.
+    """
+
+    #: Idle green threads that are kept.
+    IDLE_MAX = 200
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+        self._ready: deque[tuple[Task, Callable[..., object], tuple[object, ...]]] = deque()
+        self._idle: list[Any] = []
+        self._scheduled = False
+
+    def submit(self, task: Task, fn: Callable[..., object], args: tuple[object, ...]) -> None:
+        self._ready.append((task, fn, args))
+        if not self._scheduled:
+            self._scheduled = True
+            self._hub.schedule_call_global(0, self._start)
+
+    def _start(self) -> None:
+        """Called by the hub: let what is ready run, each until it waits for the first time."""
+        from greenlet import greenlet  # type: ignore[import-untyped]
+
+        self._scheduled = False
+        for _ in range(len(self._ready)):
+            work = self._ready.popleft()
+            thread = self._idle.pop() if self._idle else greenlet(self._loop, self._hub.greenlet)
+            work[0]._greenlet = thread
+            thread.switch(*work)
+
+    def _loop(self, task: Task, fn: Callable[..., object], args: tuple[object, ...]) -> None:
+        from greenlet import GreenletExit, getcurrent
+
+        while True:
+            try:
+                task.run(fn, args)
+            except GreenletExit:
+                return
+            except BaseException:  # as threading does, but the green thread lives on
+                sys.excepthook(*sys.exc_info())
+            if len(self._idle) >= self.IDLE_MAX:
+                return
+            self._idle.append(getcurrent())
+            task, fn, args = self._hub.switch()
+
+
+def _green_pool() -> _GreenPool:
+    """Return the pool of this operating-system thread's hub."""
+    from eventlet import hubs
+
+    hub = hubs.get_hub()
+    pool: _GreenPool | None = getattr(hub, "_kue_pool", None)
+    if pool is None:
+        pool = hub._kue_pool = _GreenPool(hub)
+    return pool
 
 
 class _ThreadPool:

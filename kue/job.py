@@ -244,7 +244,7 @@ class Job:
             "ttl",
         )
         form.update((name, raw[name]) for name in names if name in raw)
-        form["attempts"] = {"made": made, "remaining": most - made if made else most, "max": most}
+        form["attempts"] = {"made": made, "remaining": most - made if made else most or 1, "max": most or 1}
         return form
 
     def _stop_if_told(self) -> None:

@@ -68,6 +68,13 @@ class TypeSlots:
         self.retire()
         return new
 
+    def lend(self, count: int | None = None) -> list[Slot]:
+        """Give away free slots for a call to Redis, ``count`` of them or all."""
+        count = len(self.free) if count is None else count
+        lent, self.free = self.free[:count], self.free[count:]
+        self.asking += 1
+        return lent
+
     def give_back(self, slot: Slot) -> None:
         self.free.append(slot)
         self.retire()

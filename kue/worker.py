@@ -27,7 +27,6 @@ from .errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from .execution import Context, Execution, arity
 from .heartbeat import Heartbeat
 from .keys import id_of
-from .outage import Outage
 from .pubsub import Subscription
 from .registry import Registry, TypeInfo
 from .scripts import Code, Outcome, Scripts, Turn
@@ -81,8 +80,9 @@ class Engine:
         self._under_way = 0
         self._started = self._stopped = False
         self._abandon_at: float | None = None
-        self._outage = Outage(log, "Redis")
-        self._waiter = Waiter(connector, self._keys, self._types, self._cond, self._report_away)
+        self._outage = connector.outage
+        self._outage.on_away = on_error
+        self._waiter = Waiter(connector, self._keys, self._types, self._cond)
         self.registry = Registry(scripts, self.worker, self._describe)
         self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
         self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat_soon)
@@ -205,23 +205,29 @@ class Engine:
         """Wait until there is something to say to Redis; None when the engine has stopped."""
         with self._cond:
             while not self._stopped:
-                outcomes, self._finished = self._finished[:ACKS_MAX], self._finished[ACKS_MAX:]
+                share = self._share(len(self._finished))
+                outcomes, self._finished = self._finished[:share], self._finished[share:]
                 touched = {execution.job.type for execution, _ in outcomes}
-                slots = {
-                    known.name: known.free
+                asking = [
+                    known
                     for known in self._types.values()
                     if known.wants() or (known.name in touched and known.free and not known.quiet)
-                }
-                if outcomes or slots:
-                    for name in slots:
-                        self._types[name].free = []
-                        self._types[name].asking += 1
+                ]
+                if outcomes or asking:
+                    slots = {known.name: known.lend(share if known.name in touched else None) for known in asking}
                     self._calls += 1
                     self._under_way += 1
                     signals = {name: self._types[name].signals for name in slots}
                     return _Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
                 self._cond.wait(until_paused_ends(self._types))
         return None
+
+    def _share(self, finished: int) -> int:
+        """Return how many acknowledgements the next call carries: half of them, if no other call is under way.
+
+        With all of them in one call, the handlers would wait while Redis works, and Redis while they do.
+        """
+        return min(ACKS_MAX, finished if self._under_way else (finished + 1) // 2)
 
     def _call(self, link: Link, ask: _Ask) -> Turn | None:
         """Say it until Redis has answered: repeating is safe, by token and nonce. None if the engine gave up."""
@@ -245,12 +251,13 @@ class Engine:
                 if self._abandon_at is not None and time.monotonic() > self._abandon_at:
                     log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
                     return None
-                self._report_away(exc)
+                away = self._outage.away(exc, link.opened_at)
                 if not is_transient(exc) and outcomes:
                     self._acknowledge_singly(link, outcomes)
                     outcomes = []
-                green.sleep(pause)
-                pause = min(pause * 2, RETRY_MAX_S)
+                if away:
+                    green.sleep(pause)
+                    pause = min(pause * 2, RETRY_MAX_S)
             else:
                 self._outage.back()
                 return turn
@@ -370,7 +377,3 @@ class Engine:
     def _stop_attempt(self, execution: Execution, exc: JobInterrupt) -> None:
         self._settle(execution, None)
         execution.interrupt(exc)
-
-    def _report_away(self, exc: BaseException) -> None:
-        if self._outage.away(exc):
-            self._on_error(exc)

@@ -227,7 +227,7 @@ def test_two_queues_with_different_prefixes_share_nothing(redis_url: str, redis_
 
 
 def test_what_cannot_be_a_job_is_refused_with_a_hint(queue: Any) -> None:
-    for options in ({"attempts": -1}, {"delay": 1.5}, {"ttl": True}, {"priority": "soon"}, {"speed": 1}):
+    for options in ({"attempts": -1}, {"delay": -1.5}, {"ttl": True}, {"priority": "soon"}, {"speed": 1}):
         with pytest.raises(kue.InvalidJob):
             queue.create("t", **options)
     with pytest.raises(kue.InvalidJob):

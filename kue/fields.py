@@ -1,0 +1,62 @@
+"""What the fields of a job's hash mean. Each is read when it is first asked for: most handlers want the data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .codec import from_json, number, number_or_float
+
+
+@dataclass
+class JobOptions:
+    """What a producer chooses for a job. Times are in ms; 0 means none."""
+
+    priority: int | float = 0
+    attempts: int = 1
+    backoff: dict[str, Any] | bool | None = None
+    delay_ms: int | float = 0
+    delay_until: int | None = None  #: epoch ms, in place of delay_ms
+    ttl_ms: int | float = 0
+    remove_on_complete: bool = False
+    search_keys: list[str] | None = None
+    events: bool = True
+
+
+def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:
+    """Set in ``options`` what the hash holds of them, and return it."""
+    options.priority = number_or_float(raw.get("priority"))
+    options.attempts = number(raw.get("max_attempts")) or 0
+    backoff = from_json(raw.get("backoff"))
+    options.backoff = backoff if isinstance(backoff, (dict, bool)) else None
+    options.delay_ms, options.delay_until = number_or_float(raw.get("delay")), None
+    options.ttl_ms = number_or_float(raw.get("ttl"))
+    options.remove_on_complete = bool(raw.get("removeOnComplete"))
+    return options
+
+
+def _attempt_log(raw: Mapping[str, str]) -> list[dict[str, Any]]:
+    attempts = from_json(raw.get("attempt_log"))
+    return attempts if isinstance(attempts, list) else []
+
+
+#: A job's attribute, and how it is read from its hash.
+FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
+    "data": lambda raw: from_json(raw.get("data", "{}")),
+    "state": lambda raw: raw.get("state"),
+    "attempts_made": lambda raw: number(raw.get("attempts")) or 0,
+    "created_at": lambda raw: number(raw.get("created_at")),
+    "promote_at": lambda raw: number(raw.get("promote_at")),
+    "updated_at": lambda raw: number(raw.get("updated_at")),
+    "started_at": lambda raw: number(raw.get("started_at")),
+    "failed_at": lambda raw: number(raw.get("failed_at")),
+    "duration": lambda raw: number(raw.get("duration")),
+    "result": lambda raw: from_json(raw.get("result")),
+    "error": lambda raw: raw.get("error"),
+    "worker_id": lambda raw: raw.get("workerId"),
+    "progress_percent": lambda raw: number(raw.get("progress")) or 0,
+    "progress_data": lambda raw: from_json(raw.get("progress_data")),
+    "rescues": lambda raw: number(raw.get("rescues")) or 0,
+    "attempt_log": _attempt_log,
+}
