@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
-from bench import host, plan, report
+from bench import catalog, host, plan, report
 from bench.server import Server
-from bench.steps import Bench
+from bench.steps import Bench, StepFailed
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -17,6 +18,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="less of everything")
     add("--only", default="", metavar="WORDS", help="only rows that contain one of these words, such as kue,limit")
+    add("--no-peers", dest="peers", action="store_false", help="kue and the server's limit alone")
     add("--runs", type=int, default=0, metavar="N", help="take the median of N runs (3; with --quick 1)")
     add("--jobs", type=int, default=0, metavar="N", help="waiting jobs in a drain (20,000)")
     add("--profile", action="store_true", help="show where kue's worker and the server spend their time, no table")
@@ -28,6 +30,28 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def figures(steps: plan.Plan, only: str, peers: bool) -> Iterator[plan.Figure]:
+    """Measure each row that is wanted, one after another."""
+    words = [word for word in only.split(",") if word]
+
+    def wanted(name: str) -> bool:
+        return any(word in name for word in words) if words else True
+
+    if wanted(plan.LIMIT):
+        yield from steps.limits()
+    for green in (True, False):
+        if wanted(catalog.kue(green).name):
+            yield from steps.peer(catalog.kue(green))
+    for name, make in catalog.installed(wanted) if peers else ():
+        try:
+            peer = make()
+        except StepFailed as exc:
+            say(f"{name}: {exc}")
+            yield name, "drain", str(exc)
+        else:
+            yield from steps.peer(peer)
 
 
 def main(argv: list[str]) -> None:
@@ -48,7 +72,7 @@ def main(argv: list[str]) -> None:
             measured = plan.Measured()
             began = time.monotonic()
             for _ in range(options.runs or (1 if options.quick else 3)):
-                for figure in (*steps.limits(), *steps.peer(plan.kue()), *steps.peer(plan.kue(False))):
+                for figure in figures(steps, options.only, options.peers):
                     measured.add(*figure)
             say(f"{time.monotonic() - began:.0f} s")
             print(report.table(measured, measured.rows()))

@@ -13,15 +13,19 @@ HERE = Path(__file__).resolve().parent
 ENVS = HERE / ".envs"
 NODE = HERE / "node"
 INSTALL_S = 600
+NEWEST = 14
 
 
-def python_of(name: str) -> str:
-    """Return the Python of a peer's environment; made and filled from peers/NAME.txt when it is not up to date."""
+def python_of(name: str, least: tuple[int, int]) -> str:
+    """Return the Python of a peer's environment; made and filled from peers/NAME.txt when it is not up to date.
+
+    Raises StepFailed if it cannot be installed here.
+    """
     folder, wanted = ENVS / name, HERE / "peers" / f"{name}.txt"
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     if not stamp.exists() or stamp.read_text() != wanted.read_text():
         print(f"bench: installing {name} …", file=sys.stderr, flush=True)
-        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _run([_interpreter(least), "-m", "venv", "--clear", str(folder)])
         _run([str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "-r", str(wanted)])
         stamp.write_text(wanted.read_text())
     return str(python)
@@ -35,8 +39,25 @@ def node() -> str:
     lock, done = NODE / "package-lock.json", NODE / "node_modules" / ".package-lock.json"
     if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
         print("bench: installing node's peers …", file=sys.stderr, flush=True)
-        _run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(NODE)])
+        _run(["npm", "ci", "--loglevel=error", "--prefix", str(NODE)])
     return program
+
+
+def versions() -> list[str]:
+    """Return what is pinned, as ``name version``."""
+    pinned = [path.read_text().split()[0].replace("==", " ") for path in sorted((HERE / "peers").glob("*.txt"))]
+    return [each.split("[")[0] + " " + each.split(" ")[1] if "[" in each else each for each in pinned]
+
+
+def _interpreter(least: tuple[int, int]) -> str:
+    """Return a Python that is new enough: the one that runs this, else one on the PATH that really starts."""
+    if sys.version_info[:2] >= least:
+        return sys.executable
+    for minor in range(NEWEST, least[1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found and subprocess.run([found, "-c", ""], capture_output=True, timeout=20).returncode == 0:
+            return found
+    raise StepFailed(f"it needs Python {least[0]}.{least[1]}, and there is none on the PATH")
 
 
 def _run(command: list[str]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from bench.catalog import kue
 from bench.limit import create_limit, work_limit
 from bench.steps import Bench, Drained, Peer, StepFailed, percentile
-
-PEERS = Path(__file__).resolve().parent / "peers"
 
 
 @dataclass(frozen=True)
@@ -20,17 +17,12 @@ class Sizes:
     jobs: int
     limit_s: float
     latencies: int
-    bodies: bool
+    #: Whether peers are measured with more than one concurrency, process count and body.
+    all_of_peers: bool
 
 
-FULL = Sizes(jobs=20_000, limit_s=20.0, latencies=500, bodies=True)
-QUICK = Sizes(jobs=20_000, limit_s=3.0, latencies=100, bodies=False)
-
-
-def kue(green: bool = True) -> Peer:
-    name = f"kue, {'green' if green else 'plain'} threads"
-    command = [sys.executable, str(PEERS / "peer_kue.py")]
-    return Peer(name, command, {"BENCH_GREEN": "1" if green else "0"}, has_bulk=True)
+FULL = Sizes(jobs=20_000, limit_s=20.0, latencies=500, all_of_peers=True)
+QUICK = Sizes(jobs=20_000, limit_s=3.0, latencies=100, all_of_peers=False)
 
 
 #: A figure by row and column; or the text of what went wrong.
@@ -88,16 +80,18 @@ class Plan:
 
     def peer(self, peer: Peer) -> Iterator[Figure]:
         """Measure what can be measured of any peer."""
+        ours = peer.name.startswith("kue,")
         yield from self._tried(peer.name, ("enqueue", "drain"), lambda: self._kept(peer))
         if False in peer.keeps:
             yield from self._tried(peer.name, ("free",), lambda: self._free(peer))
-        yield from self._tried(peer.name, ("drain50",), lambda: self._at_50(peer))
         if peer.has_bulk:
             yield from self._tried(peer.name, ("bulk",), lambda: self._bulk(peer))
-        yield from self._tried(peer.name, ("two",), lambda: self._two(peer))
         yield from self._tried(peer.name, ("p50", "p99"), lambda: self._latency(peer))
-        for column, settings in BODIES.items():
-            if self.sizes.bodies:
+        if not peer.pool and (ours or self.sizes.all_of_peers):
+            yield from self._tried(peer.name, ("drain50",), lambda: self._at_50(peer))
+            yield from self._tried(peer.name, ("two",), lambda: self._two(peer))
+        if self.sizes.all_of_peers:
+            for column, settings in BODIES.items():
                 yield from self._tried(peer.name, (column,), lambda s=settings, c=column: self._body(peer, c, s))
 
     def limits(self) -> Iterator[Figure]:

@@ -195,7 +195,8 @@ class Bench:
 
     def _last_words(self, process: subprocess.Popen[bytes]) -> str:
         lines = (self.folder / "stderr").read_text(errors="replace").strip().splitlines() or ["no message"]
-        return f"status {process.returncode}: {lines[-1][:200]}"
+        telling = [line for line in lines if "Error" in line] or lines
+        return f"status {process.returncode}: {telling[-1].strip()[:200]}"
 
     def _tally(self) -> dict[int, tuple[int, float, float]]:
         found = {}
