@@ -15,6 +15,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from .errors import KueError, QueueUnavailable
+from .outage import Outage
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
@@ -81,6 +82,7 @@ class Connector:
         elif not (callable(self._source) or isinstance(self._source, (redis.Redis, RedisCluster))):
             raise ValueError(f"redis is a URL, a redis.Redis, a RedisCluster or a function giving one, not {source!r}")
         self._shared: Any = None
+        self.outage = Outage()
 
     @property
     def is_cluster(self) -> bool:
@@ -128,10 +130,13 @@ class Link:
     def __init__(self, connector: Connector, answer_s: float | None = ANSWER_S) -> None:
         self._connector, self._answer_s = connector, answer_s
         self._client: Any = None
+        #: When the connection was last opened, monotonic s.
+        self.opened_at = 0.0
 
     @property
     def client(self) -> Any:
         if self._client is None:
+            self.opened_at = time.monotonic()
             self._client = self._connector.dedicated(self._answer_s)
         return self._client
 

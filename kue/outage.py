@@ -1,30 +1,52 @@
-"""One log line when Redis goes away, and one with the length when it is back."""
+"""One log line when Redis goes away, and one with the length when it is back, whoever in the process notices."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections.abc import Callable
+
+from redis.exceptions import BusyLoadingError, ResponseError
+
+log = logging.getLogger("kue")
 
 
 class Outage:
-    """The state of one connection, or of several that fail together, as the log tells it."""
+    """Whether Redis is away, as all connections of a queue in this process see it together."""
 
-    def __init__(self, log: logging.Logger, what: str) -> None:
-        self._log, self._what = log, what
+    def __init__(self) -> None:
+        #: Called with the error that begins an outage.
+        self.on_away: Callable[[BaseException], object] | None = None
+        self._lock = threading.Lock()
         self._since: float | None = None
+        self._back_at = 0.0
+        self._refuses = False
 
-    def away(self, exc: BaseException) -> bool:
-        """Note a failure; return whether it begins an outage."""
-        if self._since is not None:
-            return False
-        self._since = time.monotonic()
-        self._log.warning("%s is away or refuses (%s); trying again until it is back", self._what, exc)
+    def away(self, exc: BaseException, opened_at: float) -> bool:
+        """Note that a call failed on a connection opened then (monotonic s); return whether to pause before the next.
+
+        A connection from before the last outage's end may have died in that outage: no news, and worth another try at
+        once on a new one.
+        """
+        refuses = isinstance(exc, ResponseError) and not isinstance(exc, BusyLoadingError)
+        with self._lock:
+            if self._since is not None:
+                return True
+            if opened_at < self._back_at and not refuses:
+                return False
+            self._since, self._refuses = time.monotonic(), refuses
+            log.warning("Redis is away or refuses (%s); trying again until it is back", exc)
+        if self.on_away is not None:
+            self.on_away(exc)
         return True
 
-    def back(self) -> bool:
-        """Note a success; return whether it ends an outage."""
+    def back(self, writes: bool = True) -> None:
+        """Note a success; ``writes``: of a call that a full or read-only server would have refused."""
         if self._since is None:
-            return False
-        self._log.warning("%s is back after %.1f s", self._what, time.monotonic() - self._since)
-        self._since = None
-        return True
+            return
+        with self._lock:
+            if self._since is None or (self._refuses and not writes):
+                return
+            log.warning("Redis is back after %.1f s", time.monotonic() - self._since)
+            self._since, self._back_at = None, time.monotonic()

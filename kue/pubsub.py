@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +11,6 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import Connector, unavailable
-from .outage import Outage
-
-log = logging.getLogger("kue.pubsub")
 
 #: Seconds that one look for a message takes at most, so that a stop is seen in time.
 LOOK_S = 1.0
@@ -52,11 +49,13 @@ class Subscription:
         self._stopping = True
 
     def _run(self) -> None:
-        pause, outage = RECONNECT_S, Outage(log, f"the subscription to {self._channel}")
+        pause, lost, outage = RECONNECT_S, False, self._connector.outage
         while not self._stopping:
             client = pubsub = None
+            opened_at = time.monotonic()
             try:
                 client = self._connector.dedicated(LOOK_S * SILENT_LOOKS)
+                client.ping()  # one that loads its data takes subscribers, but no other question
                 pubsub = client.pubsub()
                 pubsub.subscribe(self._channel)
                 for message in self._messages(pubsub):
@@ -64,15 +63,18 @@ class Subscription:
                         self._on_message(message["data"])
                     elif message["type"] == "subscribe":
                         pause = RECONNECT_S
-                        if outage.back():
+                        outage.back(writes=False)
+                        if lost:
+                            lost = False
                             self._on_resync()
                         self._ready.set()
             except (RedisError, OSError) as exc:
                 if self._stopping:
                     break
-                outage.away(exc)
-                green.sleep(pause)
-                pause = min(pause * 2, RECONNECT_MAX_S)
+                lost = True
+                if outage.away(exc, opened_at):
+                    green.sleep(pause)
+                    pause = min(pause * 2, RECONNECT_MAX_S)
             finally:
                 for each in (pubsub, client):
                     self._close(each)

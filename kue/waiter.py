@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -27,10 +27,8 @@ class Waiter:
         keys: Keys,
         types: Mapping[str, TypeSlots],
         cond: threading.Condition,
-        report_away: Callable[[BaseException], object],
     ) -> None:
         self._connector, self._keys, self._types, self._cond = connector, keys, types, cond
-        self._report_away = report_away
         #: Names of the types that it blocks on now.
         self.blocking: set[str] = set()
         self._client_id: int | None = None
@@ -86,8 +84,8 @@ class Waiter:
         except Exception as exc:
             link.drop()
             self._client_id = None
-            self._report_away(exc)
-            green.sleep(RETRY_MAX_S)
+            if self._connector.outage.away(exc, link.opened_at):
+                green.sleep(RETRY_MAX_S)
             return None
 
     def _wake(self, waiting: Mapping[str, TypeSlots], token: str | None) -> bool:

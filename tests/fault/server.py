@@ -28,14 +28,19 @@ class FaultyServer:
         self._options = ["--appendonly", "yes", "--appendfsync", fsync, *options]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, *options: str, timeout_s: float = 20.0, wait: bool = True) -> None:
         """Start it, and wait until it has read its file. It ends with the thread that calls this (on Linux)."""
         launch = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", "", ""]
         launch.append("deathsig" if sys.platform == "linux" else "watch")
         command = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self.directory), "--logfile", str(self.directory / "server.log")]
-        self._process = subprocess.Popen([*launch, *command, *self._options], stdin=subprocess.DEVNULL)
-        wait_until(lambda: (ping(("127.0.0.1", self.port)) or "").startswith("+PONG"), timeout_s, message="it answers")
+        self._process = subprocess.Popen([*launch, *command, *self._options, *options], stdin=subprocess.DEVNULL)
+        if wait:
+            wait_until(lambda: self.says("+PONG"), timeout_s, message="the server answers")
+
+    def says(self, word: str) -> bool:
+        """Tell whether its answer to PING begins so."""
+        return (ping(("127.0.0.1", self.port)) or "").startswith(word)
 
     def kill(self) -> None:
         """End it as a crash does."""

@@ -1,0 +1,162 @@
+"""Redis goes away in every way: workers and listeners go on by themselves, and each finished job is told of once.
+
+Most faults last longer than the lease, so that nobody could renew one in time: no job may be taken from its worker for
+that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kue
+from tests.fault.proxy import Proxy
+from tests.fault.server import FaultyServer
+from tests.support import free_port, wait_until
+
+LEASE_MS = 1500
+LONGER_THAN_LEASE_S = 2.5
+#: Longer than a client waits for an answer.
+LONGER_THAN_ANSWER_S = 6.0
+HELD = 3
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FaultyServer]:
+    with FaultyServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: FaultyServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+Say = Callable[[], None]
+
+
+def restart(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    server.kill()
+    meanwhile()
+    time.sleep(LONGER_THAN_LEASE_S)
+    server.start()
+
+
+def kill_clients(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    with server.client() as client:
+        for kind in ("normal", "pubsub"):
+            client.execute_command("CLIENT", "KILL", "TYPE", kind)
+    meanwhile()
+
+
+def freeze(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    server.freeze()
+    meanwhile()
+    time.sleep(LONGER_THAN_ANSWER_S)
+    server.thaw()
+
+
+def cut_network(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    proxy.block()
+    meanwhile()
+    time.sleep(LONGER_THAN_ANSWER_S)
+    proxy.unblock()
+
+
+def fill(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        meanwhile()
+        time.sleep(LONGER_THAN_LEASE_S)
+        client.config_set("maxmemory", 0)
+
+
+def make_read_only(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    with server.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+        meanwhile()
+        time.sleep(LONGER_THAN_LEASE_S)
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def flush_scripts(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    with server.client() as client:
+        client.script_flush()
+    meanwhile()
+
+
+def load(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
+    """Kill it, and let it take seconds to read its file, in which it refuses nearly everything."""
+    with server.client() as client:
+        for number in range(300):
+            client.set(f"other:{number}", "x")
+    server.kill()
+    server.start("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024", wait=False)
+    wait_until(lambda: server.says("-LOADING"), timeout=10)
+    meanwhile()
+    wait_until(lambda: server.says("+PONG"), timeout=20)
+
+
+#: The fault, and how many lines the log may have on each of its beginning and its end. In a full server work goes on.
+FAULTS = [(restart, {1}), (kill_clients, {1}), (freeze, {1}), (cut_network, {1}), (make_read_only, {1}), (load, {1}),
+          (fill, {0, 1}), (flush_scripts, {0})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "lines"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
+def test_work_goes_on_by_itself_and_no_outcome_is_lost(
+    server: FaultyServer, proxy: Proxy, caplog: pytest.LogCaptureFixture, fault: Any, lines: set[int]
+) -> None:
+    # Given a worker with jobs in hand, jobs that wait, and listeners
+    caplog.set_level(logging.WARNING, "kue")
+    queue = kue.create_queue(proxy.url, lease_ms=LEASE_MS)
+    ran: Counter[int] = Counter()
+    heard: Counter[str] = Counter()
+    errors: list[BaseException] = []
+    begun, finish = threading.Semaphore(0), threading.Event()
+
+    def work(job: kue.Job) -> str:
+        ran[int(job.id or 0)] += 1
+        begun.release()
+        if job.data["held"]:
+            finish.wait(30)
+        if job.data["fail"] and job.attempts_made == 0:
+            raise RuntimeError("once")
+        return "done"
+
+    try:
+        for event in ("start", "complete", "failed attempt", "rescue"):
+            queue.on(f"job {event}", lambda job_id, *args, event=event: heard.update([event]))
+        queue.on("error", errors.append)
+        queue.process("work", HELD, work)
+        jobs = [queue.create("work", {"held": True, "fail": n == 0}, attempts=2).save() for n in range(HELD)]
+        for _ in range(HELD):
+            assert begun.acquire(timeout=10)
+        jobs += queue.create_many([{"type": "work", "data": {"held": False, "fail": False}}] * 20)
+
+        # When the fault comes, and the handlers end during it
+        fault(server, proxy, finish.set)
+
+        # Then all is done, once
+        for job in jobs:
+            assert job.wait(20) == "done"
+        queue.shutdown(5)
+        assert {job_id: count for job_id, count in ran.items() if count > 1} == {jobs[0].id: 2}  # it failed once
+        assert [job.refresh().rescues for job in jobs] == [0] * len(jobs)
+        if fault in (fill, flush_scripts):
+            assert heard["complete"] == len(jobs) and heard["failed attempt"] == 1
+        # And the log is short
+        said = [record.getMessage() for record in caplog.records]
+        away = [line for line in said if line.startswith("Redis is away")]
+        back = [line for line in said if line.startswith("Redis is back")]
+        assert len(away) == len(back) == len(errors) and len(away) in lines and len(said) == len(away + back), said
+    finally:
+        finish.set()
+        queue.shutdown(0)
