@@ -16,6 +16,7 @@ print(job.wait(timeout_s=10))
 from __future__ import annotations
 
 from .errors import (
+    InvalidAddress,
     InvalidJob,
     JobCancelled,
     JobFailed,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Event",
+    "InvalidAddress",
     "InvalidJob",
     "Job",
     "JobCancelled",

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from .errors import KueError, QueueUnavailable
+from .address import Address, parse
+from .errors import InvalidAddress, KueError, QueueUnavailable
 from .outage import Outage
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
@@ -22,6 +31,9 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 #: Seconds to wait for a connection, and for an answer on one, before Redis counts as away.
 CONNECT_S = 5.0
 ANSWER_S = 5.0
+#: The same for a sentinel, and for a node of a Cluster: there is another one to ask.
+SENTINEL_S = 1.0
+NODE_CONNECT_S = 2.0
 
 #: Seconds between tries: the first pause, and the longest.
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
@@ -29,14 +41,17 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 T = TypeVar("T")
 
 #: Errors that pass when Redis is back (or writable again). A script whose fate is unknown is safe to repeat.
-TRANSIENT = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
+TRANSIENT = (
+    redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, ClusterDownError,
+    TryAgainError, OSError,
+)  # fmt: skip
 
 _LATER = ("LOADING", "READONLY", "OOM", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "UNBLOCKED")
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether a failed call may succeed later, unchanged."""
-    if isinstance(error, TRANSIENT):
+    if isinstance(error, (*TRANSIENT, RedisClusterException)):
         return not isinstance(error, redis.AuthenticationError)
     # Inside a script a refusal arrives as a plain ResponseError that names the reason somewhere.
     return isinstance(error, ResponseError) and any(word in str(error) for word in _LATER)
@@ -64,31 +79,32 @@ def _options(answer_s: float | None) -> dict[str, Any]:
 class Connector:
     """Makes the clients of one queue, all alike, from what the user gave.
 
-    ``source``: None (127.0.0.1:6379), a URL (``redis://``, ``rediss://``, ``unix://``,
-    ``redis+sentinel://host:port,host:port/service/db``, ``redis+cluster://host:port,host:port``), a ``redis.Redis``, a
-    ``RedisCluster``, or a function that returns one. A client given by the user is only a pattern: ours use connections
-    of their own, made with its settings, and never close the user's.
+    ``source``: None (127.0.0.1:6379), a URL (see address.py), a ``redis.Redis``, a ``RedisCluster``, or a function that
+    returns one; it is called at once, to see which, and again for each connection. A client given by the user is only a
+    pattern: ours use connections of their own, made with its settings, and never close the user's.
     """
 
     def __init__(self, source: object = None) -> None:
-        self._source = DEFAULT_URL if source is None else source
-        if isinstance(self._source, str):
-            scheme = urlsplit(self._source).scheme
-            if scheme not in ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"):
-                raise ValueError(
-                    f"cannot connect to {_without_password(self._source)!r}: write redis://, rediss://, unix://, "
-                    "redis+sentinel:// or redis+cluster://"
-                )
-        elif not (callable(self._source) or isinstance(self._source, (redis.Redis, RedisCluster))):
-            raise ValueError(f"redis is a URL, a redis.Redis, a RedisCluster or a function giving one, not {source!r}")
-        self._shared: Any = None
+        #: Whether Redis is away, as all connections of this queue see it.
         self.outage = Outage()
-
-    @property
-    def is_cluster(self) -> bool:
-        if isinstance(self._source, str):
-            return self._source.startswith("redis+cluster:")
-        return isinstance(self._source, RedisCluster)
+        self._shared: Any = None
+        self._source: Any = DEFAULT_URL if source is None else source
+        pattern: Any = self._source
+        if isinstance(pattern, str):
+            self._source = pattern = parse(pattern)
+        elif callable(pattern) and not isinstance(pattern, (redis.Redis, RedisCluster)):
+            try:
+                pattern = pattern()
+            except RedisClusterException:
+                self.is_cluster = True  # only a Cluster's client connects when it is made
+                return
+        if not isinstance(pattern, (Address, redis.Redis, RedisCluster)):
+            raise InvalidAddress(
+                f"redis is a URL, a redis.Redis, a RedisCluster or a function giving one, not {pattern!r}"
+            )
+        self.is_cluster = isinstance(pattern, RedisCluster) or (
+            isinstance(pattern, Address) and pattern.scheme == "redis+cluster"
+        )
 
     def shared(self) -> Any:
         """Return the client for everybody's occasional calls; it keeps a pool and is safe in any thread."""
@@ -107,21 +123,21 @@ class Connector:
 
     def _make(self, answer_s: float | None, *, single: bool) -> Any:
         source: Any = self._source
-        if not isinstance(source, (str, redis.Redis, RedisCluster)):
+        if isinstance(source, Address):
+            return _from_address(source, answer_s, single)
+        if not isinstance(source, (redis.Redis, RedisCluster)):
             source = source()
-        if isinstance(source, RedisCluster):
-            return _like_cluster(source, answer_s)
-        if isinstance(source, redis.Redis):
-            return _like(source, answer_s, single)
-        scheme = urlsplit(source).scheme
-        if scheme == "redis+sentinel":
-            return _from_sentinel(source, answer_s)
-        if scheme == "redis+cluster":
-            return _from_cluster(source, answer_s)
-        options = _options(answer_s)
-        if scheme == "unix":
-            options = _for_unix_socket(options)
-        return redis.Redis.from_url(source, single_connection_client=single, **options)
+        return _like_cluster(source, answer_s) if isinstance(source, RedisCluster) else _like(source, answer_s, single)
+
+
+class Cluster(RedisCluster):
+    """A Cluster's client that fails as other clients do."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except RedisClusterException as exc:  # no RedisError: nobody would catch it
+            raise redis.ConnectionError(str(exc)) from exc
 
 
 class Link:
@@ -173,6 +189,30 @@ def patiently(call: Callable[[], T], patience_s: float, after_failure: Callable[
         pause = min(pause * 2, RETRY_MAX_S)
 
 
+def _from_address(address: Address, answer_s: float | None, single: bool) -> Any:
+    options = {**_options(answer_s), **address.options}
+    if "socket_timeout" in address.options and answer_s is not None:
+        options["socket_timeout"] = _answer(answer_s, address.options["socket_timeout"])
+    if address.scheme == "unix":
+        options = _for_unix_socket(options)
+        return redis.Redis(unix_socket_path=address.path, single_connection_client=single, **options)
+    if address.scheme == "redis+cluster":
+        return _cluster(address.hosts, options)
+    if address.scheme != "redis+sentinel":
+        (host, port), *_ = address.hosts
+        return redis.Redis(host=host, port=port, single_connection_client=single, **options)
+    shared = {name: value for name, value in address.options.items() if name.startswith("ssl")}
+    sentinel_options = {"socket_timeout": SENTINEL_S, "protocol": 2, **shared, **address.sentinel_options}
+    make: Any = Sentinel
+    sentinel = make(list(address.hosts), sentinel_kwargs=sentinel_options, **options)
+    return sentinel.master_for(address.service)
+
+
+def _answer(answer_s: float, own_s: float) -> float:
+    """Return the timeout of a connection whose user said how long an answer may take: what blocks gets that on top."""
+    return answer_s - ANSWER_S + own_s if answer_s >= ANSWER_S else min(answer_s, own_s)
+
+
 def _for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in options.items() if name not in ("socket_connect_timeout", "socket_keepalive")
@@ -180,66 +220,35 @@ def _for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Redis:
-    pool = client.connection_pool
+    pool: Any = client.connection_pool
     kwargs = {**pool.connection_kwargs, **_options(answer_s)}
-    kwargs.pop("maint_notifications_pool_handler", None)
+    for name in [each for each in kwargs if each == "connection_pool" or each.startswith("maint_")]:
+        del kwargs[name]  # what belongs to that pool
     if issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
         kwargs = _for_unix_socket(kwargs)
-    made = type(pool)(connection_class=pool.connection_class, **kwargs)
-    return redis.Redis(connection_pool=made, single_connection_client=single)
+    kwargs["connection_class"] = pool.connection_class
+    if isinstance(pool, SentinelConnectionPool):
+        make: Any = SentinelConnectionPool
+        return redis.Redis.from_pool(make(pool.service_name, pool.sentinel_manager, is_master=pool.is_master, **kwargs))
+    made = redis.Redis(connection_pool=type(pool)(**kwargs), single_connection_client=single)
+    made.auto_close_connection_pool = True
+    return made
 
 
 def _like_cluster(client: Any, answer_s: float | None) -> Any:
     kwargs = {**client.get_connection_kwargs(), **_COMMON, "socket_timeout": answer_s}
     for name in ("host", "port", "connection_class", "redis_connect_func", "retry"):
         kwargs.pop(name, None)
-    return RedisCluster(startup_nodes=_nodes([(node.host, node.port) for node in client.get_nodes()]), **kwargs)
+    return _cluster([(node.host, node.port) for node in client.get_nodes()], kwargs)
 
 
-def _from_sentinel(url: str, answer_s: float | None) -> Any:
-    parts = urlsplit(url)
-    service, _, db = parts.path.lstrip("/").partition("/")
-    options: dict[str, str] = dict(parse_qsl(parts.query))
-    make: Any = Sentinel
-    sentinel = make(
-        _hosts(parts.netloc, 26379),
-        sentinel_kwargs={
-            "socket_timeout": CONNECT_S,
-            "protocol": 2,
-            **{name: options[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in options},
-        },
-        **_options(answer_s),
-        **_credentials(parts),
-        db=int(db or options.get("db", "0")),
-    )
-    return sentinel.master_for(service or "mymaster")
-
-
-def _from_cluster(url: str, answer_s: float | None) -> Any:
-    parts = urlsplit(url)
-    options = {**_COMMON, **_credentials(parts), "socket_timeout": answer_s, "socket_connect_timeout": CONNECT_S}
-    return RedisCluster(startup_nodes=_nodes(_hosts(parts.netloc, 6379)), **options)
-
-
-def _nodes(hosts: list[tuple[str, int]]) -> Any:
-    make: Any = ClusterNode
-    return [make(host, port) for host, port in hosts]
-
-
-def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:
-    hosts = []
-    for part in netloc.rpartition("@")[2].split(","):
-        host, _, port = part.rpartition(":") if part.rpartition(":")[2].isdecimal() else (part, "", "")
-        hosts.append((host.strip("[]"), int(port or default_port)))
-    return hosts
-
-
-def _credentials(parts: Any) -> dict[str, str]:
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    found = {"username": unquote(user), "password": unquote(password)}
-    return {name: value for name, value in found.items() if value}
-
-
-def _without_password(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{'…@' if '@' in rest else ''}{rest.rpartition('@')[2]}"
+def _cluster(hosts: Iterable[tuple[str, int]], options: dict[str, Any]) -> Any:
+    """Return a client of the Cluster that one of ``hosts`` belongs to. Fails as a connection does if none answers."""
+    node: Any = ClusterNode
+    nodes = [node(host, port) for host, port in hosts]
+    options = {"socket_connect_timeout": NODE_CONNECT_S, **options, "retry": Retry(NoBackoff(), 0)}
+    try:
+        # A shard without a node is no reason to leave the queues on the others.
+        return Cluster(startup_nodes=nodes, require_full_coverage=False, **options)
+    except RedisClusterException as exc:
+        raise redis.ConnectionError(str(exc)) from exc

@@ -54,6 +54,10 @@ class WaitTimeout(KueError, TimeoutError):
         self.job_id, self.timeout_s = job_id, timeout_s
 
 
+class InvalidAddress(KueError, ValueError):
+    """A Redis URL that cannot be used; the message says what to write instead."""
+
+
 class QueueUnavailable(KueError, ConnectionError):
     """Redis did not answer, or refuses writes. Nothing is known to be saved; try again later."""
 
