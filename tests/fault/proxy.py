@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
-import threading
 from collections.abc import Callable
+from typing import Any
 
+from kue import green
 from tests.support import free_port
+
+#: True ones, also in a test whose threads are green.
+socket, threading = green.original("socket"), green.original("threading")
 
 #: Bytes taken at once.
 CHUNK = 65536
@@ -27,7 +30,7 @@ class Proxy:
         self.swallowed = threading.Event()
         self._target = port
         self._lock = threading.Lock()
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._pairs: set[tuple[Any, Any]] = set()
         self._wanted: Callable[[bytes], bool] | None = None
         self._open = threading.Event()
         self._open.set()
@@ -90,11 +93,11 @@ class Proxy:
 
     def _pass(
         self,
-        source: socket.socket,
-        sink: socket.socket,
+        source: Any,
+        sink: Any,
         is_request: bool,
-        swallow: threading.Event,
-        pair: tuple[socket.socket, socket.socket],
+        swallow: Any,
+        pair: tuple[Any, Any],
     ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
@@ -109,7 +112,7 @@ class Proxy:
                 sink.sendall(data)
         self._end(*pair)
 
-    def _end(self, client: socket.socket, server: socket.socket) -> None:
+    def _end(self, client: Any, server: Any) -> None:
         with self._lock:
             self._pairs.discard((client, server))
         for each in (client, server):

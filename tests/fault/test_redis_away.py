@@ -95,11 +95,12 @@ def flush_scripts(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
 
 def load(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
     """Kill it, and let it take seconds to read its file, in which it refuses nearly everything."""
-    with server.client() as client:
-        for number in range(300):
-            client.set(f"other:{number}", "x")
+    with server.client() as client, client.pipeline(transaction=False) as pipe:
+        for number in range(8192):  # it listens after each 1,024 commands
+            pipe.set(f"other:{number}", "x")
+        pipe.execute()
     server.kill()
-    server.start("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024", wait=False)
+    server.start("--key-load-delay", "300", wait=False)
     wait_until(lambda: server.says("-LOADING"), timeout=10)
     meanwhile()
     wait_until(lambda: server.says("+PONG"), timeout=20)
