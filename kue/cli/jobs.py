@@ -1,0 +1,285 @@
+"""Commands about single jobs: ls, show, log, create."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from ..codec import PRIORITIES, from_json
+from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
+from ..job import Job, now_ms
+from ..queue import Queue
+from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+from .listing import newest_ids, waiting_ids
+from .options import DURATION, ID, json_option, with_queue
+from .output import ago, duration, paint, plain, plain_lines, print_json, table
+
+#: Seconds between two looks at a log that is followed.
+FOLLOW_S = 0.3
+#: Lines of the log that ``show`` prints.
+SHOWN_LINES = 10
+
+NAMES: dict[float, str] = {value: name for name, value in PRIORITIES.items()}
+
+
+@click.command(short_help="List jobs.")
+@click.argument("state", required=False, metavar="[STATE]", type=click.Choice(STATES))
+@click.option("-t", "--type", "job_type", metavar="TYPE", help="Only jobs of this type.")
+@click.option("-n", "--number", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Jobs to list.")
+@json_option
+@with_queue
+def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_json: bool) -> None:
+    """List jobs, of all states or of one: inactive, active, complete, failed or delayed.
+
+    Waiting jobs come in the order in which they will run, all others with the newest first.
+
+    \b
+    kue ls                          the newest jobs
+    kue ls failed -t email -n 100   the newest 100 failed jobs of a type
+    kue ls delayed --json           an array of jobs, as Kue's JSON API gives them
+    """
+    if state in (INACTIVE, DELAYED):
+        ids = waiting_ids(queue, state, job_type, number)
+    else:
+        ids = newest_ids(queue, state, job_type, number)
+    found = queue.get_many(ids)
+    if as_json:
+        print_json([job.to_dict() for job in found])
+        return
+    now = now_ms()
+    table(
+        ("ID", "TYPE", "STATE", "PRIORITY", "TRIES", "AGE", "ABOUT"),
+        [(job.id, job.type, _state(job), _priority(job), _tries(job), _age(job, now), _about(job)) for job in found],
+        right="ID TRIES AGE",
+        colour=2,
+    )
+    if len(ids) == number and sys.stdout.isatty():
+        print(f"({number} jobs; -n shows more)", file=sys.stderr)
+
+
+@click.command(short_help="Show a job.")
+@click.argument("job_id", metavar="ID", type=ID)
+@json_option
+@with_queue
+def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
+    """Show a job: its fields, data, result, error, failed attempts and the end of its log.
+
+    \b
+    kue show 12
+    kue show 12 --json      with the whole log, and "attempt_log" for the attempts that did not complete
+    """
+    job = queue.get(job_id)
+    lines = queue.log(job_id)
+    if as_json:
+        print_json({**job.to_dict(), "rescues": job.rescues, "attempt_log": job.attempt_log, "log": lines})
+        return
+    now = now_ms()
+    fields: list[tuple[str, Any]] = [
+        ("job", f"{job.id}  {job.type}"),
+        ("state", _state(job)),
+        ("progress", f"{job.progress_percent}%" if job.progress_percent else None),
+        ("priority", _priority(job)),
+        ("attempts", f"{job.attempts_made} of {job.options.attempts or 'any number'}"),
+        ("created", _when(job.created_at, now)),
+        ("runs", _when(job.promote_at, now) if job.state == DELAYED else None),
+        ("started", _when(job.started_at, now)),
+        ("failed", _when(job.failed_at, now)),
+        ("changed", _when(job.updated_at, now)),
+        ("took", duration(job.duration) if job.duration is not None else None),
+        ("worker", job.worker_id),
+        ("rescued", f"{job.rescues} times from a worker that died" if job.rescues else None),
+        ("ttl", duration(job.options.ttl_ms) if job.options.ttl_ms else None),
+        ("backoff", job.raw.get("backoff")),
+    ]
+    for name, value in fields:
+        if value is not None and value != "":
+            print(f"{paint(f'{name:<9}', bold=True)} {plain(value)}")
+    for name, raw in (("data", "data"), ("progress data", "progress_data"), ("result", "result")):
+        if raw in job.raw:
+            _block(name, json.dumps(from_json(job.raw[raw]), indent=2, ensure_ascii=False))
+    if job.error:
+        _block("error", job.error)
+    if job.attempt_log:
+        _block("attempts that did not complete", "\n".join(_attempt(entry) for entry in job.attempt_log))
+    if lines:
+        more = f", the last {SHOWN_LINES} of {len(lines)} lines" if len(lines) > SHOWN_LINES else ""
+        _block(f"log{more}", "\n".join(lines[-SHOWN_LINES:]))
+
+
+@click.command(short_help="Print a job's log.")
+@click.argument("job_id", metavar="ID", type=ID)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until the job has ended.")
+@json_option
+@with_queue
+def log(queue: Queue, job_id: int | str, follow: bool, as_json: bool) -> None:
+    """Print a job's log.
+
+    With --json it is an array of lines; with -f as well, each line is JSON text of its own.
+    """
+    job = queue.get(job_id)
+    lines = queue.log(job_id)
+    if not follow:
+        if as_json:
+            print_json(lines)
+        else:
+            _print_lines(lines, False)
+        return
+    seen: list[str] = []
+    while True:
+        _print_lines(new_lines(seen, lines), as_json)
+        seen = lines
+        if job.state in (COMPLETE, FAILED):
+            return
+        time.sleep(FOLLOW_S)
+        try:
+            job.refresh()
+        except JobNotFound:
+            return
+        lines = queue.log(job_id)
+
+
+def new_lines(seen: list[str], lines: list[str]) -> list[str]:
+    """Return the lines after those that were seen. A log keeps its newest ones only, so that they move up."""
+    for gone in range(len(seen) + 1):
+        kept = seen[gone:]
+        if lines[: len(kept)] == kept:
+            return lines[len(kept) :]
+    return lines
+
+
+@click.command(short_help="Create a job.")
+@click.argument("job_type", metavar="TYPE")
+@click.argument("data", required=False)
+@click.option("-p", "--priority", metavar="LEVEL", help="low, normal, medium, high, critical, or any number.")
+@click.option("-a", "--attempts", type=int, metavar="N", help="How often it is tried in all.  [1]")
+@click.option("-b", "--backoff", metavar="HOW", help="Wait before the next try: fixed, exponential, or JSON.")
+@click.option("-d", "--delay", type=DURATION, metavar="TIME", help="Do not run it before: 90s, 15m, 12h, 7d.")
+@click.option("--ttl", type=DURATION, metavar="TIME", help="Longest time that an attempt may run.")
+@click.option("--title", metavar="TEXT", help="What the page shows of it.")
+@click.option("--remove-on-complete", is_flag=True, help="Remove it once it is complete.")
+@click.option("--search", is_flag=True, help="Index its data, for the search.")
+@click.option("-w", "--wait", is_flag=True, help="Wait for its end, and print its result.")
+@click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: wait no longer than this.")
+@json_option
+@with_queue
+def create(
+    queue: Queue,
+    job_type: str,
+    data: str | None,
+    backoff: str | None,
+    search: bool,
+    wait: bool,
+    timeout: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Create a job of TYPE; DATA is JSON, or - for JSON on standard input. Prints the new id.
+
+    \b
+    kue create email '{"to": "tobi@example.com"}' -p high --attempts 3 --backoff exponential
+    kue create report --delay 15m
+    kue create thumbnail '{"url": "https://example.com/a.png"}' --wait --timeout 60s
+    """
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout needs --wait")
+    pause: Any = from_json(backoff)
+    if search:
+        queue = Queue(queue._connector._source, queue.prefix, search=True)
+        click.get_current_context().call_on_close(queue.close)
+    try:
+        job = queue.create(
+            job_type,
+            _data(data),
+            **{**options, "remove_on_complete": options["remove_on_complete"] or None},
+            backoff=pause,
+        )
+        job.save()
+    except InvalidJob as exc:
+        raise click.UsageError(str(exc)) from None
+    if not wait:
+        print_json({"id": job.id}) if as_json else print(job.id)
+        return
+    result = _result(job, timeout)
+    if as_json:
+        print_json({"id": job.id, "result": result})
+    else:
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+def _result(job: Job, timeout_ms: int | None) -> Any:
+    try:
+        return job.wait(None if timeout_ms is None else timeout_ms / 1000)
+    except (JobFailed, WaitTimeout) as exc:
+        raise click.ClickException(str(exc)) from None
+
+
+def _data(text: str | None) -> Any:
+    if text is None:
+        return None
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise click.UsageError(f"DATA is not JSON ({exc}); write for example '{{\"to\": \"tobi\"}}'") from None
+
+
+# What a job looks like
+
+
+def _state(job: Job) -> str:
+    if job.state == ACTIVE and job.progress_percent:
+        return ACTIVE
+    return job.state or "no state"
+
+
+def _priority(job: Job) -> str:
+    return NAMES.get(job.options.priority, str(job.options.priority))
+
+
+def _tries(job: Job) -> str:
+    return f"{job.attempts_made}/{job.options.attempts or 1}"
+
+
+def _age(job: Job, now: int) -> str:
+    return ago(job.promote_at if job.state == DELAYED else job.updated_at or job.created_at, now)
+
+
+def _about(job: Job) -> str:
+    if job.state == FAILED and job.error:
+        return job.error.partition("\n")[0]
+    if isinstance(job.data, dict) and isinstance(job.data.get("title"), str):
+        return str(job.data["title"])
+    return job.raw.get("data", "")
+
+
+def _when(at: int | None, now: int) -> str | None:
+    if at is None:
+        return None
+    far = ago(at, now)
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000))
+    return f"{text}  (in {far[1:]})" if far.startswith("+") else f"{text}  ({far} ago)"
+
+
+def _attempt(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    number, worker, outcome = entry.get("number", "?"), entry.get("worker", "?"), entry.get("outcome", "?")
+    return f"{number}. {outcome} by {worker}: {entry.get('error', '')}"
+
+
+def _block(name: str, text: str) -> None:
+    print(f"\n{paint(name, bold=True)}")
+    print("\n".join(f"  {line}" for line in plain_lines(text).split("\n")))
+
+
+def _print_lines(lines: list[str], as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            print_json(line)
+        else:
+            print(plain_lines(line), flush=True)

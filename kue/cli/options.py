@@ -1,0 +1,138 @@
+"""What several commands take: where the queue is, ids, durations, ``--json``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from .. import settings
+from ..browse import check_id
+from ..connect import DEFAULT_URL
+from ..errors import InvalidJob
+from ..queue import Queue
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Units of a duration, ms.
+UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
+
+
+class Place(NamedTuple):
+    """Where the queue is, as far as the command line says; the rest is told by the environment."""
+
+    url: str | None = None
+    prefix: str | None = None
+
+    def over(self, other: Place) -> Place:
+        """Return this place, completed by another."""
+        return Place(self.url or other.url, self.prefix or other.prefix)
+
+    def with_environment(self) -> tuple[str, str]:
+        """Return the URL and the prefix, from the environment or the defaults where they are not given."""
+        url = self.url or _checked(settings.redis_url, "REDIS_URL") or DEFAULT_URL
+        return url, self.prefix or _checked(settings.prefix, "KUE_PREFIX") or "q"
+
+
+def _checked(parse: Callable[[str], str | None], variable: str) -> str | None:
+    try:
+        return parse(os.environ.get(variable, "").strip())
+    except ValueError as exc:
+        raise click.UsageError(f"{variable}: {exc}") from None
+
+
+class Checked(click.ParamType):  # type: ignore[type-arg]
+    """A value that one of the settings' parsers checks."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self._parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+def duration_ms(text: str) -> int:
+    """Return the ms of ``90s``, ``15m``, ``12h``, ``7d``, ``250ms``."""
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*(ms|[smhdw])", text.strip().lower())
+    if found is None:
+        raise ValueError(f'"{text}" is no duration; write a number with ms, s, m, h, d or w, such as 90s or 7d')
+    return round(float(found[1]) * UNITS[found[2]])
+
+
+def job_id(text: str) -> int | str:
+    value: int | str = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
+    try:
+        check_id(value)
+    except InvalidJob as exc:
+        raise ValueError(str(exc)) from None
+    return value
+
+
+URL = Checked("url", settings.redis_url)
+PREFIX = Checked("word", settings.prefix)
+DURATION = Checked("duration", duration_ms)
+ID = Checked("id", job_id)
+
+
+def place_options(fn: F) -> F:
+    """Add ``-r`` and ``-q``, as ``url`` and ``prefix``."""
+    for option in (
+        click.option(
+            "-q", "--prefix", type=PREFIX, metavar="WORD", help="First part of the queue's keys  [KUE_PREFIX; q]"
+        ),
+        click.option(
+            "-r",
+            "--redis",
+            "url",
+            type=URL,
+            metavar="URL",
+            help="Redis, such as redis://host:6379/0  [REDIS_URL; redis://127.0.0.1:6379/0]",
+        ),
+    ):
+        fn = option(fn)
+    return fn
+
+
+def with_place(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-r`` and ``-q`` to a command, and give it the Place of both sides of its name as the first argument."""
+
+    @place_options
+    @click.pass_context
+    @wraps(fn)
+    def command(ctx: click.Context, /, *args: Any, url: str | None, prefix: str | None, **kwargs: Any) -> Any:
+        outer = ctx.obj if isinstance(ctx.obj, Place) else Place()
+        return ctx.invoke(fn, Place(url, prefix).over(outer), *args, **kwargs)
+
+    return command
+
+
+def with_queue(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a command whose first argument is the queue; it is closed afterwards."""
+
+    @with_place
+    @click.pass_context
+    @wraps(fn)
+    def command(ctx: click.Context, place: Place, /, *args: Any, **kwargs: Any) -> Any:
+        queue = open_queue(place)
+        ctx.call_on_close(queue.close)
+        return ctx.invoke(fn, queue, *args, **kwargs)
+
+    return command
+
+
+def open_queue(place: Place, **options: Any) -> Queue:
+    url, prefix = place.with_environment()
+    return Queue(url, prefix, **options)
+
+
+def json_option(fn: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(fn)

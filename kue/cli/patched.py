@@ -1,0 +1,40 @@
+"""Starting this process again with eventlet's green threads, patched before anything else is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from .. import green
+
+#: Patches first, as app.py does; then the same command line. -P: no file of the working directory gets in the way.
+_PROGRAM = """
+import sys, warnings
+sys.path.append({root!r})
+warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
+import eventlet
+eventlet.monkey_patch()
+from kue.cli import main
+main()
+"""
+
+
+def need(*modules: str, extra: str, what: str) -> None:
+    """Raise a clear error if a package is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise click.ClickException(f"{what} needs {' and '.join(missing)}: run pip install 'kue[{extra}]'")
+
+
+def ensure_patched() -> None:
+    """Return in a patched process; in any other, replace it by one with the same id and command line."""
+    if green.enabled():
+        return
+    program = _PROGRAM.format(root=str(Path(__file__).resolve().parents[2]))
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-c", program, *sys.argv[1:]])

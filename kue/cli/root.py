@@ -1,0 +1,123 @@
+"""The command group, and what an error becomes: one line on stderr and an exit code that scripts can use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+from redis.exceptions import RedisError
+from redis.sentinel import MasterNotFoundError
+
+from .. import __version__
+from ..errors import KueError, QueueUnavailable
+from .acts import cancel, clean, pause, promote, resume, retry, rm
+from .bench import bench
+from .dashboard import dashboard
+from .doctor import doctor
+from .jobs import create, log, ls, show
+from .options import Place, place_options
+from .stats import stats
+from .worker import worker
+
+OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+EPILOG = """\b
+Exit codes: 0 done; 1 not found, in the wrong state, failed, or the doctor found something;
+2 the command is not written like that; 3 Redis cannot be reached or refuses."""
+
+
+class Commands(click.Group):
+    """Lists the commands in the order in which they are added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="kue %(version)s")
+@place_options
+@click.pass_context
+def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
+    """Look at, operate and work on a queue of kue or of Node's Kue.
+
+    \b
+    kue stats                       what is in the queue
+    kue ls failed                   the failed jobs
+    kue retry --type email          let all failed jobs of a type run again
+    kue dashboard -p 3050           the live page, over any Kue's Redis
+    kue worker app:queue            work on jobs with the handlers of app.py
+
+    -r and -q may stand before or after the command.
+    """
+    ctx.obj = Place(url, prefix)
+
+
+COMMANDS = (
+    *(dashboard, worker, stats, ls, show, log, create),
+    *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench),
+)
+for command in COMMANDS:
+    cli.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with an exit code."""
+    # eventlet says at import that it is winding down; who runs a command cannot do anything about that.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    code = run(args)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    sys.exit(code)
+
+
+def run(args: Sequence[str] | None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = cli.main(args=args, prog_name="kue", standalone_mode=False)
+        return code if isinstance(code, int) else OK
+    except click.UsageError as exc:
+        where = exc.ctx.command_path if exc.ctx is not None else "kue"
+        return _say(f"{exc.format_message().rstrip('.')}; see {where} --help", USAGE)
+    except click.ClickException as exc:
+        return _say(exc.format_message(), exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("stopped", INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _forget_stdout()
+        return OK
+    except QueueUnavailable as exc:
+        return _say(f"Redis cannot be reached: {_reason(exc)}", UNAVAILABLE)
+    except KueError as exc:
+        return _say(str(exc), FAILED)
+    except RedisError as exc:
+        return _say(f"Redis refuses: {exc}", UNAVAILABLE)
+
+
+def _reason(exc: BaseException) -> str:
+    cause = exc.__cause__ or exc
+    if isinstance(cause, MasterNotFoundError):  # its text holds the inner life of every connection
+        return "no Sentinel that answers knows the master"
+    return str(cause)
+
+
+def _say(message: str, code: int) -> int:
+    print("kue:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _forget_stdout() -> None:
+    """Keep Python from complaining at its end that it cannot write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

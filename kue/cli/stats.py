@@ -1,0 +1,92 @@
+"""``kue stats``: what is in the queue, and who works on it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from ..job import now_ms
+from ..queue import Queue
+from ..states import STATES
+from .options import json_option, with_queue
+from .output import ago, coloured, duration, paint, plain, print_json, table
+
+
+@click.command(short_help="Count the jobs, and list the workers.")
+@click.option("-w", "--watch", is_flag=True, help="Go on until Ctrl-C.")
+@click.option(
+    "-i", "--interval", default=2.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds between looks."
+)
+@json_option
+@with_queue
+def stats(queue: Queue, watch: bool, interval: float, as_json: bool) -> None:
+    """Count the jobs of each type and state, and list the workers.
+
+    With --watch and --json each look is a line.
+    """
+    while True:
+        seen = read(queue)
+        if watch and coloured() and not as_json:
+            sys.stdout.write("\033[H\033[2J")
+        if as_json:
+            print_json(seen)
+        else:
+            show(seen)
+        if not watch:
+            return
+        sys.stdout.flush()
+        try:
+            time.sleep(interval)
+        except KeyboardInterrupt:
+            return
+
+
+def read(queue: Queue) -> dict[str, Any]:
+    """Return the numbers, as --json prints them; ``workTime`` is in ms."""
+    return {
+        "counts": queue.counts(),
+        "types": queue.counts_by_type(),
+        "paused": queue.paused(),
+        "workTime": queue.work_time(),
+        "workers": queue.workers(),
+    }
+
+
+def show(seen: dict[str, Any]) -> None:
+    paused = seen["paused"]
+    rows = [
+        (name + (" (paused)" if name in paused else ""), *counts.values()) for name, counts in seen["types"].items()
+    ]
+    rows.append(("all", *seen["counts"].values()))
+    headers = ("TYPE", *(state.upper() for state in STATES))
+    table(headers, rows, right=" ".join(headers[1:]))
+    unknown = [name for name in paused if name not in seen["types"]]
+    if unknown:
+        print(f"also paused: {plain(', '.join(unknown))}")
+    print(f"work time of completed jobs: {duration(seen['workTime'])}")
+    print()
+    if not seen["workers"]:
+        print("no workers (those of Node's Kue are not known here)")
+        return
+    now = now_ms()
+    print(paint("workers", bold=True))
+    table(
+        ("WORKER", "SINCE", "SEEN", "RUNS"),
+        [
+            (
+                worker["worker"],
+                ago(worker["started_at"], now),
+                ago(min(worker["seen_at"], now), now),
+                ", ".join(_slots(name, info) for name, info in worker["types"].items()),
+            )
+            for worker in seen["workers"]
+        ],
+        right="SINCE SEEN",
+    )
+
+
+def _slots(name: str, info: Any) -> str:
+    return f"{name} {info['busy']}/{info['slots']}{' (paused)' if info['paused'] else ''}"
