@@ -7,17 +7,21 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
-from bench import catalog, host, plan, report
+from bench import catalog, details, host, plan, report
 from bench.server import Server
 from bench.steps import Bench, StepFailed
+
+#: Written after a run of everything.
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="less of everything")
-    add("--only", default="", metavar="WORDS", help="only rows that contain one of these words, such as kue,limit")
+    add("--only", default="", metavar="WORDS", help="only rows with one of these words, such as kue,server,details")
     add("--no-peers", dest="peers", action="store_false", help="kue and the server's limit alone")
     add("--runs", type=int, default=0, metavar="N", help="take the median of N runs (3; with --quick 1)")
     add("--jobs", type=int, default=0, metavar="N", help="waiting jobs in a drain (20,000)")
@@ -54,6 +58,24 @@ def figures(steps: plan.Plan, only: str, peers: bool) -> Iterator[plan.Figure]:
             yield from steps.peer(peer)
 
 
+def measure(
+    bench: Bench, sizes: plan.Sizes, options: argparse.Namespace, runs: int
+) -> tuple[plan.Measured, dict[str, plan.Measured]]:
+    """Do all the runs; return the table of all peers, and kue's further tables by name."""
+    steps = plan.Plan(bench, sizes, say)
+    measured: plan.Measured = plan.Measured()
+    extra: dict[str, plan.Measured] = {}
+    for at in range(runs):
+        if runs > 1:
+            say(f"run {at + 1} of {runs}")
+        for figure in figures(steps, options.only, options.peers):
+            measured.add(*figure)
+        if not options.only or "details" in options.only:
+            for title, figure in details.Details(steps, options.quick).all():
+                extra.setdefault(title, plan.Measured()).add(*figure)
+    return measured, extra
+
+
 def main(argv: list[str]) -> None:
     options = parse(argv)
     sizes = plan.QUICK if options.quick else plan.FULL
@@ -68,14 +90,26 @@ def main(argv: list[str]) -> None:
             if options.profile:
                 plan.profile(bench, sizes, not options.threads, options.concurrency, say=print)
                 return
-            steps = plan.Plan(bench, sizes, say)
-            measured = plan.Measured()
+            runs = options.runs or (1 if options.quick else 3)
             began = time.monotonic()
-            for _ in range(options.runs or (1 if options.quick else 3)):
-                for figure in figures(steps, options.only, options.peers):
-                    measured.add(*figure)
+            measured, extra = measure(bench, sizes, options, runs)
             say(f"{time.monotonic() - began:.0f} s")
-            print(report.table(measured, measured.rows()))
+            print(report.Ratios(measured, extra).table(), report.table(measured), sep="\n\n")
+            for key, (title, columns, _) in report.TABLES.items():
+                if key in extra:
+                    print(f"\n{title}\n\n{report.table(extra[key], columns)}")
+            if not options.only and options.peers:
+                persistence = "append-only file written once a second" if options.aof else "no persistence"
+                text = report.page(
+                    measured,
+                    extra,
+                    machine=machine,
+                    server=f"{server.version}, {persistence}",
+                    runs=runs,
+                    words="".join(f" {word}" for word in argv),
+                )
+                PAGE.write_text(text, encoding="utf-8")
+                say(f"written: {PAGE}")
         finally:
             bench.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -44,9 +46,15 @@ def node() -> str:
 
 
 def versions() -> list[str]:
-    """Return what is pinned, as ``name version``."""
-    pinned = [path.read_text().split()[0].replace("==", " ") for path in sorted((HERE / "peers").glob("*.txt"))]
-    return [each.split("[")[0] + " " + each.split(" ")[1] if "[" in each else each for each in pinned]
+    """Return what is pinned of Python's peers, as ``name version``."""
+    first = [path.read_text().split()[0] for path in sorted((HERE / "peers").glob("*.txt"))]
+    return [re.sub(r"(\[.*?\])?==", " ", line) for line in first]
+
+
+def node_versions() -> list[tuple[str, str]]:
+    """Return what is pinned of Node's peers."""
+    wanted: dict[str, str] = json.loads((NODE / "package.json").read_text())["dependencies"]
+    return list(wanted.items())
 
 
 def _interpreter(least: tuple[int, int]) -> str:

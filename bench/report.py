@@ -1,23 +1,25 @@
-"""What is printed and written: tables of medians, with ratios."""
+"""What is printed and written: tables of medians, with ratios, and the page docs/performance.md."""
 
 from __future__ import annotations
 
-from bench.plan import COLUMNS, Column, Measured
+import datetime
+import math
+from collections.abc import Sequence
+
+from bench import details, envs
+from bench.plan import COLUMNS, LIMIT, Column, Measured
 from bench.steps import median
 
+GREEN, PLAIN, BEE = "kue, green threads", "kue, plain threads", "Node: bee-queue"
 
-def table(measured: Measured, rows: list[str], columns: list[Column] = COLUMNS) -> str:
+
+def table(measured: Measured, columns: Sequence[Column] = COLUMNS) -> str:
     """Return a Markdown table of medians; a dash where nothing was measured, and notes on what failed."""
-    shown = [
-        each
-        for each in columns
-        if any((row, each.key) in measured.values or (row, each.key) in measured.errors for row in rows)
-    ]
+    rows = measured.rows()
+    known = {*measured.values, *measured.errors}
+    shown = [each for each in columns if any((row, each.key) in known for row in rows)]
     notes: list[str] = []
-    lines = [
-        "| | " + " | ".join(each.title for each in shown) + " |",
-        "|---|" + "---:|" * len(shown),
-    ]
+    lines = ["| | " + " | ".join(each.title for each in shown) + " |", "|---|" + "---:|" * len(shown)]
     for row in rows:
         cells = []
         for each in shown:
@@ -31,9 +33,156 @@ def table(measured: Measured, rows: list[str], columns: list[Column] = COLUMNS) 
             else:
                 cells.append("–")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"({at}) {text}" for at, text in enumerate(notes, 1))] if notes else []
+    if notes:
+        lines += ["", *(f"({at}) {text}  " for at, text in enumerate(notes, 1))]
     return "\n".join(lines)
 
 
 def number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
+
+
+class Ratios:
+    """What kue is beside the others in one run: a line each, with the figure that was aimed at."""
+
+    def __init__(self, main: Measured, extra: dict[str, Measured]) -> None:
+        self._main, self._extra = main, extra
+        self.lines: list[str] = []
+        self._peers()
+        self._details()
+
+    def table(self) -> str:
+        return "\n".join(["| what | measured | aim | |", "|---|---:|---:|---|", *self.lines])
+
+    def _peers(self) -> None:
+        kept = self._value(GREEN, "drain")
+        for title, column, aim in (("kept", "drain", 3.0), ("nothing kept", "free", 2.0)):
+            name, best = self._best(column)
+            self._more(f"drain at 10 / fastest Python peer, {title} ({name})", kept, best, aim)
+        self._more("drain at 10 / bee-queue, kept", kept, self._value(BEE, "drain"), 1.0)
+        at_50 = self._value(GREEN, "drain50")
+        self._more("drain at 50 / the server alone", at_50, self._value(LIMIT, "drain50"), 0.6)
+        self._more("plain threads at 10 / green threads", self._value(PLAIN, "drain"), kept, 0.7)
+        self._more("two processes / one", self._value(GREEN, "two"), kept, 1.5)
+        name, best = self._best("enqueue")
+        self._more(f"enqueue / fastest Python peer ({name})", self._value(GREEN, "enqueue"), best, 1.0)
+        limit = min(self._best("bulk")[1], self._value(LIMIT, "bulk"))
+        self._more("create_many / fastest Python peer's bulk or the server", self._value(GREEN, "bulk"), limit, 1.0)
+        self._less("idle: save to handler, p50 ms", self._value(GREEN, "p50"), 0.7)
+        self._less("idle: save to handler, p99 ms", self._value(GREEN, "p99"), 1.5)
+
+    def _details(self) -> None:
+        def value(title: str, row: str, column: str) -> float:
+            found = self._extra.get(title, Measured()).values.get((row, column))
+            return median(found) if found else math.nan
+
+        one = value("producing", GREEN, "one")
+        self._more("enqueue from 50 green threads / from one", value("producing", GREEN, "fifty"), one, 3.0)
+        self._less("idle: save to the return of wait, p50 ms", value("producing", GREEN, "wait50"), 1.5)
+        costs = [value("growth", row, "worker_us") for row in self._extra.get("growth", Measured()).rows()]
+        if costs:
+            self._less("worker µs a job, most waiting / fewest", costs[-1] / costs[0], 1.15)
+        node = value("memory", "Node: kue 0.11", "bytes")
+        self._less("bytes a waiting job / Node Kue's", value("memory", GREEN, "bytes") / node, 1.10)
+        self._less("RSS of an idle worker, MiB", value("memory", GREEN, "rss"), 40)
+        plain = value("kinds", "plain", "drain")
+        for kind, most in (("priorities", 1.2), ("delays", 1.2), ("retries", 2.4)):
+            note = " (two attempts a job)" if kind == "retries" else ""
+            self._less(f"time a job with {kind} / plain{note}", plain / value("kinds", kind, "drain"), most)
+        alone, watched = (value("monitor", row, "drain") for row in ("no monitor", "monitor, 10 pages"))
+        self._more("drain with 10 pages watching / without", watched, alone, 0.85)
+
+    def _value(self, row: str, column: str) -> float:
+        values = self._main.values.get((row, column))
+        return median(values) if values else math.nan
+
+    def _best(self, column: str) -> tuple[str, float]:
+        """Return name and figure of the fastest Python peer."""
+        found = [
+            (median(values), row)
+            for (row, key), values in self._main.values.items()
+            if key == column and row not in (GREEN, PLAIN, LIMIT) and not row.startswith("Node:")
+        ]
+        best = max(found, default=(math.nan, "none"))
+        return best[1], best[0]
+
+    def _more(self, what: str, ours: float, theirs: float, aim: float) -> None:
+        self._line(what, ours / theirs if theirs else math.nan, f"≥ {aim:g}", lambda value: value >= aim)
+
+    def _less(self, what: str, value: float, aim: float) -> None:
+        self._line(what, value, f"≤ {aim:g}", lambda value: value <= aim)
+
+    def _line(self, what: str, value: float, aim: str, reached: object) -> None:
+        assert callable(reached)
+        if not math.isnan(value):
+            self.lines.append(f"| {what} | {value:.2f} | {aim} | {'yes' if reached(value) else 'no'} |")
+
+
+#: Title, columns and a word of explanation for each table of details.
+TABLES = {
+    "producing": (
+        "Producing and waiting",
+        details.PRODUCING,
+        "`wait` asks Redis once more before it listens, which is part of its time.",
+    ),
+    "growth": (
+        "As work grows",
+        details.GROWTH,
+        "CPU of the worker process and of the server for a job at concurrency 10, with so many waiting at the start; "
+        "the worker was paused while they were made.",
+    ),
+    "memory": ("Memory", details.MEMORY, "Data of 55 bytes, Valkey's default settings; the worker has done one job."),
+    "kinds": (
+        "Priorities, delays, retries",
+        details.KINDS,
+        "`delays`: all jobs are due at once, so the figure holds their promotion. `retries`: each job fails once, so "
+        "it is attempted twice.",
+    ),
+    "monitor": (
+        "With the page open",
+        details.KINDS,
+        "A web process of its own relays every event; the clients are Python programs on the same machine, which has "
+        "no core to spare for either if it has only two.",
+    ),
+}
+
+
+def page(main: Measured, extra: dict[str, Measured], *, machine: str, server: str, runs: int, words: str) -> str:
+    """Return docs/performance.md."""
+    ratios = Ratios(main, extra)
+    node = ", ".join(f"{name} {version}" for name, version in envs.node_versions())
+    parts = [
+        "# Performance",
+        "This page is written by `make bench`, which measures everything in one run; "
+        "`make bench ARGS=\"--quick\"` measures less. `python -m bench --help` lists the rest, `--profile` among it.",
+        f"- Made on {datetime.date.today()}: `python -m bench{words}`, median of {runs} run{'s' if runs > 1 else ''}.\n"
+        f"- {machine}.\n"
+        f"- {server}, on loopback TCP, emptied before each measurement.\n"
+        f"- Peers: {', '.join(envs.versions())}; on Node: {node}.",
+        "## In short",
+        ratios.table(),
+        "Aims are the project's own. Differences under 30 % between two programs are ties: identical runs differ by as "
+        "much on a virtual machine.",
+        "## Beside the others",
+        table(main),
+        CAVEATS,
+    ]
+    for key, (title, columns, text) in TABLES.items():
+        if key in extra:
+            parts += [f"## {title}", text, table(extra[key], columns)]
+    return "\n\n".join(parts) + "\n"
+
+
+CAVEATS = """\
+- The server has the first core; the producer, then one worker process, has the second. With two worker processes on a
+  machine of two cores, both use both. *Drain*: jobs that wait when the worker starts, counted from the first one's
+  start to the last one's end, concurrency 10 unless it says 50. Slow peers are stopped at a limit; their rate so far
+  counts.
+- *Kept*: the finished job or its result stays in Redis, as kue does by default. *Nothing kept*: results off, or
+  `removeOnComplete`. Peers run as their own documentation starts them, with the logging of each job off. RQ runs ten
+  simple workers as processes, since it has no threads.
+- *Start*: from before the save to the handler's first line, worker idle, one job at a time. Dramatiq polls when idle.
+- A no-op job shows what the library costs and nothing else. With 2 ms of CPU a job all Python peers are the same.
+- Not like for like: huey keeps no record of a job in flight and loses it when its worker is killed; kue, bullmq and
+  ardiq run it again. kue publishes an event for each change of state, which most others do not.
+- For kue each drain also checks that every job is recorded as complete and was handled once."""

@@ -1,0 +1,256 @@
+"""What only kue is asked: cost as work grows, memory, priorities, delays, retries, a monitor that relays everything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+from bench import catalog, host
+from bench.plan import Column, Figure, Plan
+from bench.steps import Peer, StepFailed, end, percentile
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Data of 55 bytes, as in the figure for Node Kue: {"n":…,"x":"…"}.
+MEMORY_BYTES = 36
+BROWSERS = 10
+GROWTH = [Column("worker_us", "worker µs/job", False, 1), Column("server_us", "server µs/job", False, 1)]
+MEMORY = [Column("bytes", "bytes a waiting job", False), Column("rss", "idle worker RSS, MiB", False, 1)]
+KINDS = [
+    Column("drain", "jobs/s"),
+    Column("worker_us", "worker µs/job", False, 1),
+    Column("server_us", "server µs/job", False, 1),
+    Column("web_us", "web µs/job", False, 1),
+]
+PRODUCING = [
+    Column("one", "one thread/s"),
+    Column("fifty", "50 threads/s"),
+    Column("wait50", "save → wait p50 ms", False, 2),
+    Column("wait99", "save → wait p99 ms", False, 2),
+]
+
+
+class Details:
+    """The further steps of a run; ``quick`` leaves the million jobs out."""
+
+    def __init__(self, plan: Plan, quick: bool) -> None:
+        self.plan, self.bench, self.quick = plan, plan.bench, quick
+
+    def all(self) -> Iterator[tuple[str, Figure]]:
+        """Yield the name of a table with each figure."""
+        for title, step in (
+            ("producing", self.producing),
+            ("growth", self.growth),
+            ("memory", self.memory),
+            ("kinds", self.kinds),
+            ("monitor", self.monitor),
+        ):
+            for figure in step():
+                yield title, figure
+
+    def producing(self) -> Iterator[Figure]:
+        """Save from one and from 50 threads, and wait for a job's end; the worker is idle then."""
+        count = self.plan.sizes.jobs
+
+        def one(peer: Peer) -> dict[str, float]:
+            self.bench.server.empty()
+            return {"one": self.bench.enqueue(peer, count, self.plan.sizes.limit_s)["per_s"]}
+
+        def fifty(peer: Peer) -> dict[str, float]:
+            self.bench.server.empty()
+            return {"fifty": self.bench.ask(peer, "threads", 50, count)["per_s"]}
+
+        def wait(peer: Peer) -> dict[str, float]:
+            self.bench.server.empty()
+            with self.bench.working(peer):
+                self.bench.ask(peer, "wait", 20)
+                times = self.bench.ask(peer, "wait", self.plan.sizes.latencies)["times"]
+            return {"wait50": percentile(times, 0.5), "wait99": percentile(times, 0.99)}
+
+        for green in (True, False):
+            peer = catalog.kue(green)
+            for columns, step in ((("one",), one), (("fifty",), fifty), (("wait50", "wait99"), wait)):
+                yield from self.plan._tried(peer.name, columns, lambda s=step, p=peer: s(p))
+
+    def growth(self) -> Iterator[Figure]:
+        """CPU of worker and server for a job, with so many waiting when it begins."""
+        for waiting in (1_000, 100_000) if self.quick else (1_000, 100_000, 1_000_000):
+            row = f"{waiting:,} waiting"
+            yield from self.plan._tried(row, ("worker_us", "server_us"), lambda w=waiting: self._cost(w))
+
+    def _cost(self, waiting: int) -> dict[str, float]:
+        """Fill and drain several times with one worker, which is paused meanwhile, so only work is counted."""
+        server, peer = self.bench.server, catalog.kue()
+        server.empty()
+        want = min(5_000 if self.quick else 20_000, max(10_000, waiting))
+        jobs, worker_s, server_s = 0, 0.0, 0.0
+        with self.bench.working(peer) as (worker,):
+            self._do(peer, worker, 100)  # imports and connections are done
+            while jobs < want:
+                done = sum(self.bench._tallies().values())
+                server.client.sadd("q:paused", "bench")
+                time.sleep(1.2)  # a worker that asks notices; one that has nothing to do looks once a second
+                self.bench.ask(peer, "bulk", waiting, limit_s=120)
+                part = min(waiting, 20_000)
+                before = (host.cpu_seconds(worker.pid), server.cpu_seconds())
+                server.client.srem("q:paused", "bench")
+                self._until(lambda goal=done + part: sum(self.bench._tallies().values()) >= goal)
+                reached = sum(self.bench._tallies().values()) - done
+                worker_s += host.cpu_seconds(worker.pid) - before[0]
+                server_s += server.cpu_seconds() - before[1]
+                jobs += reached
+        return {"worker_us": worker_s * 1e6 / jobs, "server_us": server_s * 1e6 / jobs}
+
+    def memory(self) -> Iterator[Figure]:
+        """Bytes of the server for a waiting job with 55 bytes of data, and the size of a worker with nothing to do."""
+        for name, make in [
+            ("kue, green threads", lambda: catalog.kue(True)),
+            ("kue, plain threads", lambda: catalog.kue(False)),
+            *catalog.installed(lambda name: name == "Node: kue 0.11"),
+        ]:
+            yield from self.plan._tried(name, ("bytes", "rss"), lambda m=make: self._size(m()))
+
+    def _size(self, peer: Peer) -> dict[str, float]:
+        server = self.bench.server
+        server.empty()
+        self.bench.enqueue(peer, 100, 5, bytes=MEMORY_BYTES)
+        before = server.used_memory()
+        made = self.bench.enqueue(peer, self.plan.sizes.jobs, 10, bytes=MEMORY_BYTES)["count"]
+        each = (server.used_memory() - before) / made
+        server.empty()
+        with self.bench.working(peer) as (worker,):
+            self._do(peer, worker, 1)
+            time.sleep(1)
+            return {"bytes": each, "rss": host.rss_mib(worker.pid)}
+
+    def kinds(self) -> Iterator[Figure]:
+        """The drain of plain jobs, and of those with a priority, a delay, or a failed first attempt (two attempts)."""
+        for kind in ("plain", "priorities", "delays", "retries"):
+            yield from self.plan._tried(f"{kind}", ("drain", "worker_us", "server_us"), lambda k=kind: self._kind(k))
+
+    def _kind(self, kind: str) -> dict[str, float]:
+        peer, count = catalog.kue(), self.plan.sizes.jobs
+        self.bench.server.empty()
+        self.bench.ask(peer, "bulk", count, kind=kind)
+        drained = self.bench.drain(peer, count, 30, kind=kind)
+        return {"drain": drained.per_s, "worker_us": drained.worker_us, "server_us": drained.server_us}
+
+    def monitor(self) -> Iterator[Figure]:
+        """The drain with a web process that relays every event, to ten pages or to ten plain clients."""
+        columns = ("drain", "worker_us", "server_us", "web_us")
+        yield from self.plan._tried("no monitor", columns[:3], lambda: self._kind("plain"))
+        for name, watch in (("monitor, 10 pages", True), ("monitor, 10 plain clients", False)):
+            yield from self.plan._tried(name, columns, lambda w=watch: self._watched(BROWSERS, w))
+
+    def _watched(self, browsers: int, watch: bool) -> dict[str, float]:
+        peer, jobs = catalog.kue(), self.plan.sizes.jobs
+        self.bench.server.empty()
+        self.bench.ask(peer, "bulk", jobs)
+        with self._site() as (port, site), listening(port, browsers, watch) as heard:
+            before = host.cpu_seconds(site.pid)
+            drained = self.bench.drain(peer, jobs, 30)
+            web_us = (host.cpu_seconds(site.pid) - before) * 1e6 / jobs
+            self._until(lambda: min(heard) > 0)
+        costs = {"worker_us": drained.worker_us, "server_us": drained.server_us, "web_us": web_us}
+        return {"drain": drained.per_s, **costs}
+
+    @contextlib.contextmanager
+    def _site(self) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+        """Run the web program, without workers, on the cores that are left (the server's and the worker's, if none)."""
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        with (self.bench.folder / "stderr").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--workers", "0"],
+                env={**os.environ, "REDIS_URL": self.bench.server.url},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: host.pin(0, spare_cores()),
+            )
+        try:
+            self._until(lambda: answers(port))
+            yield port, process
+        finally:
+            end(process)
+
+    def _do(self, peer: Peer, worker: subprocess.Popen[bytes], count: int) -> None:
+        """Let an idle worker do a few jobs."""
+        self.bench.enqueue(peer, count, 10)
+        self._until(lambda: sum(self.bench._tallies().values()) >= count)
+
+    def _until(self, true: Callable[[], bool], limit_s: float = 60) -> None:
+        give_up = time.monotonic() + limit_s
+        while not true():
+            if time.monotonic() > give_up:
+                raise StepFailed(f"not within {limit_s:.0f} s")
+            time.sleep(0.005)
+
+
+def spare_cores() -> set[int]:
+    found = host.cores()
+    return set(found[2:] or found)
+
+
+def answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def listening(port: int, count: int, watch: bool) -> Iterator[list[int]]:
+    """Have ``count`` Socket.IO clients listen, in a thread each; yield how many packets each has got."""
+    import websocket  # a development requirement
+
+    heard, stop = [0] * count, threading.Event()
+    ready = threading.Barrier(count + 1)
+
+    def listen(at: int) -> None:
+        host.pin(0, spare_cores())
+        # Its check of UTF-8 is in Python and costs many times what a browser's does.
+        options = {"timeout": 10, "skip_utf8_validation": True}
+        line = websocket.create_connection(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", **options)
+        line.recv()
+        line.send("40")
+        line.recv()
+        if watch:
+            line.send('420["watch",{}]')
+            line.recv()
+        line.settimeout(0.5)
+        ready.wait(20)
+        while not stop.is_set():
+            try:
+                packet = line.recv()
+            except websocket.WebSocketTimeoutException:
+                continue
+            except (websocket.WebSocketException, OSError):
+                return
+            if packet == "2":
+                line.send("3")
+            else:
+                heard[at] += 1
+        line.close()
+
+    threads = [threading.Thread(target=listen, args=(at,), daemon=True) for at in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        ready.wait(20)
+        yield heard
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(5)
