@@ -49,7 +49,7 @@ class Keys:
         return f"{self.prefix}:history:{name}"
 
     def lane(self, lane: str) -> str:
-        """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 60 s)."""
+        """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
         return f"{self.prefix}:lane:{lane}"
 
 

@@ -6,24 +6,46 @@ import os
 import threading
 import uuid
 from collections.abc import Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
-from .connect import Connector, Link
+from .connect import Connector, Link, patiently, unavailable
+from .errors import QueueUnavailable
 from .scripts import CREATE_MAX, Scripts
 
 #: Seconds after the first failure in which a create is repeated before the caller is told.
 RETRY_S = 2.0
 
 
+class _Call:
+    """One call of ``create.lua``, which may be repeated: ``lane`` and ``mark`` name it for good."""
+
+    __slots__ = ("first", "lane", "mark", "rows", "tried")
+
+    def __init__(self, rows: Sequence[Sequence[str]], lane: str, mark: int) -> None:
+        self.rows, self.lane, self.mark = rows, lane, mark
+        #: The first id that it made; 0 if it is certain that it made none, None while nobody knows.
+        self.first: int | None = None
+        self.tried = False
+
+
+class _Place(NamedTuple):
+    """Where a job is in a call: its id is the call's first plus ``offset``."""
+
+    call: _Call
+    offset: int
+
+
 class _Entry:
     """One caller's jobs, and what became of them."""
 
-    __slots__ = ("done", "error", "ids", "leads", "rows")
+    __slots__ = ("done", "error", "forsaken", "ids", "leads", "owners", "rows")
 
-    def __init__(self, rows: Sequence[Sequence[str]]) -> None:
-        self.rows = rows
+    def __init__(self, rows: Sequence[Sequence[str]], owners: Sequence[object]) -> None:
+        self.rows, self.owners = rows, owners
         self.ids: list[int] = []
         self.error: BaseException | None = None
-        self.leads = False
+        self.leads = self.forsaken = False
         self.done: threading.Event | None = None
 
 
@@ -31,23 +53,67 @@ class Producer:
     """Group commit: while one create is under way, other threads' jobs gather and go out with the next.
 
     The calls go over one connection (a lane), one after another and numbered, and Redis remembers the last number of
-    the lane: so a call whose answer was lost can be repeated, and creates nothing twice.
+    the lane: so a call whose answer was lost can be repeated, and creates nothing twice. A caller that is told
+    QueueUnavailable may try again with the same jobs: those that were created all the same are found by the lane.
     """
 
     def __init__(self, connector: Connector, scripts: Scripts) -> None:
         self._connector, self._scripts = connector, scripts
+        self._link = Link(connector)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._busy = False
-        self._pid = 0
+        #: Where the jobs are whose callers were told that nobody knows, as long as they live.
+        self._doubts: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
         self._open_lane()
 
-    def create(self, rows: Sequence[Sequence[str]]) -> list[int]:
+    def create(self, rows: Sequence[Sequence[str]], owners: Sequence[object] = ()) -> list[int]:
         """Create jobs given as the values of ``create.lua``; return their ids.
 
-        Raises QueueUnavailable within a bounded time if Redis is away.
+        ``owners``: for each row the object by which a second try is recognised. Raises QueueUnavailable within a
+        bounded time if Redis is away.
         """
-        entry = _Entry(rows)
+        if self._pid != os.getpid():  # a fork must share neither connection nor lane
+            self._link = Link(self._connector)
+            self._begin()
+        known = self._settle(owners) if self._doubts else {}
+        if not known:
+            return self._join(_Entry(rows, owners))
+        left = [at for at in range(len(rows)) if at not in known]
+        if left:
+            ids = self._join(_Entry([rows[at] for at in left], [owners[at] for at in left]))
+            known.update(zip(left, ids, strict=True))
+        for owner in owners:
+            self._doubts.pop(owner, None)
+        return [known[at] for at in range(len(rows))]
+
+    def close(self) -> None:
+        self._link.drop()
+
+    def _settle(self, owners: Sequence[object]) -> dict[int, int]:
+        """Ask what became of an earlier try with these jobs; return the ids of those that exist, by position."""
+        known: dict[int, int] = {}
+        for at, owner in enumerate(owners):
+            place = self._doubts.get(owner)
+            if place is None:
+                continue
+            call = place.call
+            if call.first is None:  # a call without jobs shuts out the one in doubt, if that is still on its way
+                call.first = patiently(
+                    lambda call=call: self._scripts.create(  # type: ignore[misc]
+                        self._connector.shared(), [], lane=call.lane, mark=call.mark
+                    ),
+                    RETRY_S,
+                )
+            if call.first:
+                known[at] = call.first + place.offset
+        return known
+
+    def _join(self, entry: _Entry) -> list[int]:
         with self._lock:
             self._waiting.append(entry)
             if self._busy:
@@ -55,15 +121,24 @@ class Producer:
             else:
                 self._busy = entry.leads = True
         if entry.done is not None:
-            entry.done.wait()
+            try:
+                entry.done.wait()
+            except BaseException:  # its handler is stopped; the others go on
+                self._forsake(entry)
+                raise
         if entry.leads:
             self._lead(entry)
         if entry.error is not None:
             raise entry.error
         return entry.ids
 
-    def close(self) -> None:
-        self._link.drop()
+    def _forsake(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.forsaken = True
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+                if entry.leads:
+                    self._pass_on()
 
     def _lead(self, own: _Entry) -> None:
         """Send what has gathered, `own` first; then let the next in line lead."""
@@ -74,45 +149,80 @@ class Producer:
                 entry = self._waiting.pop(0)
                 batch.append(entry)
                 size += len(entry.rows)
+        calls = self._calls([row for entry in batch for row in entry.rows])
+        error: Exception | None = None
         try:
-            ids = self._send([row for entry in batch for row in entry.rows])
-            at = 0
-            for entry in batch:
-                entry.ids = ids[at : at + len(entry.rows)]
-                at += len(entry.rows)
-        except BaseException as exc:  # whatever it was, the others wait for an answer
-            for entry in batch:
-                entry.error = exc
-        finally:
-            with self._lock:
-                following = self._waiting[0] if self._waiting else None
-                if following is None:
-                    self._busy = False
-                else:
-                    following.leads = True
-            for entry in batch:
-                if entry is not own and entry.done is not None:
-                    entry.done.set()
-            if following is not None and following.done is not None:
-                following.done.set()
-
-    def _send(self, rows: list[Sequence[str]]) -> list[int]:
-        if self._pid != os.getpid():  # a fork must share neither connection nor lane
+            self._perform(calls)
+        except Exception as exc:
+            error = exc
+        except BaseException as exc:  # meant for this caller alone; for the others the same calls are made again
+            own.error = exc
+            try:
+                self._perform(calls)
+            except Exception as again:
+                error = again
+            except BaseException as again:
+                error = unavailable(again)
+        if error is not None:
             self._open_lane()
-        ids: list[int] = []
-        for at in range(0, len(rows), CREATE_MAX):
-            first = self._send_part(rows[at : at + CREATE_MAX])
-            ids.extend(range(first, first + len(rows[at : at + CREATE_MAX])))
-        return ids
+        with self._lock:
+            self._hand_out(batch, calls, error)
+            if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
+                for entry in self._waiting:
+                    entry.error = error
+                batch, self._waiting = batch + self._waiting, []
+            self._pass_on()
+        for entry in batch:
+            if entry is not own and entry.done is not None:
+                entry.done.set()
 
-    def _send_part(self, rows: list[Sequence[str]]) -> int:
+    def _hand_out(self, batch: Sequence[_Entry], calls: Sequence[_Call], error: Exception | None) -> None:
+        """Give each entry its ids or the error; if its caller does not learn where its jobs are, remember it."""
+        places = [_Place(call, offset) for call in calls for offset in range(len(call.rows))]
+        at = 0
+        for entry in batch:
+            mine = places[at : at + len(entry.rows)]
+            at += len(entry.rows)
+            entry.error = entry.error or error
+            if entry.error is None:
+                entry.ids = [(place.call.first or 0) + place.offset for place in mine]
+            if (entry.error is not None or entry.forsaken) and entry.owners:
+                self._doubts.update(
+                    {owner: place for owner, place in zip(entry.owners, mine, strict=True) if place.call.tried}
+                )
+
+    def _pass_on(self) -> None:
+        """Let the next in line lead; called under the lock."""
+        if not self._waiting:
+            self._busy = False
+            return
+        following = self._waiting[0]
+        following.leads = True
+        if following.done is not None:
+            following.done.set()
+
+    def _calls(self, rows: Sequence[Sequence[str]]) -> list[_Call]:
+        """Cut rows into calls. Further ones have lanes of their own, so that Redis remembers each."""
         self._mark += 1
-        return self._link.patiently(
-            lambda client: self._scripts.create(client, rows, lane=self._lane, mark=self._mark), RETRY_S
-        )
+        calls = [_Call(rows[:CREATE_MAX], self._lane, self._mark)]
+        for at in range(CREATE_MAX, len(rows), CREATE_MAX):
+            calls.append(_Call(rows[at : at + CREATE_MAX], _new_lane(), 1))
+        return calls
+
+    def _perform(self, calls: Sequence[_Call]) -> None:
+        for call in calls:
+            if call.first is None:
+                call.tried = True
+                call.first = self._link.patiently(
+                    lambda client, call=call: self._scripts.create(  # type: ignore[misc]
+                        client, call.rows, lane=call.lane, mark=call.mark
+                    ),
+                    RETRY_S,
+                )
 
     def _open_lane(self) -> None:
-        self._pid = os.getpid()
-        self._link = Link(self._connector)
-        self._lane = uuid.uuid4().hex[:16]
-        self._mark = 0
+        self._lane, self._mark = _new_lane(), 0
+
+
+def _new_lane() -> str:
+    return uuid.uuid4().hex[:16]

@@ -341,10 +341,10 @@ class Queue(Browsing):
         rows = [(*job._values(), job._found_by()) if self._search else job._values() for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
-            self._assign(made, rows, self._producer.create(rows))
+            self._assign(made, rows, self._producer.create(rows, made))
             return
         with self._listener.capture() as attach:
-            self._assign(made, rows, self._producer.create(rows))
+            self._assign(made, rows, self._producer.create(rows, made))
             for job in listening:
                 assert job.id is not None
                 attach(job.id, job._listeners)

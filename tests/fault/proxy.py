@@ -34,7 +34,7 @@ class Proxy:
         self._wanted: Callable[[bytes], bool] | None = None
         self._open = threading.Event()
         self._open.set()
-        self._closing = False
+        self._closing = self._refusing = False
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=100)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -53,6 +53,13 @@ class Proxy:
     def block(self) -> None:
         """Let nothing through any more and say nothing, as a broken network does: connections stay open."""
         self._open.clear()
+
+    def refuse(self) -> None:
+        """Cut every new connection; those that are open stay."""
+        self._refusing = True
+
+    def accept_again(self) -> None:
+        self._refusing = False
 
     def unblock(self) -> None:
         self._open.set()
@@ -77,6 +84,9 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._refusing:
+                client.close()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
             except OSError:

@@ -1,6 +1,6 @@
 --- @include "search"
 -- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
-local LANE_S = 60
+local LANE_S = 600
 
 local function create()
   local lane, mark, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -11,6 +11,10 @@ local function create()
       local last_mark, first = string.match(last, '^(.-):(%d+)$')
       if last_mark == mark then return tonumber(first) end
     end
+  end
+  if count == 0 then
+    redis.call('SET', lane, mark .. ':0', 'EX', LANE_S)
+    return 0
   end
 
   local first = redis.call('INCRBY', prefix .. ':ids', count) - count + 1
