@@ -84,7 +84,21 @@ def source(name: str) -> str:
 
     # Redis counts script memory by the text, and comments say nothing to it.
     text = re.sub(r"--\[\[.*?\]\]", "", read(LUA_DIR / f"{name}.lua"), flags=re.DOTALL)
-    return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE)
+    return _without_unused(re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE))
+
+
+def _without_unused(text: str) -> str:
+    """Leave out the functions that a script includes and does not call: each call makes every function of it anew.
+
+    A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
+    """
+    while True:
+        for match in re.finditer(r"^local function (\w+)\((?:.* end|.*\n(?:.*\n)*?end)\n", text, re.MULTILINE):
+            if len(re.findall(rf"\b{match.group(1)}\b", text)) == 1:
+                text = text[: match.start()] + text[match.end() :]
+                break
+        else:
+            return text
 
 
 @cache
@@ -132,7 +146,7 @@ class Scripts:
     def create_unique(
         self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
     ) -> tuple[int, bool]:
-        """Create a job unless one of its type with ``data[name] == value`` waits or runs; return an id, and if it is new.
+        """Create a job unless one of its type with ``data[name] == value`` waits or runs; return an id, and if new.
 
         ``job`` as for ``create``. Safe to repeat.
         """

@@ -199,6 +199,7 @@ class Engine:
         while (ask := self._next_ask()) is not None:
             turn = self._call(link, ask)
             self._take(ask, turn)
+            green.sleep()  # short jobs are over by now and go out with the next call
         link.drop()
 
     def _next_ask(self) -> _Ask | None:

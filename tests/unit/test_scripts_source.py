@@ -47,3 +47,11 @@ def test_importing_the_library_brings_neither_flask_nor_eventlet() -> None:
     )
     # Then the web's packages are not there
     assert not {"flask", "flask_socketio", "eventlet"} & set(json.loads(answer.stdout))
+
+
+def test_a_script_carries_no_function_that_it_does_not_call() -> None:
+    for name in NAMES:
+        text = source(name)
+        for function in re.findall(r"^local function (\w+)", text, re.MULTILINE):
+            assert len(re.findall(rf"\b{function}\b", text)) > 1, (name, function)
+    assert "local function complete" not in source("fail")
