@@ -1,10 +1,10 @@
 """Downloads as jobs: resumable, checked, and kept away from addresses that are not public."""
 
-from .connection import Patience
 from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
 from .guard import AllowList, Guard
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler
 from .limits import DownloadLimits
+from .meter import Patience
 from .order import Result
 from .progress import ProgressData
 from .urls import check_url, redact_url

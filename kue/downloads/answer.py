@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from .connection import Cut, MeteredResponse
+from .connection import MeteredResponse
 from .errors import DownloadFailed
+from .meter import Cut
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)$", re.IGNORECASE)
 #: Longest line that gives a chunk's size, bytes, with its extensions.
@@ -41,12 +42,20 @@ class Answer:
         self._response.close()
         self._metered.close()
 
-    def read_into(self, view: memoryview) -> int:
-        """Read some bytes of the body into ``view``; 0 at its proper end.
+    def copy_to(self, fd: int, position: int, view: memoryview) -> int:
+        """Write some bytes of the body at ``position`` of a file; return how many, 0 at the body's proper end.
 
-        Raises Cut if the connection ends before the body does.
+        ``view`` is memory that may be used for it; its size is the most that is taken. Raises Cut if the connection
+        ends before the body does.
         """
-        size = self._read_chunk(view) if self.chunked else self._read_plain(view)
+        most = self._next_chunk(len(view)) if self.chunked else self._next_plain(len(view))
+        if most == 0:
+            return 0
+        size = self._metered.fill_file(fd, position, view[:most])
+        if size == 0 and (self.chunked or self.length is not None):
+            raise self.cut()
+        if self.chunked:
+            self._chunk_left -= size
         self.received += size
         self._metered.meter.delivered()
         return size
@@ -139,23 +148,12 @@ class Answer:
 
     # -- body
 
-    def _read_plain(self, view: memoryview) -> int:
-        if self.length is not None:
-            left = self.length - self.received
-            if left <= 0:
-                return 0
-            view = view[:left]
-        size = self._fill(view)
-        if size == 0 and self.length is not None:
-            raise self.cut()
-        return size
+    def _next_plain(self, most: int) -> int:
+        """Return how many bytes to read at once of a body without chunks; 0 if it is over."""
+        return most if self.length is None else max(0, min(most, self.length - self.received))
 
-    def _fill(self, view: memoryview) -> int:
-        # At most one read of the socket, straight into the caller's memory.
-        size: int = self._metered.fp.readinto1(view)
-        return size
-
-    def _read_chunk(self, view: memoryview) -> int:
+    def _next_chunk(self, most: int) -> int:
+        """Return how many bytes to read at once of what is left of a chunk, perhaps of the next; 0 after the last."""
         if self._ended:
             return 0
         if self._chunk_left == 0:
@@ -166,12 +164,7 @@ class Answer:
                 while self._line() not in (b"\r\n", b"\n"):
                     pass  # trailers; the meter stops those without end
                 self._ended = True
-                return 0
-        size = self._fill(view[: self._chunk_left])
-        if size == 0:
-            raise self.cut()
-        self._chunk_left -= size
-        return size
+        return min(most, self._chunk_left)
 
     def _chunk_size(self) -> int:
         match = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n$", self._line(), re.DOTALL)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from . import offload, words
 from .errors import DownloadPostponed
+from .order import Bounds
 from .sidecar import Part
 
 #: Time between two looks at the free space, and between two times that bytes are pushed to the disk, seconds.
@@ -19,8 +20,8 @@ NO_ROOM_MS = 60_000
 class Disk:
     """Looks after one part while it grows. ``look`` is cheap: call it after every chunk."""
 
-    def __init__(self, part: Part, min_free: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._part, self._min_free, self._clock = part, min_free, clock
+    def __init__(self, part: Part, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
+        self._part, self._bounds, self._clock = part, bounds, clock
         self._space_due, self._sync_due = 0.0, clock() + SYNC_S
         self._task: offload.Offloaded[None] | None = None
         self._keep: Callable[[], None] = lambda: None
@@ -28,11 +29,11 @@ class Disk:
     def need_room(self, missing: int = 0) -> None:
         """Raise DownloadPostponed if ``missing`` bytes more would leave too little room."""
         free = self._part.folder.free_bytes()
-        if free - missing < self._min_free:
+        if free - missing < self._bounds.min_free:
             raise DownloadPostponed(
                 NO_ROOM_MS,
                 f"Waiting for room on the disk: {words.size(free)} are free, {words.size(missing)} are needed and "
-                f"{words.size(self._min_free)} must stay free",
+                f"{words.size(self._bounds.min_free)} must stay free",
                 counts=False,
             )
 

@@ -45,9 +45,5 @@ class InvalidUrl(DownloadFailed, ValueError):
         self.code, self.message = code, message
 
 
-class Paused(Exception):
-    """Somebody paused the download: let go of the connection and wait. Never leaves this package."""
-
-
 class PartChanged(Exception):
     """The bytes on disk and those on offer are not of one version: start over. Never leaves this package."""

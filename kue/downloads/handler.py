@@ -11,13 +11,14 @@ from pathlib import Path
 from kue.errors import JobCancelled
 
 from . import urls, words
-from .connection import Network, Patience
+from .connection import Network
 from .disk import NO_ROOM_MS
 from .errors import DownloadError, DownloadFailed, DownloadPostponed
 from .fetch import Source
 from .folder import NO_ROOM, Folder, lock
 from .guard import Guard, Resolver
-from .limits import DownloadLimits
+from .limits import DownloadLimits, HostBusy, check_limit
+from .meter import Patience
 from .order import Bounds, Order, Result
 from .progress import JobLike, Progress
 from .sidecar import Facts, Part, part_key
@@ -28,6 +29,10 @@ ATTEMPTS = 5
 BACKOFF = {"type": "exponential", "delay": 1000, "maxDelay": 60_000, "jitter": True}
 MAX_BYTES = 10 * 1024**3
 MIN_FREE = 256 * 1024**2
+#: How long a job waits before it looks again whether its host has a slot for it, ms.
+HOST_BUSY_MS = 2000
+#: Time between two sweeps of the folder, seconds.
+SWEEP_S = 3600.0
 #: How long the sidecar of a finished file stays, and how long a part that nobody touches, seconds.
 KEEP_DONE_S, KEEP_PART_S = 600.0, 7 * 86400.0
 
@@ -41,7 +46,8 @@ class DownloadHandler:
     ``limits``, or ``slots``, ``per_host`` and ``rate`` to make one: see ``DownloadLimits``; change it while running.
     ``patience``: how long a server may take. ``verify``: False, or a file of CA certificates, as in requests.
     ``env_proxies``: use HTTP_PROXY and its kin; the proxy then decides where a name leads.
-    ``keep_cancelled``: whether the part of a cancelled job stays, so that it could go on if the job is started again.
+    ``keep_cancelled``: whether the bytes of a cancelled job stay for a while, so that it could go on if it is retried;
+    a job's own ``keep_partial`` goes before it, and a cancel that says ``discard`` before both.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class DownloadHandler:
         self._verify, self._env_proxies, self._keep_cancelled = verify, env_proxies, keep_cancelled
         self._now, self._clock = now, clock
         self._finished: deque[tuple[float, str]] = deque()
-        self._paused: set[object] = set()
+        self._sweep_due = 0.0
         self._sweep()
 
     def __call__(self, job: JobLike) -> Result:
@@ -80,8 +86,9 @@ class DownloadHandler:
         Raises DownloadError if another attempt may succeed, DownloadFailed (an UnrecoverableError) if not, and
         DownloadPostponed (a RetryLater) if it should wait. Interrupts pass through; the bytes so far stay.
         """
+        self._sweep()
         order = Order.read(job.id, job.data)
-        progress = Progress(job, self._clock, lambda: job.id in self._paused)
+        progress = Progress(job, self._clock)
         network = Network(self._guard, self._patience, progress.tick)
         source = Source(order.url, network, progress.log, verify=self._verify, env_proxies=self._env_proxies)
         key = part_key(job.id, order.url, getattr(job, "created_at", None))
@@ -90,37 +97,64 @@ class DownloadHandler:
             progress.log(f"Waiting for a slot: {self.limits.running()} downloads are running")
 
         try:
-            with self.limits.slot(source.host, progress.tell, waits), Folder(self.folder) as folder:
+            with self.limits.slot(source.host, progress.tick, waits), Folder(self.folder) as folder:
                 part = Part(folder, key)
                 try:
-                    part.claim(progress.tell)
+                    part.claim(progress.tick)
                     transfer = Transfer(
                         order, source, part, progress, self.limits, self.bounds, now=self._now, clock=self._clock
                     )
                     result = transfer.run()
-                except JobCancelled:
-                    if not self._keep_cancelled and part.fd >= 0:
+                except JobCancelled as exc:
+                    if part.fd >= 0 and not self._keeps(order, str(exc)):
                         part.discard()
                     raise
                 finally:
                     part.close()
                 self._forget_finished(folder, part.sidecar)
+        except HostBusy as exc:
+            count = "one download is" if exc.running == 1 else f"{exc.running} downloads are"
+            raise DownloadPostponed(
+                HOST_BUSY_MS, f"Waiting for {source.host}: {count} running from there", counts=False
+            ) from None
         except OSError as exc:
             raise self._disk_error(exc) from exc
         progress.log(f"Saved {words.size(result['bytes'])} as {result['file']}")
         return result
 
+    def _keeps(self, order: Order, reason: str) -> bool:
+        """Tell whether the bytes stay of a job that was taken away: for ``reason``, in the queue's words."""
+        if reason in ("discarded", "removed"):
+            return False
+        if reason != "cancelled":
+            return True  # paused, or moved by hand
+        return self._keep_cancelled if order.keep_partial is None else order.keep_partial
+
+    def change(self, **limits: int | None) -> None:
+        """Change ``slots``, ``per_host``, ``rate`` (None: no limit) or ``min_free``; running downloads follow.
+
+        Raises ValueError, and then changes nothing, for what cannot be.
+        """
+        checked = {name: check_limit(name, number) for name, number in limits.items()}
+        for name, number in checked.items():
+            if name == "min_free":
+                self.bounds.min_free = number or 0
+            else:
+                setattr(self.limits, name, number)
+
+    def current(self) -> dict[str, int | None]:
+        """Return the limits as ``change`` takes them."""
+        limits = self.limits
+        return {
+            "slots": limits.slots,
+            "per_host": limits.per_host,
+            "rate": limits.rate,
+            "min_free": self.bounds.min_free,
+        }
+
     def check_url(self, url: object) -> None:
         """Raise InvalidUrl(code, message) for a URL that this handler would refuse without asking anybody."""
         urls.check_url(url, self._guard.allow)
-
-    def pause(self, job_id: object) -> None:
-        """Let a running download of this process let go of its connection and wait; its worker stays occupied."""
-        self._paused.add(job_id)
-
-    def resume(self, job_id: object) -> None:
-        """Let a paused download go on from its byte."""
-        self._paused.discard(job_id)
 
     def discard(self, job: JobLike) -> bool:
         """Remove what a job that is not running has left half-finished; return whether there was anything.
@@ -154,10 +188,11 @@ class DownloadHandler:
             folder.remove(self._finished.popleft()[1])
 
     def _sweep(self) -> None:
-        """Remove what earlier processes left: sidecars of finished files, and parts that nobody came back for."""
-        if not self.folder.is_dir():
-            return
+        """Now and then remove what was left: sidecars of finished files, and parts that nobody came back for."""
         now = self._now()
+        if now < self._sweep_due or not self.folder.is_dir():
+            return
+        self._sweep_due = now + SWEEP_S
         with Folder(self.folder) as folder:
             names = folder.names()
             for name in names:

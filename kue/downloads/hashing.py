@@ -17,7 +17,7 @@ from .errors import PartChanged
 
 #: A thread is started when this much lies unhashed, bytes. Less than that costs no thread at all.
 BEHIND_BYTES = 8 * 1024 * 1024
-STEP_BYTES = 1024 * 1024
+STEP_BYTES = 256 * 1024
 
 
 class Hasher:

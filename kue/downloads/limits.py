@@ -17,11 +17,20 @@ from kue import green
 LOOK_S = 0.2
 
 
+class HostBusy(Exception):
+    """As many downloads from one host as may be are running. ``running`` says how many."""
+
+    def __init__(self, running: int) -> None:
+        super().__init__(f"{running} downloads are running")
+        self.running = running
+
+
 class DownloadLimits:
     """Slots and rate. ``None`` means no limit.
 
-    ``slots``: downloads at once in this process. ``per_host``: of these from one host. ``rate``: bytes a second, all
-    downloads together.
+    ``slots``: downloads at once in this process; further ones wait in line. ``per_host``: of these from one host;
+    further ones are sent away, since in a line they would hold up those for other hosts. ``rate``: bytes a second,
+    all downloads together.
     """
 
     def __init__(
@@ -78,23 +87,21 @@ class DownloadLimits:
 
     @contextmanager
     def slot(self, host: str, tick: Callable[[], None], waits: Callable[[], None]) -> Iterator[None]:
-        """Hold a slot for ``host``; wait for it in the order of asking.
+        """Hold a slot for ``host``; wait for it in the order of asking. Raises HostBusy if none is for that host.
 
         ``waits`` is called once if there is a wait at all, ``tick`` again and again meanwhile; both may raise.
         """
         place = _Place(host)
         with self._cond:
             self._waiting.append(place)
-            taken = self._take(place)
         try:
+            taken = self._take(place)
             if not taken:
                 waits()
             while not taken:
                 with self._cond:
-                    taken = self._take(place)
-                    if not taken:
-                        self._cond.wait(LOOK_S)
-                        taken = self._take(place)
+                    self._cond.wait(LOOK_S)
+                taken = self._take(place)
                 if not taken:
                     tick()
             yield
@@ -134,19 +141,16 @@ class DownloadLimits:
             tick()
 
     def _take(self, place: _Place) -> bool:
-        """Give ``place`` a slot if there is one for it and nobody before it could use it. Called with the lock held."""
-        if self._slots is not None and self._running.total() >= self._slots:
-            return False
-        for earlier in self._waiting:
-            free = self._per_host is None or self._running[earlier.host] < self._per_host
-            if earlier is place:
-                if free:
-                    self._waiting.remove(place)
-                    self._running[place.host] += 1
-                return free
-            if free:
+        """Give ``place`` a slot if there is one and it is first in line."""
+        with self._cond:
+            running = self._running[place.host]
+            if self._per_host is not None and running >= self._per_host:
+                raise HostBusy(running)
+            if self._slots is not None and self._running.total() >= self._slots or self._waiting[0] is not place:
                 return False
-        return False
+            self._waiting.remove(place)
+            self._running[place.host] += 1
+            return True
 
     def _wake(self) -> None:
         with self._cond:
@@ -160,7 +164,22 @@ class _Place:
         self.host = host
 
 
-def _checked(number: int | None) -> int | None:
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+#: What may be changed while downloads run.
+NAMES = ("slots", "per_host", "rate", "min_free")
+
+
+def check_limit(name: str, number: object) -> int | None:
+    """Return ``number`` if the limit of that name can be set to it. Raises ValueError in words."""
+    if name not in NAMES:
+        raise ValueError(f"there is no limit {name!r}, only {', '.join(NAMES)}")
+    if name == "min_free" and number == 0 and not isinstance(number, bool):
+        return 0
+    return _checked(number)
+
+
+def _checked(number: object) -> int | None:
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ValueError(f"a limit is a whole number of at least 1, or None, not {number!r}")
     return number

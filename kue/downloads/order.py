@@ -42,13 +42,18 @@ class Result(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Order:
-    """What a job asks for. ``segments``: connections at once, or None to choose."""
+    """What a job asks for.
+
+    ``segments``: connections at once, or None to choose. ``keep_partial``: whether the bytes so far stay if the job is
+    cancelled, or None if it does not say.
+    """
 
     job_id: Any
     url: str
     filename: str | None
     digests: dict[str, str]
     segments: int | None
+    keep_partial: bool | None = None
 
     @classmethod
     def read(cls, job_id: object, data: object) -> Order:
@@ -56,12 +61,15 @@ class Order:
         if not isinstance(data, dict):
             raise DownloadFailed('The job\'s data must be an object with a "url"')
         url, filename, segments = data.get("url"), data.get("filename"), data.get("segments")
+        keep_partial = data.get("keep_partial")
         if not isinstance(url, str) or not url.strip():
             raise DownloadFailed('The job\'s data has no "url"')
         if filename is not None and not isinstance(filename, str):
             raise DownloadFailed('"filename" must be text')
         if segments is not None and (type(segments) is not int or not 1 <= segments <= MAX_SEGMENTS):
             raise DownloadFailed(f'"segments" must be a whole number from 1 to {MAX_SEGMENTS}')
+        if keep_partial is not None and not isinstance(keep_partial, bool):
+            raise DownloadFailed('"keep_partial" must be true or false')
         digests = {}
         for algorithm, length in DIGESTS.items():
             wanted = data.get(algorithm)
@@ -70,12 +78,12 @@ class Order:
             if not isinstance(wanted, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", wanted.strip()):
                 raise DownloadFailed(f'"{algorithm}" must be {length} hexadecimal digits')
             digests[algorithm] = wanted.strip().lower()
-        return cls(job_id, url.strip(), filename, digests, segments)
+        return cls(job_id, url.strip(), filename, digests, segments, keep_partial)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bounds:
-    """How big a file may be, and how much room must stay free; bytes."""
+    """How big a file may be, and how much room must stay free; bytes. May be changed while downloads run."""
 
     max_bytes: int
     min_free: int

@@ -7,10 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypedDict
 
-from kue import green
-
-from .errors import Paused
-
 #: Shortest time between two progress events of a job, seconds.
 PROGRESS_S = 0.25
 #: The rate shown forgets the past over about this time, seconds.
@@ -46,13 +42,8 @@ class ProgressData(TypedDict):
 class Progress:
     """Counts bytes and tells the job. What the job raises here (an interrupt, a lost lease) passes through."""
 
-    def __init__(
-        self,
-        job: JobLike,
-        clock: Callable[[], float] = time.monotonic,
-        held: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._job, self._clock, self._held = job, clock, held
+    def __init__(self, job: JobLike, clock: Callable[[], float] = time.monotonic) -> None:
+        self._job, self._clock = job, clock
         self.total: int | None = None
         self.bytes = 0
         self.fetched = 0
@@ -83,23 +74,8 @@ class Progress:
         self.bytes = total_bytes
         self.tick()
 
-    def wait_while_held(self) -> None:
-        """Wait until the job is no longer paused, open to interrupts."""
-        while self._held():
-            green.sleep(PROGRESS_S)
-            self.tell()
-
     def tick(self) -> None:
-        """Tell the job if it is time, also when nothing has arrived: this is where interrupts get through.
-
-        Raises Paused if somebody paused the job.
-        """
-        self.tell()
-        if self._held():
-            raise Paused
-
-    def tell(self) -> None:
-        """Tell the job if it is time, paused or not."""
+        """Tell the job if it is time, also when nothing has arrived: this is where interrupts get through."""
         now = self._clock()
         if now < self._due:
             return

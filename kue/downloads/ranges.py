@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from . import words
 from .answer import Answer
-from .connection import Cut
 from .errors import DownloadError
+from .meter import Cut
 from .sidecar import Facts
 
 #: A server may answer a request for a range with less. Less than this is not worth a request, bytes.

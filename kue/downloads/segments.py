@@ -18,16 +18,18 @@ from kue import green
 
 from . import offload, ranges
 from .answer import Answer
-from .connection import Cut
-from .disk import Disk, write_all
+from .disk import Disk
 from .errors import DownloadError, PartChanged
 from .fetch import Source
 from .hashing import Hasher
 from .limits import DownloadLimits
+from .meter import Cut
 from .progress import Progress
 from .sidecar import Facts, Part, boot_id
 
 CHUNK_BYTES = 256 * 1024
+#: Bytes that all connections together may have written and not yet noted in the map: a killed process loses them.
+LOST_BYTES = 1024 * 1024
 #: Smallest segment, bytes; and to what their borders are rounded.
 LEAST_BYTES, ALIGN_BYTES = 1024 * 1024, 64 * 1024
 #: How long to wait for the other connections when a transfer ends early, seconds.
@@ -121,6 +123,7 @@ class SegmentedFetch:
         self._errors: list[BaseException] = []
         self._helpers: list[threading.Thread] = []
         self._others = source.twin(self._check)
+        self._chunk_bytes = CHUNK_BYTES
 
     @property
     def _facts(self) -> Facts:
@@ -132,6 +135,7 @@ class SegmentedFetch:
 
         ``answer``, if given, is already positioned at the first segment's next byte.
         """
+        self._chunk_bytes = min(CHUNK_BYTES, LOST_BYTES // connections)
         try:
             self._presize()
             self._fetch(answer, connections)
@@ -187,7 +191,7 @@ class SegmentedFetch:
 
     def _work(self, source: Source, segment: Segment, answer: Answer | None, after: Callable[[], None]) -> None:
         """Fetch ``segment``, and then others that nobody has taken, until there are none."""
-        buffer = memoryview(bytearray(CHUNK_BYTES))
+        buffer = memoryview(bytearray(self._chunk_bytes))
         current: Segment | None = segment
         files = os.dup(self._part.fd), self._part.folder.open(self._part.map, os.O_WRONLY)
         try:
@@ -244,12 +248,11 @@ class SegmentedFetch:
         """Copy from ``answer`` to the part and note it in the map (``files``) until one of them ends."""
         limits = self._limits
         while not segment.whole:
-            most = min(limits.chunk_bytes(CHUNK_BYTES), segment.end - segment.position)
-            size = answer.read_into(buffer[:most])
+            self._check()
+            most = min(limits.chunk_bytes(self._chunk_bytes), segment.end - segment.position)
+            size = answer.copy_to(files[0], segment.position, buffer[:most])
             if size == 0:
                 return
-            self._check()
-            write_all(files[0], buffer[:size], segment.position)
             segment.done += size
             os.pwrite(files[1], _COUNT.pack(segment.done), segment.number * _COUNT.size)
             after()

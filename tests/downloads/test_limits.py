@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from kue.downloads import DownloadLimits
+from kue.downloads.limits import HostBusy
 from tests.support import wait_until
 
 
@@ -141,12 +142,15 @@ def test_slots_are_given_in_the_order_of_asking(runner: Callable[[DownloadLimits
 def test_a_busy_host_does_not_hold_up_the_others(runner: Callable[[DownloadLimits], Runner]) -> None:
     run = runner(DownloadLimits(slots=3, per_host=1))
     run.start("a", "x")
-    run.start("b", "x")
+    with pytest.raises(HostBusy) as caught, run.limits.slot("x", nothing, nothing):
+        raise AssertionError("there was no slot")
+    assert caught.value.running == 1
     run.start("c", "y")
     assert run.order == ["a", "c"]
     assert run.limits.running("x") == 1
     run.limits.per_host = 2
-    wait_until(lambda: "b" in run.order)
+    run.start("b", "x")
+    assert "b" in run.order
     run.end()
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import kue
 from kue.downloads import DownloadHandler
+from kue.downloads import disk as disk_module
+from kue.downloads import handler as handler_module
 from tests.downloads.conftest import assert_file, finished, parts
 from tests.downloads.hostile import HostileServer, Request, Wire, content, send_good
 from tests.support import wait_until
@@ -115,3 +117,67 @@ def test_many_jobs_at_once_make_as_many_files(queue: kue.Queue, make: Make, fold
         queue.create_many([{"type": "startdownload", "data": {"title": "t", "url": server.url()}} for _ in range(60)])
         wait_until(lambda: queue.counts()["complete"] == 60, timeout=20)
     assert len(finished(folder)) == 60 and most[0] <= 5
+
+
+def test_a_job_whose_host_is_busy_waits_as_delayed_and_uses_up_no_attempt(
+    queue: kue.Queue, make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler_module, "HOST_BUSY_MS", 300)
+    with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=1_500_000)) as server:
+        queue.process("startdownload", 2, make(server, per_host=1))
+        jobs = [queue.create("startdownload", {"title": "t", "url": server.url()}, attempts=1).save() for _ in range(2)]
+        wait_until(lambda: queue.counts()["delayed"] == 1)
+        for job in jobs:
+            assert_file(folder, job.wait(15), DATA)
+    second = max((queue.get(job.id) for job in jobs), key=lambda job: len(queue.log(job.id)))
+    assert any("Waiting for 127.0.0.1:" in line and "one download is running" in line for line in queue.log(second.id))
+
+
+def test_a_job_without_room_waits_as_delayed_and_goes_on_when_there_is(
+    queue: kue.Queue, make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_module, "NO_ROOM_MS", 300)
+    with HostileServer(lambda request, wire: send_good(request, wire, DATA)) as server:
+        handler = make(server, min_free=1 << 60)
+        queue.process("startdownload", 1, handler)
+        job = queue.create("startdownload", {"title": "t", "url": server.url()}, attempts=1).save()
+        wait_until(lambda: len(queue.log(job.id)) > 1)
+        assert "Waiting for room on the disk" in queue.log(job.id)[-1]
+        handler.change(min_free=0)
+        assert_file(folder, job.wait(15), DATA)
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_paused_download_lets_go_and_goes_on_from_its_bytes(
+    queue: kue.Queue, redis_url: str, make: Make, folder: Path, segments: int
+) -> None:
+    big = content(6 * 1024 * 1024)
+    with HostileServer(lambda request, wire: send_good(request, wire, big, rate=3_000_000 / segments)) as server:
+        handler = make(server)
+        queue.process("startdownload", 1, handler)
+        data = {"title": "t", "url": server.url(), "segments": segments}
+        job = queue.create("startdownload", data, attempts=1).save()
+        wait_until(lambda: (queue.get(job.id).progress_data or {}).get("bytes", 0) > 500_000)
+        # Another process pauses it.
+        other = kue.create_queue(redis_url)
+        assert other.pause_job(job.id) == "active"
+        wait_until(lambda: handler.limits.running() == 0)
+        assert queue.get(job.id).state == "delayed" and len(parts(folder)) == 1
+        server.script = lambda request, wire: send_good(request, wire, big)
+        other.resume_job(job.id)
+        result = queue.get(job.id).wait(15)
+        other.close()
+    assert_file(folder, result, big)
+    assert result["resumed_from"] >= 500_000
+    assert queue.get(job.id).attempts_made == 1
+
+
+def test_a_cancel_can_take_the_bytes_with_it(queue: kue.Queue, make: Make, folder: Path) -> None:
+    with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=300_000)) as server:
+        handler = make(server)
+        queue.process("startdownload", 1, handler)
+        job = queue.create("startdownload", {"title": "t", "url": server.url()}).save()
+        wait_until(lambda: [path for path in parts(folder) if path.stat().st_size])
+        queue.cancel(job.id, discard=True)
+        wait_until(lambda: handler.limits.running() == 0)
+    assert list(folder.iterdir()) == []

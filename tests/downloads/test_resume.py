@@ -401,17 +401,33 @@ def test_an_interrupt_gets_through_while_the_server_is_silent(make: Make, folder
         assert time.monotonic() - began < 3
 
 
-def test_the_part_of_a_cancelled_job_goes_if_that_is_wished(make: Make, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("reason", "setting", "own", "stays"),
+    [
+        ("cancelled", True, None, True),
+        ("cancelled", False, None, False),
+        ("cancelled", True, False, False),
+        ("cancelled", False, True, True),
+        ("discarded", True, True, False),
+        ("removed", True, None, False),
+        ("paused", False, False, True),
+        ("moved", False, False, True),
+        ("the lease was lost", False, False, True),
+    ],
+)
+def test_the_bytes_of_a_job_that_is_taken_away_stay_or_go_as_is_wished(
+    make: Make, folder: Path, reason: str, setting: bool, own: bool | None, stays: bool
+) -> None:
     def stop(job: FakeJob) -> None:
-        if len(job.events) == 2:
-            raise kue.errors.JobCancelled
+        if job.events[-1][3]["bytes"]:
+            raise kue.errors.JobCancelled(reason)
 
-    with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=1_000_000)) as server:
-        job = FakeJob(server.url())
+    with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=1_500_000)) as server:
+        job = FakeJob(server.url(), **({} if own is None else {"keep_partial": own}))
         job.on_progress = stop
         with pytest.raises(kue.errors.JobCancelled):
-            make(server, keep_cancelled=False)(job)
-    assert list(folder.iterdir()) == []
+            make(server, keep_cancelled=setting)(job)
+    assert len(parts(folder)) == stays == bool(list(folder.iterdir()))
 
 
 def test_a_part_can_be_thrown_away(make: Make, folder: Path) -> None:

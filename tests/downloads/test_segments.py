@@ -68,18 +68,16 @@ def test_four_connections_are_nearly_four_times_as_fast_where_each_is_limited(ma
     assert one / four > 3
 
 
-def test_a_big_slow_file_gets_more_connections_by_itself(
+def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
-    with HostileServer(limited(rate=3_000_000)) as server:
+    with HostileServer(limited()) as server:
         assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)
         assert len(server.requests) == 4
-        make(server, rate=4_000_000)(FakeJob(server.url(), 2))
-        assert len(server.requests) == 5, "our own limit is no reason for more connections"
-    with HostileServer(good(DATA)) as fast:
-        make(fast)(FakeJob(fast.url(), 3))
-        assert len(fast.requests) == 1, "a fast line needs no more than one"
+    with HostileServer(good(DATA[:-1])) as server:
+        make(server)(FakeJob(server.url(), 2))
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -91,8 +89,6 @@ def test_a_server_that_cannot_do_it_gets_one_connection(
     make: Make, folder: Path, headers: dict[str, str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", 1000)
-    monkeypatch.setattr(transfer, "WORTH_S", 0)
-    monkeypatch.setattr(transfer, "FIRST_LOOK_S", 0)
     with HostileServer(good(DATA, **headers)) as server:
         assert_file(folder, make(server)(FakeJob(server.url())), DATA)
     assert len(server.requests) == 1
@@ -222,20 +218,6 @@ def test_a_changed_file_starts_a_segmented_part_over(make: Make, folder: Path) -
         result = handler(job)
     assert_file(folder, result, OTHER)
     assert result["resumed_from"] == 0
-
-
-def test_pausing_lets_go_of_all_connections(make: Make, folder: Path) -> None:
-    with HostileServer(limited(rate=2_000_000)) as server:
-        handler, job = make(server), FakeJob(server.url(), segments=4)
-
-        def pause(job: FakeJob) -> None:
-            if len(job.events) == 3:
-                handler.pause(job.id)
-                threading.Timer(0.5, handler.resume, [job.id]).start()
-
-        job.on_progress = pause
-        assert_file(folder, handler(job), DATA)
-    assert any(line.startswith("Paused at") for line in job.lines) and 6 <= len(server.requests) <= 8
 
 
 def damaged(folder: Path, kind: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-import os
 import re
+import resource
 import socket
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,25 +191,32 @@ def test_too_little_room_delays_the_job_with_the_reason(make: Make, folder: Path
         assert_file(folder, make(server)(FakeJob(server.url())), DATA)
 
 
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], None]]:
+    """Return a function that lets no file of this process grow beyond a size: to a writer a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("secure", [False, True])
 def test_a_disk_that_fills_up_in_the_middle_delays_the_job_and_keeps_the_bytes(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make,
+    folder: Path,
+    small_disk: Callable[[int], None],
+    secure: bool,
+    tls: Any,
+    certificate: tuple[Path, Path],
 ) -> None:
     data = content(3_000_000)
-    real = os.pwrite
-
-    def full(fd: int, view: Any, at: int) -> int:
-        if at >= 1_000_000:
-            raise OSError(28, "No space left on device")
-        return real(fd, view, at)
-
-    with HostileServer(good(data)) as server:
-        job = FakeJob(server.url())
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "pwrite", full)
-            with pytest.raises(DownloadPostponed, match="Waiting for room on the disk"):
-                make(server)(job)
-        assert parts(folder)[0].stat().st_size >= 700_000
-        result = make(server)(job)
+    with HostileServer(good(data), tls=tls if secure else None) as server:
+        job, handler = FakeJob(server.url()), make(server, verify=str(certificate[0]))
+        small_disk(1_000_000)
+        with pytest.raises(DownloadPostponed, match="Waiting for room on the disk") as caught:
+            handler(job)
+        small_disk(10_000_000)
+        assert caught.value.counts is False and parts(folder)[0].stat().st_size >= 700_000
+        result = handler(job)
     assert_file(folder, result, data)
     assert result["resumed_from"] >= 700_000
 
@@ -367,22 +374,6 @@ def test_downloads_share_slots_and_rate(make: Make, folder: Path) -> None:
     assert any("Waiting for a slot" in line for job in jobs for line in job.lines)
     for result in results:
         assert_file(folder, result, DATA)
-
-
-def test_a_paused_download_waits_and_goes_on_from_its_byte(make: Make, folder: Path) -> None:
-    data = content(1_500_000)
-    with HostileServer(lambda request, wire: send_good(request, wire, data, rate=1_500_000)) as server:
-        handler, job = make(server), FakeJob(server.url())
-
-        def pause(job: FakeJob) -> None:
-            if len(job.events) == 3:
-                handler.pause(job.id)
-                threading.Timer(0.6, handler.resume, [job.id]).start()
-
-        job.on_progress = pause
-        assert_file(folder, handler(job), data)
-    assert len(server.requests) == 2 and server.requests[1].headers["range"].startswith("bytes=")
-    assert any(line.startswith("Paused at") for line in job.lines)
 
 
 def test_checking_a_url_beforehand_knows_what_is_opened(make: Make) -> None:
