@@ -67,15 +67,17 @@ _NOT_REPAIRED = ("nothash", "silent")
 
 
 def examine(
-    queue: Queue, fix: bool = False, *, settle_s: float = SETTLE_S, tokens_settle_s: float = TOKENS_SETTLE_S
+    queue: Queue, fix: bool = False, *, settle_s: float | None = None, tokens_settle_s: float | None = None
 ) -> Iterator[Finding]:
     """Yield all that is wrong with a queue; with ``fix``, put it right first.
 
     A repair never loses a job that can be recovered: one with a type goes back into the sets of its state; one without
-    a usable state waits again if it never ran, and fails otherwise. Raises QueueUnavailable.
+    a usable state waits again if it never ran, and fails otherwise. ``settle_s``, ``tokens_settle_s``: seconds between
+    the looks at something that is wrong; None for SETTLE_S, TOKENS_SETTLE_S. Raises QueueUnavailable.
     """
     try:
-        yield from _Doctor(queue, fix, settle_s, tokens_settle_s).run()
+        pause = SETTLE_S if settle_s is None else settle_s
+        yield from _Doctor(queue, fix, pause, TOKENS_SETTLE_S if tokens_settle_s is None else tokens_settle_s).run()
     except (RedisError, OSError) as exc:
         if is_transient(exc):
             raise unavailable(exc) from exc

@@ -15,7 +15,7 @@ from ..job import Job, now_ms
 from ..queue import Queue
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 from .listing import newest_ids, waiting_ids
-from .options import DURATION, ID, json_option, with_queue
+from .options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
 from .output import ago, duration, paint, plain, plain_lines, print_json, table
 
 #: Seconds between two looks at a log that is followed.
@@ -165,9 +165,9 @@ def new_lines(seen: list[str], lines: list[str]) -> list[str]:
 @click.option("-w", "--wait", is_flag=True, help="Wait for its end, and print its result.")
 @click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: wait no longer than this.")
 @json_option
-@with_queue
+@with_place
 def create(
-    queue: Queue,
+    place: Place,
     job_type: str,
     data: str | None,
     backoff: str | None,
@@ -187,9 +187,8 @@ def create(
     if timeout is not None and not wait:
         raise click.UsageError("--timeout needs --wait")
     pause: Any = from_json(backoff)
-    if search:
-        queue = Queue(queue._connector._source, queue.prefix, search=True)
-        click.get_current_context().call_on_close(queue.close)
+    queue = open_queue(place, search=search)
+    click.get_current_context().call_on_close(queue.close)
     try:
         job = queue.create(
             job_type,

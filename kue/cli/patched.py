@@ -21,6 +21,12 @@ eventlet.monkey_patch()
 from kue.cli import main
 main()
 """
+_PLAIN_PROGRAM = """
+import sys
+sys.path.append({root!r})
+from kue.cli import main
+main()
+"""
 
 
 def need(*modules: str, extra: str, what: str) -> None:
@@ -34,7 +40,11 @@ def ensure_patched() -> None:
     """Return in a patched process; in any other, replace it by one with the same id and command line."""
     if green.enabled():
         return
-    program = _PROGRAM.format(root=str(Path(__file__).resolve().parents[2]))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-c", program, *sys.argv[1:]])
+    os.execv(sys.executable, command(*sys.argv[1:], program=_PROGRAM))
+
+
+def command(*words: str, program: str = _PLAIN_PROGRAM) -> list[str]:
+    """Return the command line of a new process that runs this same ``kue`` with other words."""
+    return [sys.executable, "-P", "-c", program.format(root=str(Path(__file__).resolve().parents[2])), *words]

@@ -95,7 +95,7 @@ def run(args: Sequence[str] | None) -> int:
         return _say(exc.format_message(), exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _say("stopped", INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except SystemExit:  # click's answer to a closed pipe: whoever read the output has seen enough
         _forget_stdout()
         return OK
     except QueueUnavailable as exc:

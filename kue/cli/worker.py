@@ -14,16 +14,17 @@ from typing import Any
 
 import click
 
-from .. import green
+from .. import green, processes
 from ..queue import Queue
 from .options import DURATION, Place, with_place
 from .output import plain
-from .patched import ensure_patched, need
+from .patched import command, ensure_patched, need
 
 log = logging.getLogger("kue")
 
 #: Seconds between two looks whether a signal came.
 LOOK_S = 0.1
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 class TypeCount(click.ParamType):  # type: ignore[type-arg]
@@ -51,9 +52,21 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--timeout", default="10s", show_default=True, type=DURATION, metavar="TIME", help="What running jobs get to end."
 )
+@click.option(
+    "-p",
+    "--processes",
+    "count",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Processes to run; one that dies is started again.",
+)
 @click.option("--green", "is_green", is_flag=True, help="Use eventlet's green threads in place of plain ones.")
 @with_place
-def worker(place: Place, target: str, concurrency: Sequence[tuple[str, int]], timeout: int, is_green: bool) -> int:
+def worker(
+    place: Place, target: str, concurrency: Sequence[tuple[str, int]], timeout: int, count: int, is_green: bool
+) -> int:
     """Work on jobs with the handlers that MODULE registers. QUEUE is a kue Queue in it, or a function that returns one.
 
     \b
@@ -72,19 +85,37 @@ def worker(place: Place, target: str, concurrency: Sequence[tuple[str, int]], ti
 
     SIGTERM or Ctrl-C: take no new job, give running ones --timeout to end, hand back what still runs (it runs again
     elsewhere, the attempt not counted). Twice: hand back at once. The exit code is then 0.
+
+    With -p each process has the concurrency of -c for itself. Signals go to the parent, which passes them on.
     """
-    if is_green:
-        need("eventlet", extra="web", what="--green")
-        ensure_patched()
     for name, value in (("REDIS_URL", place.url), ("KUE_PREFIX", place.prefix)):
         if value is not None:
             os.environ[name] = value
+    if is_green:
+        need("eventlet", extra="web", what="--green")
+    if count > 1:
+        return _run_processes(count, target, concurrency, timeout, is_green)
+    if is_green:
+        ensure_patched()
     return run_worker(target, dict(concurrency), timeout / 1000)
+
+
+def _run_processes(
+    count: int, target: str, concurrency: Sequence[tuple[str, int]], timeout_ms: int, is_green: bool
+) -> int:
+    """Run this command in ``count`` processes of its own; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
+    words = ["worker", target, "--timeout", f"{timeout_ms}ms"]
+    for job_type, slots in concurrency:
+        words += ["-c", f"{job_type}={slots}"]
+    program = command(*words, *(["--green"] if is_green else []))
+    return processes.Supervisor(program, count, timeout_ms / 1000).run()
 
 
 def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) -> int:
     """Run one worker process until a signal comes; return its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
+    processes.end_with_parent()
     signals = _Signals()
     queue = load(target)
     try:
@@ -116,6 +147,7 @@ def _prepare(queue: Queue, target: str, concurrency: Mapping[str, int]) -> None:
         queue.concurrency(job_type, count)
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
     print(f"ready: works on {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
+    processes.tell_ready()
 
 
 class _Signals:
