@@ -1,14 +1,19 @@
-"""The program: patch, settings, queue, handlers, web, run. `python app.py --help` lists the settings."""
+"""The program: patch, settings, queue, handlers, web, run. `python app.py --help` lists the settings.
+
+`python -m kue worker app:queue` works on its jobs without serving the page.
+"""
 
 import warnings
 
 # eventlet announces its retirement at import; it is this project's choice all the same (docs/architecture.md).
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
-import eventlet  # noqa: E402
+if __name__ == "__main__":  # who imports this file has chosen the kind of threads already
+    import eventlet
 
-eventlet.monkey_patch()  # before anything that imports socket, threading or ssl
+    eventlet.monkey_patch()  # before anything that imports socket, threading or ssl
 
+import atexit  # noqa: E402
 import sys  # noqa: E402
 
 import kue  # noqa: E402
@@ -16,7 +21,6 @@ from kue.downloads import DownloadHandler  # noqa: E402
 from kue.program import Program, own_addresses  # noqa: E402
 from kue.server import ensure_redis  # noqa: E402
 from kue.settings import Settings  # noqa: E402
-from kue.web import create_app  # noqa: E402
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
@@ -31,15 +35,33 @@ def download_handler(settings: Settings) -> DownloadHandler:
     )
 
 
+def work(settings: Settings, queue: kue.Queue) -> None:
+    """Start working in this process."""
+    queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
+    queue.process("startdownload", settings.concurrency, download_handler(settings))
+
+
+def queue() -> kue.Queue:
+    """Return the queue with its handlers at work, for `kue worker app:queue`. The settings are the environment's."""
+    settings = Settings.load()
+    url, server = ensure_redis(settings)
+    if server is not None:
+        atexit.register(server.stop)
+    made = kue.create_queue(url, settings.prefix, search=True)
+    work(settings, made)
+    return made
+
+
 def main(argv: list[str]) -> None:
+    from kue.web import create_app  # Flask is of no use to a worker
+
     settings = Settings.load(argv=argv)
     url, server = ensure_redis(settings)
     queue = kue.create_queue(url, settings.prefix, search=True)
     program = Program(settings, queue, server)
     program.listen()
     if settings.workers:
-        queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
-        queue.process("startdownload", settings.concurrency, download_handler(settings))
+        work(settings, queue)
     program.run(*create_app(settings, queue))
 
 
