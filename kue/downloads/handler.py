@@ -26,7 +26,7 @@ from .transfer import Transfer
 
 #: Attempts and backoff for a download job, unless its sender says otherwise.
 ATTEMPTS = 5
-BACKOFF = {"type": "exponential", "delay": 1000, "maxDelay": 60_000, "jitter": True}
+BACKOFF = {"type": "exponential", "delay": 1000, "maxDelay": 60_000, "jitter": 0.3}
 MAX_BYTES = 10 * 1024**3
 MIN_FREE = 256 * 1024**2
 #: How long a job waits before it looks again whether its host has a slot for it, ms.

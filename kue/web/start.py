@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
+from kue.downloads import ATTEMPTS, BACKOFF
+from kue.downloads.order import DIGESTS, MAX_SEGMENTS
+
 if TYPE_CHECKING:
     from kue.queue import Queue
 
@@ -21,9 +24,8 @@ MAX_FILENAME = 255
 MAX_ATTEMPTS = 100
 #: A year, in milliseconds: longest delay and ttl.
 MAX_WAIT_MS = 366 * 24 * 3600 * 1000
-#: Tries a download gets unless its sender says otherwise, and the wait before the second.
-DEFAULT_ATTEMPTS = 3
-DEFAULT_BACKOFF = {"type": "exponential", "delay": 2_000, "maxDelay": 60_000}
+#: Tries a download gets unless its sender says otherwise.
+DEFAULT_ATTEMPTS = ATTEMPTS
 
 PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15}
 
@@ -49,8 +51,10 @@ class Refused(ValueError):
 class StartRequest:
     """A checked request: what it holds can be saved as it is."""
 
-    data: dict[str, str]
+    data: dict[str, Any]
     options: dict[str, Any]
+    #: Whether a job that waits or runs for the same url will do.
+    unique: bool = False
 
 
 def _clean_text(value: object, name: str, limit: int) -> str:
@@ -100,6 +104,15 @@ def _whole(value: object, name: str, low: int, high: int) -> int:
     return value
 
 
+def _flag(value: object, name: str) -> bool:
+    """Return a yes or no given as a boolean, or as the text of a form field."""
+    if value in (True, "true", "on", "1"):
+        return True
+    if value in (False, "false", "off", "0"):
+        return False
+    raise Refused("bad_option", f"{name} must be true or false")
+
+
 def check_priority(value: object) -> int:
     """Return a priority given by name or as a whole number; lower runs sooner. Raises Refused."""
     if isinstance(value, str) and value in PRIORITIES:
@@ -136,18 +149,23 @@ def parse(args: tuple[object, ...]) -> StartRequest:
         raise Refused("bad_type", "type must be 'download': it is the only type that can be started here")
     url = check_url(request.get("url"))
 
-    data = {"title": name_of(url), "url": url}
+    data: dict[str, Any] = {"title": name_of(url), "url": url}
     if request.get("title") not in (None, ""):
         data["title"] = _clean_text(request["title"], "title", MAX_TITLE).strip() or data["title"]
     if request.get("filename") not in (None, ""):
         data["filename"] = _clean_text(request["filename"], "filename", MAX_FILENAME)
-    if request.get("sha256") not in (None, ""):
-        digest = _clean_text(request["sha256"], "sha256", 64).lower()
-        if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise Refused("bad_option", "sha256 must be 64 hexadecimal digits")
-        data["sha256"] = digest
+    for name, length in DIGESTS.items():
+        if request.get(name) not in (None, ""):
+            digest = _clean_text(request[name], name, length).lower()
+            if not re.fullmatch(rf"[0-9a-f]{{{length}}}", digest):
+                raise Refused("bad_option", f"{name} must be {length} hexadecimal digits")
+            data[name] = digest
+    if request.get("segments") not in (None, ""):
+        data["segments"] = _whole(request["segments"], "segments", 1, MAX_SEGMENTS)
+    if request.get("keep_partial") not in (None, ""):
+        data["keep_partial"] = _flag(request["keep_partial"], "keep_partial")
 
-    options: dict[str, Any] = {"attempts": DEFAULT_ATTEMPTS, "backoff": dict(DEFAULT_BACKOFF)}
+    options: dict[str, Any] = {"attempts": DEFAULT_ATTEMPTS, "backoff": dict(BACKOFF)}
     if request.get("attempts") not in (None, ""):
         options["attempts"] = _whole(request["attempts"], "attempts", 1, MAX_ATTEMPTS)
     if request.get("priority") not in (None, ""):
@@ -155,10 +173,12 @@ def parse(args: tuple[object, ...]) -> StartRequest:
     for name in ("delay", "ttl"):
         if request.get(name) not in (None, "", 0):
             options[name] = _whole(request[name], f"{name} (milliseconds)", 0, MAX_WAIT_MS)
-    return StartRequest(data, options)
+    unique = request.get("unique") not in (None, "") and _flag(request["unique"], "unique")
+    return StartRequest(data, options, unique)
 
 
 def create(queue: Queue, request: StartRequest) -> int:
-    """Save the job and return its id. Raises what the queue raises."""
-    job = queue.create(DOWNLOAD_TYPE, dict(request.data), **request.options).save()
+    """Save the job and return its id, or that of one that waits or runs already. Raises what the queue raises."""
+    job = queue.create(DOWNLOAD_TYPE, dict(request.data), **request.options)
+    job = queue.save_unique(job, "url") if request.unique else job.save()
     return int(job.id or 0)

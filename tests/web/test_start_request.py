@@ -37,6 +37,32 @@ def test_every_option_is_taken_as_number_or_as_the_text_of_a_form_field() -> Non
     assert (request.options["attempts"], request.options["delay"], request.options["ttl"]) == (5, 1500, 60_000)
 
 
+def test_what_a_download_can_be_told_is_taken() -> None:
+    asked = {"segments": "8", "md5": "AB" * 16, "sha1": "cd" * 20, "keep_partial": False, "unique": True}
+    request = parse(({"type": "download", "url": URL, **asked},))
+    assert request.data == {
+        "title": "file.bin",
+        "url": URL,
+        "segments": 8,
+        "md5": "ab" * 16,
+        "sha1": "cd" * 20,
+        "keep_partial": False,
+    }
+    assert request.unique and request.options["attempts"] == 5 and request.options["backoff"]["jitter"] == 0.3
+    assert not parse(({"type": "download", "url": URL, "unique": "false"},)).unique
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"segments": 0}, {"segments": 17}, {"segments": 1.5}, {"md5": "ab"}, {"sha1": 5}]
+    + [{"keep_partial": "maybe"}, {"unique": 2}, {"unique": [True]}, {"unique": {}}],
+)
+def test_what_a_download_cannot_be_told_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(Refused) as caught:
+        parse(({"type": "download", "url": URL, **wrong},))
+    assert caught.value.answer["code"] == "bad_option"
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [
