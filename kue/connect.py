@@ -21,7 +21,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from .address import Address, parse
 from .errors import InvalidAddress, KueError, QueueUnavailable
@@ -205,6 +205,17 @@ def patiently(call: Callable[[], T], patience_s: float, after_failure: Callable[
         pause = min(pause * 2, RETRY_MAX_S)
 
 
+class Sentinels(Sentinel):
+    """Sentinels that say in a few words what they do not know."""
+
+    def discover_master(self, service_name: str) -> Any:
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except MasterNotFoundError as exc:
+            asked = f"none of the {len(self.sentinels)} sentinels knows a primary {service_name!r} that answers"
+            raise MasterNotFoundError(asked) from exc
+
+
 def _from_address(address: Address, answer_s: float | None, single: bool) -> Any:
     kind: Any = OneConnection if single else redis.Redis
     options = {**_options(answer_s), **address.options}
@@ -219,8 +230,11 @@ def _from_address(address: Address, answer_s: float | None, single: bool) -> Any
         (host, port), *_ = address.hosts
         return kind(host=host, port=port, **options)
     shared = {name: value for name, value in address.options.items() if name.startswith("ssl")}
-    sentinel_options = {"socket_timeout": SENTINEL_S, "protocol": 2, **shared, **address.sentinel_options}
-    make: Any = Sentinel
+    sentinel_options = {
+        "socket_timeout": SENTINEL_S, "retry": Retry(NoBackoff(), 0), "protocol": 2,
+        **shared, **address.sentinel_options,
+    }  # fmt: skip
+    make: Any = Sentinels
     sentinel = make(list(address.hosts), sentinel_kwargs=sentinel_options, **options)
     return sentinel.master_for(address.service)
 
