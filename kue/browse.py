@@ -153,6 +153,19 @@ class Browsing:
         rank = self._ask(lambda client: client.zrank(key, zid(job.id)))
         return None if rank is None else int(rank)
 
+    def rank_in(self, job_id: int | str, state: str, job_type: str | None = None) -> int | None:
+        """Return a job's rank among those of a state (and type), from 0; None if it is not there."""
+        key = self._set(check_state(state), job_type)
+        rank = self._ask(lambda client: client.zrank(key, zid(job_id)))
+        return None if rank is None else int(rank)
+
+    def place(self, job: Job) -> tuple[int | None, int | str | None]:
+        """Return what ``rank`` does, and the id of the job right before it; None if there is none."""
+        key = self.keys.type_state(job.type, INACTIVE)
+        rank = self.rank(job)
+        before = self._ask(lambda client: client.zrange(key, rank - 1, rank - 1)) if rank else []
+        return rank, id_of(before[0]) if before else None
+
     def setting(self, name: str) -> str | None:
         """Return a value of the hash ``q:settings``, which Kue reads and never writes. Node Kue: Queue#setting."""
         value = self._ask(lambda client: client.hget(self.keys.settings, name))

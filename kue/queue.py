@@ -16,7 +16,7 @@ from .events import Event, Listener
 from .job import Job
 from .keys import Keys, id_of
 from .producer import Producer
-from .retention import ENDED, Retention, clean, rule
+from .retention import ENDED, Retention, Rule, clean, rule
 from .scripts import Scripts
 from .search import Group, node_query, query
 from .states import COMPLETE, DELAYED, EVENTS, FAILED, INACTIVE
@@ -292,6 +292,10 @@ class Queue(Browsing):
         """
         oldest_failed = max_age_ms if failed_max_age_ms is None else failed_max_age_ms
         self._retention.set({COMPLETE: rule(complete, max_age_ms), FAILED: rule(failed, oldest_failed)})
+
+    def retention(self) -> dict[str, Rule]:
+        """Return what ``retain`` was told in this process, by state; a state without a limit is left out."""
+        return dict(self._retention.rules)
 
     def clean(self, state: str, *, keep: int | None = None, max_age_ms: int | None = None) -> int:
         """Remove at once the completed or failed jobs beyond ``keep``, or older than ``max_age_ms``; return how many.

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from kue.copies import run_as_new
 from kue.errors import InvalidJob
 from kue.web.api import parse_id, queue
 from kue.web.audit import audit
-from kue.web.intake import new_job
 from kue.web.job_page import job_page
 from kue.web.lists import monitor
 from kue.web.redact import restore
-from kue.web.start import Refused, check_priority, check_url
+from kue.web.start import DOWNLOAD_TYPE, Refused, check_priority, check_url
 
 if TYPE_CHECKING:
     from kue.queue import Queue
 
 acts = Blueprint("acts", __name__)
+
+#: Log lines that one answer holds.
+LINES = 500
 
 
 def _priority(queue: Queue, job_id: int) -> None:
@@ -54,26 +57,20 @@ def act(job_id: str, act: str) -> ResponseReturnValue:
 
 
 def _copy(number: int) -> ResponseReturnValue:
-    """Run a job again as a new one, with the data given (or its own) and its own options."""
-    job = queue().get(number)
+    """Run a job again as a new one, with the data given (or its own) and its own options; each then names the other."""
     asked = request.get_json(silent=True)
-    data: Any = job.data
+    data: Any = None
     if isinstance(asked, dict) and "data" in asked:
+        job = queue().get(number)
         data = restore(asked["data"], job.data)
-    if isinstance(data, dict) and isinstance(data.get("url"), str) and job.type == "startdownload":
-        try:
-            check_url(data["url"])
-        except Refused as exc:
-            raise InvalidJob(str(exc)) from exc
-    options = job.options
-    copy = new_job(queue(), {"type": job.type, "data": data})
-    copy.attempts(options.attempts or 1).priority(options.priority).ttl(options.ttl_ms)
-    copy.remove_on_complete(options.remove_on_complete)
-    if options.backoff is not None:
-        copy.backoff(options.backoff)
-    copy.save()
-    monitor().relay.touch([copy.id or 0])
-    audit(f"copy as job {copy.id}", f"job {number}")
+        if isinstance(data, dict) and isinstance(data.get("url"), str) and job.type == DOWNLOAD_TYPE:
+            try:
+                check_url(data["url"])
+            except Refused as exc:
+                raise InvalidJob(str(exc)) from exc
+    copy = run_as_new(queue(), number, data)
+    monitor().relay.touch([number, copy.id or 0])
+    audit(f"run again as job {copy.id}", f"job {number}")
     return jsonify({"message": "job created", "id": copy.id})
 
 
@@ -81,3 +78,14 @@ def _copy(number: int) -> ResponseReturnValue:
 def part(job_id: str) -> ResponseReturnValue:
     """The changing part of a job's page, as HTML."""
     return job_page(queue().get(parse_id(job_id)), part=True)
+
+
+@acts.get("/monitor/job/<job_id>/log")
+def log_lines(job_id: str) -> ResponseReturnValue:
+    """Lines of a job's log from number ``from`` on, at most LINES, and how many there are: for a page that follows."""
+    first = request.args.get("from", "0")
+    start = int(first) if first.isdecimal() and len(first) < 10 else 0
+    lines = queue().log(parse_id(job_id), start)
+    answer = jsonify({"from": start, "lines": lines[:LINES], "more": len(lines) > LINES})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from kue.copies import copies_of, original_of
 from kue.web.redact import safe, safe_text
-from kue.web.texts import duration_text, ordinal, pretty_json
+from kue.web.texts import duration_text, pretty_json
 from kue.web.views import JobRow, job_row, reason
+from kue.web.why import why_waiting
 
 if TYPE_CHECKING:
     from kue.job import Job
@@ -19,7 +20,16 @@ LOG_LINES = 1000
 TEXT_MAX = 100_000
 
 #: What the attempts of `attempt_log` ended with, in words.
-OUTCOMES = {"failed": "Failed", "rescued": "Worker died", "timeout": "Ran out of time", "cancelled": "Cancelled"}
+OUTCOMES = {
+    "failed": "Failed",
+    "rescued": "Worker died",
+    "timeout": "Ran out of time",
+    "cancelled": "Cancelled",
+    "postponed": "Put off",
+    "released": "Handed back",
+}
+#: Those that are nobody's failure.
+HARMLESS = frozenset({"postponed", "released"})
 
 
 class Attempt(TypedDict):
@@ -31,7 +41,11 @@ class Attempt(TypedDict):
     worker: str
     outcome: str
     """In words; "Running" for the one under way."""
+    state: str
+    """The state whose colour it has."""
     error: str
+    stack: str
+    """The whole error, if it says more."""
 
 
 class JobDetail(TypedDict):
@@ -47,36 +61,19 @@ class JobDetail(TypedDict):
     attempts: list[Attempt]
     log: list[str]
     log_total: int
+    log_next: int
+    """Number of the next line."""
     why: str | None
     """Why a waiting job does not run, in one line."""
+    copy_of: str | None
+    """The job that this one was run again from."""
+    copies: list[str]
+    """The jobs that were run again from this one."""
 
 
 def _cut(text: str) -> str:
     text = safe_text(text)
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + f"\n… and {len(text) - TEXT_MAX:,} more characters"
-
-
-def why_waiting(queue: Queue, job: Job) -> str | None:
-    """Return in one line why a job is not running, or None if it runs or has ended."""
-    if job.state == "delayed":
-        wait = (job.promote_at or 0) - time.time() * 1000
-        when = f"in {duration_text(wait)}" if wait > 0 else "now, as soon as a worker looks"
-        if job.error:
-            return f"Attempt {job.attempts_made} failed; the next one is due {when}."
-        return f"It is due {when}."
-    if job.state != "inactive":
-        return None
-    if job.type in queue.paused():
-        return f"The type {job.type} is paused."
-    rank = queue.rank(job)
-    if rank is None:
-        return "It is not in line: a worker may be taking it this moment."
-    counts = queue.counts(job.type)
-    if counts["active"] == 0 and job.type not in queue.processing():
-        return f"No job of type {job.type} is running anywhere: is there a worker for it?"
-    if rank == 0:
-        return "It is the next of its type: the workers are busy."
-    return f"It is {ordinal(rank + 1)} in line for its type; {counts['active']:,} running now."
 
 
 def _attempts(job: Job) -> list[Attempt]:
@@ -85,6 +82,7 @@ def _attempts(job: Job) -> list[Attempt]:
         if not isinstance(entry, dict):
             continue
         outcome = str(entry.get("outcome", ""))
+        error, stack = reason(entry.get("error")), str(entry.get("stack") or entry.get("error") or "")
         attempts.append(
             {
                 "number": int(entry.get("number") or len(attempts) + 1),
@@ -92,7 +90,9 @@ def _attempts(job: Job) -> list[Attempt]:
                 "ended_at": entry.get("ended_at"),
                 "worker": str(entry.get("worker") or ""),
                 "outcome": OUTCOMES.get(outcome, outcome.capitalize()),
-                "error": reason(entry.get("error")),
+                "state": "delayed" if outcome in HARMLESS else "failed",
+                "error": error,
+                "stack": _cut(stack) if "\n" in stack.strip() else "",
             }
         )
     if job.state in ("active", "complete") and job.started_at:
@@ -104,10 +104,19 @@ def _attempts(job: Job) -> list[Attempt]:
                 "ended_at": ended,
                 "worker": job.worker_id or "",
                 "outcome": "Running" if job.state == "active" else "Completed",
+                "state": job.state,
                 "error": "",
+                "stack": "",
             }
         )
     return attempts
+
+
+def _waited(job: Job) -> str | None:
+    """Return how long the job waited from when it was due to when its last attempt began."""
+    if job.started_at is None or not job.created_at:
+        return None
+    return duration_text(max(0, job.started_at - max(job.created_at, job.promote_at or 0)))
 
 
 def _options(job: Job) -> dict[str, str]:
@@ -120,7 +129,9 @@ def _options(job: Job) -> dict[str, str]:
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
         "Backoff": pretty_json(options.backoff).replace("\n", " ") if options.backoff else None,
         "Removed when complete": "yes" if options.remove_on_complete else None,
-        "Rescues": job.rescues or None,
+        "Waited": _waited(job),
+        "Took": duration_text(job.duration) if job.duration is not None else None,
+        "Taken back from dead workers": job.rescues or None,
         "Worker": job.worker_id,
     }
     return {name: str(value) for name, value in names.items() if value is not None}
@@ -139,5 +150,8 @@ def job_detail(queue: Queue, job: Job) -> JobDetail:
         "attempts": _attempts(job),
         "log": [_cut(line) for line in log[-LOG_LINES:]],
         "log_total": len(log),
+        "log_next": len(log),
         "why": why_waiting(queue, job),
+        "copy_of": original_of(job),
+        "copies": copies_of(job),
     }

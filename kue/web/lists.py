@@ -93,15 +93,24 @@ def rows_of(ids: list[int]) -> list[JobRow]:
     return [job_row(job) for job in _queue().get_many(ids)]
 
 
-def state_list(state: str, job_type: str | None, order: str, first: int) -> StateList:
+def state_list(
+    state: str, job_type: str | None, order: str, first: int, after: str | None = None, before: str | None = None
+) -> StateList:
     """Read one page of the jobs in a state, in the order of Redis' own sets or against it.
 
+    It begins at rank ``first``; or behind the job ``after``, or ends before the job ``before``, if that is still in the
+    list: so turning the page neither shows a job twice nor leaves one out when others came or went meanwhile.
     The sets are by priority, then by id; delayed jobs of all types by their time. The mark is older than the rows.
     """
     queue = _queue()
     mark = monitor().relay.mark()
     counts = queue.counts()
     total = (queue.counts(job_type) if job_type else counts)[state]
+    anchor = after or before
+    rank = queue.rank_in(anchor, state, job_type) if anchor else None
+    if rank is not None:
+        rank = total - 1 - rank if order == "desc" else rank
+        first = rank + 1 if after else rank - PAGE_ROWS
     first = max(0, min(first, (total - 1) // PAGE_ROWS * PAGE_ROWS if total else 0))
     start, stop = first, first + PAGE_ROWS - 1
     if order == "desc":

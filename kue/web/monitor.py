@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import request
@@ -18,10 +19,11 @@ from kue.errors import InvalidJob, KueError, QueueUnavailable
 from kue.web import start
 from kue.web.accounts import Visitor
 from kue.web.audit import audit
-from kue.web.history import History
+from kue.web.lag import Lag
 from kue.web.packets import UNREADABLE, AckWanted
 from kue.web.relay import Relay
 from kue.web.security import MAY_NOT
+from kue.web.tally import Tally
 from kue.web.views import Frame
 
 if TYPE_CHECKING:
@@ -51,9 +53,11 @@ class Monitor:
             tell_pages=lambda frame: socketio.emit("batch", frame, to=PAGES),
             has_plain=lambda: self.members(PLAIN) > 0,
             has_pages=lambda: self.members(PAGES) > 0,
-            sweep=self._every_second,
+            sweep=self.cut_off_the_deaf,
         )
-        self.history = History(queue.counts, self.relay.heard)
+        self.tally = Tally(queue)
+        self.lag = Lag()
+        self._unsubscribe: Callable[[], None] = lambda: None
         #: Who is behind each socket.
         self.visitors: dict[str, Visitor] = {}
         #: Clients cut off because they did not read, since the start.
@@ -69,7 +73,9 @@ class Monitor:
     def begin(self) -> None:
         """Start listening and emitting."""
         self.relay.start()
-        self.socketio.start_background_task(self.relay.run)
+        self._unsubscribe = self.queue.subscribe(self.tally.hear)
+        for task in (self.relay.run, self.tally.run, self.lag.run):
+            self.socketio.start_background_task(task)
 
     def say_goodbye(self, reason: str) -> None:
         """Tell every client that the server goes away. What still happens until it does is told as before."""
@@ -80,6 +86,10 @@ class Monitor:
     def end(self) -> None:
         """Stop listening and emitting. May be called twice."""
         self.relay.stop()
+        self.tally.stop()
+        self.lag.stop()
+        with contextlib.suppress(Exception):  # the queue may be closed already
+            self._unsubscribe()
 
     # What clients say
 
@@ -154,10 +164,6 @@ class Monitor:
     def members(self, room: str) -> int:
         """Return how many clients are in a room."""
         return len(self.socketio.server.manager.rooms.get("/", {}).get(room, ()))
-
-    def _every_second(self) -> None:
-        self.cut_off_the_deaf()
-        self.history.tick()
 
     def cut_off_the_deaf(self) -> None:
         """End the connection of each client that lets its packets pile up; the others are not held back by it."""

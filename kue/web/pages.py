@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+import time
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from flask import Blueprint, abort, current_app, jsonify, render_template, request
@@ -14,8 +15,8 @@ from kue.web.api import parse_id, queue
 from kue.web.audit import visitor
 from kue.web.lists import PAGE_ROWS, home_lists, rows_of, state_list
 from kue.web.sample import PATH as SAMPLE_PATH
-from kue.web.texts import duration_text, size_text, time_text
-from kue.web.views import STATE_LABELS, file_url
+from kue.web.texts import CHART_WORDS, duration_text, size_text, time_text
+from kue.web.views import STATE_LABELS, file_url, priority_word, when_text
 
 pages = Blueprint("pages", __name__)
 
@@ -58,6 +59,9 @@ def _everywhere() -> dict[str, Any]:
     return {
         "labels": STATE_LABELS,
         "file_url": file_url,
+        "priority_word": priority_word,
+        "chart_words": CHART_WORDS,
+        "when_text": lambda row: when_text(row, time.time() * 1000),
         "accounts": current_app.extensions["kue_security"].accounts,
         "visitor": visitor(),
         "may_write": visitor().may_write,
@@ -90,28 +94,40 @@ def home_data() -> ResponseReturnValue:
     return jsonify({**answer, "also": rows_of(ids)})
 
 
-def _list_arguments() -> tuple[str | None, str, int]:
-    """Return the type, order and first rank that the query asks for."""
+class Asked(NamedTuple):
+    """Which part of a list the query asks for."""
+
+    job_type: str | None
+    order: str
+    first: int
+    after: str | None
+    before: str | None
+
+
+def _asked() -> Asked:
     first = request.args.get("from", "0")
     if not first.isdecimal() or len(first) > 12:
         abort(400, "from must be a whole number")
-    return request.args.get("type") or None, request.args.get("order", ""), int(first)
+    after, before = (request.args.get(name, "")[:64] or None for name in ("after", "before"))
+    return Asked(request.args.get("type") or None, request.args.get("order", ""), int(first), after, before)
 
 
 @pages.get("/<any(active, inactive, failed, complete, delayed):state>")
 def state_page(state: str) -> ResponseReturnValue:
     """The jobs of one state, by type if asked, a page at a time."""
-    job_type, order, first = _list_arguments()
+    asked = _asked()
     default, ascending, descending = ORDERS[state]
-    order = order if order in ("asc", "desc") else default
-    listed = state_list(state, job_type, order, first)
+    order = asked.order if asked.order in ("asc", "desc") else default
+    listed = state_list(state, asked.job_type, order, asked.first, asked.after, asked.before)
 
-    def url(start: int) -> str:
-        return f"/{state}?" + urlencode({"type": job_type or "", "order": order, "from": max(0, start)})
+    def url(start: int, **anchor: object) -> str:
+        query = {"type": asked.job_type or "", "order": order, "from": max(0, start), **anchor}
+        return f"/{state}?" + urlencode({name: value for name, value in query.items() if value not in ("", None)})
 
     return render_template(
-        "list.html", page=state, state=state, job_type=job_type or "", order=order, list=listed, types=queue().types(),
-        orders=[("asc", ascending), ("desc", descending)], bulk_acts=BULK_ACTS.get(state), page_size=PAGE_ROWS, url=url,
+        "list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order, list=listed,
+        types=queue().types(), orders=[("asc", ascending), ("desc", descending)], bulk_acts=BULK_ACTS.get(state),
+        page_size=PAGE_ROWS, url=url,
     )  # fmt: skip
 
 
@@ -120,5 +136,6 @@ def list_data(state: str) -> ResponseReturnValue:
     """The same list for the page's script."""
     if state not in STATES:
         abort(404)
-    job_type, order, first = _list_arguments()
-    return jsonify(state_list(state, job_type, "desc" if order == "desc" else "asc", first))
+    asked = _asked()
+    order = "desc" if asked.order == "desc" else "asc"
+    return jsonify(state_list(state, asked.job_type, order, asked.first, asked.after, asked.before))

@@ -166,6 +166,11 @@ class Relay:
 
     # Out: for HTTP answers and joining clients
 
+    @property
+    def waiting(self) -> int:
+        """Events that were heard and not yet told."""
+        return len(self._inbox)
+
     def mark(self) -> Mark:
         """Return the present place in the stream. Take it *before* reading what it is to describe."""
         return {"epoch": self.epoch, "seq": self.seq}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, TypedDict
 
@@ -22,8 +23,8 @@ finder = Blueprint("finder", __name__)
 
 #: Jobs that an answer holds.
 MAX_FOUND = 50
-#: Jobs read in one round trip, jobs looked through at most, and seconds that may take: the answer says how far it got.
-CHUNK, MAX_LOOK, MAX_LOOK_S = 500, 20_000, 1.5
+#: Jobs that the server looks at in one call, and seconds that a search may take: the answer says how far it got.
+CHUNK, MAX_LOOK_S = 1_000, 1.5
 MAX_QUERY = 200
 
 
@@ -34,7 +35,7 @@ class Found(TypedDict):
     counts: dict[str, int]
     rows: list[JobRow]
     looked: int
-    """Jobs looked through, from the end of the queue's own order."""
+    """Jobs looked through, those with the lowest priority and the newest first."""
     total: int
 
 
@@ -44,30 +45,34 @@ def _text(job: Job) -> str:
 
 
 def _by_index(queue: Queue, words: str) -> list[Job]:
-    """Return what the search index knows, where there is one."""
-    find = getattr(queue, "search", None)
-    return queue.get_many([int(i) for i in find(words)[:MAX_FOUND] if str(i).isdecimal()]) if find is not None else []
+    """Return what the search index knows: of queues that keep one."""
+    return queue.get_many(queue.search(words, MAX_FOUND))
 
 
 def search(queue: Queue, words: str) -> tuple[list[Job], int, int]:
-    """Return the jobs that hold all words, how many were looked through, and how many there are."""
+    """Return the jobs that hold all words, how many were looked through, and how many there are.
+
+    A job found by its id comes first, then what the search index knows, then what a look through all jobs finds. The
+    server looks at what is stored; what is not shown (a password in a url) must not be found either.
+    """
     found: dict[JobId, Job] = {}
-    try:
+    with contextlib.suppress(JobNotFound):
         job = queue.get(parse_id(words.removeprefix("#")))
         found[job.id or 0] = job
-    except JobNotFound:
-        pass
-    found.update({job.id or 0: job for job in _by_index(queue, words)})
     wanted = words.casefold().split()
+    found.update({job.id or 0: job for job in _by_index(queue, words)})
     total = sum(queue.counts().values())
     looked, end = 0, time.monotonic() + MAX_LOOK_S
-    while looked < min(total, MAX_LOOK) and len(found) < MAX_FOUND and time.monotonic() < end:
-        jobs = queue.range(-looked - CHUNK, -looked - 1, "desc")
-        for job in jobs:
+    while looked < total and len(found) < MAX_FOUND and time.monotonic() < end:
+        ids, count = queue.look_through(words.split(), looked, CHUNK, MAX_FOUND)
+        for job in queue.get_many([each for each in ids if each not in found]):
             text = _text(job)
-            if len(found) < MAX_FOUND and all(word in text for word in wanted):
-                found.setdefault(job.id or 0, job)
-        looked += CHUNK
+            if all(word in text for word in wanted) and len(found) < MAX_FOUND:
+                found[job.id or 0] = job
+        looked += count
+        if not count:
+            break
+        time.sleep(0)  # the other requests' turn
     return list(found.values()), min(looked, total), total
 
 

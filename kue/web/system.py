@@ -1,9 +1,10 @@
-"""The system page: types and states, what this process works on, charts, and warnings only when something is wrong."""
+"""The system page: types and states, workers, charts, memory, and warnings only when something is wrong."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,22 +12,26 @@ from typing import Any, TypedDict
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
-from kue.errors import InvalidJob
+from kue.errors import InvalidJob, QueueUnavailable
+from kue.history import HALF_S, MINUTE_S, Span
+from kue.states import STATES
+from kue.web import warnings
 from kue.web.api import queue
 from kue.web.audit import audit
-from kue.web.chart import chart
+from kue.web.chart import Plots, plots
 from kue.web.lists import monitor
 from kue.web.monitor import PAGES, PLAIN
 from kue.web.texts import duration_text, size_text
+from kue.web.workers import Crew, WorkerView, crews, views
 
 system = Blueprint("system", __name__)
 
-#: Free bytes in the download folder below which the page warns.
-DISK_LOW = 1024**3
-#: Types that the page lists.
-MAX_TYPES = 300
+#: Types and workers that the page lists.
+MAX_TYPES, MAX_WORKERS = 300, 100
 #: Highest concurrency that the page sets.
 MAX_CONCURRENCY = 1000
+#: Seconds for which an estimate of the memory is good enough.
+MEMORY_S = 20.0
 
 _began = time.monotonic()
 
@@ -39,6 +44,20 @@ class TypeView(TypedDict):
     paused: bool
     concurrency: int | None
     """How many this process runs at once; None if it does not work on the type."""
+    crew: Crew | None
+    """What all workers do for it."""
+
+
+class Chart(TypedDict):
+    """An hour or a day: drawn, and as a table."""
+
+    id: str
+    title: str
+    each: str
+    spans: list[Span]
+    plots: Plots
+    marks: list[str]
+    """What stands below the left end, the middle and the right end."""
 
 
 class SystemView(TypedDict):
@@ -46,25 +65,26 @@ class SystemView(TypedDict):
 
     types: list[TypeView]
     more_types: int
+    workers: list[WorkerView]
+    more_workers: int
     warnings: list[str]
     facts: dict[str, str]
-    hour: Any
-    day: Any
+    charts: list[Chart]
+    process: str
 
 
-def _types() -> list[TypeView]:
-    paused, processing = set(queue().paused()), queue().processing()
-    by_type = queue().counts_by_type()
-    names = sorted(set(by_type) | set(processing) | paused)
-    empty = dict.fromkeys(("inactive", "active", "complete", "failed", "delayed"), 0)
+def _types(counts: dict[str, dict[str, int]], paused: set[str], hands: dict[str, Crew]) -> list[TypeView]:
+    processing = queue().processing()
+    empty = dict.fromkeys(STATES, 0)
     return [
         {
             "name": name,
-            "counts": by_type.get(name, empty),
+            "counts": counts.get(name, empty),
             "paused": name in paused,
             "concurrency": processing.get(name),
+            "crew": hands.get(name),
         }
-        for name in names
+        for name in sorted({*counts, *processing, *paused, *hands})
     ]
 
 
@@ -78,56 +98,92 @@ def _free_bytes() -> int | None:
         return None
 
 
-def _warnings(types: list[TypeView], free: int | None) -> list[str]:
-    warnings = []
-    for each in types:
-        counts = each["counts"]
-        waiting = f"{counts['inactive']:,} job{'' if counts['inactive'] == 1 else 's'}"
-        if counts["inactive"] and each["paused"]:
-            warnings.append(f"{waiting} of type {each['name']} wait because the type is paused.")
-        elif counts["inactive"] and not counts["active"] and each["concurrency"] is None:
-            warnings.append(f"{waiting} of type {each['name']} wait and none is running: is there a worker for it?")
-    if free is not None and free < DISK_LOW:
-        warnings.append(f"Only {size_text(free)} are free where downloads are kept.")
-    relay = monitor().relay
-    if relay.stale:
-        warnings.append(f"The pages cannot be kept fresh: {relay.stale}.")
-    return warnings
+def _memory() -> Any:
+    kept = current_app.extensions.get("kue_memory")
+    if kept is None or time.monotonic() - kept[0] > MEMORY_S:
+        kept = current_app.extensions["kue_memory"] = time.monotonic(), queue().memory()
+    return kept[1]
+
+
+def _retention() -> str:
+    """Say how long jobs that ended are kept, as this process was told."""
+    parts = []
+    for state, rule in sorted(queue().retention().items()):
+        newest = "" if rule.keep is None else f"the newest {rule.keep:,}"
+        age = "" if rule.max_age_ms is None else f"for {duration_text(rule.max_age_ms)}"
+        parts.append(f"{state}: {', '.join(filter(None, (newest, age)))}")
+    return "; ".join(parts) or "until somebody removes them"
+
+
+def _charts(now_ms: float) -> list[Chart]:
+    history = queue().history
+    found: list[Chart] = []
+    for name, title, each, slots, size_s, marks in (
+        ("minutes", "The last hour", "minute", 60, MINUTE_S, ["60 min ago", "30 min ago", "now"]),
+        ("halves", "The last day", "half hour", 48, HALF_S, ["24 h ago", "12 h ago", "now"]),
+    ):
+        spans = [span for span in history.read(name) if span["at"] > now_ms - slots * size_s * 1000]
+        drawn = plots(spans, slots, size_s * 1000, now_ms)
+        found.append({"id": name, "title": title, "each": each, "spans": spans, "plots": drawn, "marks": marks})
+    return found
+
+
+def _facts(memory: Any, leases: Any, free: int | None, answered_ms: float) -> dict[str, str]:
+    here = monitor()
+    used, cost = memory["used"], memory["queue"]
+    limit = f" of {size_text(memory['limit'])}" if memory["limit"] else ""
+    each = f", {size_text(cost / memory['jobs'])} a job" if cost and memory["jobs"] else ""
+    facts = {
+        "Redis uses": f"{size_text(used)}{limit}" if used else None,
+        "This queue, about": f"{size_text(cost)}{each}" if cost is not None else None,
+        "Redis answers in": f"{answered_ms:.1f} ms",
+        "Jobs that ended stay": _retention(),
+        "Jobs under a lease": f"{leases['held']:,}",
+        "Work done in all": duration_text(queue().work_time()),
+        "Free for downloads": None if free is None else size_text(free),
+        "Pages open here": f"{here.members(PAGES):,}",
+        "Other clients here": f"{here.members(PLAIN):,}",
+        "Clients cut off here": f"{here.cut_off:,}",
+        "Events heard here": f"{sum(here.relay.heard.values()):,}",
+        "This web process": f"pid {os.getpid()}, up {duration_text((time.monotonic() - _began) * 1000)}",
+        "Its hub was late by": f"{here.lag.worst_s * 1000:.0f} ms at most, in the last {here.lag.WINDOW_S:.0f} s",
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _view() -> SystemView:
     begun = time.monotonic()
-    types = _types()
+    counts = queue().counts_by_type()
     answered_ms = (time.monotonic() - begun) * 1000
-    free = _free_bytes()
-    here = monitor()
-    facts = {
-        "This process": f"pid {os.getpid()}, running for {duration_text((time.monotonic() - _began) * 1000)}",
-        "Redis answers in": f"{answered_ms:.1f} ms",
-        "Pages open": f"{here.members(PAGES):,}",
-        "Other clients": f"{here.members(PLAIN):,}",
-        "Clients cut off": f"{here.cut_off:,}",
-        "Events heard": f"{sum(here.relay.heard.values()):,}",
-        "Work done in all": duration_text(queue().work_time()),
-    }
-    if free is not None:
-        facts["Free for downloads"] = size_text(free)
-    hour, day = here.history.minutes(60), here.history.day(30)
+    paused, workers = set(queue().paused()), views(queue())
+    hands = crews(workers)
+    types = _types(counts, paused, hands)
+    free, memory, leases = _free_bytes(), _memory(), queue().leases()
     return {
         "types": types[:MAX_TYPES],
         "more_types": max(0, len(types) - MAX_TYPES),
-        "warnings": _warnings(types, free),
-        "facts": facts,
-        "hour": {"points": hour, "chart": chart(hour, 60)},
-        "day": {"points": day, "chart": chart(day, 49)},
+        "workers": workers[:MAX_WORKERS],
+        "more_workers": max(0, len(workers) - MAX_WORKERS),
+        "warnings": [
+            *warnings.of_types(counts, paused, hands),
+            *warnings.of_workers(workers),
+            *warnings.of_server(memory, leases, free, monitor().relay.stale),
+        ],
+        "facts": _facts(memory, leases, free, answered_ms),
+        "charts": _charts(time.time() * 1000),
+        "process": f"{socket.gethostname()}, pid {os.getpid()}",
     }
 
 
 @system.get("/system")
 def page() -> ResponseReturnValue:
-    """The page."""
+    """The page. While Redis is away it says so, under the status 503."""
     mark = monitor().relay.mark()
-    return render_template("system.html", page="system", mark=mark, counts=queue().counts(), system=_view())
+    try:
+        return render_template("system.html", page="system", mark=mark, counts=queue().counts(), system=_view())
+    except QueueUnavailable:
+        away = {"warnings": ["Redis does not answer. Nothing runs until it is back."], "away": True}
+        return render_template("system.html", page="system", mark=mark, counts={}, system=away), 503
 
 
 @system.get("/monitor/system")

@@ -146,7 +146,7 @@ class Tally:
                 self._runs.add(duration)
                 self.run_s[name].add(duration / 1000, weight)
             due = max(created or 0, promote or 0)
-            if due and not attempts:  # a job that is tried again at once is not due anew
+            if due and (attempts or 0) <= 1:  # one that was tried again at once was not due anew
                 self._waits.add(max(0, started - due))
                 self.wait_s[name].add(max(0, started - due) / 1000, weight)
 

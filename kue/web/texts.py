@@ -32,6 +32,17 @@ def duration_text(ms: float) -> str:
     return f"{whole} s"
 
 
+def ago_text(ms: float) -> str:
+    """Return how long ago something was, calmly: ``just now``, ``40 s ago``, ``3 min ago``, ``5 d ago``."""
+    seconds = int(ms / 1000)
+    if seconds < 10:
+        return "just now"
+    for size, name, step in ((86400, "d", 1), (3600, "h", 1), (60, "min", 1), (1, "s", 10)):
+        if seconds >= size:
+            return f"{seconds // size // step * step} {name} ago"
+    return ""
+
+
 def time_text(ms: float) -> str:
     """Return epoch milliseconds as UTC; the page's script puts them into the visitor's zone."""
     try:
@@ -49,3 +60,27 @@ def ordinal(number: int) -> str:
     """Return ``1st``, ``2nd``, ``3rd``, ``11th``, with thousands set apart."""
     ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number:,}{ending}"
+
+
+def _clock(ms: float) -> str:
+    return time_text(ms)[11:16] + " UTC"
+
+
+def _ended(span: Any) -> str:
+    return f"{_clock(span['at'])}: {span.get('complete', 0):,} completed, {span.get('failed', 0):,} failed"
+
+
+def _waiting(span: Any) -> str:
+    return f"{_clock(span['at'])}: {span.get('waiting', 0):,} waiting"
+
+
+def _times(span: Any) -> str:
+    if "run_mid" not in span:
+        return f"{_clock(span['at'])}: nothing completed"
+    names = (("waited", "wait_mid"), ("ran", "run_mid"))
+    told = [f"{word} {duration_text(span[name])}" for word, name in names if name in span]
+    return f"{_clock(span['at'])}: half of the jobs {', '.join(told)} at most"
+
+
+#: What a column of a chart says when it is pointed at.
+CHART_WORDS = {"ended": _ended, "waiting": _waiting, "times": _times}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
 from kue.web.redact import safe_text
+from kue.web.texts import ago_text, duration_text
 
 if TYPE_CHECKING:
     from kue.job import Job
@@ -22,6 +24,9 @@ STATE_LABELS = {
     "delayed": "Delayed",
 }
 
+
+#: Node Kue's names of priorities, as a line shows them.
+PRIORITY_NAMES = {10: "low", -5: "medium", -10: "high", -15: "critical"}
 
 #: A number; text only for jobs that another program named otherwise.
 JobId = int | str
@@ -192,6 +197,26 @@ def job_row(job: Job) -> JobRow:
     if job.worker_id and job.state == "active":
         row["worker"] = str(job.worker_id)
     return row
+
+
+def priority_word(priority: float) -> str:
+    """Return a priority by its name, or as ``priority 7``; nothing for a normal one."""
+    return PRIORITY_NAMES.get(priority) or (f"priority {priority}" if priority else "")
+
+
+def when_text(row: JobRow, now_ms: float) -> str:
+    """Return what a line says of time: how long a job runs, when it is due, how long it took; as in job_row.js."""
+    if row["state"] == "active":
+        return f"for {duration_text(now_ms - row['started_at'])}" if "started_at" in row else ""
+    if row["state"] == "delayed":
+        wait = row.get("promote_at", 0) - now_ms
+        return f"in {duration_text(math.ceil(wait / 1000) * 1000).replace('.0 s', ' s')}" if wait > 0 else "due now"
+    if row["state"] == "inactive":
+        return ago_text(now_ms - row["created_at"])
+    ended = ago_text(now_ms - row.get("updated_at", now_ms))
+    if row["state"] == "complete" and "duration" in row:
+        return f"{duration_text(row['duration'])} · {ended}"
+    return ended
 
 
 def file_url(name: str) -> str:

@@ -7,6 +7,7 @@ export function showCounts(counts) {
   for (const element of document.querySelectorAll("[data-count]")) {
     const text = count(counts[element.dataset.count] || 0);
     if (element.textContent !== text) element.textContent = text;
+    element.toggleAttribute("data-zero", !counts[element.dataset.count]);
   }
 }
 

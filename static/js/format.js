@@ -32,6 +32,16 @@ export function countdown(ms) {
   return duration(Math.max(0, Math.ceil(ms / 1000)) * 1000).replace(/\.0 s$/, " s");
 }
 
+/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago": it need not be drawn anew each second. */
+export function ago(ms) {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 10) return "just now";
+  for (const [size, name, step] of [[86400, "d", 1], [3600, "h", 1], [60, "min", 1], [1, "s", 10]]) {
+    if (seconds >= size) return `${Math.floor(Math.floor(seconds / size) / step) * step} ${name} ago`;
+  }
+  return "";
+}
+
 /** 1234567 -> "1,234,567" in the visitor's own way of writing numbers. */
 export function count(number) {
   return number.toLocaleString();

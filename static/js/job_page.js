@@ -2,6 +2,7 @@
 
 import { act, sayIn, wireActs } from "./acts.js";
 import { showCounts, showStatus } from "./counts.js";
+import { JobLog } from "./job_log.js";
 import { ListView } from "./list_view.js";
 import { Live } from "./live.js";
 import { fetchPart, swap } from "./swap.js";
@@ -10,27 +11,30 @@ import { localTimes } from "./times.js";
 const job = document.getElementById("job");
 const id = job.dataset.id;
 const say = sayIn(document.getElementById("act_message"));
-/** Log lines have no event of their own: while the job runs the page looks this often. */
-const LOOK_MS = 2000;
+/** What stands before a waiting job changes without an event of its own: the page looks this often. */
+const LOOK_MS = 5000;
 
 let view;
 let row;
+const log = new JobLog(id, () => !live?.gone && row.state === "active", () => live.resync());
 function takeOver() {
   const list = document.getElementById("list");
   view = new ListView(list);
   [row] = view.rows();
   wireActs(list, say);
+  log.takeOver();
 }
 
+/** The job is no more: say so, and stop asking for it. */
 function gone() {
   live.gone = true;
   job.replaceChildren(Object.assign(document.createElement("p"), { className: "empty", textContent: `Job ${id} was removed.` }));
 }
 
+let live = null;
 localTimes(job);
 takeOver();
-for (const log of job.querySelectorAll("[data-follow]")) log.scrollTop = log.scrollHeight;
-const live = new Live({
+live = new Live({
   mark: { epoch: job.dataset.epoch, seq: Number(job.dataset.seq) },
   apply({ rows = [], gone: removed = [], counts }) {
     if (counts) showCounts(counts);
@@ -60,7 +64,8 @@ setInterval(() => {
   if (!live.gone) view.tick(Date.now());
 }, 1000);
 setInterval(() => {
-  if (!live.gone && row.state === "active" && document.visibilityState === "visible") live.resync();
+  const waits = row.state === "inactive" || row.state === "delayed";
+  if (!live.gone && waits && document.visibilityState === "visible") live.resync();
 }, LOOK_MS);
 
 document.getElementById("priority_form")?.addEventListener("submit", async (event) => {

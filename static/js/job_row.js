@@ -1,6 +1,6 @@
 /* One job as a line: data in, element out. The markup is the server's own, cloned from #row_template. */
 
-import { bytes, countdown, duration } from "./format.js";
+import { ago, bytes, countdown, duration } from "./format.js";
 import { Pace } from "./pace.js";
 
 export const LABELS = { inactive: "Queued", active: "Running", complete: "Completed", failed: "Failed", delayed: "Delayed" };
@@ -21,7 +21,7 @@ export class JobRow {
     this.element = element || document.getElementById("row_template").content.firstElementChild.cloneNode(true);
     const part = (name) => this.element.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
-      ["link", "title", "label", "bar", "percent", "detail", "file", "priority", "type", "run"].map((name) => [name, part(name)]),
+      ["link", "title", "label", "bar", "percent", "detail", "file", "priority", "type", "run", "when"].map((name) => [name, part(name)]),
     );
     this.acts = [...this.element.querySelectorAll("[data-action]")];
     this.pace = new Pace();
@@ -69,9 +69,19 @@ export class JobRow {
 
   /** Refresh what depends on the clock. */
   tick(now = Date.now()) {
+    setText(this.parts.when, this.#when(now));
     const detail = this.#detail(now);
     setText(this.parts.detail, detail);
     setHidden(this.parts.run, !detail && !this.row.file && this.row.state !== "active");
+  }
+
+  #when(now) {
+    const row = this.row;
+    if (row.state === "active") return row.started_at ? `for ${countdown(now - row.started_at)}` : "";
+    if (row.state === "delayed") return row.promote_at > now ? `in ${countdown(row.promote_at - now)}` : "due now";
+    if (row.state === "inactive") return ago(now - row.created_at);
+    const ended = ago(now - (row.updated_at || now));
+    return row.state === "complete" && row.duration !== undefined ? `${duration(row.duration)} · ${ended}` : ended;
   }
 
   #detail(now) {
@@ -90,15 +100,12 @@ export class JobRow {
       return parts.join(" · ");
     }
     if (row.state === "delayed") {
-      const wait = row.promote_at ? row.promote_at - now : 0;
-      const soon = wait > 0 ? `in ${countdown(wait)}` : "now";
-      return row.error ? `tries again ${soon} (${again}): ${row.error}` : `starts ${soon}`;
+      return row.error ? `${again} after: ${row.error}` : "";
     }
     if (row.state === "failed") return row.error || "";
     if (row.state === "inactive") return again ? `waiting for ${again}: ${row.error}` : "";
     if (row.state === "complete") {
-      const took = row.duration === undefined ? "" : `in ${duration(row.duration)}`;
-      return row.bytes ? `${bytes(row.bytes.total || row.bytes.done)} ${took}`.trim() : took;
+      return row.bytes ? bytes(row.bytes.total || row.bytes.done) : "";
     }
     return "";
   }

@@ -40,6 +40,6 @@ export class ListView {
   }
 
   tick(now) {
-    for (const view of this.views.values()) if (view.row.state === "active" || view.row.state === "delayed") view.tick(now);
+    for (const view of this.views.values()) view.tick(now);
   }
 }

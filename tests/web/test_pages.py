@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import kue
 from kue.web import bulk as bulk_module
 from tests.support import wait_until
 
@@ -56,24 +59,74 @@ def test_the_page_of_a_job_tells_all_about_it(http: Any, queue: Any) -> None:
     assert answer.mimetype == "text/html" and "Accept" in answer.headers["Vary"]
     for words in ("a@b.c", "one step", "no such user", "2 of 2 made", "Why it failed"):
         assert words in answer.text
-    assert answer.text.count("<td>Failed</td>") == 2
+    assert answer.text.count("<b>Attempt ") == 2 and answer.text.count('<span class="span_log">Failed</span>') == 2
+    assert answer.text.count("RuntimeError: no such user\n  File") == 3  # of the job, and of each attempt
     assert http.get("/job/77", headers=HTML).status_code == 404
 
 
-def test_a_waiting_job_says_why_it_does_not_run(http: Any, queue: Any) -> None:
-    def why(job_id: int) -> str:
+@pytest.fixture
+def why(http: Any) -> Callable[[int], str]:
+    def ask(job_id: int) -> str:
         text = http.get(f"/job/{job_id}", headers=HTML).text
-        return text.split("Not running yet.</b> ")[1].split("</p>")[0]
+        return str(html.unescape(text.split("Not running yet.</b> ")[1].split("</p>")[0]))
 
+    return ask
+
+
+def test_a_waiting_job_says_why_it_does_not_run(queue: Any, why: Callable[[int], str]) -> None:
     queue.create_many([{"type": "a"}, {"type": "a"}, {"type": "b", "delay": 3_600_000}])
-    assert why(1) == "No job of type a is running anywhere: is there a worker for it?"
+    assert why(1) == "No worker takes jobs of type a: start one."
     assert why(3) == "It is due in 1 h."
-    queue.set_state(1, "active")
+    queue.set_state(1, "active")  # as a Node worker would have it
     queue.create("a").save()
-    assert why(2) == "It is the next of its type: the workers are busy."
-    assert why(4) == "It is 2nd in line for its type; 1 running now."
+    assert why(2) == "It is next in line for its type."
+    assert why(4) == "It is 2nd in line for its type, behind job 2."
     queue.pause("a")
     assert why(2) == "The type a is paused."
+
+
+def test_a_job_in_line_says_how_busy_the_workers_are(queue: Any, redis_url: str, why: Callable[[int], str]) -> None:
+    worker = kue.create_queue(redis_url, lease_ms=1_500)  # it tells of itself each third of that
+    go = threading.Event()
+    contexts: list[Any] = []
+
+    def work(job: Any, ctx: Any, done: Any) -> None:
+        contexts.append(ctx)
+        go.wait(20)
+        done()
+
+    worker.process("a", 2, work)
+    queue.create_many([{"type": "a"} for _ in range(14)])
+
+    def busy() -> list[int]:
+        return [worker["types"]["a"]["busy"] for worker in queue.workers()]
+
+    try:
+        wait_until(lambda: busy() == [2], timeout=12, message="the worker tells of two busy slots")
+        assert why(3) == "It is next in line for its type: all 2 slots are busy."
+        assert why(14) == "It is 12th in line for its type, behind job 13; all 2 slots are busy."
+        contexts[0].pause()
+        wait_until(lambda: queue.workers()[0]["types"]["a"]["paused"], timeout=12)
+        assert why(3) == "No worker takes new jobs of type a: they have paused it or are stopping."
+    finally:
+        go.set()
+        worker.shutdown(5)
+
+
+def test_a_job_that_was_put_off_says_by_what(queue: Any, why: Callable[[int], str]) -> None:
+    def work(job: Any) -> None:
+        raise kue.RetryLater(600_000, "waiting for files.example, which has 2 downloads already", counts=False)
+
+    def fail(job: Any) -> None:
+        raise RuntimeError("no route")
+
+    queue.process("a", 1, work)
+    queue.process("b", 1, fail)
+    queue.create("a").save()
+    queue.create("b", attempts=3, backoff={"type": "fixed", "delay": 600_000}).save()
+    wait_until(lambda: queue.get(1).attempt_log and queue.get(2).state == "delayed")
+    assert why(1).startswith("Waiting for files.example, which has 2 downloads already. It is tried again in ")
+    assert why(2) == "Attempt 1 of 3 failed; the next one is due in 10 min."
 
 
 def test_lists_are_paged_in_the_order_of_redis(http: Any, queue: Any) -> None:
@@ -89,7 +142,27 @@ def test_lists_are_paged_in_the_order_of_redis(http: Any, queue: Any) -> None:
     assert ids("type=b") == [121] and ids("from=999999") == line[100:]
     assert http.get("/monitor/list/inactive?from=x").status_code == 400
     text = http.get("/inactive?type=a&from=50").text
-    assert "51 – 100 of 120" in text and 'href="/inactive?type=a&amp;order=asc&amp;from=100"' in text
+    assert "51 – 100 of 120" in text
+    rows = [row["id"] for row in http.get("/monitor/list/inactive?type=a&from=50").json["rows"]]
+    assert f'href="/inactive?type=a&amp;order=asc&amp;from=100&amp;after={rows[-1]}"' in text
+    assert f'href="/inactive?type=a&amp;order=asc&amp;from=0&amp;before={rows[0]}"' in text
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_turning_the_page_shows_no_job_twice_and_leaves_none_out(http: Any, queue: Any, order: str) -> None:
+    queue.create_many([{"type": "a", "priority": -(n % 2)} for n in range(130)])
+
+    def page(query: str) -> list[int]:
+        return [row["id"] for row in http.get(f"/monitor/list/inactive?order={order}&{query}").json["rows"]]
+
+    first, second = page(""), page("from=50")
+    for job_id in first[:10]:
+        queue.remove(job_id)
+    assert page(f"from=50&after={first[-1]}") == second
+    assert page(f"from=0&before={second[0]}") == first[10:] + second[:10]
+    queue.remove(first[-1])
+    assert len(page(f"from=50&after={first[-1]}")) == 50  # the job is gone: by rank then
+    assert page("after=x%22") == page("")
 
 
 def test_acts_do_one_thing_each_and_say_why_not(http: Any, queue: Any) -> None:
@@ -112,8 +185,20 @@ def test_a_job_is_run_again_with_other_data_as_a_new_one(http: Any, queue: Any) 
     answer = http.post("/monitor/job/1/copy", json={"data": {"n": 2}})
     copy = queue.get(answer.json["id"])
     assert (copy.id, copy.data, copy.options.priority, copy.options.attempts) == (2, {"n": 2}, -10, 4)
+    assert 'Run again from <a href="/job/1">job 1</a>' in http.get("/job/2", headers=HTML).text
+    assert 'Run again as <a href="/job/2">job 2</a>' in http.get("/job/1", headers=HTML).text
     queue.create("startdownload", {"url": "http://x/y"}).save()
     assert http.post("/monitor/job/3/copy", json={"data": {"url": "file:///etc/passwd"}}).status_code == 400
+
+
+def test_the_log_is_read_on_from_a_line(http: Any, queue: Any) -> None:
+    job = queue.create("a").save()
+    for number in range(3):
+        job.log(f"line {number}")
+    answer = http.get("/monitor/job/1/log?from=1").json
+    assert answer == {"from": 1, "lines": ["line 1", "line 2"], "more": False}
+    assert http.get("/monitor/job/1/log?from=9").json["lines"] == []
+    assert http.get("/monitor/job/1/log?from=-1").json["from"] == 0
 
 
 @pytest.fixture

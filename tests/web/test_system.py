@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import collections
+import json
+import re
+import time
 from typing import Any
 
 import pytest
 
+from kue.events import Event
 from kue.web import search as search_module
-from kue.web.chart import HEIGHT, WIDTH, chart
-from kue.web.history import History
+from kue.web import tally as tally_module
+from kue.web import warnings
+from kue.web.chart import HEIGHT, WIDTH, plots, top_of
+from kue.web.tally import Tally, Times
 from tests.support import wait_until
 
 
@@ -22,7 +27,7 @@ def test_the_matrix_links_each_count_to_its_list(http: Any, queue: Any) -> None:
     queue.create_many([{"type": "a b/<c>"}, {"type": "mail"}, {"type": "mail"}])
     text = http.get("/system").text
     assert 'href="/inactive?type=a%20b/%3Cc%3E">1</a>' in text and 'href="/inactive?type=mail">2</a>' in text
-    assert "2 jobs of type mail wait and none is running: is there a worker for it?" in text
+    assert "2 jobs of type mail wait and no worker takes that type: start one." in text
     assert http.get("/monitor/system").headers["X-Kue-Mark"]
 
 
@@ -30,7 +35,7 @@ def test_a_type_is_paused_for_everybody_and_resumed(http: Any, queue: Any) -> No
     queue.create("mail").save()
     assert http.post("/monitor/type/pause", json={"type": "mail"}).status_code == 200
     assert queue.paused() == ["mail"]
-    assert "1 job of type mail wait because the type is paused." in http.get("/system").text
+    assert "1 job of type mail waits because the type is paused." in http.get("/system").text
     assert http.post("/monitor/type/resume", json={"type": "mail"}).status_code == 200
     assert queue.paused() == []
 
@@ -46,30 +51,90 @@ def test_concurrency_is_changed_while_running(http: Any, queue: Any) -> None:
     assert http.post("/monitor/type/explode", json={"type": "mail"}).status_code == 404
 
 
-def test_history_counts_what_happened_in_each_minute() -> None:
-    heard: collections.Counter[str] = collections.Counter()
-    waiting = {"inactive": 4}
-    history = History(lambda: waiting, heard)
-    minute = history._minute
-    heard.update({"complete": 3, "failed": 1, "failed attempt": 2})
-    history.tick(minute * 60 + 30)
-    history.tick((minute + 1) * 60)
-    heard["complete"] += 5
-    waiting["inactive"] = 9
-    assert [(each["complete"], each["failed"], each["waiting"]) for each in history.minutes()] == [(3, 3, 4), (5, 0, 9)]
-    assert sum(each["complete"] for each in history.day()) == 8
-    for number in range(2, 3000):
-        history.tick((minute + number) * 60)
-    assert len(history.minutes(10**6)) == 1441 and len(history.minutes(60)) == 60
+def test_the_tally_counts_what_ended_and_writes_the_minute(queue: Any) -> None:
+    tally = Tally(queue)
+    queue.subscribe(tally.hear)
+    queue.process("mail", 2, lambda job: None)
+    queue.process("bad", 1, lambda job: 1 / 0)
+    queue.create_many([*[{"type": "mail"}] * 5, {"type": "bad", "attempts": 2}, {"type": "idle"}])
+    wait_until(lambda: len(tally._fresh) == 7)
+    minute = tally._minute
+    tally.look(minute * 60 + 30)
+    assert tally.ended == {("mail", "complete"): 5, ("bad", "failed attempt"): 1, ("bad", "failed"): 1}
+    assert sum(tally.run_s["mail"].counts) == sum(tally.wait_s["mail"].counts) == 5 and "bad" not in tally.run_s
+    kept = queue.history.read("minutes")[-1]
+    assert (kept["at"], kept["complete"], kept["failed"], kept["waiting"]) == (minute * 60_000, 5, 2, 1)
+    assert kept["run_mid"] <= kept["run_slow"] and kept["wait_mid"] <= kept["wait_slow"]
+    # When the minute is over, its half hour is put together, and the next minute begins with nothing.
+    tally.look((minute + 1) * 60)
+    half = queue.history.read("halves")[-1]
+    assert (half["at"], half["complete"], half["failed"]) == (minute // 30 * 1_800_000, 5, 2)
+    assert [each["complete"] for each in queue.history.read("minutes")] == [5, 0]
 
 
-def test_a_chart_stays_in_its_frame() -> None:
-    points = [{"at": n, "complete": n, "failed": 60 - n, "waiting": n * n} for n in range(60)]
-    drawn = chart(points, 60)  # type: ignore[arg-type]
-    assert drawn["most"] == 60
-    for bar in drawn["bars"]:
+def test_history_outlives_the_process_and_is_the_same_in_all(queue: Any, make_site: Any) -> None:
+    sites = [make_site(), make_site()]
+    job = queue.create("mail").save()
+    queue.process("mail", 1, lambda job: None)
+    job.wait(5)
+    for site in sites:
+        wait_until(lambda site=site: site.monitor.tally._span["complete"] == 1)
+        site.monitor.tally.look(site.monitor.tally._minute * 60 + 30)
+    assert sum(each["complete"] for each in queue.history.read("minutes")) == 1
+    text = make_site().http().get("/system").text
+    assert ": 1 completed, 0 failed</title>" in text
+
+
+def test_a_busy_second_is_sampled_and_scaled(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally_module, "SAMPLE", 10)
+    tally = Tally(queue)
+    jobs = queue.create_many([{"type": "t"}] * 10)
+    for job in jobs:
+        queue.set_state(job.id, "complete")
+    for number in range(30):
+        tally.hear(Event(jobs[number % 10].id, "complete", []))
+    tally._measure()
+    assert tally.ended == {("t", "complete"): 30}
+
+
+def test_more_types_than_can_be_told_apart_are_counted_together(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally_module, "MAX_TYPES", 2)
+    tally = Tally(queue)
+    for job in queue.create_many([{"type": f"t{number}"} for number in range(4)]):
+        tally.hear(Event(job.id, "failed", []))
+    tally.hear(Event(999, "failed", []))
+    tally._measure()
+    ended = {name: count for (name, _), count in tally.ended.items()}
+    assert ended == {"t0": 1, "t1": 1, "(others)": 2, "(removed)": 1}
+
+
+def test_of_many_times_a_fair_choice_is_kept() -> None:
+    times = Times()
+    assert times.at(0.5) is None
+    for ms in range(10_000):
+        times.add(ms)
+    assert 4_000 < (times.at(0.5) or 0) < 6_000 < 9_000 < (times.at(0.95) or 0) < 10_000
+
+
+def test_plots_stay_in_their_frame_and_lines_break_where_nothing_is_known() -> None:
+    now = 1_700_000_000_000
+    spans: Any = [
+        {"at": (now // 60_000 - n) * 60_000, "complete": n, "failed": 60 - n, "waiting": n * n, "run_mid": 10**n % 7**n}
+        for n in range(70) if n not in (5, 6)
+    ]  # fmt: skip
+    drawn = plots(spans, 60, 60_000, now)
+    assert len(drawn["ended"]) == len(drawn["slots"]) == 58 and drawn["ended_marks"][0]["text"] == "100"
+    for bar in drawn["ended"]:
         assert 0 <= bar["x"] <= WIDTH - bar["width"] and 0 <= bar["failed_y"] <= bar["complete_y"] <= HEIGHT
-    assert chart([], 60)["bars"] == []
+    assert len(drawn["waiting"]["pieces"]) == 2
+    for line in (drawn["waiting"], *drawn["times"]):
+        for piece in line["pieces"]:
+            for point in piece.split():
+                x, y = map(float, point.split(","))
+                assert 0 <= x <= WIDTH and 0 <= y <= HEIGHT
+    empty = plots([], 60, 60_000, now)
+    assert empty["ended"] == [] and empty["waiting"]["pieces"] == []
+    assert [top_of(n) for n in (0, 1, 2, 3, 5, 6, 11, 99, 101, 2_001)] == [1, 1, 2, 5, 5, 10, 20, 100, 200, 5_000]
 
 
 def test_search_looks_at_id_type_title_data_and_error_in_every_state(http: Any, queue: Any) -> None:
@@ -87,10 +152,67 @@ def test_search_looks_at_id_type_title_data_and_error_in_every_state(http: Any, 
 
 
 def test_search_says_how_far_it_looked(http: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "CHUNK", 10)
-    monkeypatch.setattr(search_module, "MAX_LOOK", 20)
     queue.create_many([{"type": "t", "data": {"n": f"n{n}."}} for n in range(45)])
-    answer = http.get("/monitor/search?q=n40.").json
-    assert [row["id"] for row in answer["rows"]] == [41] and (answer["looked"], answer["total"]) == (20, 45)
-    assert http.get("/monitor/search?q=n3.").json["rows"] == []
-    assert "Looked through 20 of 45 jobs." in http.get("/search?q=n3.").text
+    monkeypatch.setattr(search_module, "CHUNK", 10)
+    answer = http.get("/monitor/search?q=n3.").json
+    assert [row["id"] for row in answer["rows"]] == [4] and (answer["looked"], answer["total"]) == (45, 45)
+    monkeypatch.setattr(search_module, "MAX_LOOK_S", 0.0)
+    assert http.get("/monitor/search?q=n3.").json["looked"] == 0
+    assert "Looked through 0 of 45 jobs." in http.get("/search?q=n3.").text
+
+
+def test_workers_are_shown_with_what_they_do(http: Any, queue: Any, redis_client: Any) -> None:
+    queue.process("mail", 3, lambda job: None)
+    idle = {"mail": {"slots": 3, "busy": 0, "paused": False}}
+    wait_until(lambda: [worker["types"] for worker in queue.workers()] == [idle])
+    now = int(time.time() * 1000)
+    other = {"host": "other<b>", "pid": 7, "started_at": now - 7_200_000, "seen_at": now - 120_000, "clock_off_ms": 0,
+             "types": {"video": {"slots": 2, "busy": 1, "paused": False}}}  # fmt: skip
+    redis_client.hset("q:workers", "kue:other:7", json.dumps(other))
+    fast = {**other, "host": "fast", "pid": 8, "seen_at": now, "clock_off_ms": 90_000}
+    redis_client.hset("q:workers", "kue:fast:8", json.dumps(fast))
+    queue.create("video").save()
+    text = http.get("/system").text
+    assert "this process" in text and "other&lt;b&gt;" in text and "2 h" in text
+    assert "The worker 7 on other&lt;b&gt; was last heard of 2 min ago. Its jobs run again elsewhere." in text
+    assert "The worker 8 on fast has a clock 1 min 30 s ahead of that of Redis." in text
+    assert "1 of 2" in text and "0 of 3" in text
+    redis_client.hdel("q:workers", "kue:fast:8")
+    assert "1 job of type video waits and no worker takes that type: start one." in http.get("/system").text
+
+
+def test_nothing_is_warned_of_while_all_is_well(http: Any, queue: Any) -> None:
+    queue.process("mail", 3, lambda job: None)
+    wait_until(queue.workers)
+    queue.create("mail").save().wait(5)
+    assert 'class="why"' not in http.get("/system").text
+
+
+def test_the_server_is_warned_of_when_it_is_full_or_forgets() -> None:
+    memory: Any = {"used": 95, "limit": 100, "policy": "allkeys-lru", "jobs": 0, "queue": 0}
+    leases: Any = {"held": 0, "late_ms": 0}
+    found = warnings.of_server(memory, leases, 10**6, "Redis does not answer")
+    assert len(found) == 4 and "maxmemory-policy noeviction" in found[1] and "1.0 MB are free" in found[2]
+    well: Any = {"used": 95, "limit": None, "policy": "noeviction", "jobs": 0, "queue": 0}
+    assert warnings.of_server(well, leases, None, None) == []
+    assert "no other worker process is there" in warnings.of_server(well, {"held": 1, "late_ms": 60_000}, None, None)[0]
+    counts = {f"t{n}": {"inactive": 1, "active": 0} for n in range(9)}
+    assert warnings.of_types(counts, set(), {})[-1] == "4 more types wait like that."
+
+
+def test_the_metrics_tell_of_types_times_leases_and_lag(site: Any, queue: Any) -> None:
+    http = site.http()
+    queue.process("mail", 2, lambda job: None)
+    queue.create("mail", {"secret": "x"}).save().wait(5)
+    wait_until(lambda: site.monitor.tally.ended)
+    text = http.get("/metrics").text
+    for line in (
+        'kue_jobs{state="complete",type="mail"} 1.0', 'kue_attempts_total{outcome="complete",type="mail"} 1.0',
+        'kue_run_seconds_bucket{le="+Inf",type="mail"} 1.0', 'kue_run_seconds_count{type="mail"} 1.0',
+        'kue_wait_seconds_count{type="mail"} 1.0', "kue_redis_up 1.0", "kue_leases 0.0", "kue_lease_late_seconds 0.0",
+        'kue_slots{type="mail"} 2.0', "kue_relay_stale 0.0", 'kue_events_total{event="complete"} 1.0',
+    ):  # fmt: skip
+        assert line in text, line
+    assert "kue_hub_lag_seconds" in text and "secret" not in text
+    ends = re.findall(r'kue_run_seconds_bucket{le="([^"]+)"', text)
+    assert ends[:2] == ["0.005", "0.01"] and len(ends) == 16

@@ -1,0 +1,34 @@
+"""How late this process is: a busy hub wakes its tasks late, and everything it serves with them."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+
+
+class Lag:
+    """Sleeps for a moment again and again, and notes how much longer it took."""
+
+    STEP_S = 0.1
+    #: The worst of so many seconds is told.
+    WINDOW_S = 15.0
+
+    def __init__(self) -> None:
+        self._late: collections.deque[float] = collections.deque(maxlen=int(self.WINDOW_S / self.STEP_S))
+        self._stopping = threading.Event()
+
+    @property
+    def worst_s(self) -> float:
+        return max(self._late, default=0.0)
+
+    def run(self) -> None:
+        """Measure until stopped; one task runs this."""
+        while True:
+            begun = time.monotonic()
+            if self._stopping.wait(self.STEP_S):
+                return
+            self._late.append(max(0.0, time.monotonic() - begun - self.STEP_S))
+
+    def stop(self) -> None:
+        self._stopping.set()
