@@ -5,19 +5,22 @@ from __future__ import annotations
 import errno
 import mimetypes
 import os
-import stat
+import re
 import time
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO, Any
 
 from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import FileWrapper
 
-from kue.web.acts import audit
+from kue.errors import JobNotFound
 from kue.web.api import queue
-from kue.web.views import file_url
+from kue.web.audit import audit
+from kue.web.errors import error_response, wants_page
+from kue.web.folder import add_jobs, list_files, open_file
+from kue.web.views import result_file
 
 files = Blueprint("files", __name__)
 
@@ -26,16 +29,6 @@ MAX_FILES = 500
 CHUNK_BYTES = 256 * 1024
 #: A file may be HTML with script in it: wherever it is opened, it must have no rights here.
 FILE_POLICY = "sandbox; default-src 'none'"
-
-
-class FileView(TypedDict):
-    """A finished file."""
-
-    name: str
-    size: int
-    changed_at: int
-    """Epoch milliseconds."""
-    url: str
 
 
 class _Pieces(FileWrapper):
@@ -51,56 +44,50 @@ def _folder() -> Path:
     return folder
 
 
-def _is_finished(name: str) -> bool:
-    """Tell finished files from parts, sidecars and hidden files."""
-    return not name.startswith(".") and not name.endswith(".part")
+def _missing(message: str) -> Any:
+    """Answer 404 with a sentence that says what is missing."""
+    if wants_page():
+        page = render_template("error.html", status=404, message=message)
+        abort(Response(page, 404, mimetype="text/html"))
+    abort(error_response(404, message))
 
 
-def list_files() -> list[FileView]:
-    """Return the finished files, newest first."""
-    found: list[FileView] = []
+def _open(name: str) -> tuple[IO[bytes], str]:
+    """Open a finished file by its name, or by the id of the job that fetched it; 404 in words if it is not there."""
+    file = open_file(_folder(), name)
+    if file is not None:
+        return file, name
+    if not re.fullmatch(r"[1-9][0-9]{0,15}", name) or int(name) >= 2**53:
+        return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
     try:
-        entries = list(os.scandir(_folder()))
-    except OSError:
-        return []
-    for entry in entries:
-        try:
-            if not _is_finished(entry.name) or not entry.is_file(follow_symlinks=False):
-                continue
-            facts = entry.stat(follow_symlinks=False)
-            entry.name.encode()
-        except (OSError, UnicodeError):
-            continue  # gone meanwhile, or a name that no page can hold
-        changed = int(facts.st_mtime * 1000)
-        found.append({"name": entry.name, "size": facts.st_size, "changed_at": changed, "url": file_url(entry.name)})
-    found.sort(key=lambda view: (view["changed_at"], view["name"]), reverse=True)
-    return found
-
-
-def _open(name: str) -> IO[bytes]:
-    """Open a finished file by its name in the folder; 404 for anything else, links and other folders included."""
-    if "/" in name or "\0" in name or name in (".", "..") or not _is_finished(name):
-        abort(404)
-    try:
-        fd = os.open(_folder() / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, UnicodeError):
-        abort(404)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        abort(404)
-    return os.fdopen(fd, "rb")
+        job = queue().get(int(name))
+    except JobNotFound:
+        return _missing(f"there is no job {name}")  # type: ignore[no-any-return]
+    found = result_file(job)
+    if found is None:
+        return _missing(f"job {name} is {job.state} and has no file")  # type: ignore[no-any-return]
+    file = open_file(_folder(), found)
+    if file is None:
+        return _missing(f"the file of job {name} is not here any more: {found}")  # type: ignore[no-any-return]
+    return file, found
 
 
 @files.get("/files")
 def page() -> ResponseReturnValue:
-    """The list of files."""
-    found = list_files()
+    """The list of files: as a page for people, as JSON for programs that ask for it."""
+    found = list_files(_folder())
+    shown = found[:MAX_FILES]
+    add_jobs(queue(), _folder(), shown)
+    total_bytes = sum(each["size"] for each in found)
+    accepted = request.accept_mimetypes
+    if accepted["application/json"] > accepted["text/html"]:
+        return jsonify({"files": shown, "total": len(found), "total_bytes": total_bytes})
     return render_template(
         "files.html",
         page="files",
-        files=found[:MAX_FILES],
+        files=shown,
         total=len(found),
-        total_bytes=sum(each["size"] for each in found),
+        total_bytes=total_bytes,
         counts=queue().counts(),
         nolive=True,
     )
@@ -108,8 +95,8 @@ def page() -> ResponseReturnValue:
 
 @files.get("/files/<path:name>")
 def download(name: str) -> ResponseReturnValue:
-    """Hand out a file: always as an attachment, whole or a range."""
-    file = _open(name)
+    """Hand out a file, by its name or by its job's id: always as an attachment, whole or a range."""
+    file, name = _open(name)
     facts = os.fstat(file.fileno())
     response = Response(_Pieces(file, CHUNK_BYTES), direct_passthrough=True)
     response.call_on_close(file.close)
@@ -119,6 +106,7 @@ def download(name: str) -> ResponseReturnValue:
     response.set_etag(f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}")
     response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Content-Security-Policy"] = FILE_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "private, no-cache"
     try:
         response.make_conditional(request, accept_ranges=True, complete_length=facts.st_size)
@@ -132,13 +120,14 @@ def download(name: str) -> ResponseReturnValue:
 
 @files.delete("/files/<path:name>")
 def delete(name: str) -> ResponseReturnValue:
-    """Delete a file for good."""
-    _open(name).close()
+    """Delete a file for good, by its name or by its job's id. The job stays."""
+    file, name = _open(name)
+    file.close()
     try:
         os.unlink(_folder() / name)
     except OSError as exc:
         if exc.errno == errno.ENOENT:
-            abort(404)
-        return jsonify({"error": f"the file cannot be deleted: {exc.strerror}"}), 409
+            return error_response(404, "the file was deleted already")
+        return error_response(409, f"the file cannot be deleted: {exc.strerror}")
     audit("delete", f"file {name!r}")
     return jsonify({"message": "deleted"})

@@ -267,9 +267,30 @@ def test_files_are_handed_out_as_attachments_without_rights(http: Any, folder: P
     assert http.get("/files/" + name, headers={"Range": "bytes=900-"}).status_code == 416
 
 
+def test_a_file_is_found_by_its_job_and_says_its_digest(http: Any, queue: Any, folder: Path) -> None:
+    name = "20260101120000-1-x.bin"
+    queue.process("startdownload", lambda job: {"file": name, "bytes": 5, "sha256": "ab" * 32})
+    queue.create("startdownload", {"title": "x", "url": "http://x/y"}).save().wait(10)
+    assert "the file of job 1 is not here any more" in http.get("/files/1").text
+    (folder / name).write_bytes(b"hello")
+    other = folder / "20260101120000-7-other.bin"
+    other.write_bytes(b"other")
+    answer = http.get("/files/1")
+    assert (answer.status_code, answer.data) == (200, b"hello") and name in answer.headers["Content-Disposition"]
+    page = http.get("/files").text
+    assert '<a href="/job/1">job 1</a>' in page and "ab" * 32 in page and "/job/7" not in page
+    listed = {each["name"]: each for each in http.get("/files", headers={"Accept": "application/json"}).json["files"]}
+    assert (listed[name]["job"], listed[name]["size"], listed[name]["sha256"]) == (1, 5, "ab" * 32)
+    assert listed[other.name]["job"] is None
+    assert "there is no job 9" in http.get("/files/9").text
+    assert "no such file" in http.get("/files/never.bin", headers=HTML).text
+    assert http.delete("/files/1").status_code == 200 and not (folder / name).exists() and queue.get(1)
+
+
 def test_nothing_but_finished_files_of_the_folder_is_handed_out(http: Any, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (folder / "1-x.bin.part").write_text("half")
+    (folder / "2-x.bin.quarantine").write_text("wrong")
     (folder / ".1-x.json").write_text("{}")
     (folder / "sub").mkdir()
     os.symlink(tmp_path / "secret", folder / "link")
@@ -283,6 +304,7 @@ def test_nothing_but_finished_files_of_the_folder_is_handed_out(http: Any, folde
         "pipe",
         "sub",
         "1-x.bin.part",
+        "2-x.bin.quarantine",
         ".1-x.json",
         ".",
         "..",
