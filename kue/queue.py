@@ -73,6 +73,7 @@ class Queue(Browsing):
         self.job_events = job_events
         #: For the tests of programs that make jobs.
         self.test_mode = TestMode(self)
+        self._connector.outage.on_away = self._tell_error
 
     def __repr__(self) -> str:
         return f"<Queue {self.prefix}>"
@@ -174,6 +175,9 @@ class Queue(Browsing):
     def running(self) -> list[int | str]:
         """Return the ids of the jobs that this process runs now."""
         return [] if self._engine is None else self._engine.running_ids()
+
+    def watch_stuck_jobs(self, interval_ms: int = 1000) -> None:
+        """Do nothing: Node Kue needs it to restore lost tokens, which any process with workers here does by itself."""
 
     def quiet(self) -> None:
         """Take no new jobs in this process; what runs goes on."""
@@ -309,20 +313,22 @@ class Queue(Browsing):
 
     # Events
 
-    def on(self, event: str, fn: Callable[..., object]) -> None:
+    def on(self, event: str, fn: Callable[..., object]) -> Queue:
         """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process, in the listener's thread.
 
-        "error" calls ``fn(exception)`` for what goes wrong in this process outside a handler. Node Kue: Queue#on.
+        "error" calls ``fn(exception)`` for what goes wrong in this process outside a handler, once as Redis goes away
+        too. Returns the queue, so that it chains. Node Kue: Queue#on.
         """
         if event == "error":
             self._on_error.append(fn)
-            return
+            return self
         name = event.removeprefix("job ")
         if name == event or name not in EVENTS:
             raise InvalidJob(
                 f'an event is "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}'
             )
         self._listener.on(name, fn)
+        return self
 
     def subscribe(self, fn: Callable[[Event], object]) -> Callable[[], None]:
         """Call ``fn(event)`` for every event of this queue, by whatever process; return a function that ends it.

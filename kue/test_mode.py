@@ -35,6 +35,11 @@ class TestMode:
         self.logs: dict[int | str, list[str]] = {}
 
     @property
+    def entered(self) -> bool | None:
+        """What ``enter`` was told, None outside test mode."""
+        return self._process if self._on else None
+
+    @property
     def collecting(self) -> bool:
         """Whether jobs are only collected."""
         return self._on and not self._process

@@ -1,0 +1,58 @@
+"""For the tests of programs that make jobs: they are collected in a list, and there need not be a Redis.
+
+In ``conftest.py``, ``pytest_plugins = ["kue.testing"]`` or ``from kue.testing import kue_queue`` gives the fixture
+``kue_queue``. For a queue of the program's own, ``collected(queue)`` is a context manager, in a fixture or a test. All
+but the fixture works without pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import create_queue
+from .job import Job
+from .queue import Queue
+
+#: Nothing listens there: a test that reaches for Redis all the same fails, and cannot touch real jobs.
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@contextmanager
+def collected(queue: Queue, process: bool = False) -> Iterator[list[Job]]:
+    """Yield the list in which the jobs saved on ``queue`` gather; with ``process`` they are created in Redis as well.
+
+    The list is empty at the start. At the end the queue is as it was before, in test mode or not.
+    """
+    mode = queue.test_mode
+    before = mode.entered
+    mode.clear()
+    mode.enter(process)
+    try:
+        yield mode.jobs
+    finally:
+        if before is None:
+            mode.exit()
+        else:
+            mode.enter(before)
+
+
+def collecting_queue() -> Queue:
+    """Return a queue of no Redis that collects its jobs in ``queue.test_mode.jobs``."""
+    queue = create_queue(NOWHERE)
+    queue.test_mode.enter()
+    return queue
+
+
+try:
+    import pytest
+except ImportError:
+    pass
+else:
+
+    @pytest.fixture
+    def kue_queue() -> Iterator[Queue]:
+        """A queue that collects the jobs saved on it in ``kue_queue.test_mode.jobs``, with no Redis behind it."""
+        queue = collecting_queue()
+        yield queue
+        queue.close()
