@@ -2,7 +2,7 @@
 
 from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
 from .guard import AllowList, Guard
-from .handler import ATTEMPTS, BACKOFF, DownloadHandler
+from .handler import ATTEMPTS, BACKOFF, DownloadHandler, discard_part
 from .limits import DownloadLimits
 from .meter import Patience
 from .order import Result
@@ -24,5 +24,6 @@ __all__ = [
     "ProgressData",
     "Result",
     "check_url",
+    "discard_part",
     "redact_url",
 ]

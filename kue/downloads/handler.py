@@ -157,21 +157,8 @@ class DownloadHandler:
         urls.check_url(url, self._guard.allow)
 
     def discard(self, job: JobLike) -> bool:
-        """Remove what a job that is not running has left half-finished; return whether there was anything.
-
-        ``job`` as read from the queue: an object fresh from ``save`` may differ in ``created_at`` by a little.
-        """
-        order = Order.read(job.id, job.data)
-        with Folder(self.folder) as folder:
-            part = Part(folder, part_key(job.id, order.url, getattr(job, "created_at", None)))
-            if folder.stat(part.name) is None:
-                return False
-            part.claim(lambda: None)
-            try:
-                part.discard()
-            finally:
-                part.close()
-        return True
+        """Remove what a job that is not running has left half-finished; see ``discard_part``."""
+        return discard_part(self.folder, job)
 
     def _disk_error(self, exc: OSError) -> DownloadError:
         if exc.errno in NO_ROOM:
@@ -218,3 +205,26 @@ class DownloadHandler:
                 part.discard()
         finally:
             part.close()
+
+
+def discard_part(path: Path, job: JobLike) -> bool:
+    """Remove what a job that is not running has left half-finished in a folder; return whether there was anything.
+
+    ``job`` as read from the queue: an object fresh from ``save`` may differ in ``created_at`` by a little.
+    """
+    try:
+        order = Order.read(job.id, job.data)
+    except DownloadError:
+        return False  # it was no download
+    if not path.is_dir():
+        return False
+    with Folder(path) as folder:
+        part = Part(folder, part_key(job.id, order.url, getattr(job, "created_at", None)))
+        if folder.stat(part.name) is None:
+            return False
+        part.claim(lambda: None)
+        try:
+            part.discard()
+        finally:
+            part.close()
+    return True

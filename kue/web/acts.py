@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kue.copies import run_as_new
+from kue.downloads import discard_part
 from kue.errors import InvalidJob
 from kue.web.api import parse_id, queue
 from kue.web.audit import audit
@@ -33,9 +34,21 @@ def _priority(queue: Queue, job_id: int) -> None:
         raise InvalidJob(str(exc)) from exc
 
 
+def _cancel(queue: Queue, job_id: int) -> None:
+    """Cancel a job; with ``{"keep_partial": false}`` what it has fetched so far goes too."""
+    asked = request.get_json(silent=True)
+    discard = isinstance(asked, dict) and asked.get("keep_partial") is False
+    job = queue.get(job_id)
+    was = queue.cancel(job_id, discard=discard)
+    if discard and was != "active":  # no worker is there that would do it
+        discard_part(current_app.config["KUE_SETTINGS"].download_dir, job)
+
+
 ACTS: dict[str, Callable[[Queue, int], object]] = {
     "retry": lambda queue, job_id: queue.retry(job_id),
-    "cancel": lambda queue, job_id: queue.cancel(job_id),
+    "cancel": _cancel,
+    "pause": lambda queue, job_id: queue.pause_job(job_id),
+    "resume": lambda queue, job_id: queue.resume_job(job_id),
     "promote": lambda queue, job_id: queue.promote(job_id),
     "remove": lambda queue, job_id: queue.remove(job_id),
     "priority": _priority,

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
+from kue.states import HOLD_UNTIL_MS
 from kue.web.redact import safe_text
 from kue.web.texts import ago_text, duration_text
 
@@ -209,6 +210,8 @@ def when_text(row: JobRow, now_ms: float) -> str:
     if row["state"] == "active":
         return f"for {duration_text(now_ms - row['started_at'])}" if "started_at" in row else ""
     if row["state"] == "delayed":
+        if row.get("promote_at") == HOLD_UNTIL_MS:
+            return "paused"
         wait = row.get("promote_at", 0) - now_ms
         return f"in {duration_text(math.ceil(wait / 1000) * 1000).replace('.0 s', ' s')}" if wait > 0 else "due now"
     if row["state"] == "inactive":

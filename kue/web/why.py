@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from kue.states import HOLD_UNTIL_MS
 from kue.web.redact import safe_text
 from kue.web.texts import duration_text, ordinal
 from kue.web.views import reason
@@ -28,6 +29,8 @@ def why_waiting(queue: Queue, job: Job) -> str | None:
 
 
 def _delayed(queue: Queue, job: Job) -> str:
+    if job.promote_at == HOLD_UNTIL_MS:
+        return "It is paused. Start now lets it go on where it was."
     wait = (job.promote_at or 0) - time.time() * 1000
     if wait < -NOTICED_MS and all(worker["gone"] for worker in views(queue)):
         return "It is due, but no worker is running that would notice."

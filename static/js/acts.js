@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 
-const WORDS = { cancel: "Cancelling", retry: "Retrying", promote: "Starting", remove: "Removing" };
+const WORDS = { pause: "Pausing", cancel: "Cancelling", retry: "Retrying", promote: "Starting", remove: "Removing" };
 
 /** Ask "really?" in the page's dialog; resolves to true or false. */
 export function confirmed(text, word = "Remove") {

@@ -5,6 +5,8 @@ import { Pace } from "./pace.js";
 
 export const LABELS = { inactive: "Queued", active: "Running", complete: "Completed", failed: "Failed", delayed: "Delayed" };
 const PRIORITY_NAMES = { 10: "low", "-5": "medium", "-10": "high", "-15": "critical" };
+/** When a paused job is due: never by itself (HOLD_UNTIL_MS in kue/states.py). */
+const HELD_UNTIL = 253402300799000;
 export const FINISHED = new Set(["complete", "failed"]);
 
 function setText(element, text) {
@@ -78,6 +80,7 @@ export class JobRow {
   #when(now) {
     const row = this.row;
     if (row.state === "active") return row.started_at ? `for ${countdown(now - row.started_at)}` : "";
+    if (row.promote_at === HELD_UNTIL && row.state === "delayed") return "paused";
     if (row.state === "delayed") return row.promote_at > now ? `in ${countdown(row.promote_at - now)}` : "due now";
     if (row.state === "inactive") return ago(now - row.created_at);
     const ended = ago(now - (row.updated_at || now));

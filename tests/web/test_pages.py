@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import kue
+from kue.downloads.sidecar import part_key
 from kue.web import bulk as bulk_module
 from tests.support import wait_until
 
@@ -178,6 +179,28 @@ def test_acts_do_one_thing_each_and_say_why_not(http: Any, queue: Any) -> None:
     assert act(1, "priority", {"priority": "critical"}) == 200 and queue.get(1).options.priority == -15
     assert act(1, "priority", {"priority": "odd"}) == 400 and act(1, "dance") == 404 and act(9, "retry") == 404
     assert act(1, "remove") == 200 and act(1, "remove") == 404
+
+
+def test_a_job_is_paused_and_goes_on(http: Any, queue: Any) -> None:
+    queue.create("a").save()
+    queue.set_state(1, "active")
+    assert http.post("/monitor/job/1/pause").status_code == 200
+    assert queue.get(1).state == "delayed"
+    assert "It is paused." in http.get("/job/1", headers=HTML).text
+    assert '<span class="job_when" data-part="when">paused</span>' in http.get("/delayed").text
+    assert http.post("/monitor/job/1/resume").status_code == 200 and queue.get(1).state == "inactive"
+    assert http.post("/monitor/job/1/resume").status_code == 409
+    queue.set_state(1, "complete")
+    assert http.post("/monitor/job/1/pause").status_code == 409
+
+
+def test_a_cancel_can_ask_for_nothing_to_be_kept(http: Any, queue: Any, folder: Path) -> None:
+    for keep in (True, False):
+        job = queue.create("startdownload", {"url": "http://x/y"}, delay=60_000).save().refresh()
+        part = folder / f"{part_key(job.id, 'http://x/y', job.created_at)}.part"
+        part.write_bytes(b"half")
+        assert http.post(f"/monitor/job/{job.id}/cancel", json={"keep_partial": keep}).status_code == 200
+        assert part.exists() == keep and queue.get(job.id).state == "failed"
 
 
 def test_a_job_is_run_again_with_other_data_as_a_new_one(http: Any, queue: Any) -> None:
