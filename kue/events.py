@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from .connect import Connector
 from .pubsub import Subscription
@@ -19,15 +19,27 @@ log = logging.getLogger("kue.events")
 #: Events kept while a save with listeners is under way.
 CAPTURE_MAX = 100_000
 
-_HEAD = re.compile(r'^\{"id":"?(?P<id>[^",]*)"?,"event":"(?P<event>[^"]*)"')
+#: The beginning of a message as every Kue writes it; other JSON is read the long way.
+_HEAD = re.compile(r'\{"id":(?:(\d+)|"([^"\\]*)"),"event":"([^"\\]*)","args":\[')
 
 
-class Event(NamedTuple):
-    """Something that happened to a job: ``args`` as on the wire, without the repeated event name."""
+class Event:
+    """Something that happened to a job: its ``id`` (None for "resync"), the ``event``'s name, and its ``args``."""
 
-    id: int | str | None
-    event: str
-    args: list[Any]
+    __slots__ = ("_args", "_message", "event", "id")
+
+    def __init__(self, id: int | str | None, event: str, args: list[Any] | None = None, message: str = "") -> None:
+        self.id, self.event, self._args, self._message = id, event, args, message
+
+    @property
+    def args(self) -> list[Any]:
+        """The arguments as on the wire, without the repeated event name; read when first asked for."""
+        if self._args is None:
+            self._args = _args_of(self._message, self.event)
+        return self._args
+
+    def __repr__(self) -> str:
+        return f"Event(id={self.id!r}, event={self.event!r}, args={self.args!r})"
 
 
 Handler = Callable[..., object]
@@ -38,16 +50,28 @@ RESYNC = Event(None, "resync", [])
 
 def parse(message: str) -> Event | None:
     """Return the event in a message of the channel, or None if it is not one."""
+    head = _HEAD.match(message)
+    if head is not None:
+        number, text, event = head.groups()
+        return Event(int(number) if number else _id(text), event, None, message)
     try:
         value = json.loads(message)
-        job_id, event, args = value["id"], value["event"], list(value.get("args") or [])
+        job_id, event = value["id"], value["event"]
     except (ValueError, TypeError, KeyError):
         return None
     if isinstance(job_id, str):
         job_id = _id(job_id)
     if not isinstance(event, str) or not isinstance(job_id, (int, str)):
         return None
-    return Event(job_id, event, args[1:] if args and args[0] == event else args)
+    return Event(job_id, event, None, message)
+
+
+def _args_of(message: str, event: str) -> list[Any]:
+    try:
+        args = list(json.loads(message).get("args") or [])
+    except (ValueError, TypeError):
+        return []
+    return args[1:] if args and args[0] == event else args
 
 
 def _id(text: str) -> int | str:
@@ -134,15 +158,12 @@ class Listener:
     # Telling
 
     def dispatch(self, message: str) -> None:
-        """Tell a message of the channel to those who asked; one that nobody asked for is not even parsed."""
+        """Tell a message of the channel to those who asked."""
+        event = parse(message)
+        if event is None:
+            return
         with self._lock:
-            if not (self._all or self._captures):
-                head = _HEAD.match(message)
-                if head and head["event"] not in self._by_event and _id(head["id"]) not in self._by_job:
-                    return
-            event = parse(message)
-            if event is not None:
-                self._tell(event)
+            self._tell(event)
 
     def _tell(self, event: Event) -> None:
         with self._lock:
@@ -154,7 +175,8 @@ class Listener:
             if event.id is not None:
                 for fn in self._by_event.get(event.event, ()):
                     self._call(fn, event.id, *event.args)
-                self._tell_job(event)
+                if event.id in self._by_job:
+                    self._tell_job(event)
             else:
                 for handlers in list(self._by_job.values()):
                     for wanted, fn in list(handlers):

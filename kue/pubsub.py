@@ -61,6 +61,7 @@ class Subscription:
                 for message in self._messages(pubsub):
                     if message["type"] == "message":
                         self._on_message(message["data"])
+                        self._take_rest(pubsub.connection)
                     elif message["type"] == "subscribe":
                         pause = RECONNECT_S
                         outage.back(writes=False)
@@ -93,6 +94,13 @@ class Subscription:
                 pubsub.ping()
             elif silent > 2 * SILENT_LOOKS:
                 raise TimeoutError("no answer to PING")
+
+    def _take_rest(self, connection: Any) -> None:
+        """Take what has come in with a message: on a busy channel many fit into one read of the socket."""
+        while not self._stopping and connection.can_read(0):
+            kind, *_, data = connection.read_response()
+            if kind == "message":
+                self._on_message(data)
 
     @staticmethod
     def _close(connection: Any) -> None:
