@@ -9,7 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -139,3 +141,93 @@ def test_the_installed_package_works_without_the_repository(wheel: Path, tmp_pat
         timeout=60,
     )
     assert (result.stdout, result.stderr) == ("1\n", "")
+
+
+USERS_PROGRAM = '''
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+
+import kue
+from kue.testing import collected, kue_queue
+
+queue = kue.create_queue(redis.Redis(), "shop", lease_ms=10_000, search=True)
+
+
+@queue.process("email", concurrency=20)
+def send(job: kue.Job) -> dict[str, bool]:
+    job.log("sending to %s", job.data["to"])
+    job.progress(1, 2, {"step": "half"})
+    if job.attempts_made > 2:
+        raise kue.UnrecoverableError("no use")
+    return {"sent": True}
+
+
+def with_done(job: kue.Job, ctx: Any, done: Any) -> None:
+    ctx.pause()
+    done(None, job.id)
+
+
+queue.process("other", with_done)
+queue.process("third", 5, with_done)
+queue.backoff("slow", lambda attempts, delay_ms: attempts * 1000.0)
+
+
+def order(number: int) -> kue.Job:
+    job = queue.create("email", {"to": "tj"}).priority("high").attempts(3).backoff("exponential").ttl(5000)
+    job.delay(datetime.now() + timedelta(minutes=1)).search_keys(["to"]).on("complete", print).save()
+    many: list[kue.Job] = queue.create_many([{"type": "email", "data": {"n": number}}])
+    found: list[int | str] = queue.search("tj", limit=5)
+    counts: dict[str, int] = queue.counts("email")
+    name: str | None = queue.setting("name")
+    print(job.wait(timeout_s=10), many[0].id, found, counts["failed"], name)
+    return job
+
+
+def watch(event: kue.Event) -> None:
+    print(event.id, event.event, event.args)
+
+
+def stop() -> None:
+    end = queue.on("job complete", print).on("error", print).subscribe(watch)
+    try:
+        queue.get(7).remove()
+    except kue.JobNotFound as exc:
+        print(exc.job_id)
+    end()
+    queue.shutdown(5, "email")
+
+
+def test_an_order(kue_queue: kue.Queue) -> None:
+    with collected(queue) as jobs:
+        assert jobs == kue_queue.test_mode.jobs
+
+
+@pytest.fixture
+def mine() -> Iterator[kue.Queue]:
+    yield queue
+'''
+
+
+@pytest.mark.slow
+def test_a_users_typed_program_passes_the_strict_type_checker(wheel: Path, tmp_path: Path) -> None:
+    # Given an environment in which the package is installed as anybody has it
+    site = sysconfig.get_paths(vars={"base": str(tmp_path / "venv"), "platbase": str(tmp_path / "venv")})["purelib"]
+    venv.create(tmp_path / "venv", symlinks=True)
+    zipfile.ZipFile(wheel).extractall(site)
+    (Path(site) / "others.pth").write_text(sysconfig.get_paths()["purelib"], encoding="utf-8")
+    (tmp_path / "program.py").write_text(USERS_PROGRAM, encoding="utf-8")
+    # When its program is checked
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "program.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    # Then there is nothing to say, and the types are ours: a wrong use is one error
+    assert result.stdout.startswith("Success"), result.stdout + result.stderr
+    (tmp_path / "program.py").write_text("import kue\nkue.create_queue().create(7)\n", encoding="utf-8")
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert 'incompatible type "int"; expected "str"' in result.stdout
