@@ -10,27 +10,27 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import redis
 
 import kue
+from tests.fault.chaos_check import Faults, Report, check, read_executions, read_jobs, tracebacks
+from tests.fault.chaos_node import NodeSide, with_plan
 from tests.fault.chaos_worker import TYPES
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer
-from tests.interop.consistency import inconsistencies
 from tests.support import ROOT, wait_until
 
-#: The first four modes of the worker processes, whether each connects through the proxy.
+#: The mode of each worker process, and whether it connects through the proxy.
 WORKERS = (("green", True), ("plain", True), ("green", False), ("plain", False))
 SLOTS = 8
 LEASE_MS = 2000
@@ -40,33 +40,8 @@ KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (5.0, 1
 OVERSLEEP_S, AWAY_S = (0.3, 1.5), (0.0, 1.0)
 #: Seconds for all jobs to end once the faults are over, and for a worker to stop in order.
 SETTLE_S, STOP_S = 60.0, 20.0
-#: An outcome may take so long to be acknowledged, when nothing is away, s.
-ACKNOWLEDGE_S = 0.5
-#: Keys that any run leaves.
-CLEAN_KEYS = {"q:ids", "q:jobs", "q:jobs:complete", "q:job:types", "q:stats:work-time"} | {
-    f"q:jobs:{name}:complete" for name in TYPES
-}
-NODE_PLAN_MARK = "node"
-
-
-@dataclass
-class Execution:
-    """One run of a handler, as its process noted it."""
-
-    pid: int
-    begin: float
-    end: float | None = None
-
-
-@dataclass
-class Report:
-    """What a run did and found."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return "\n".join([", ".join(f"{count} {what}" for what, count in self.counts.items()), *self.wrong])
+#: The longest that a job is active at a living worker, s.
+ACTIVE_S = 1.0
 
 
 class Worker:
@@ -101,7 +76,11 @@ class Worker:
 
 
 class Chaos:
-    """One run in a directory of its own."""
+    """One run in a directory of its own.
+
+    With ``node`` a Node producer and a Node worker take part, whose worker is killed once; what that one had in hand is
+    excepted. Since Node Kue does not survive it, the server is not restarted then, and only our connections are cut.
+    """
 
     def __init__(self, directory: Path, *, seed: int, seconds: float, jobs: int, node: bool = False) -> None:
         self._directory, self._seconds, self._jobs, self._with_node = directory, seconds, jobs, node
@@ -110,10 +89,10 @@ class Chaos:
         self._server = FaultyServer(directory)
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        #: (pid, from, to) of each killed and each frozen process; (from, to) of each time without a server.
-        self._cut_off: list[tuple[int, float, float]] = []
-        self._away: list[tuple[float, float]] = []
+        self._ended, self._stopped = threading.Event(), threading.Event()
+        self._faults = Faults()
+        self._node: NodeSide | None = None
+        self._exempt: set[int] = set()
         self._planned: dict[int, int] = {}
         self._completions: Counter[str] = Counter()
         self.report = Report()
@@ -132,13 +111,26 @@ class Chaos:
                 for worker in self._workers:
                     if status := worker.stop():
                         self.report.wrong.append(f"process {worker.process.pid} ended with {status}: {worker.log.name}")
+            self._stopped.set()
             tap.join(10)
             with self._server.client() as client:
                 self._check(client)
         return self.report
 
+    def _check(self, client: redis.Redis) -> None:
+        executions = read_executions(self._directory / "executions")
+        if self._node is not None:
+            for mark, ran in self._node.executions(read_jobs(client)).items():
+                executions[mark] += ran
+        check(client, self._server.url, self.report, planned=self._planned, executions=executions, faults=self._faults,
+              completions=self._completions, exempt=self._exempt)  # fmt: skip
+        for worker in self._workers:
+            self.report.wrong += [f"{worker.log.name}: {text}" for text in tracebacks(worker.log)]
+
     def _go(self, proxy: Proxy) -> None:
         began = time.monotonic()
+        if self._with_node:
+            self._node = NodeSide(self._server.url)
         producer = threading.Thread(target=self._produce, args=(proxy.url,), daemon=True)
         producer.start()
         faults = [
@@ -148,24 +140,33 @@ class Chaos:
         for thread in faults:
             thread.start()
         restart_at = time.monotonic() + self._chance.uniform(*RESTART_S)
+        node_dies_at = began + self._seconds / 2
         while time.monotonic() < began + self._seconds:  # here, since the server ends with the thread that starts it
             time.sleep(0.05)
-            if time.monotonic() >= restart_at:
+            if self._node is None and time.monotonic() >= restart_at:
                 self._restart()
                 restart_at = time.monotonic() + self._chance.uniform(*RESTART_S)
+            if self._node is not None and time.monotonic() >= node_dies_at:
+                self._node.kill_worker()
+                node_dies_at = float("inf")
         self._ended.set()
         for thread in faults:
             thread.join(20)
         producer.join(self._seconds + SETTLE_S)
         with self._server.client() as client:
+            if self._node is not None:
+                time.sleep(ACTIVE_S)  # what still runs at living workers ends
+                self._exempt = self._node.clear_away(client)
             try:
                 wait_until(lambda: self._all_over(client), SETTLE_S, 0.2)
             except AssertionError:
                 self.report.wrong.append(f"after {SETTLE_S:g} s not all jobs had ended: {_counts(client)}")
+            if self._node is not None:
+                self._node.stop()
 
     def _all_over(self, client: redis.Redis) -> bool:
         counts = _counts(client)
-        return counts["complete"] + counts["failed"] == client.zcard("q:jobs") >= self._jobs
+        return counts["complete"] + counts["failed"] == client.zcard("q:jobs") >= self._jobs - len(self._exempt)
 
     # What the run does
 
@@ -180,7 +181,9 @@ class Chaos:
             mark += count
             while True:
                 try:
-                    if count == 1:
+                    if self._node is not None and mark % 3 == 0:
+                        self._node.create(made)
+                    elif count == 1:
                         made[0].save()
                     else:
                         queue.create_many(made)
@@ -195,6 +198,8 @@ class Chaos:
         fail = chance.choice((0, 0, 0, 0, 0, 0, 1, 2))
         self._planned[mark] = 1 + fail
         data = {"mark": mark, "ms": chance.choice((0, 5, 20, 50, 200)), "fail": fail, "steps": chance.random() < 0.5}
+        if self._with_node:
+            data = with_plan(data)
         job = queue.create(chance.choice(TYPES), data, priority=chance.choice(("low", "normal", "high")))
         if fail:
             job.attempts(fail + 1)
@@ -213,21 +218,21 @@ class Chaos:
         with self._lock:
             pid = chance.choice(self._workers).replace()
             now = time.time()
-            self._cut_off.append((pid, now, now))
+            self._faults.cut_off.append((pid, now, now))
         self.report.counts["kills"] += 1
 
     def _freeze(self, chance: random.Random) -> None:
         with self._lock:
             process = chance.choice(self._workers).process
-            process.send_signal(19)
+            process.send_signal(signal.SIGSTOP)
             began = time.time()
         time.sleep(LEASE_MS / 1000 + chance.uniform(*OVERSLEEP_S))
-        process.send_signal(18)  # if it was killed meanwhile, nothing happens
-        self._cut_off.append((process.pid, began, time.time()))
+        process.send_signal(signal.SIGCONT)  # if it was killed meanwhile, nothing happens
+        self._faults.cut_off.append((process.pid, began, time.time()))
         self.report.counts["freezes"] += 1
 
     def _cut(self, chance: random.Random, proxy: Proxy) -> None:
-        if chance.random() < 0.3:
+        if self._with_node or chance.random() < 0.3:
             self.report.counts["connections cut"] += proxy.cut()
             return
         try:
@@ -244,16 +249,16 @@ class Chaos:
         self._server.kill()
         time.sleep(self._chance.uniform(*AWAY_S))
         self._server.start()
-        self._away.append((began, time.time()))
+        self._faults.away.append((began, time.time()))
         self.report.counts["server restarts"] += 1
 
     def _listen(self) -> None:
         """Count the completions that are told; a lost connection may lose some, but none is told twice."""
-        while not self._ended.is_set():
+        while not self._stopped.is_set():
             try:
                 with self._server.client() as client, client.pubsub(ignore_subscribe_messages=True) as told:
                     told.subscribe("q:events")
-                    while not self._ended.is_set():
+                    while not self._stopped.is_set():
                         message = told.get_message(timeout=0.2)
                         event = json.loads(message["data"]) if message else {"event": ""}
                         if event["event"] == "complete":
@@ -261,90 +266,9 @@ class Chaos:
             except (redis.RedisError, OSError):
                 time.sleep(0.05)
 
-    # What must be true afterwards
-
-    def _check(self, client: redis.Redis) -> None:
-        wrong, counts = self.report.wrong, self.report.counts
-        wrong += inconsistencies(client)
-        jobs = {key.removeprefix("q:job:"): client.hgetall(key) for key in client.scan_iter("q:job:*", 1000)
-                if key.count(":") == 2 and key != "q:job:types"}  # fmt: skip
-        by_mark: dict[int, list[str]] = defaultdict(list)
-        for job_id, job in jobs.items():
-            by_mark[json.loads(job["data"])["mark"]].append(job_id)
-        executions = self._executions()
-        extra = 0
-        for mark, planned in self._planned.items():
-            ids = by_mark[mark]
-            if len(ids) != 1:
-                wrong.append(f"the job with mark {mark} was created {len(ids)} times: {ids}")
-                continue
-            job, ran = jobs[ids[0]], executions[mark]
-            what = f"job {ids[0]} (mark {mark})"
-            if job["state"] != "complete":
-                wrong.append(f"{what} is {job['state']}: {job.get('error', '')[:300]}")
-            elif int(job["attempts"]) != planned:
-                wrong.append(f"{what} counts {job['attempts']} attempts, planned were {planned}")
-            if self._completions[ids[0]] > 1:
-                wrong.append(f"{what} was said complete {self._completions[ids[0]]} times")
-            extra += len(ran) - planned
-            if len(ran) < planned:
-                wrong.append(f"{what} ran {len(ran)} times, planned were {planned}")
-            excused = sum(map(self._was_cut_off, ran))
-            if len(ran) - planned > excused:
-                wrong.append(f"{what} ran {len(ran)} times, planned {planned}, cut off by faults {excused}: {ran}")
-        worked = sum(int(job.get("duration", 0)) for job in jobs.values())
-        if int(client.get("q:stats:work-time") or 0) != worked:
-            wrong.append(f"the work time is {client.get('q:stats:work-time')} ms, the jobs' {worked} ms")
-        wrong += [f"left behind: {key}" for key in self._leavings(client)]
-        wrong += [f"{worker.log.name}: {line}" for worker in self._workers for line in _tracebacks(worker.log)]
-        counts.update({"jobs": len(jobs), "executions": sum(map(len, executions.values())),
-                       "executions too many": extra,
-                       "attempts cut off": sum(self._was_cut_off(each) for ran in executions.values() for each in ran),
-                       "rescues": sum(int(job.get("rescues", 0)) for job in jobs.values()),
-                       "completions heard": sum(self._completions.values())})  # fmt: skip
-
-    def _executions(self) -> dict[int, list[Execution]]:
-        found: dict[int, list[Execution]] = defaultdict(list)
-        under_way: dict[tuple[str, str], Execution] = {}
-        for line in (self._directory / "executions").read_text().splitlines():
-            word, mark, pid, number, at = line.split()
-            if word == "begin":
-                under_way[pid, number] = Execution(int(pid), float(at))
-                found[int(mark)].append(under_way[pid, number])
-            else:
-                under_way[pid, number].end = float(at)
-        return found
-
-    def _was_cut_off(self, execution: Execution) -> bool:
-        """Tell whether its process was killed or frozen while it ran, or before its outcome could be acknowledged."""
-        end = execution.end or float("inf")
-        for pid, began, ended in self._cut_off:
-            if pid != execution.pid:
-                continue
-            away = sum(back - gone + ACKNOWLEDGE_S for gone, back in self._away if gone - ACKNOWLEDGE_S < began)
-            if execution.begin <= ended and began <= end + ACKNOWLEDGE_S + (away if self._was_away(end, began) else 0):
-                return True
-        return False
-
-    def _was_away(self, after: float, before: float) -> bool:
-        return any(gone < before and back > after - ACKNOWLEDGE_S for gone, back in self._away)
-
-    def _leavings(self, client: redis.Redis) -> Iterator[str]:
-        for key in client.scan_iter("*", 1000):
-            is_job = key.startswith("q:job:") and key != "q:job:types"
-            if not (is_job or key in CLEAN_KEYS or key.startswith("q:lane:")):
-                yield f"{key} {client.hgetall(key) if client.type(key) == 'hash' else client.type(key)}"
-
 
 def _counts(client: redis.Redis) -> dict[str, int]:
     return {state: client.zcard(f"q:jobs:{state}") for state in ("inactive", "active", "complete", "failed", "delayed")}
-
-
-def _tracebacks(log: Path) -> Iterator[str]:
-    lines = log.read_text(errors="replace").splitlines()
-    for at, line in enumerate(lines):
-        if line.startswith("Traceback"):
-            yield " / ".join(lines[max(0, at - 1) : at + 40])
 
 
 def main() -> int:
