@@ -71,7 +71,8 @@ local function drop(job)
   elseif job.state ~= state then
     leave(job.zid, job.type, state)
   else
-    erase(id, job.zid, job.type, state)
+    leave(job.zid, job.type, state)
+    erase_rest(id, job.zid)   -- a job that has ended has no lease
     publish(id, 'remove', ',' .. json(job.type))
   end
 end
