@@ -76,7 +76,7 @@ def create_app(
         static_folder=static_folder or folder("static"),
         static_url_path="/static",
     )
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, KUE_SETTINGS=settings, KUE_QUEUE=queue)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, KUE_SETTINGS=settings, KUE_QUEUE=queue, KUE_TITLE="kue")
     app.json = Json(app)
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
