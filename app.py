@@ -17,7 +17,7 @@ import atexit  # noqa: E402
 import sys  # noqa: E402
 
 import kue  # noqa: E402
-from kue.downloads import DownloadHandler  # noqa: E402
+from kue.downloads import DownloadHandler, Follower  # noqa: E402
 from kue.program import Program, own_addresses  # noqa: E402
 from kue.server import ensure_redis  # noqa: E402
 from kue.settings import Settings  # noqa: E402
@@ -38,7 +38,9 @@ def download_handler(settings: Settings) -> DownloadHandler:
 def work(settings: Settings, queue: kue.Queue) -> None:
     """Start working in this process."""
     queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
-    queue.process("startdownload", settings.concurrency, download_handler(settings))
+    handler = download_handler(settings)
+    Follower(queue, handler).start()
+    queue.process("startdownload", settings.concurrency, handler)
 
 
 def queue() -> kue.Queue:

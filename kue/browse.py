@@ -171,6 +171,10 @@ class Browsing:
         value = self._ask(lambda client: client.hget(self.keys.settings, name))
         return None if value is None else str(value)
 
+    def settings(self, *names: str) -> list[str | None]:
+        """Return several values of ``q:settings`` in one round trip; None where there is none."""
+        return list(self._ask(lambda client: client.hmget(self.keys.settings, names)))
+
     def paused(self) -> list[str]:
         """Return the types that are paused for every worker, sorted."""
         return sorted(self._ask(lambda client: client.smembers(self.keys.paused)))

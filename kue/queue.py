@@ -311,6 +311,22 @@ class Queue(Browsing):
         wanted = rule(keep, max_age_ms)
         return int(self._ask(lambda client: clean(self._scripts, client, state, wanted)))
 
+    def change_settings(self, values: Mapping[str, str | None]) -> None:
+        """Write values of the hash ``q:settings``; None takes one away. Node Kue only reads it."""
+        written = {name: value for name, value in values.items() if value is not None}
+        gone = [name for name, value in values.items() if value is None]
+
+        def change(client: Any) -> None:
+            pipe = client.pipeline(transaction=True)
+            if written:
+                pipe.hset(self.keys.settings, mapping=written)
+            if gone:
+                pipe.hdel(self.keys.settings, *gone)
+            pipe.execute()
+
+        if values:
+            self._ask(change)
+
     # Events
 
     def on(self, event: str, fn: Callable[..., object]) -> Queue:

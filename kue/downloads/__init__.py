@@ -1,5 +1,6 @@
 """Downloads as jobs: resumable, checked, and kept away from addresses that are not public."""
 
+from .control import Follower, change_limits, changed_limits
 from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
 from .guard import AllowList, Guard
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler, discard_part
@@ -18,11 +19,14 @@ __all__ = [
     "DownloadHandler",
     "DownloadLimits",
     "DownloadPostponed",
+    "Follower",
     "Guard",
     "InvalidUrl",
     "Patience",
     "ProgressData",
     "Result",
+    "change_limits",
+    "changed_limits",
     "check_url",
     "discard_part",
     "redact_url",

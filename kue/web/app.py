@@ -17,6 +17,7 @@ from kue.web.api import api, lower_case_words
 from kue.web.bulk import bulk
 from kue.web.files import files
 from kue.web.health import health
+from kue.web.limits import limits
 from kue.web.login import login
 from kue.web.monitor import Monitor
 from kue.web.packets import ClientPacket
@@ -104,7 +105,7 @@ def create_app(
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor
     errors.install(app)
-    for blueprint in (api, acts, bulk, finder, pages, files, health, login, sample, system):
+    for blueprint in (api, acts, bulk, finder, pages, files, health, limits, login, sample, system):
         app.register_blueprint(blueprint)
     monitor.begin()
     return app, socketio

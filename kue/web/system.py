@@ -19,6 +19,7 @@ from kue.web import warnings
 from kue.web.api import queue
 from kue.web.audit import audit
 from kue.web.chart import Plots, plots
+from kue.web.limits import limits_view
 from kue.web.lists import monitor
 from kue.web.monitor import PAGES, PLAIN
 from kue.web.texts import duration_text, size_text
@@ -180,7 +181,10 @@ def page() -> ResponseReturnValue:
     """The page. While Redis is away it says so, under the status 503."""
     mark = monitor().relay.mark()
     try:
-        return render_template("system.html", page="system", mark=mark, counts=queue().counts(), system=_view())
+        view, counts = _view(), queue().counts()
+        return render_template(
+            "system.html", page="system", mark=mark, counts=counts, system=view, limits=limits_view()
+        )
     except QueueUnavailable:
         away = {"warnings": ["Redis does not answer. Nothing runs until it is back."], "away": True}
         return render_template("system.html", page="system", mark=mark, counts={}, system=away), 503

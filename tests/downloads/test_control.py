@@ -1,0 +1,70 @@
+"""Limits that are changed while downloads run, by whatever process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+import kue
+from kue.downloads import DownloadHandler, Follower, change_limits, changed_limits, control
+from tests.downloads.conftest import assert_file
+from tests.downloads.hostile import HostileServer, content, good
+from tests.support import wait_until
+
+Make = Callable[..., DownloadHandler]
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Iterator[kue.Queue]:
+    """Return a queue on an empty server."""
+    queue = kue.create_queue(redis_url)
+    yield queue
+    queue.shutdown(timeout_s=5)
+
+
+def test_a_change_reaches_every_handler_and_none_means_no_limit(queue: kue.Queue, make: Make) -> None:
+    handlers = [make(rate=1000, per_host=3, min_free=5) for _ in range(2)]
+    followers = [Follower(queue, handler) for handler in handlers]
+    change_limits(queue, rate=2000, per_host=None)
+    assert changed_limits(queue) == {"rate": 2000, "per_host": None}
+    for follower, handler in zip(followers, handlers, strict=True):
+        follower.look()
+        assert handler.current() == {"slots": None, "per_host": None, "rate": 2000, "min_free": 5}
+    change_limits(queue, min_free=0)
+    followers[0].look()
+    assert handlers[0].current()["min_free"] == 0
+    # What nobody changed any more is as the process was started.
+    queue.change_settings(dict.fromkeys(control.FIELDS.values()))
+    followers[0].look()
+    assert handlers[0].current() == {"slots": None, "per_host": 3, "rate": 1000, "min_free": 5}
+
+
+@pytest.mark.parametrize("limits", [{"rate": 0}, {"rate": -1}, {"per_host": 1.5}, {"min_free": -1}, {"slots": 1}])
+def test_a_limit_that_cannot_be_changes_nothing(queue: kue.Queue, limits: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        change_limits(queue, **{"rate": 5, **limits})
+    assert changed_limits(queue) == {}
+
+
+def test_what_others_wrote_there_does_no_harm(queue: kue.Queue, redis_client: redis.Redis, make: Make) -> None:
+    redis_client.hset("q:settings", mapping={"download_rate": "fast", "download_per_host": "0"})
+    handler = make(rate=7)
+    Follower(queue, handler).look()
+    assert handler.current()["rate"] == 7 and handler.current()["per_host"] is None
+
+
+def test_a_running_download_follows_a_change(queue: kue.Queue, make: Make, folder: Path) -> None:
+    data = content(2_000_000)
+    with HostileServer(good(data)) as server:
+        handler = make(server, rate=50_000)
+        follower = Follower(queue, handler)
+        follower.start()
+        queue.process("startdownload", 1, handler)
+        job = queue.create("startdownload", {"title": "t", "url": server.url()}).save()
+        wait_until(lambda: handler.limits.running() == 1)
+        change_limits(queue, rate=None)
+        assert_file(folder, job.wait(15), data)
+        follower.stop()
