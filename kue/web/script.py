@@ -13,18 +13,34 @@ from flask import Flask, Response, request
 PATHS = frozenset({"/socket.io/socket.io.js", "/socket.io/socket.io.min.js"})
 
 
-def classic(module_source: str) -> str:
-    """Return an ES module that imports nothing as a classic script with one global, ``io``."""
-    body = re.sub(r"^export (?=(class|function|const|let)\b)", "", module_source, flags=re.MULTILINE)
-    if re.search(r"^(import|export)\b", body, flags=re.MULTILINE):
-        raise ValueError("socket.js must import nothing, and export only declarations")
-    return f'(function () {{\n"use strict";\n{body}\nglobalThis.io = io;\n}})();\n'
+_IMPORT = re.compile(r'^import \{ [\w, ]+ \} from "\./(\w+\.js)";\n', re.MULTILINE)
+
+
+def classic(folder: Path, name: str) -> str:
+    """Return an ES module with what it imports as a classic script with one global, ``io``.
+
+    Each file comes once, before those that import it. Raises ValueError for forms of import and export that would need
+    more than leaving the words out.
+    """
+    parts: dict[str, str] = {}
+
+    def read(name: str) -> None:
+        source = (folder / name).read_text(encoding="utf-8")
+        for imported in _IMPORT.findall(source):
+            if imported not in parts:
+                read(imported)
+        body = re.sub(r"^export (?=(class|function|const|let)\b)", "", _IMPORT.sub("", source), flags=re.MULTILINE)
+        if re.search(r"^(import|export)\b", body, flags=re.MULTILINE):
+            raise ValueError(f'{name}: import as `import {{ a }} from "./b.js";`, and export declarations only')
+        parts[name] = body
+
+    read(name)
+    return f'(function () {{\n"use strict";\n{"".join(parts.values())}\nglobalThis.io = io;\n}})();\n'
 
 
 def install(app: Flask, flask_wsgi: Callable[..., Iterable[bytes]]) -> None:
     """Offer the script. Socket.IO's middleware takes every path under /socket.io/, so this one goes around it."""
-    source = Path(app.static_folder or "") / "js" / "socket.js"
-    body = classic(source.read_text(encoding="utf-8"))
+    body = classic(Path(app.static_folder or "") / "js", "socket.js")
     etag = hashlib.sha256(body.encode()).hexdigest()[:20]
     behind = app.wsgi_app
 

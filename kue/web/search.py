@@ -24,7 +24,7 @@ finder = Blueprint("finder", __name__)
 #: Jobs that an answer holds.
 MAX_FOUND = 50
 #: Jobs that the server looks at in one call, and seconds that a search may take: the answer says how far it got.
-CHUNK, MAX_LOOK_S = 1_000, 1.5
+CHUNK, MAX_LOOK_S = 500, 2.0
 MAX_QUERY = 200
 
 
@@ -34,8 +34,10 @@ class Found(TypedDict):
     mark: Mark
     counts: dict[str, int]
     rows: list[JobRow]
+    first: int
+    """Where the look began."""
     looked: int
-    """Jobs looked through, those with the lowest priority and the newest first."""
+    """Where it ended. Jobs with the lowest priority come first, of these the newest."""
     total: int
 
 
@@ -49,22 +51,23 @@ def _by_index(queue: Queue, words: str) -> list[Job]:
     return queue.get_many(queue.search(words, MAX_FOUND))
 
 
-def search(queue: Queue, words: str) -> tuple[list[Job], int, int]:
-    """Return the jobs that hold all words, how many were looked through, and how many there are.
+def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, int]:
+    """Return the jobs that hold all words, up to where was looked, and how many there are; ``begin`` there to go on.
 
     A job found by its id comes first, then what the search index knows, then what a look through all jobs finds. The
     server looks at what is stored; what is not shown (a password in a url) must not be found either.
     """
     found: dict[JobId, Job] = {}
-    with contextlib.suppress(JobNotFound):
-        job = queue.get(parse_id(words.removeprefix("#")))
-        found[job.id or 0] = job
+    if not begin:
+        with contextlib.suppress(JobNotFound):
+            job = queue.get(parse_id(words.removeprefix("#")))
+            found[job.id or 0] = job
+        found.update({job.id or 0: job for job in _by_index(queue, words)})
     wanted = words.casefold().split()
-    found.update({job.id or 0: job for job in _by_index(queue, words)})
     total = sum(queue.counts().values())
-    looked, end = 0, time.monotonic() + MAX_LOOK_S
+    looked, end = begin, time.monotonic() + MAX_LOOK_S
     while looked < total and len(found) < MAX_FOUND and time.monotonic() < end:
-        ids, count = queue.look_through(words.split(), looked, CHUNK, MAX_FOUND)
+        ids, count = queue.look_through(words.split(), looked, CHUNK, MAX_FOUND - len(found))
         for job in queue.get_many([each for each in ids if each not in found]):
             text = _text(job)
             if all(word in text for word in wanted) and len(found) < MAX_FOUND:
@@ -78,12 +81,15 @@ def search(queue: Queue, words: str) -> tuple[list[Job], int, int]:
 
 def _answer() -> Found:
     words = request.args.get("q", "").strip()[:MAX_QUERY]
+    text = request.args.get("from", "")
+    begin = int(text) if text.isdecimal() and len(text) < 12 else 0
     mark = monitor().relay.mark()
-    jobs, looked, total = search(queue(), words) if words else ([], 0, 0)
+    jobs, looked, total = search(queue(), words, begin) if words else ([], 0, 0)
     return {
         "mark": mark,
         "counts": queue().counts(),
         "rows": [job_row(job) for job in jobs],
+        "first": begin,
         "looked": looked,
         "total": total,
     }
@@ -93,7 +99,7 @@ def _answer() -> Found:
 def page() -> ResponseReturnValue:
     """The answer as a page; its rows stay fresh."""
     words = request.args.get("q", "").strip()[:MAX_QUERY]
-    return render_template("search.html", page="search", words=words, found=_answer(), max_found=MAX_FOUND)
+    return render_template("search.html", page="search", words=words, found=_answer())
 
 
 @finder.get("/monitor/search")

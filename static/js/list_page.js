@@ -9,7 +9,7 @@ import { ListView } from "./list_view.js";
 import { Live } from "./live.js";
 
 const list = document.getElementById("list");
-const { state, type, order, from } = list.dataset;
+const { state, type, order, from, after, before } = list.dataset;
 const view = new ListView(list);
 const say = sayIn(document.getElementById("act_message"));
 const PAGE_ROWS = 50;
@@ -52,7 +52,7 @@ const live = new Live({
     paint();
   },
   async fetchAll() {
-    const query = new URLSearchParams({ type, order, from: String(first) });
+    const query = new URLSearchParams({ type, order, from: String(first), after, before });
     const answer = await get(`/monitor/list/${state}?${query}`);
     ({ rows, counts, total, first } = answer);
     paint();

@@ -25,7 +25,7 @@ new Live({
     paint();
   },
   async fetchAll() {
-    const answer = await get(`/monitor/search?${new URLSearchParams({ q: list.dataset.words })}`);
+    const answer = await get(`/monitor/search?${new URLSearchParams({ q: list.dataset.words, from: list.dataset.first })}`);
     ({ rows } = answer);
     showCounts(answer.counts);
     paint();

@@ -65,14 +65,15 @@ def test_a_range_beyond_the_end_or_of_another_version(client) -> None:  # noqa: 
     assert client.get(PATH, headers={"If-None-Match": ETAG}).status_code == 304
 
 
-def test_the_classic_script_is_the_module_with_one_global() -> None:
-    source = Path(folder("static"), "js", "socket.js").read_text(encoding="utf-8")
-    script = classic(source)
-    assert "export " not in script.replace("exports only", "")
+def test_the_classic_script_is_the_modules_with_one_global(tmp_path: Path) -> None:
+    script = classic(Path(folder("static"), "js"), "socket.js")
+    assert "\nexport " not in script and "\nimport " not in script and script.count("class Emitter") == 1
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
     check = script + "\nif (typeof io !== 'function' || typeof io.connect !== 'function') process.exit(3);"
     subprocess.run([node, "-e", check], check=True, timeout=30)
-    with pytest.raises(ValueError, match="import"):
-        classic('import { a } from "./b.js";\n')
+    for source in ('import a from "./b.js";\n', "export default 1;\n", 'export { a } from "./b.js";\n'):
+        (tmp_path / "odd.js").write_text(source)
+        with pytest.raises(ValueError, match="^odd.js: import as"):
+            classic(tmp_path, "odd.js")

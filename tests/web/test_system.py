@@ -156,9 +156,17 @@ def test_search_says_how_far_it_looked(http: Any, queue: Any, monkeypatch: pytes
     monkeypatch.setattr(search_module, "CHUNK", 10)
     answer = http.get("/monitor/search?q=n3.").json
     assert [row["id"] for row in answer["rows"]] == [4] and (answer["looked"], answer["total"]) == (45, 45)
+    monkeypatch.setattr(search_module, "MAX_FOUND", 20)
+    answer = http.get("/monitor/search?q=n1").json
+    assert (len(answer["rows"]), answer["looked"]) == (11, 45)  # n1 and n10 to n19
+    answer = http.get("/monitor/search?q=n").json
+    assert [row["id"] for row in answer["rows"]] == list(range(45, 25, -1)) and answer["looked"] == 20
+    assert 'href="/search?q=n&amp;from=20">Look further' in http.get("/search?q=n").text
+    answer = http.get("/monitor/search?q=n&from=20").json
+    assert [row["id"] for row in answer["rows"]] == list(range(25, 5, -1)) and answer["looked"] == 40
     monkeypatch.setattr(search_module, "MAX_LOOK_S", 0.0)
     assert http.get("/monitor/search?q=n3.").json["looked"] == 0
-    assert "Looked through 0 of 45 jobs." in http.get("/search?q=n3.").text
+    assert "Looked through 0 of 45 jobs, found 0." in http.get("/search?q=n3.").text
 
 
 def test_workers_are_shown_with_what_they_do(http: Any, queue: Any, redis_client: Any) -> None:

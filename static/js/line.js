@@ -1,0 +1,135 @@
+/* The transport: Engine.IO 4 over one WebSocket. Opens it, answers pings, notices silence, and opens it again after a loss
+   with backoff and jitter. What is said over it is socket.js's business. */
+
+import { Emitter } from "./emitter.js";
+
+const RECONNECT_FIRST_MS = 500;
+const RECONNECT_MAX_MS = 5000;
+const CONNECT_TIMEOUT_MS = 20000;
+
+/** The line to one server. It opens, listens for pings, and opens again after a loss, until told to close. */
+export class Line extends Emitter {
+  constructor(url, options) {
+    super();
+    this.url = url;
+    this.options = { reconnection: true, reconnectionDelay: RECONNECT_FIRST_MS, reconnectionDelayMax: RECONNECT_MAX_MS,
+      randomizationFactor: 0.5, reconnectionAttempts: Infinity, timeout: CONNECT_TIMEOUT_MS, path: "/socket.io/", ...options };
+    this.sockets = new Map();
+    this.web = null;
+    this.state = "closed";
+    this.attempts = 0;
+    this.wanted = false;
+    this.silence = null;
+    this.timer = null;
+    const now = () => this.wanted && this.state === "waiting" && this.open();
+    globalThis.addEventListener?.("online", now);
+    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && now());
+  }
+
+  open() {
+    if (this.state === "open" || this.state === "opening") return this;
+    clearTimeout(this.timer);
+    this.wanted = true;
+    this.state = "opening";
+    const target = new URL(this.options.path, this.url);
+    target.protocol = target.protocol.replace("http", "ws");
+    for (const [name, value] of Object.entries(this.options.query || {})) target.searchParams.set(name, value);
+    target.searchParams.set("EIO", "4");
+    target.searchParams.set("transport", "websocket");
+    let web;
+    try {
+      web = new WebSocket(target.href);
+    } catch (error) {
+      this.#lost("transport error", error);
+      return this;
+    }
+    this.web = web;
+    const { timeout } = this.options;
+    this.silence = setTimeout(() => this.drop("timeout"), typeof timeout === "function" ? timeout(this.attempts) : timeout);
+    web.onmessage = (message) => this.web === web && this.#receive(message.data);
+    web.onclose = () => this.web === web && this.#lost("transport close");
+    web.onerror = () => {};
+    return this;
+  }
+
+  /** End the present connection as if the line had broken; a wanted one is opened again. */
+  drop(reason = "transport close") {
+    const web = this.web;
+    if (web === null) return;
+    this.#lost(reason);
+    web.close();
+  }
+
+  send(text) {
+    if (this.web !== null && this.web.readyState === 1) this.web.send("4" + text);
+  }
+
+  close() {
+    this.wanted = false;
+    clearTimeout(this.timer);
+    const web = this.web;
+    this.#lost("forced close");
+    if (web !== null) web.close();
+    this.state = "closed";
+  }
+
+  #receive(text) {
+    if (typeof text !== "string") return;
+    const kind = text[0];
+    if (kind === "0") {
+      const hello = JSON.parse(text.slice(1));
+      this.patience = hello.pingInterval + hello.pingTimeout;
+      const again = this.attempts > 0;
+      this.state = "open";
+      this.attempts = 0;
+      for (const socket of this.sockets.values()) if (socket.active) socket.greet();
+      this.fire("open");
+      if (again) this.fire("reconnect");
+    } else if (kind === "2") this.web.send("3" + text.slice(1));
+    else if (kind === "1") return this.drop();
+    else if (kind === "4") this.#message(text.slice(1));
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.drop("ping timeout"), this.patience);
+  }
+
+  #message(text) {
+    const match = /^([0-6])(?:(\/[^,]*),)?(\d+)?([^]*)$/.exec(text);
+    if (!match) return;
+    const socket = this.sockets.get(match[2] || "/");
+    let data;
+    try {
+      data = match[4] ? JSON.parse(match[4]) : undefined;
+    } catch {
+      return this.drop("parse error");
+    }
+    if (socket) socket.take(Number(match[1]), match[3] === undefined ? null : Number(match[3]), data);
+  }
+
+  #lost(reason, error) {
+    clearTimeout(this.silence);
+    const opened = this.state === "open";
+    this.web = null;
+    this.state = "closed";
+    const failure = error || new Error(reason === "transport close" ? "websocket error" : reason);
+    for (const socket of this.sockets.values()) {
+      if (opened) socket.lost(reason);
+      else if (this.wanted && socket.active) socket.fire("connect_error", failure);
+    }
+    if (opened) this.fire("close", reason);
+    else if (this.wanted) this.fire(this.attempts ? "reconnect_error" : "error", failure);
+    if (!this.wanted || !this.options.reconnection) return;
+    if (this.attempts >= this.options.reconnectionAttempts) {
+      this.wanted = false;
+      this.fire("reconnect_failed");
+      return;
+    }
+    const { reconnectionDelay, reconnectionDelayMax, randomizationFactor } = this.options;
+    const delay = Math.min(reconnectionDelayMax, reconnectionDelay * 2 ** Math.min(this.attempts, 16));
+    this.attempts += 1;
+    this.state = "waiting";
+    this.timer = setTimeout(() => {
+      this.fire("reconnect_attempt", this.attempts);
+      this.open();
+    }, delay * (1 + randomizationFactor * (2 * Math.random() - 1)));
+  }
+}
