@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -105,6 +106,7 @@ class DownloadHandler:
                         order, source, part, progress, self.limits, self.bounds, now=self._now, clock=self._clock
                     )
                     result = transfer.run()
+                    result["host"] = socket.gethostname()
                 except JobCancelled as exc:
                     if part.fd >= 0 and not self._keeps(order, str(exc)):
                         part.discard()

@@ -26,6 +26,8 @@ class Result(TypedDict, total=False):
     "Digests, hexadecimal; md5 and sha1 only if the job gave them."
     url: str
     "Where it came from in the end, without credentials."
+    host: str
+    "Name of the machine whose folder it is in: on several machines each may have its own."
     content_type: str | None
     "As the server gave it."
     content_encoding: str | None

@@ -20,7 +20,7 @@ from kue.web.api import queue
 from kue.web.audit import audit
 from kue.web.errors import error_response, wants_page
 from kue.web.folder import add_jobs, list_files, open_file
-from kue.web.views import result_file
+from kue.web.views import result_file, result_host
 
 files = Blueprint("files", __name__)
 
@@ -57,19 +57,31 @@ def _open(name: str) -> tuple[IO[bytes], str]:
     file = open_file(_folder(), name)
     if file is not None:
         return file, name
-    if not re.fullmatch(r"[1-9][0-9]{0,15}", name) or int(name) >= 2**53:
+    number = name if re.fullmatch(r"[1-9][0-9]{0,15}", name) else _id_in(name)
+    if not number or int(number) >= 2**53:
         return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
     try:
-        job = queue().get(int(name))
+        job = queue().get(int(number))
     except JobNotFound:
-        return _missing(f"there is no job {name}")  # type: ignore[no-any-return]
+        words = f"there is no job {name}" if name == number else "there is no such file, and its job is gone"
+        return _missing(words)  # type: ignore[no-any-return]
     found = result_file(job)
+    if name not in (number, found):  # the name of another file, with this job's number in it
+        return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
     if found is None:
-        return _missing(f"job {name} is {job.state} and has no file")  # type: ignore[no-any-return]
+        return _missing(f"job {number} is {job.state} and has no file")  # type: ignore[no-any-return]
     file = open_file(_folder(), found)
     if file is None:
-        return _missing(f"the file of job {name} is not here any more: {found}")  # type: ignore[no-any-return]
+        host = result_host(job)
+        where = f"here; {host} downloaded it, into its own folder" if host else "here any more"
+        return _missing(f"the file of job {number} is not {where}: {found}")  # type: ignore[no-any-return]
     return file, found
+
+
+def _id_in(name: str) -> str:
+    """Return the id of the job that a file's name bears, "" if it bears none."""
+    found = re.match(r"[0-9]{14}-([1-9][0-9]{0,15})-", name)
+    return found[1] if found else ""
 
 
 @files.get("/files")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
@@ -161,6 +162,12 @@ def result_file(job: Job) -> str | None:
         return None
     name = job.result.get("file")
     return name if isinstance(name, str) and name and "/" not in name else None
+
+
+def result_host(job: Job) -> str | None:
+    """Return the name of the other machine that has the file of a finished download, None if it is this one."""
+    host = job.result.get("host") if isinstance(job.result, dict) else None
+    return host if isinstance(host, str) and host and host != socket.gethostname() else None
 
 
 def job_row(job: Job) -> JobRow:
