@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from urllib.request import urlopen
 
 from bench import catalog, host
 from bench.plan import Column, Figure, Plan
+from bench.server import free_port
 from bench.steps import Peer, StepFailed, end, percentile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,9 +164,7 @@ class Details:
     @contextlib.contextmanager
     def _site(self) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
         """Run the web program, without workers, on the cores that are left (the server's and the worker's, if none)."""
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
+        port = free_port()
         with (self.bench.folder / "stderr").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--workers", "0"],

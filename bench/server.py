@@ -19,6 +19,14 @@ from kue.server import find_binary, ping
 LAUNCH = Path(__file__).resolve().parent.parent / "kue" / "server_launch.py"
 
 
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
 class Server:
     """``with Server() as server:`` — ``server.url``; it ends with this process, however that ends."""
 
@@ -27,9 +35,7 @@ class Server:
 
     def __enter__(self) -> Server:
         self._folder = tempfile.TemporaryDirectory(prefix="kue-bench-")
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
+        port = free_port()
         mode = "deathsig" if sys.platform == "linux" else "watch"
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "", "", "", mode]
