@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kue import doctor
-from kue.errors import UnrecoverableError
+from kue.errors import RetryLater, UnrecoverableError
 from kue.queue import Queue
 from tests.integration.script_steps import NOW, Steps
 from tests.support import wait_until
@@ -49,13 +49,15 @@ def test_a_clean_queue_that_was_used_in_every_way_has_nothing_wrong(queue: Queue
             raise ValueError("once")
         if job.data.get("fail") == "always":
             raise UnrecoverableError("always")
+        if job.data.get("fail") == "later" and "later" not in str(queue.log(job.id)):
+            raise RetryLater(20, "later", counts=False)
         return {"ok": True}
 
     queue.process("a", 3, work)
     queue.process("b:c", 2, work)
     for n in range(40):
         job = queue.create(["a", "b:c"][n % 2], {"n": n}).priority([0, 10, -10, 3.5][n % 4]).attempts(3)
-        job.data["fail"] = {7: "once", 11: "always"}.get(n, "")
+        job.data["fail"] = {7: "once", 11: "always", 13: "later"}.get(n, "")
         if n % 5 == 0:
             job.delay(50)
         if n % 6 == 0:
@@ -79,6 +81,12 @@ def test_a_clean_queue_that_was_used_in_every_way_has_nothing_wrong(queue: Queue
     queue.set_state(jobs[4].id, "delayed")
     queue.set_priority(jobs[4].id, 7)
     queue.remove(queue.complete()[0])
+    queue.pause_job(jobs[5].id)
+    queue.pause_job(queue.delayed()[1])
+    queue.resume_job(jobs[5].id)
+    queue.cancel(jobs[6].id, discard=True)
+    queue.save_unique(queue.create("idle", {"url": "u"}), "url")
+    queue.save_unique(queue.create("idle", {"url": "u"}), "url")
     queue.pause("idle")
     # Then the doctor finds nothing in it
     assert queue.card("failed") >= 2
