@@ -20,6 +20,7 @@ from kue.web.health import health
 from kue.web.limits import limits
 from kue.web.login import login
 from kue.web.monitor import Monitor
+from kue.web.openapi import openapi
 from kue.web.packets import ClientPacket
 from kue.web.pages import pages
 from kue.web.redact import Json
@@ -105,7 +106,7 @@ def create_app(
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor
     errors.install(app)
-    for blueprint in (api, acts, bulk, finder, pages, files, health, limits, login, sample, system):
+    for blueprint in (api, acts, bulk, finder, pages, files, health, limits, login, openapi, sample, system):
         app.register_blueprint(blueprint)
     monitor.begin()
     return app, socketio

@@ -17,6 +17,7 @@ from kue import green
 from kue.errors import JobNotFound, QueueUnavailable, WrongState
 from kue.web.api import queue
 from kue.web.audit import audit
+from kue.web.errors import error_response
 from kue.web.lists import monitor
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Bulks:
         """Return a bulk act, or answer 404."""
         found = self._all.get(bulk_id)
         if found is None:
-            abort(404, "there is no such bulk act, or it is long over")
+            abort(error_response(404, "there is no such bulk act, or it is long over"))
         return found
 
 

@@ -30,6 +30,13 @@ class HomeLists(TypedDict):
     """Finished or failed last, newest first."""
 
 
+class HomeAnswer(HomeLists):
+    """The same for the page's script."""
+
+    also: list[JobRow]
+    """The jobs it asked about, as they are now."""
+
+
 class StateList(TypedDict):
     """One page of the jobs in a state."""
 
