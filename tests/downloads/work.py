@@ -22,4 +22,4 @@ from tests.downloads.hostile import FakeJob  # noqa: E402
 if __name__ == "__main__":
     folder, url, allow, segments = sys.argv[1:5]
     handler = DownloadHandler(folder, allow=[allow], min_free=0)
-    print(json.dumps(handler(FakeJob(url, 1, segments=int(segments)))), flush=True)
+    print(json.dumps(handler(FakeJob(url, 1, **({"segments": int(segments)} if int(segments) else {})))), flush=True)
