@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -81,6 +82,7 @@ def main(argv: list[str]) -> None:
     sizes = plan.QUICK if options.quick else plan.FULL
     if options.jobs:
         sizes = replace(sizes, jobs=options.jobs)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all is cleared away
     machine = host.describe()
     say(machine)
     host.pin(0, host.peer_cores())

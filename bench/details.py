@@ -174,7 +174,7 @@ class Details:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: host.pin(0, spare_cores()),
+                preexec_fn=lambda: host.begin(spare_cores()),
             )
         try:
             self._until(lambda: answers(port))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
+
+#: From <linux/prctl.h>.
+PR_SET_PDEATHSIG = 1
+#: Loaded before any fork.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def cores() -> list[int]:
@@ -30,6 +37,13 @@ def pin(pid: int, chosen: set[int]) -> None:
     """Keep a process (0: this one) on some cores, where the system can do that."""
     if chosen and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(pid, chosen)
+
+
+def begin(chosen: set[int]) -> None:
+    """Prepare a program that is about to start: on its cores, and ending with the bench, also with a killed one."""
+    pin(0, chosen)
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def cpu_name() -> str:

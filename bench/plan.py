@@ -22,7 +22,7 @@ class Sizes:
 
 
 FULL = Sizes(jobs=20_000, limit_s=20.0, latencies=500, all_of_peers=True)
-QUICK = Sizes(jobs=20_000, limit_s=3.0, latencies=100, all_of_peers=False)
+QUICK = Sizes(jobs=20_000, limit_s=2.0, latencies=100, all_of_peers=False)
 
 
 #: A figure by row and column; or the text of what went wrong.
@@ -161,7 +161,7 @@ class Plan:
         self.bench.server.empty()
         if peer.has_bulk:
             return int(self.bench.ask(peer, "bulk", count, **settings)["count"])
-        return int(self.bench.enqueue(peer, count, self.sizes.limit_s * 2, **settings)["count"])
+        return int(self.bench.enqueue(peer, count, self.sizes.limit_s, **settings)["count"])
 
     def _drain(self, peer: Peer, count: int, processes: int = 1, **settings: object) -> Drained:
         ended = None

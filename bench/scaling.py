@@ -150,7 +150,12 @@ class Run:
         with (self.folder / "processes.log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    command,
+                    env={**os.environ, **environ},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=lambda: host.begin(set()),
                 )
             )
 

@@ -184,7 +184,7 @@ class Bench:
                 stdout=out or log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: host.pin(0, host.peer_cores(processes)),
+                preexec_fn=lambda: host.begin(host.peer_cores(processes)),
             )
         return process
 
