@@ -388,10 +388,8 @@ class Queue(Browsing):
         if self.test_mode.holds(job):
             return
         kind, data, priority, attempts, delay, ttl, pause, remove = job._values()
-        fields = {"type": kind, "data": data, "priority": priority, "max_attempts": attempts, "ttl": ttl,
-                  "removeOnComplete": remove}  # fmt: skip
-        if not delay.startswith("@"):
-            fields["delay"] = delay
+        fields = {"type": kind, "data": data, "priority": priority, "max_attempts": attempts, "delay": delay,
+                  "ttl": ttl, "removeOnComplete": remove}  # fmt: skip
         if pause or isinstance(job.options.backoff, bool) or "backoff" not in job.raw:
             fields["backoff"] = pause  # else it is a Node producer's function: left as it is
         found_by = job._found_by() if self._search else ""

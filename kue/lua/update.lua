@@ -3,7 +3,8 @@
 
   ARGV[3] id   ARGV[4] what it is found by, as in include/search.lua, or '' to leave the search index alone
   ARGV[5] 1 if that has changed: a job indexed before stays as it is otherwise (its search keys are known to its producer)
-  ARGV[6…] field, value, … to write; a value '' takes the field away
+  ARGV[6…] field, value, … to write; a value '' takes the field away. A new delay (ms, or "@" and the epoch ms) counts
+          from the creation, or from the last failure, as in Node
   Returns    1 saved, -1 no such job
   Publishes  enqueue if it is inactive, as Node
   Node Kue   Job#update (lib/queue/job.js)
@@ -13,10 +14,17 @@ local id = ARGV[3]
 local key, zid = job_key(id), zid_of(ARGV[3])
 if redis.call('HEXISTS', key, 'type') == 0 then return -1 end
 for at = 6, #ARGV, 2 do
-  if ARGV[at + 1] == '' then
-    redis.call('HDEL', key, ARGV[at])
+  local name, value = ARGV[at], ARGV[at + 1]
+  if name == 'delay' and value ~= '' and value ~= redis.call('HGET', key, 'delay') then
+    local times = redis.call('HMGET', key, 'failed_at', 'created_at')
+    local since = tonumber(times[1] or times[2] or now)
+    if string.sub(value, 1, 1) == '@' then value = whole(math.max(0, tonumber(string.sub(value, 2)) - since)) end
+    redis.call('HSET', key, 'promote_at', whole(since + tonumber(value)))
+  end
+  if value == '' then
+    redis.call('HDEL', key, name)
   else
-    redis.call('HSET', key, ARGV[at], ARGV[at + 1])
+    redis.call('HSET', key, name, value)
   end
 end
 redis.call('HSET', key, 'updated_at', now_text)

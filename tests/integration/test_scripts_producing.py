@@ -48,6 +48,17 @@ def test_an_update_of_a_waiting_job_writes_its_fields_and_its_rank(steps: Steps)
     assert steps.field(job_id, "ttl") is None
 
 
+@pytest.mark.parametrize(
+    ("delay", "promote_at"), [("900", NOW + 900), (f"@{NOW + 5_000}", NOW + 5_000), ("", NOW + 50)]
+)
+def test_an_updated_delay_counts_from_the_creation(steps: Steps, delay: str, promote_at: int) -> None:
+    job_id = steps.create(delay="50")
+    steps.scripts.update(steps.client, job_id, {"delay": delay}, now_ms=NOW + 20)
+    assert steps.field(job_id, "promote_at") == str(promote_at)
+    assert steps.client.zscore(steps.keys.state("delayed"), "01|1") == promote_at
+    assert steps.field(job_id, "delay") == (str(promote_at - NOW) if delay else None)
+
+
 @pytest.mark.parametrize("state", ["inactive", "active", "complete", "failed", "delayed"])
 def test_an_update_leaves_a_job_in_its_state(steps: Steps, state: str) -> None:
     job_id = steps.create()
