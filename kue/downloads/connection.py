@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.errors
 import errno
 import http.client
 import io
+import os
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +18,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from kue import green
 
 from . import words
 from .disk import write_all
@@ -78,6 +83,28 @@ class MeteredResponse(http.client.HTTPResponse):
         super().close()
 
 
+class Watch:
+    """Ends a TLS handshake that takes too long. Under eventlet the time-out of a socket is that of each single read."""
+
+    def __init__(self, fd: int, seconds: float) -> None:
+        self._fd = fd
+        self._timer: threading.Timer | None = None
+        if green.enabled():
+            self._timer = threading.Timer(seconds, self._give_up)
+            self._timer.start()
+
+    def end(self) -> None:
+        """The handshake is over: from here on the descriptor may be anybody's."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if self._timer is not None:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._fd)) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
+
+
 def _response_maker(connection: Any) -> Callable[..., MeteredResponse]:
     def make(sock: Any, *args: Any, **more: Any) -> MeteredResponse:
         net = connection.net
@@ -94,11 +121,22 @@ class _Guarded:
     """What the two kinds of connection share. ``net`` is set on a subclass made for each session."""
 
     net: Network
+    _watch: Watch | None = None
     metered: MeteredResponse | None = None
 
     def _new_conn(self: Any) -> socket.socket:
         sock: socket.socket = self.net.connect(self.host, self.port, self.socket_options)
+        if isinstance(self, HTTPSConnection):
+            self._watch = Watch(sock.fileno(), self.net.patience.connect_s)
         return sock
+
+    def connect(self: Any) -> None:
+        """Connect, with all that TLS has to say in the time that a connection may take."""
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            if self._watch is not None:
+                self._watch.end()
 
     def getresponse(self: Any) -> Any:
         self.response_class = _response_maker(self)

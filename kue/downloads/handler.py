@@ -92,6 +92,9 @@ class DownloadHandler:
         progress = Progress(job, self._clock)
         network = Network(self._guard, self._patience, progress.tick)
         source = Source(order.url, network, progress.log, verify=self._verify, env_proxies=self._env_proxies)
+        made = getattr(job, "attempts_made", 0)
+        if made:
+            progress.log(f"Attempt {made + 1} of {job.options.attempts}")  # type: ignore[attr-defined]
         key = part_key(job.id, order.url, getattr(job, "created_at", None))
 
         def waits() -> None:

@@ -7,7 +7,6 @@ loses the chunks that were under way, nothing more.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 from kue import green
 
-from . import offload, ranges
+from . import ranges
 from .answer import Answer
 from .disk import Disk
 from .errors import DownloadError, PartChanged
@@ -299,14 +298,6 @@ class SegmentedFetch:
         return keep
 
     def _presize(self) -> None:
-        """Give the file its full size at once, so that a full disk shows now; a sparse file where that is not known."""
-        length = self._facts.length
-        assert length is not None
-        try:
-            offload.run(os.posix_fallocate, self._part.fd, 0, length)
-        except AttributeError:
-            os.ftruncate(self._part.fd, length)
-        except OSError as exc:
-            if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise
-            os.ftruncate(self._part.fd, length)
+        """Give the file its full size. It takes up only what is written to it, whatever a server says of its length."""
+        if self._part.size != self._facts.length:
+            os.ftruncate(self._part.fd, self._facts.length or 0)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+from tests.downloads.conftest import finished
 from tests.downloads.hostile import HostileServer, Request, Wire, content
 from tests.support import ROOT
 
@@ -57,3 +61,123 @@ def test_the_hub_stays_alive_and_memory_flat(folder: Path) -> None:
     assert told["grown_kib"] < 20_000
     # Far more than it takes on a quiet machine, far less than a starved hub.
     assert told["worst_s"] < 0.25
+
+
+CROWD = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import eventlet
+eventlet.monkey_patch()
+import json, os, resource, threading, time
+sys.path.insert(0, sys.argv[1])
+from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, Patience
+from tests.downloads.hostile import FakeJob
+patience = Patience(connect_s=1.5, headers_s=1.5, idle_s=1, floor_bytes=2000, floor_s=1.5)
+handler = DownloadHandler(sys.argv[2], allow=["127.0.0.1"], min_free=0, max_bytes=40_000_000, patience=patience)
+worst, told, stop = [0.0], {}, []
+def pulse():
+    last = time.monotonic()
+    while not stop:
+        time.sleep(0.001)
+        now = time.monotonic()
+        worst[0] = max(worst[0], now - last)
+        last = now
+def run(number, url):
+    try:
+        told[url] = handler(FakeJob(url, number))["bytes"]
+    except DownloadError as exc:
+        told[url] = "DownloadFailed" if isinstance(exc, DownloadFailed) else "DownloadError"
+urls = sys.argv[3:]
+run(0, urls[-1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pulsing = threading.Thread(target=pulse)
+pulsing.start()
+threads = [threading.Thread(target=run, args=pair) for pair in enumerate(urls, 1)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+stop.append(1)
+pulsing.join()
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(json.dumps({"told": told, "worst_s": worst[0], "grown_kib": grown}))
+"""
+
+
+def crowd(request: Request, wire: Wire) -> None:
+    """Be another kind of bad server for each path."""
+    kind, block, stop = request.path[1:], bytes(1 << 16), wire.server.stop
+    if kind == "loop":
+        wire.head("302 Found", {"Location": "/loop", "Content-Length": 0})
+    elif kind == "metadata":
+        wire.head("302 Found", {"Location": "http://169.254.169.254/latest/", "Content-Length": 0})
+    elif kind in ("header", "body", "chunks"):
+        start = {
+            "header": b"HTTP/1.1 200 OK\r\nX: ",
+            "body": b"HTTP/1.0 200 OK\r\n\r\n",
+            "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        }[kind]
+        wire.send(start)
+        while not stop.is_set():
+            wire.send(b"10000\r\n" + block + b"\r\n" if kind == "chunks" else block)
+    elif kind in ("trickle", "silence"):
+        wire.head("200 OK", {"Content-Length": 100_000})
+        wire.trickle(bytes(1000) if kind == "trickle" else b"", 0.1, stop)
+        stop.wait(20)
+    elif kind == "bomb":
+        wire.head("200 OK", {"Content-Encoding": "gzip", "Content-Length": len(BOMB)})
+        wire.send(BOMB)
+    elif kind == "cut":
+        wire.head("200 OK", {"Content-Length": 2_000_000})
+        wire.send(bytes(1_000_000))
+    elif kind == "reset":
+        wire.head("200 OK", {"Content-Length": 2_000_000})
+        wire.reset()
+    else:
+        wire.head("200 OK", {"Content-Length": 10})
+        wire.send(bytes(10))
+
+
+BOMB = gzip.compress(bytes(100_000_000))
+#: What becomes of each kind: the bytes of a file, or an error for good, or one that another attempt may not meet.
+CROWD_ENDS: dict[str, object] = {
+    "loop": "DownloadFailed",
+    "metadata": "DownloadFailed",
+    "header": "DownloadFailed",
+    "body": "DownloadFailed",
+    "chunks": "DownloadFailed",
+    "trickle": "DownloadError",
+    "silence": "DownloadError",
+    "bomb": len(BOMB),
+    "cut": "DownloadError",
+    "reset": "DownloadError",
+    "good": 10,
+}
+
+
+def test_a_crowd_of_bad_servers_holds_up_nobody(folder: Path) -> None:
+    def slow_handshake(sock: socket.socket) -> None:
+        # The beginning of a TLS record that never comes to its end.
+        with sock:
+            for byte in b"\x16\x03\x03\x40\x00" + bytes(200):
+                if server.stop.wait(0.2):
+                    return
+                try:
+                    sock.sendall(bytes([byte]))
+                except OSError:
+                    return
+
+    with HostileServer(crowd) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=lambda: slow_handshake(listener.accept()[0]), daemon=True)
+        thread.start()
+        urls = [f"https://127.0.0.1:{port}/handshake", *(server.url(f"/{kind}") for kind in CROWD_ENDS)]
+        command = [sys.executable, "-c", CROWD, str(ROOT), str(folder), *urls]
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=90, check=True)
+    thread.join(5)
+    told = json.loads(done.stdout)
+    ends = {url.rsplit("/", 1)[1]: end for url, end in told["told"].items()}
+    assert ends == {"handshake": "DownloadError", **CROWD_ENDS}
+    sizes = sorted(path.stat().st_size for path in finished(folder))
+    assert sizes == sorted([10, 10, len(BOMB)])
+    assert told["grown_kib"] < 30_000 and told["worst_s"] < 2
