@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from . import backoff, green
-from .codec import number
+from .codec import number, to_json
 from .connect import Connector, Link, is_transient
 from .keys import Keys, id_of
 from .registry import Registry
@@ -32,6 +32,8 @@ RECLAIM_S = 3.0
 BLIND_S, GRACE_S = 3.0, 4.0
 #: Jobs that one look takes.
 BATCH = 1000
+#: What Node's ttl watcher holds while it waits a second for answers, and how often we give ours again meanwhile.
+NODE_TTL_LOCK, ANSWERS = "activeJobsTTL:lock", 4
 #: Lower end of the scores that are deadlines in q:jobs:active, as in Node Kue.
 DEADLINES_FROM = 100_000
 
@@ -57,6 +59,7 @@ class Upkeep:
         self._grace_s = min(GRACE_S, lease_ms / 1000)
         self._seen_ms = 0  # the server's time when it last answered
         self._rescue_from = time.monotonic() + self._grace_s
+        self._answers: dict[str, int] = {}  # by job id, how often Node's watcher is still to be answered
         self._tasks: list[list[Any]] = [
             [each, 0.0] for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance)
         ]
@@ -113,6 +116,7 @@ class Upkeep:
         if now_ms - self._seen_ms > self._blind_ms:
             self._rescue_from = time.monotonic() + self._grace_s
         self._seen_ms = now_ms
+        self._answer_node(client)
         overdue = client.zrangebyscore(
             keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=BATCH, withscores=True
         )
@@ -126,7 +130,23 @@ class Upkeep:
             retry = backoff.decide(text, attempts + 1, number(delay), self._backoffs)
             if self._scripts.timeout(client, job_id, int(deadline), attempts, *retry) == Code.OK:
                 log.warning("timeout job %s: ttl exceeded", job_id)
+                self._answers[job_id] = ANSWERS
         return TIMEOUT_S if len(overdue) < BATCH else 0.0
+
+    def _answer_node(self, client: Any) -> None:
+        """Say again that overdue jobs were seen to, while Node's watcher may be waiting for it.
+
+        It reads which jobs are overdue and begins to listen a moment later. An answer given in that moment is lost on
+        it, and it would fail a job that runs its next attempt or has completed.
+        """
+        if self._answers and not client.exists(NODE_TTL_LOCK):
+            self._answers.clear()
+        for job_id, left in list(self._answers.items()):
+            said = {"id": id_of(f"|{job_id}"), "event": "ttl exceeded ack", "args": ["ttl exceeded ack"]}
+            client.publish(self._keys.events, to_json(said))
+            self._answers[job_id] = left - 1
+            if left == 1:
+                del self._answers[job_id]
 
     def balance(self, client: Any) -> float:
         """Restore tokens that were lost with the worker that took them: Node's workers block on them."""

@@ -161,8 +161,14 @@ class Model:
             return -1
         return 1 if token == "" or self.holds(job_id, token) == 1 else -2
 
-    def complete(self, job: Job, result: str, kept: bool) -> None:
+    def _take_back(self, job: Job) -> None:
+        """An attempt ends; if it is overdue, Node's watcher is told that it has been seen to."""
         job.lease = None
+        if job in self.overdue():
+            self.say(job, "ttl exceeded ack")
+
+    def complete(self, job: Job, result: str, kept: bool) -> None:
+        self._take_back(job)
         duration = max(0, self.now - job.number("started_at"))
         self.work_time += duration
         shown = RESULTS[result]
@@ -185,8 +191,11 @@ class Model:
             job.fields["attempts"] = str(made)
         return made
 
-    def fail(self, job: Job, error: str, retry: str, delay: str, note: str = "", *, acknowledged: bool = False) -> None:
-        job.lease = None
+    def fail(self, job: Job, error: str, retry: str, delay: str, note: str = "") -> None:
+        self._take_back(job)
+        self._fail(job, error, retry, delay, note)
+
+    def _fail(self, job: Job, error: str, retry: str, delay: str, note: str, *, acknowledged: bool = False) -> None:
         job.fields |= {"error": error, "failed_at": str(self.now)}
         job.log += [error, note] if note else [error]
         job.outcomes.append("failed")
@@ -207,7 +216,7 @@ class Model:
         self.say(job, "failed attempt", error, made)
 
     def release(self, job: Job, reason: str, delay: str) -> None:
-        job.lease = None
+        self._take_back(job)
         job.log.append(reason)
         if not delay:
             job.outcomes.append("released")
@@ -255,7 +264,7 @@ class Model:
         if ours:
             self.say(job, "ttl exceeded")
         self._revoke(job)
-        self.fail(job, "TTL exceeded", retry, delay, note, acknowledged=ours)
+        self._fail(job, "TTL exceeded", retry, delay, note, acknowledged=ours)
         return True
 
     def rescue(self, worker: str = "") -> list[int]:
@@ -284,7 +293,7 @@ class Model:
         names = [name, *[name for outcome in job.outcomes if outcome == "rescued"]]
         # The test's workers all bear one name, but for the type and the slot.
         error = f"given up: {len(names)} workers"
-        self.fail(job, error, "never", "")
+        self._fail(job, error, "never", "", "")
 
     def balance(self) -> None:
         for kind in self.types:

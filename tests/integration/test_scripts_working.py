@@ -120,6 +120,14 @@ def test_fail_moves_the_job_where_it_goes_next(
     assert steps.client.lrange(steps.keys.log(job_id), 0, -1) == ["line", "note"]
 
 
+@pytest.mark.parametrize(("later", "told"), [(99, ["complete"]), (100, ["ttl exceeded ack", "complete"])])
+def test_an_attempt_that_ends_overdue_answers_a_ttl_watcher(steps: Steps, later: int, told: list[str]) -> None:
+    job_id, token = steps.held(ttl="100")
+    subscription = steps.listen()
+    assert steps.acknowledge("complete", job_id, token, "null", "0", now=NOW + later) == Code.OK
+    assert steps.heard(subscription) == told
+
+
 def test_release_does_not_count_the_attempt(steps: Steps) -> None:
     job_id, token = steps.held()
     assert steps.acknowledge("release", job_id, token, "stopped") == 1

@@ -17,6 +17,7 @@ class Tap:
 
     def __init__(self, redis_url: str, prefix: str = "q") -> None:
         self.messages: list[dict[str, Any]] = []
+        self._by_job: dict[str, list[dict[str, Any]]] = {}
         self._arrived = threading.Condition()
         self._client = redis.Redis.from_url(redis_url)
         self._pubsub = self._client.pubsub()
@@ -28,7 +29,7 @@ class Tap:
 
     def of(self, job_id: int) -> list[dict[str, Any]]:
         """The messages of one job. Ids count as equal whether said as a number or as text."""
-        return [message for message in list(self.messages) if str(message["id"]) == str(job_id)]
+        return list(self._by_job.get(str(job_id), ()))
 
     def wait(self, job_id: int, event: str, times: int = 1, timeout_s: float = 10) -> None:
         """Wait until the event was said so often of this job."""
@@ -57,7 +58,9 @@ class Tap:
             message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.05)
             if message is not None:
                 with self._arrived:
-                    self.messages.append(json.loads(message["data"]))
+                    said = json.loads(message["data"])
+                    self.messages.append(said)
+                    self._by_job.setdefault(str(said["id"]), []).append(said)
                     self._arrived.notify_all()
 
 

@@ -61,6 +61,22 @@ def test_a_backoff_function_is_kept_but_not_run(
         assert any("backoff" in line for line in python.queue.log(job_id))
 
 
+def test_a_ttl_watcher_of_node_that_missed_our_answer_is_given_it_again(
+    python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a Node watcher at work, which has read the overdue jobs and does not listen yet
+        redis_client.set("activeJobsTTL:lock", "x", px=2000)
+        python.work("slow", [[["hang"]], [["return", 1]]])
+
+        # When our job runs past its ttl and does well the second time
+        job_id = python.create("slow", {}, ttl=100, attempts=2)
+        tap.wait(job_id, "complete")
+
+        # Then the answer is given again within the watcher's second
+        tap.wait(job_id, "ttl exceeded ack", 2)
+
+
 def test_an_event_with_a_textual_id_is_heard_as_that_jobs(python: PythonSide, redis_client: redis.Redis) -> None:
     heard: list[Any] = []
     python.queue.on("job remove", lambda *args: heard.append(args))

@@ -13,14 +13,19 @@ import pytest
 import redis
 
 from tests.interop.consistency import inconsistencies
+from tests.interop.dump import normal_job
 from tests.interop.node import Node
 from tests.interop.sides import NodeSide, PythonSide, node_options
 from tests.interop.tap import Tap
 from tests.support import wait_until
 
-JOBS = 300
-#: The whole pool is through after some 5 s; the limit is for a busy machine.
-POOL_LIMIT_S = 25.0
+JOBS = 2_000
+#: Of these, those that Node does alone for a comparison.
+ALONE = 200
+#: Jobs that each side's workers run at once.
+CONCURRENCY = 10
+#: The whole pool is through after some 10 s; the limit is for a busy machine.
+POOL_LIMIT_S = 60.0
 TTL_MS = 300
 
 FAIL: list[Any] = ["fail", "planned failure"]
@@ -28,12 +33,22 @@ FAIL: list[Any] = ["fail", "planned failure"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of job: what its handler does attempt by attempt, its options, and the events it must cause."""
+    """A kind of job: what its handler does attempt by attempt, its options, and the events it must cause.
+
+    ``ends`` is the last event that it comes to by itself; then the other side removes it, if that is its kind.
+    """
 
     plan: list[list[Any]]
     events: list[str]
     runs: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+    share: int = 10
+    removed: bool = False
+
+    @property
+    def ends(self) -> str | None:
+        own = self.events[:-1] if self.removed else self.events
+        return own[-1] if own else None
 
 
 ENQUEUE_START = ["enqueue", "start"]
@@ -62,12 +77,17 @@ KINDS: dict[str, Kind] = {
     "told": Kind([[["fail text", "no"]]], [*ENQUEUE_START, "error", "failed"]),
     "in time": Kind(
         [[["sleep", 100], ["progress", 1, 2], ["return", 6]]], [*ENQUEUE_START, "progress", "complete"],
-        options={"ttl": 5_000},
+        options={"ttl": 10_000}, share=3,
     ),
     "overdue": Kind(
-        [[["sleep", 3 * TTL_MS], ["return", "too late"]], [["return", 7]]],
-        [*ENQUEUE_START, *RETRY_AT_ONCE, "complete"], 2, {"ttl": TTL_MS, "attempts": 2},
+        [[["hang"]], [["return", 7]]],
+        [*ENQUEUE_START, *RETRY_AT_ONCE, "complete"], 2, {"ttl": TTL_MS, "attempts": 2}, share=1,
     ),
+    "withdrawn": Kind([[]], ["remove"], 0, {"delay": 600_000}, removed=True),
+    "cleared": Kind(
+        [[["log", "x"], ["return", {"a": 1}]]], [*ENQUEUE_START, "complete", "remove"], removed=True,
+    ),
+    "given up": Kind([[FAIL]], [*ENQUEUE_START, "error", "failed", "remove"], removed=True),
 }  # fmt: skip
 
 
@@ -96,50 +116,126 @@ def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_hear_the_same
     python: PythonSide, node: NodeSide, node_worker: Node, redis_url: str, redis_client: redis.Redis
 ) -> None:
     chance = random.Random(11)
+    names = chance.choices(list(KINDS), [kind.share for kind in KINDS.values()], k=JOBS)
+    wanted = [Wanted(kind, ("pool", {"n": n, "plan": KINDS[kind].plan}), options(kind, chance)) for n, kind in
+              enumerate(names)]  # fmt: skip
     with Tap(redis_url) as tap:
         # Given listeners of both kinds, and workers of both kinds on one type
         heard: list[tuple[Any, str, list[Any]]] = []
         stop_listening = python.queue.subscribe(lambda event: heard.append((event.id, event.event, event.args)))
         node.node.call("listen")
-        node_worker.call("process", "pool", None, 5)
-        python.work("pool", None, 5)
+        node_worker.call("process", "pool", None, CONCURRENCY)
+        python.work("pool", None, CONCURRENCY)
 
         # When producers of both kinds make jobs of every kind, at the same time
-        kinds = [chance.choice(list(KINDS)) for _ in range(JOBS)]
-        wanted = [("pool", {"n": n, "plan": KINDS[kind].plan}, options(kind, chance)) for n, kind in enumerate(kinds)]
-        python_ids: list[int] = []
-        producing = threading.Thread(
-            target=lambda: python_ids.extend(python.create(kind, data, **opts) for kind, data, opts in wanted[::2])
-        )
-        producing.start()
-        node_jobs = [(kind, data, node_options(opts)) for kind, data, opts in wanted[1::2]]
-        node_ids = node.node.call("createMany", node_jobs, timeout_s=30)
-        producing.join(timeout=30)
-        kind_of = dict(zip([*python_ids, *node_ids], [*kinds[::2], *kinds[1::2]], strict=True))
-        last_event = {job_id: KINDS[kind].events[-1] for job_id, kind in kind_of.items()}
-        wait_until(
-            lambda: all(last_event[i] in [message["event"] for message in tap.of(i)] for i in kind_of),
-            POOL_LIMIT_S, 0.1, "every job comes to its end",
-        )  # fmt: skip
-        wait_until(lambda: not inconsistencies(redis_client), 3, message="the keys agree")
+        made: dict[int, Wanted] = {}
+
+        def produce(side: PythonSide | NodeSide, share: list[Wanted]) -> None:
+            for start in range(0, len(share), 50):
+                part = share[start : start + 50]
+                made.update(zip(create_all(side, part), part, strict=True))
+
+        producers = [threading.Thread(target=produce, args=(side, wanted[at::2])) for at, side in enumerate(
+            [python, node])]  # fmt: skip
+        for producer in producers:
+            producer.start()
+        for producer in producers:
+            producer.join(timeout=POOL_LIMIT_S)
+        assert len(made) == JOBS
+        wait_until(lambda: all(ended(tap, job_id, made[job_id]) for job_id in made), POOL_LIMIT_S, 0.1, "all jobs end")
+
+        # and each side removes jobs that the other has made
+        for job_id, job in made.items():
+            if KINDS[job.kind].removed:
+                (python if job.args[1]["n"] % 2 else node).remove(job_id)
+                tap.wait(job_id, "remove")
+        wait_until(lambda: not inconsistencies(redis_client), 5, 0.1, "the keys agree")
 
         # Then each job ran as often as its plan says, whoever ran it
         runs = Counter(job_id for job_id, _ in python.ran) + Counter(note["id"] for note in node_worker.noted("ran"))
-        assert {i: runs[i] for i in kind_of} == {i: KINDS[kind].runs for i, kind in kind_of.items()}
+        assert {i: runs[i] for i in made} == {i: KINDS[job.kind].runs for i, job in made.items()}
         assert len(python.ran) > JOBS / 10 and len(node_worker.noted("ran")) > JOBS / 10, "both took part"
 
         # and caused the events of its kind, which all listeners heard alike
-        said = {i: comparable([message["event"] for message in tap.of(i)]) for i in kind_of}
-        assert said == {i: comparable(KINDS[kind].events) for i, kind in kind_of.items()}
+        said = {i: comparable([message["event"] for message in tap.of(i)]) for i in made}
+        assert said == {i: comparable(KINDS[job.kind].events) for i, job in made.items()}
         messages = [(message["id"], message["event"], message["args"][1:]) for message in tap.messages]
+        wait_until(lambda: len(heard) >= len(messages) and len(node.node.noted("heard")) >= len(messages), 10)
         assert heard == messages
-        nodes = [(note["id"], note["event"], note["args"]) for note in node.node.noted("heard")]
-        assert nodes == messages
+        assert [(note["id"], note["event"], note["args"]) for note in node.node.noted("heard")] == messages
+        stop_listening()
 
         # and it is in the state that its kind ends in, with what its attempts left
-        for job_id, kind in kind_of.items():
-            check_end(redis_client, job_id, kind)
-        stop_listening()
+        for job_id, job in made.items():
+            check_end(redis_client, job_id, job.kind)
+    left = forms(redis_client, made)
+    assert scores(redis_client) == []
+
+    # And a job of each kind is left as Node alone leaves it
+    for side in (node, node_worker, python):
+        side.close()
+    redis_client.flushall()
+    alone = NodeSide(redis_url)
+    try:
+        with Tap(redis_url) as tap:
+            alone.work("pool", None, CONCURRENCY)
+            made = dict(enumerate(wanted[:ALONE], start=1))
+            assert create_all(alone, list(made.values())) == list(made)
+            wait_until(lambda: all(ended(tap, i, made[i]) for i in made), POOL_LIMIT_S, 0.1, "Node alone is through")
+            wait_until(lambda: not inconsistencies(redis_client), 5, 0.1, "the keys agree")
+            for job_id, job in made.items():
+                if KINDS[job.kind].removed:
+                    alone.remove(job_id)
+        nodes = forms(redis_client, made)
+    finally:
+        alone.close()
+    assert nodes == left
+    assert set(nodes) == {name for name, kind in KINDS.items() if kind.events[-1] != "remove"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A job of the pool: its kind, type and data, and options."""
+
+    kind: str
+    args: tuple[str, dict[str, Any]]
+    options: dict[str, Any]
+
+
+def create_all(side: PythonSide | NodeSide, share: list[Wanted]) -> list[int]:
+    if isinstance(side, PythonSide):
+        return [side.create(*job.args, **job.options) for job in share]
+    made: list[int] = side.node.call(
+        "createMany", [(*job.args, node_options(job.options)) for job in share], timeout_s=POOL_LIMIT_S
+    )
+    return made
+
+
+def forms(client: redis.Redis, made: dict[int, Wanted]) -> dict[str, set[str]]:
+    """What is left of the jobs of each kind: hash and log, without what tells one job from another."""
+    found: dict[str, set[str]] = {}
+    for job_id, job in made.items():
+        fields = client.hgetall(f"q:job:{job_id}")
+        if fields:
+            fields = {name: value for name, value in normal_job(fields).items() if name not in ("data", "priority")}
+            log = client.lrange(f"q:job:{job_id}:log", 0, -1)
+            found.setdefault(job.kind, set()).add(f"{sorted(fields.items())} {log}")
+    return found
+
+
+def scores(client: redis.Redis) -> list[str]:
+    """Members of the sets whose score is not the job's priority, when nothing waits for its time or runs."""
+    wrong = []
+    for key in ["q:jobs", *client.keys("q:jobs:*")]:
+        for zid, score in client.zrange(key, 0, -1, withscores=True):
+            if score != float(client.hget(f"q:job:{zid.partition('|')[2]}", "priority") or "nan"):
+                wrong.append(f"{key} {zid} {score}")
+    return wrong
+
+
+def ended(tap: Tap, job_id: int, job: Wanted) -> bool:
+    last = KINDS[job.kind].ends
+    return last is None or any(message["event"] == last for message in tap.of(job_id))
 
 
 def comparable(events: list[str]) -> tuple[list[str], Counter[str]]:

@@ -13,14 +13,21 @@ end
 -- Returns the fields of an active job, else nil and a code: GONE (no such job) or LOST (not active), and its token.
 local function active(id)
   local field = redis.call('HMGET', job_key(id),
-    'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId')
+    'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl')
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
     id = id, zid = zid_of(id), type = field[3], priority = field[4] or '0',
     attempts = tonumber(field[5]) or 0, max_attempts = tonumber(field[6]) or 0,
     remove_on_complete = field[7] and field[7] ~= '', started_at = tonumber(field[8]) or now, worker = field[9] or '',
+    ttl = field[10],
   }, OK, field[1]
+end
+
+-- Node's ttl watcher may have seen the job overdue by now: without an answer it would fail in a second what has ended here.
+local function answer_watcher(job)
+  local deadline = job.ttl and tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '')
+  if deadline and deadline <= now then publish(job.id, 'ttl exceeded ack', '') end
 end
 
 -- An attempt ends: takes back its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
@@ -32,6 +39,7 @@ local function take_back(id, token)
   if kept_token ~= token then return nil, LOST end
   if not job then return nil, DONE end
   if redis.call('ZREM', leases_key, id) == 0 then return nil, LOST end
+  answer_watcher(job)
   return job
 end
 
