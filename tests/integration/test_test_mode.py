@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kue
+from kue import green
 from kue.testing import NOWHERE, collected, collecting_queue
 from tests.support import ROOT, wait_until
 
@@ -126,6 +127,7 @@ def order(queue, number):
 '''
 
 
+@pytest.mark.skipif(green.enabled(), reason="runs a pytest of its own, which is not green")
 @pytest.mark.parametrize("conftest", ['pytest_plugins = ["kue.testing"]', "from kue.testing import kue_queue"])
 def test_a_user_has_the_fixture_by_one_line(tmp_path: Path, conftest: str) -> None:
     (tmp_path / "conftest.py").write_text(conftest, encoding="utf-8")
