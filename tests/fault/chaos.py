@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ from tests.support import ROOT, wait_until
 #: The mode of each worker process, and whether it connects through the proxy.
 WORKERS = (("green", True), ("plain", True), ("green", False), ("plain", False))
 SLOTS = 8
-LEASE_MS = 2000
+LEASE_MS = 3000
 #: Seconds between two faults of a kind: from, to.
-KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (5.0, 12.0)
+KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (3.0, 8.0)
 #: Seconds that a frozen worker stays frozen beyond its lease, and that the server stays away.
 OVERSLEEP_S, AWAY_S = (0.3, 1.5), (0.0, 1.0)
 #: Seconds for all jobs to end once the faults are over, and for a worker to stop in order.
@@ -124,6 +125,7 @@ class Chaos:
                 executions[mark] += ran
         check(client, self._server.url, self.report, planned=self._planned, executions=executions, faults=self._faults,
               completions=self._completions, exempt=self._exempt)  # fmt: skip
+        (self._directory / "faults.json").write_text(json.dumps(asdict(self._faults)))
         for worker in self._workers:
             self.report.wrong += [f"{worker.log.name}: {text}" for text in tracebacks(worker.log)]
 

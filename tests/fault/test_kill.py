@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
 
+import kue
 from tests.support import ROOT, wait_until
 
-#: Takes one job of type "work" and stays in it; says on stdout when it has begun.
+#: Takes jobs of type "work" and stays in them; says on stdout when each has begun.
 HOLDER = """
-import sys, time
+import sys
 {patch}
+import os, signal, threading, time
 import kue
+begun = []
+go_on = threading.Event()
 queue = kue.create_queue(sys.argv[1], lease_ms=int(sys.argv[2]))
 def hold(job):
-    print("holds", job.id, flush=True)
+    kue.green.original("os").write(1, b"holds\\n")  # one write, which no other can cut in two
     {hold}
-queue.process("work", hold)
+queue.process("work", {slots}, hold)
 time.sleep(60)
 """
+#: The whole process freezes itself when four jobs have begun; when it wakes, each does what its data says.
+FREEZE = """
+    act = job.data["last_act"]
+    if act == "hold":
+        time.sleep(60)
+    begun.append(job)
+    if len(begun) == 4:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        go_on.set()
+    go_on.wait(60)
+    if act == "log":
+        job.log("from the grave")
+    if act == "progress":
+        job.progress(50)
+    if act == "fail":
+        raise RuntimeError("from the grave")
+    return "from the grave"
+"""
+PLAIN = ""
 GREEN = "import warnings; warnings.simplefilter('ignore'); import eventlet; eventlet.monkey_patch()"
 #: Blocks the hub and every other green thread: only a true thread can beat now.
 BLOCK_HUB = "import eventlet; eventlet.patcher.original('time').sleep(20)"
@@ -33,8 +60,10 @@ BLOCK_HUB = "import eventlet; eventlet.patcher.original('time').sleep(20)"
 def holder(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     running: list[subprocess.Popen[str]] = []
 
-    def start(lease_ms: int = 30_000, patch: str = "", hold: str = "time.sleep(60)") -> subprocess.Popen[str]:
-        program = HOLDER.format(patch=patch, hold=hold)
+    def start(
+        lease_ms: int = 30_000, patch: str = PLAIN, hold: str = "time.sleep(60)", slots: int = 1
+    ) -> subprocess.Popen[str]:
+        program = HOLDER.format(patch=patch, hold=hold, slots=slots)
         process = subprocess.Popen(
             [sys.executable, "-c", program, redis_url, str(lease_ms)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
@@ -69,26 +98,33 @@ def test_a_new_process_on_the_machine_takes_back_at_once_what_a_killed_one_held(
     assert [entry["outcome"] for entry in job.attempt_log] == ["rescued"]
 
 
-def test_a_frozen_worker_loses_its_job_after_the_lease_and_can_write_nothing_when_it_wakes(
-    queue: Any, holder: Any, redis_client: redis.Redis
+@pytest.mark.parametrize("patch", [PLAIN, GREEN], ids=["plain", "green"])
+def test_a_frozen_worker_loses_its_jobs_after_the_lease_and_can_write_nothing_when_it_wakes(
+    redis_url: str, holder: Any, redis_client: redis.Redis, patch: str
 ) -> None:
-    import signal
+    # Given a worker that froze with four jobs in hand, and another that did them
+    queue = kue.create_queue(redis_url, lease_ms=1000)
+    jobs = [queue.create("work", {"last_act": act}).save() for act in ("log", "progress", "complete", "fail")]
+    process = holder(lease_ms=1000, patch=patch, slots=4, hold=FREEZE)
+    for _ in jobs:
+        has_begun(process)
+    queue.process("work", 4, lambda job: "done by another")
+    for job in jobs:
+        assert job.wait(20) == "done by another"
+    queue.shutdown(5)
+    before = [(redis_client.hgetall(queue.keys.job(job.id)), queue.log(job.id)) for job in jobs]
+    marks = [queue.create("work", {"last_act": "hold"}).save() for _ in jobs]
 
-    job = queue.create("work", {}).save()
-    process = holder(lease_ms=600, hold="time.sleep(1); job.log('from the grave'); job.progress(50)")
-    has_begun(process)
-    process.send_signal(signal.SIGSTOP)
-    queue.process("work", lambda job: "done by another")
-
-    assert job.wait(10) == "done by another"
-    before = (redis_client.hgetall(queue.keys.job(job.id)), queue.log(job.id))
+    # When it wakes and goes on where it was
     process.send_signal(signal.SIGCONT)
-    # The woken worker takes the next job only after it is through with the lost one.
-    queue.shutdown(2)
-    redis_client.lpush(queue.keys.tokens("work"), "1")
-    wait_until(lambda: redis_client.llen(queue.keys.tokens("work")) == 0, timeout=15)
+    # Then all its slots take another job once they are through with the lost ones
+    for _ in marks:
+        has_begun(process)
 
-    assert (redis_client.hgetall(queue.keys.job(job.id)), queue.log(job.id)) == before
+    assert [(redis_client.hgetall(queue.keys.job(job.id)), queue.log(job.id)) for job in jobs] == before
+    ends = {(fields["state"], fields["attempts"], fields["rescues"]) for fields, _ in before}
+    assert ends == {("complete", "1", "1")}
+    queue.close()
 
 
 def test_a_handler_that_blocks_the_hub_for_many_leases_keeps_its_job(
@@ -113,3 +149,66 @@ def test_an_entry_of_a_worker_that_stopped_in_order_is_gone(queue: Any, redis_cl
     queue.shutdown(2)
 
     wait_until(lambda: redis_client.hlen(queue.keys.workers) == 0)
+
+
+def test_a_job_of_another_machines_dead_worker_runs_again_after_the_lease(
+    redis_url: str, holder: Any, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "kue")
+    queue = kue.create_queue(redis_url, lease_ms=1500)
+    heard: list[tuple[Any, ...]] = []
+    queue.on("job rescue", lambda *args: heard.append(args))
+    job = queue.create("work", {}).save()
+    process = holder(lease_ms=1500)
+    has_begun(process)
+    process.kill()
+    process.wait(10)
+    killed = time.monotonic()
+    [(worker, entry)] = redis_client.hgetall(queue.keys.workers).items()
+    redis_client.hset(queue.keys.workers, worker, json.dumps({**json.loads(entry), "machine": "another"}))
+
+    queue.process("work", lambda job: "done by another")
+
+    # The lease, a look each second, and the while in which a new process leaves leases alone: 35 s with a lease of 30.
+    assert job.wait(20) == "done by another"
+    assert time.monotonic() - killed >= 1.0  # not at once
+    queue.shutdown(5)
+    job.refresh()
+    assert (job.rescues, job.attempts_made) == (1, 1)
+    assert f"rescued from {worker}:work:1" in queue.log(job.id)[0]
+    wait_until(lambda: len(heard) == 1)
+    assert heard == [(job.id, f"{worker}:work:1", 1)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"rescue job {job.id}: its worker's lease had lapsed"
+    ]
+
+
+def test_a_job_whose_workers_die_four_times_fails_and_names_them(
+    queue: Any, holder: Any, redis_client: redis.Redis
+) -> None:
+    job = queue.create("work", {}, attempts=5).save()
+    dead = []
+    for _ in range(4):
+        process = holder()
+        has_begun(process)
+        process.kill()
+        process.wait(10)
+        dead.append(f":{process.pid}:work:1")
+
+    queue.process("other", lambda job: None)
+
+    wait_until(lambda: job.refresh().state == "failed", timeout=10)
+    assert job.error.startswith("given up: the workers ") and all(pid in job.error for pid in dead), job.error
+    assert [entry["outcome"] for entry in job.attempt_log] == ["rescued"] * 3 + ["failed"]
+    assert len([line for line in queue.log(job.id) if line.startswith("rescued from")]) == 4
+
+
+def test_what_a_process_held_comes_back_at_once_though_no_new_one_starts(queue: Any, holder: Any) -> None:
+    queue.process("other", lambda job: None)  # a process that knows nothing of the job's type
+    job = queue.create("work", {}).save()
+    process = holder()
+    has_begun(process)
+    process.kill()
+    process.wait(10)
+
+    wait_until(lambda: job.refresh().state == "inactive", timeout=10)  # the lease had 30 s to go
