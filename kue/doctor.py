@@ -1,7 +1,7 @@
 """The doctor: looks through a queue for what crashes, Node Kue and accidents leave behind, and puts it right if asked.
 
 It may run beside working processes of either kind. Each look at a job is one atomic script; since Node Kue changes a
-job in several steps, only what looks the same twice, some time apart, is reported. All keys are walked with cursors.
+job in several steps, only what looks the same some time later is reported. All keys are walked with cursors.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from .keys import id_of, zid
 from .queue import Queue
 from .states import STATES
 
-#: Seconds between the two looks at something that is wrong.
+#: Seconds between two looks at something that is wrong.
 SETTLE_S = 1.0
+#: Looks, after the first, at a job that was changed lately: Node Kue may be in the middle of something. Others get one.
+LOOKS = 4
+#: Milliseconds since its last change after which a job is left alone by everybody.
+QUIET_MS = 10_000
 #: The same for missing tokens: any working process restores them within 3 s.
 TOKENS_SETTLE_S = 4.0
 #: Jobs that one script looks at: a few ms of the server's time.
 CHUNK = 100
 #: Suspects that are gathered before they are looked at again.
-SUSPECTS_MAX = 1000
+SUSPECTS_MAX = 10_000
 #: Tokens without a job are normal (each removal of a waiting job leaves one); more of them than this are reported.
 SURPLUS_TOKENS = 1000
-#: Times that a suspect which looks different each time is looked at: then it is being worked with.
-LOOKS_MAX = 4
+#: Times that a suspect may look different from before: then it is being worked with.
+CHANGES_MAX = 4
 #: A larger number is no id that the counter could reach.
 ID_MAX = 2**53 - 1
 
@@ -87,14 +91,21 @@ def examine(
 
 
 class _Suspect:
-    """A job that looked wrong: ``sets`` are further keys that it was found in, ``signature`` how it looked."""
+    """A job that looked wrong: ``sets`` are further keys that it was found in, ``signature`` how it looked.
 
-    __slots__ = ("looks", "sets", "signature")
+    ``looks``: how often it must look the same before it is told.
+    """
+
+    __slots__ = ("changes", "looks", "sets", "signature")
 
     def __init__(self) -> None:
         self.sets: set[str] = set()
         self.signature = ""
-        self.looks = 0
+        self.looks = self.changes = 0
+
+    def looked(self, signature: str, quiet_ms: int) -> None:
+        self.signature = signature
+        self.looks = 1 if quiet_ms >= QUIET_MS else LOOKS
 
 
 class _Doctor:
@@ -205,7 +216,7 @@ class _Doctor:
             answers = {answer[0]: answer for answer in self._ask({job_id: "" for job_id in part})}
             for job_id in part:
                 if job_id in answers:
-                    self._suspects.setdefault(job_id, _Suspect()).signature = answers[job_id][1]
+                    self._suspects.setdefault(job_id, _Suspect()).looked(*answers[job_id][1:3])
                 else:
                     self._suspects.pop(job_id, None)
         if len(self._suspects) >= SUSPECTS_MAX:
@@ -218,19 +229,25 @@ class _Doctor:
             looked, self._suspects = self._suspects, {}
             ids = list(looked)
             for at in range(0, len(ids), CHUNK):
-                part = {job_id: looked[job_id].signature for job_id in ids[at : at + CHUNK]}
-                for answer in self._ask(part, looked):
+                part = {job_id: looked[job_id] for job_id in ids[at : at + CHUNK]}
+                expected = {job_id: each.signature if each.looks == 1 else "" for job_id, each in part.items()}
+                for answer in self._ask(expected, looked):
                     yield from self._confirmed(looked[answer[0]], answer)
 
     def _confirmed(self, suspect: _Suspect, answer: list[Any]) -> Iterator[Finding]:
-        job_id, signature = answer[0], answer[1]
+        job_id, signature, quiet_ms = answer[:3]
         fixed = signature.startswith("fixed ")
         if not fixed and signature != suspect.signature:
-            suspect.signature, suspect.looks = signature, suspect.looks + 1
-            if suspect.looks < LOOKS_MAX:
+            suspect.changes += 1
+            suspect.looked(signature, quiet_ms)
+            if suspect.changes < CHANGES_MAX:
                 self._suspects[job_id] = suspect
             return
-        for code, detail in zip(answer[2::2], answer[3::2], strict=True):
+        suspect.looks -= 1
+        if suspect.looks > 0:
+            self._suspects[job_id] = suspect
+            return
+        for code, detail in zip(answer[3::2], answer[4::2], strict=True):
             what, repair = _sentence(code, detail)
             if (job_id, what) not in self._told:
                 self._told.add((job_id, what))

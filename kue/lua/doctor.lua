@@ -4,8 +4,8 @@
   ARGV[3] count  jobs, then for each:
           id, the signature that an earlier look gave (repair if it is still the same) or '' (only look),
           the number of further sets to look for the job in, and their keys
-  Returns    {{id, signature, code, detail, code, detail, …}, …} of those with something wrong; a signature begins with
-             "fixed " if it was put right
+  Returns    {{id, signature, ms since the job's last change (-1: not known), code, detail, code, detail, …}, …} of those
+             with something wrong; a signature begins with "fixed " if it was put right
   Publishes  enqueue for a job that waits again, revoked for one that loses its lease
 ]]
 --- @include "sets"
@@ -162,9 +162,9 @@ end
 local function examine(id, expected, more)
   local wrong, job = {}, nil
   local field = redis.pcall('HMGET', job_key(id), 'type', 'state', 'priority', 'ttl', 'promote_at', 'updated_at',
-    'workerId', 'started_at', 'data')
+    'workerId', 'started_at', 'data', 'created_at')
   if field.err then
-    return {id, '', 'nothash', redis.call('TYPE', job_key(id)).ok}
+    return {id, '', -1, 'nothash', redis.call('TYPE', job_key(id)).ok}
   end
   if field[1] then
     job = {
@@ -182,7 +182,8 @@ local function examine(id, expected, more)
     examine_leavings(id, places(id, nil, more), more, redis.call('HLEN', job_key(id)), wrong)
   end
   if #wrong == 0 then return nil end
-  local answer, signature = {id, ''}, field[6] or ''
+  local changed = math.max(number(field[6]) or 0, number(field[8]) or 0, number(field[10]) or 0)
+  local answer, signature = {id, '', changed > 0 and math.max(0, now - changed) or -1}, field[6] or ''
   for _, each in ipairs(wrong) do
     signature = signature .. ' ' .. each[1]
     answer[#answer + 1], answer[#answer + 2] = each[1], each[2]
