@@ -83,6 +83,14 @@ class Browsing:
         """Read jobs of one type and state, as ``range``. Node Kue: Job.rangeByType."""
         return self._range(self.keys.type_state(job_type, check_state(state)), start, stop, order)
 
+    def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[Job]:
+        """Read jobs as ``range_by_state`` or ``range_by_type``, in any state: Node's API makes one of any word."""
+        return self._range(self._set(state, job_type), start, stop, order)
+
+    def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
+        """Count the jobs in any state, of one type or of all; without a state, all there are."""
+        return self._cards([self.keys.jobs if state is None else self._set(state, job_type)])[0]
+
     def log(self, job_id: int | str, start: int = 0) -> list[str]:
         """Return a job's log from line ``start`` (from 0) on, oldest first. Node Kue: Job.log."""
         return list(self._ask(lambda client: client.lrange(self.keys.log(job_id), start, -1)))

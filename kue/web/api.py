@@ -145,8 +145,7 @@ def ranges(rest: str) -> ResponseReturnValue:
     parts = written_parts("jobs", rest)
     if parts[-1].lower() == "stats" and len(parts) >= 3:
         job_type, state = "/".join(parts[:-2]), parts[-2]
-        count = queue().counts(job_type)[state] if state in STATES else 0
-        return jsonify({"count": count})
+        return jsonify({"count": queue().count_of(state, job_type)})
     order = "asc"
     if ".." not in parts[-1] and len(parts) >= 2:
         order = "desc" if parts.pop() == "desc" else "asc"
@@ -161,23 +160,17 @@ def ranges(rest: str) -> ResponseReturnValue:
 
 def _jobs(parts: list[str], start: int, stop: int, order: str) -> Response:
     """Read the range of ranks that a path names: of all jobs, a state, or a type and a state."""
-    found: list[Job] = []
-    if parts and parts[-1] not in STATES:
-        return jsonify([])
+    state, job_type = parts[-1] if parts else None, parts[0] if len(parts) > 1 else None
     if (start < 0) == (stop < 0):
         stop = min(stop, start + MAX_RANGE - 1)
     elif start >= 0:
-        counts = queue().counts("/".join(parts[:-1])) if len(parts) > 1 else queue().counts()
-        total = counts[parts[-1]] if parts else sum(counts.values())
-        stop = min(total + stop, start + MAX_RANGE - 1)
+        stop = min(queue().count_of(state, job_type) + stop, start + MAX_RANGE - 1)
         if stop < start:
             return jsonify([])
-    if not parts:
+    if state is None:
         found = queue().range(start, stop, order)
-    elif len(parts) == 1:
-        found = queue().range_by_state(parts[0], start, stop, order)
     else:
-        found = queue().range_by_type("/".join(parts[:-1]), parts[-1], start, stop, order)
+        found = queue().range_of(state, job_type, start, stop, order)
     return jsonify([job_form(job) for job in found if _is_json(job.raw.get("data"))])
 
 

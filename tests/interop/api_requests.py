@@ -167,6 +167,8 @@ READING = [
     *get(*[f"/jobs/{quote(kind, safe='')}/{state}/{what}" for kind in
            ("email", "report", "a:b", "a/b", "a b", "письмо", "*", "none", "42", "email:inactive", "constructor")
            for state in ("inactive", "complete", "failed", "nonsense") for what in ("0..10", "0..10/desc", "stats")]),
+    *get("/jobs/paused/0..10", "/jobs/paused/0..-1/desc", "/jobs/email/paused/0..10",
+         "/jobs/email/paused/stats", "/job/26"),
     *get("/jobs/a+b/inactive/0..10", "/jobs/%E0%A4%A/inactive/0..10", "/jobs/email/stats", "/jobs/stats", "/jobs/",
          "/jobs", "/jobs//inactive/0..10", "/jobs/email/inactive", "/jobs/email/inactive/0..10/desc/more"),
     *get(*[f"/job/{n}" for n in range(1, 26)], *[f"/job/{n}/log" for n in range(1, 26)], "/job/99999",
@@ -267,10 +269,14 @@ def seed(client: redis.Redis, now_ms: int) -> None:
         client.sadd("q:job:types", kind)
         if state == "inactive":
             client.lpush(f"q:{kind}:jobs", 1)
-    client.set("q:ids", 25)
+    client.set("q:ids", 26)
     client.set("q:stats:work-time", 60)
     client.hdel("q:job:5", "max_attempts")
     client.hset("q:job:6", mapping={"removeOnComplete": "true", "backoff": '{"delay":500,"type":"fixed"}',
         "ttl": "1000"})
     client.hset("q:job:7", mapping={"attempts": 1, "backoff": "true", "progress": "33"})
     client.hset("q:job:10", "data", '"text"')
+    # Node's own API makes a state of any word.
+    client.hset("q:job:26", mapping={"type": "email", "data": "{}", "priority": 3, "state": "paused", "created_at": 1})
+    for key in ("q:jobs", "q:jobs:paused", "q:jobs:email:paused"):
+        client.zadd(key, {"02|26": 3})
