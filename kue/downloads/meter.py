@@ -118,11 +118,11 @@ class Meter(io.RawIOBase):
 
     def _read_on(self, view: memoryview, size: int) -> int:
         """Read more TLS records, of at most 16 KiB each, as long as they are here: one at a time is slow going."""
-        first, end, read = size, len(view), self._sock.recv_into
-        self._sock.settimeout(0)
+        first, end, read = size, len(view), self._sock.read
+        self._wait(False)
         try:
             while size < end:
-                more = read(view[size:])
+                more = read(end - size, view[size:])
                 if more == 0:
                     break
                 size += more
@@ -131,10 +131,17 @@ class Meter(io.RawIOBase):
         except OSError:
             self._broken = Cut(f"{self._host} closed the connection")  # after what is here already
         finally:
-            self._sock.settimeout(LOOK_S)
+            self._wait(True)
         self._waited(0, size - first)
         self._overhead += size - first
         return size
+
+    def _wait(self, wait: bool) -> None:
+        """Let reads wait for bytes, or fail at once if there are none."""
+        if self._green:
+            # A time-out of 0 would still be a turn of the hub.
+            self._sock.setblocking(wait)
+        self._sock.settimeout(LOOK_S if wait else 0)
 
     def _read(self, buffer: Any, flags: int = 0) -> int:
         while True:
