@@ -33,7 +33,8 @@ def need(*modules: str, extra: str, what: str) -> None:
     """Raise a clear error if a package is not installed."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise click.ClickException(f"{what} needs {' and '.join(missing)}: run pip install 'kue[{extra}]'")
+        how = f"install kue with its extra \"{extra}\", by pip install '.[{extra}]' in its folder"
+        raise click.ClickException(f"{what} needs {', '.join(missing)}: {how}")
 
 
 def ensure_patched() -> None:
