@@ -65,12 +65,15 @@ class Execution:
         """Run the handler to its end; return the outcome, or None if there is nothing left to say about the job."""
         job = self.job
         try:
+            job._stop_if_told()  # it may have been taken away before it began
             result = self._handler(job) if self._arity == 1 else self._call_with_done()
             text = to_json(result)
         except WorkerStopping:
             return Outcome("release", str(job.id), job._token, ("Released: its worker stopped.",))
         except (JobInterrupt, LeaseLost) as exc:
             if isinstance(exc, LeaseLost) and exc.job_id != job.id:  # some other job's; this handler's own failure
+                return self._failure(exc, backoffs)
+            if isinstance(exc, JobInterrupt) and job._interrupt is None:  # nobody stopped it: the handler's own doing
                 return self._failure(exc, backoffs)
             return None
         except BaseException as exc:

@@ -16,7 +16,7 @@ from .codec import (
     percent,
     to_json,
 )
-from .errors import InvalidJob, JobNotFound
+from .errors import InvalidJob, JobNotFound, LeaseLost
 from .fields import FIELDS, JobOptions, read_options
 from .search import found_by
 from .states import STATES
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
 MS_MAX = 2**53 - 1
+#: Seconds that an attempt which has lost its job waits to be told why.
+TOLD_S = 0.5
 
 
 class Job:
@@ -192,19 +194,20 @@ class Job:
     def log(self, template: Any, *args: Any) -> None:
         """Append a line to the job's log: printf style as in Node, with any objects (as JSON where they can be).
 
-        Raises LeaseLost if the attempt no longer holds the job, JobNotFound if it is gone.
+        In an attempt that no longer holds the job it raises what stopped it: JobTimeout, JobCancelled, or LeaseLost if
+        that is not known. Raises JobNotFound if the job is gone.
         """
         self._stop_if_told()
         line = format_line(template, args)
         if self._collected:
             self.queue.test_mode.log(self, line)
         else:
-            self.queue._log(self._saved_id(), self._token, line)
+            self._write(lambda: self.queue._log(self._saved_id(), self._token, line))
 
     def progress(self, done: float, total: float = 100, data: Any = None) -> None:
         """Tell how far the job is: ``done`` of ``total``, and any JSON data with it. A ttl starts anew.
 
-        Raises LeaseLost if the attempt no longer holds the job, JobNotFound if it is gone.
+        Raises as ``log``.
         """
         self._stop_if_told()
         self.progress_percent = percent(done, total)
@@ -212,7 +215,7 @@ class Job:
             self.progress_data = data
         text = to_json(data)
         if not self._collected:
-            self.queue._progress(self, self._token, self.progress_percent, text, is_truthy(data))
+            self._write(lambda: self.queue._progress(self, self._token, self.progress_percent, text, is_truthy(data)))
 
     # Its forms
 
@@ -251,6 +254,17 @@ class Job:
         """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
         if self._interrupt is not None:
             raise self._interrupt
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write to the job; if the attempt has lost it, wait a moment for the word why, which is on its way."""
+        try:
+            write()
+        except (LeaseLost, JobNotFound):
+            give_up = time.monotonic() + TOLD_S
+            while self._token and time.monotonic() < give_up:
+                self._stop_if_told()
+                time.sleep(0.01)
+            raise
 
     def _not_collected(self, what: str) -> None:
         if self._collected:
