@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,7 +83,7 @@ class Listener:
     """The subscription of one queue. It starts with the first interest, and runs handlers one after another."""
 
     def __init__(self, connector: Connector, channel: str) -> None:
-        self._subscription = Subscription(connector, channel, self.dispatch, lambda: self._tell(RESYNC))
+        self._subscription = Subscription(connector, channel, self.dispatch, self._resync)
         self._lock = threading.RLock()
         self._all: list[Callable[[Event], object]] = []
         self._by_event: dict[str, list[Handler]] = {}
@@ -146,7 +146,7 @@ class Listener:
             with self._lock:  # the lock keeps new events behind the old ones
                 self._by_job.setdefault(job_id, []).extend(handlers)
                 for event in kept:
-                    if event.id == job_id:
+                    if event.id == job_id and job_id in self._by_job:
                         self._tell_job(event)
 
         try:
@@ -157,35 +157,35 @@ class Listener:
 
     # Telling
 
-    def dispatch(self, message: str) -> None:
-        """Tell a message of the channel to those who asked."""
-        event = parse(message)
-        if event is None:
-            return
+    def dispatch(self, messages: Iterable[str]) -> None:
+        """Tell messages of the channel to those who asked."""
         with self._lock:
-            self._tell(event)
+            for message in messages:
+                event = parse(message)
+                if event is not None:
+                    self._tell(event)
+
+    def _resync(self) -> None:
+        with self._lock:
+            self._tell(RESYNC)
+            for handlers in list(self._by_job.values()):
+                for wanted, fn in list(handlers):
+                    if wanted == "*":
+                        self._call(fn, RESYNC.event)
 
     def _tell(self, event: Event) -> None:
-        with self._lock:
-            for kept in self._captures:
-                if len(kept) < CAPTURE_MAX:
-                    kept.append(event)
-            for fn in self._all:
-                self._call(fn, event)
-            if event.id is not None:
-                for fn in self._by_event.get(event.event, ()):
-                    self._call(fn, event.id, *event.args)
-                if event.id in self._by_job:
-                    self._tell_job(event)
-            else:
-                for handlers in list(self._by_job.values()):
-                    for wanted, fn in list(handlers):
-                        if wanted == "*":
-                            self._call(fn, event.event)
+        for kept in self._captures:
+            if len(kept) < CAPTURE_MAX:
+                kept.append(event)
+        for fn in self._all:
+            self._call(fn, event)
+        for handler in self._by_event.get(event.event, ()):
+            self._call(handler, event.id, *event.args)
+        if event.id in self._by_job:
+            self._tell_job(event)
 
     def _tell_job(self, event: Event) -> None:
-        if event.id is None or event.id not in self._by_job:
-            return
+        assert event.id is not None
         for wanted, fn in list(self._by_job[event.id]):
             if wanted == event.event:
                 self._call(fn, *event.args)

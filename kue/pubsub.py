@@ -18,18 +18,25 @@ LOOK_S = 1.0
 SILENT_LOOKS = 5
 #: Seconds between tries to reconnect: first, and at most.
 RECONNECT_S, RECONNECT_MAX_S = 0.1, 2.0
+#: Messages in one read of the socket from which on the channel counts as busy, and how long the next read then waits,
+#: seconds: a read costs as much as many messages.
+BUSY, BUSY_PAUSE_S = 16, 0.004
 #: Seconds that ``start`` waits for Redis to confirm.
 SUBSCRIBE_S = 10.0
 
 
 class Subscription:
-    """Calls ``on_message(text)`` for each message, and ``on_resync()`` after a lost connection, from its thread."""
+    """Calls ``on_messages(texts)`` as they come in, and ``on_resync()`` after a lost connection, from its thread."""
 
     def __init__(
-        self, connector: Connector, channel: str, on_message: Callable[[str], object], on_resync: Callable[[], object]
+        self,
+        connector: Connector,
+        channel: str,
+        on_messages: Callable[[list[str]], object],
+        on_resync: Callable[[], object],
     ) -> None:
         self._connector, self._channel = connector, channel
-        self._on_message, self._on_resync = on_message, on_resync
+        self._on_messages, self._on_resync = on_messages, on_resync
         self._lock = threading.Lock()
         self._started = False
         self._stopping = False
@@ -60,8 +67,10 @@ class Subscription:
                 pubsub.subscribe(self._channel)
                 for message in self._messages(pubsub):
                     if message["type"] == "message":
-                        self._on_message(message["data"])
-                        self._take_rest(pubsub.connection)
+                        texts = [message["data"], *_received(pubsub.connection)]
+                        self._on_messages(texts)
+                        if len(texts) >= BUSY:
+                            green.sleep(BUSY_PAUSE_S)
                     elif message["type"] == "subscribe":
                         pause = RECONNECT_S
                         outage.back(writes=False)
@@ -95,13 +104,6 @@ class Subscription:
             elif silent > 2 * SILENT_LOOKS:
                 raise TimeoutError("no answer to PING")
 
-    def _take_rest(self, connection: Any) -> None:
-        """Take what has come in with a message: on a busy channel many fit into one read of the socket."""
-        while not self._stopping and connection.can_read(0):
-            kind, *_, data = connection.read_response()
-            if kind == "message":
-                self._on_message(data)
-
     @staticmethod
     def _close(connection: Any) -> None:
         try:
@@ -109,3 +111,17 @@ class Subscription:
                 connection.close()
         except (RedisError, OSError):
             pass
+
+
+def _received(connection: Any) -> list[str]:
+    """Return the messages that came in with the last one: on a busy channel many fit into one read of the socket.
+
+    They are in the reader of redis-py's parser. Where that has another form they come one by one, which is slower.
+    """
+    reader: Any = getattr(getattr(connection, "_parser", None), "_reader", None)
+    texts: list[str] = []
+    if hasattr(reader, "gets"):
+        while isinstance(reply := reader.gets(), list):
+            if reply[0] == "message":
+                texts.append(reply[2])
+    return texts

@@ -359,15 +359,13 @@ class Engine:
             for name, known in list(self._types.items())
         }
 
-    def _revoked(self, message: str) -> None:
-        job_id, token, reason = message.split(" ", 2)
-        execution = self.running.get(job_id)
-        if execution is None or execution.job._token != token:
-            return  # an earlier attempt's: this one holds the job by right
-        if reason == "timeout":
-            self.take_away(job_id, JobTimeout("ttl exceeded"))
-        else:
-            self.take_away(job_id, JobCancelled(reason))
+    def _revoked(self, messages: list[str]) -> None:
+        for message in messages:
+            job_id, token, reason = message.split(" ", 2)
+            execution = self.running.get(job_id)
+            if execution is None or execution.job._token != token:
+                continue  # an earlier attempt's: this one holds the job by right
+            self.take_away(job_id, JobTimeout("ttl exceeded") if reason == "timeout" else JobCancelled(reason))
 
     def take_away(self, job_id: str, exc: JobInterrupt) -> None:
         """Stop the attempt at a job that is no longer this worker's; its slot is free at once."""

@@ -149,7 +149,8 @@ class Relay:
             self._overflow = True
         else:
             self._inbox.append(event)
-        self._wake.set()
+        if not self._wake.is_set():  # looking is cheap, setting is not
+            self._wake.set()
 
     def touch(self, job_ids: Iterable[JobId]) -> None:
         """Show these jobs anew: something changed them that Redis announces to nobody."""
