@@ -4,8 +4,8 @@
 
 Needs nginx and openssl; curl, wget and aria2c are measured if they are there. Each round runs all of them in turn, the
 median counts, and only figures of one run can be compared. Our own runs are under eventlet, as in ``app.py``, and say
-how long the hub was held up at worst; they compute sha256 and fsync as always, which the others do not. ``bare`` is the
-same handler without either, to see what they cost.
+how long the hub was held up at worst; they compute sha256 and fsync as always, which the others do not. ``no digest`` is
+the same handler without either, to see what they cost.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def candidates(url: str, ca: str, out: Path, limited: bool) -> dict[str, Callabl
         runs["kue, 1 segment"] = lambda: run_ours(out, url, ca, 1, "full")
         runs["kue, 4 segments"] = lambda: run_ours(out, url, ca, 4, "full")
     else:
-        runs["kue, bare"] = lambda: run_ours(out, url, ca, 0, "bare")
+        runs["kue, no digest"] = lambda: run_ours(out, url, ca, 0, "bare")
     if shutil.which("curl"):
         runs["curl"] = lambda: run_tool(curl)
     if shutil.which("wget"):
@@ -158,7 +158,7 @@ def candidates(url: str, ca: str, out: Path, limited: bool) -> dict[str, Callabl
 def main() -> None:
     """Measure and print a table for each kind of server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mib", type=int, default=1024, help="size of the file, MiB (the limited one: a quarter)")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the file, MiB (the limited one: half)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--folder", type=Path, default=None, help="where to put server and files; needs four times --mib"
@@ -170,7 +170,7 @@ def main() -> None:
         for folder in ("www", "out"):
             (place / folder).mkdir()
         block = os.urandom(1 << 20)
-        for file, mib in (("file.bin", args.mib), ("quarter.bin", max(1, args.mib // 4))):
+        for file, mib in (("file.bin", args.mib), ("half.bin", max(1, args.mib // 2))):
             with (place / "www" / file).open("wb") as out:
                 for _ in range(mib):
                     out.write(block)
@@ -179,10 +179,10 @@ def main() -> None:
             kinds = [
                 ("HTTP", f"http://127.0.0.1:{plain}/file.bin", "", False),
                 ("HTTPS", f"https://127.0.0.1:{tls}/file.bin", ca, False),
-                (f"HTTP, {LIMIT}B/s a connection", f"http://127.0.0.1:{plain}/limited/quarter.bin", "", True),
+                (f"HTTP, {LIMIT}B/s a connection", f"http://127.0.0.1:{plain}/limited/half.bin", "", True),
             ]
             for title, url, authority, limited in kinds:
-                mib = max(1, args.mib // 4) if limited else args.mib
+                mib = max(1, args.mib // 2) if limited else args.mib
                 measured: dict[str, list[dict[str, float]]] = {}
                 for _ in range(1 if limited else args.rounds):
                     for who, run in candidates(url, authority, place / "out", limited).items():

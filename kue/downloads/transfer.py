@@ -24,6 +24,9 @@ from .urls import redact_url
 CHUNK_BYTES = 256 * 1024
 #: Connections for a file of at least this size, if the job does not say and the server has ranges.
 SEGMENTS, SEGMENTS_FROM_BYTES = 4, 32 * 1024 * 1024
+#: As long as one connection alone brings as much as this, bytes a second, more would only make work: it is the digest
+#: then that takes the time, and it has to go from the first byte to the last. Looked at after each LOOK_S seconds.
+FAST_RATE, LOOK_S = 300_000_000, 0.05
 
 
 class Transfer:
@@ -91,11 +94,9 @@ class Transfer:
             if answer is None:
                 return have
             try:
-                most = self._connections(answer)
-                if most > 1 and (self._facts.length or 0) - position >= 2 * segments.LEAST_BYTES:
-                    segments.split(self.part, position, most)
-                    return self._fetch_segments(answer)
                 position = self._copy(answer, position)
+                if self._facts.segments is not None:
+                    return self._fetch_segments(answer)
             finally:
                 answer.close()
             if self._facts.length is None or position == self._facts.length:
@@ -106,16 +107,28 @@ class Transfer:
             worth_another(answer)
 
     def _copy(self, answer: Answer, position: int) -> int:
-        """Copy the body to the part from byte ``position``; return where it ends."""
+        """Copy the body to the part from byte ``position``; return where it ends.
+
+        Returns before the end, with segments in the sidecar, if more connections are worth it.
+        """
         buffer = memoryview(bytearray(CHUNK_BYTES))
         limits, progress, hasher, fd = self.limits, self.progress, self._hasher, self.part.fd
         assert hasher is not None
+        most, looked_at, seen = self._connections(answer), self._clock(), position
 
         def snapshot() -> Callable[[], None]:
             return self._keeper(position, hasher.state)
 
         try:
-            while size := answer.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)]):
+            while True:
+                if most > 1 and self._wants_more(position, position - seen, self._clock() - looked_at):
+                    segments.split(self.part, position, most)
+                    return position
+                if self._clock() - looked_at >= LOOK_S:
+                    looked_at, seen = self._clock(), position
+                size = answer.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)])
+                if size == 0:
+                    return position
                 position += size
                 if position > self.bounds.max_bytes:
                     self.part.discard()
@@ -128,7 +141,6 @@ class Transfer:
                 self._disk.look(snapshot)
         except Cut as exc:
             raise cut_error(exc, position, self.part.facts, answer) from None
-        return position
 
     def _connections(self, answer: Answer) -> int:
         """Return how many connections this file may be fetched with."""
@@ -139,6 +151,12 @@ class Transfer:
             return self.order.segments
         ranges = answer.takes_ranges or answer.status == 206
         return SEGMENTS if ranges and facts.length >= SEGMENTS_FROM_BYTES else 1
+
+    def _wants_more(self, position: int, fetched: int, seconds: float) -> bool:
+        """Tell whether more connections would help one that has ``position`` and brought so much since the last look."""
+        if (self._facts.length or 0) - position < 2 * segments.LEAST_BYTES:
+            return False
+        return self.order.segments is not None or (seconds >= LOOK_S and fetched < FAST_RATE * seconds)
 
     def _fetch_segments(self, answer: Answer | None) -> int:
         facts = self._facts

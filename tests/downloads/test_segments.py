@@ -78,9 +78,21 @@ def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
     with HostileServer(limited()) as server:
         assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)
         assert len(server.requests) == 4
-    with HostileServer(good(DATA[:-1])) as server:
+    with HostileServer(limited(DATA[:-1])) as server:
         make(server)(FakeJob(server.url(), 2))
         assert len(server.requests) == 1
+
+
+def test_a_line_that_is_faster_than_the_digest_gets_one(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
+    monkeypatch.setattr(transfer, "FAST_RATE", 1_000_000)
+    with HostileServer(limited()) as server:
+        assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)
+        assert len(server.requests) == 1
+        assert_file(folder, make(server)(FakeJob(server.url(), 2, segments=4)), DATA)
+        assert len(server.requests) == 5
 
 
 @pytest.mark.parametrize(
