@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from functools import lru_cache
 
 #: Letters that carry no separable mark but are typed as a plain letter all the same.
 _PLAIN = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"})
@@ -23,10 +24,23 @@ _UNSPACED = re.compile(
 WORD_MAX = 64
 
 
+#: What lies between ASCII signs and blanks: words, or with other letters perhaps several.
+_ROUGHLY_WORDS = re.compile(r"[^\s\x00-/:-@\[-^`{-\x7f]+")
+
+#: Taking a word apart takes some 10 µs; texts repeat their words.
+_CACHE_SIZE = 20_000
+
+
 def words(text: str) -> list[str]:
     """The words of a text as they stand: letters, digits and marks of any script, and underscores."""
-    runs = itertools.groupby(text, _belongs_to_word)
-    return ["".join(letters) for belongs, letters in runs if belongs]
+    found: list[str] = []
+    for rough in _ROUGHLY_WORDS.findall(text):
+        if rough.isascii():
+            found.append(rough)
+        else:
+            runs = itertools.groupby(rough, _belongs_to_word)
+            found += ["".join(letters) for belongs, letters in runs if belongs]
+    return found
 
 
 def index_terms(text: str) -> dict[str, int]:
@@ -34,11 +48,18 @@ def index_terms(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for word in words(text):
         if not word.isascii():
-            for part in _parts(word):
-                forms = [*part, *_pairs(part)] if _is_unspaced(part) else [part, _without_marks(part)]
-                for term in dict.fromkeys(forms):
-                    counts[term] = counts.get(term, 0) + 1
+            for term in _terms(word):
+                counts[term] = counts.get(term, 0) + 1
     return counts
+
+
+@lru_cache(_CACHE_SIZE)
+def _terms(word: str) -> tuple[str, ...]:
+    terms: list[str] = []
+    for part in _parts(word):
+        forms = [*part, *_pairs(part)] if _is_unspaced(part) else [part, _without_marks(part)]
+        terms += dict.fromkeys(forms)
+    return tuple(terms)
 
 
 def query_terms(word: str) -> list[str]:

@@ -53,7 +53,8 @@ def index_terms(text: str) -> dict[str, tuple[str, int]]:
     counts: dict[str, int] = {}
     for word in words(text):
         if word not in STOP_WORDS:
-            counts[stem(word)] = counts.get(stem(word), 0) + 1
+            root = stem(word)
+            counts[root] = counts.get(root, 0) + 1
     return {kept: (code(kept), counts[kept]) for kept in _in_javascript_order(counts)}
 
 
@@ -63,6 +64,10 @@ def query_codes(text: str) -> list[str]:
 
 
 def _in_javascript_order(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    if not any(name[:1].isdigit() for name in names):
+        return names
+
     def is_index(name: str) -> bool:
         return _ARRAY_INDEX.fullmatch(name) is not None and int(name) <= _ARRAY_INDEX_MAX
 
