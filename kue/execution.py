@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from .scripts import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000
+#: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
+FRAMES_OUTER, FRAMES_INNER = 10, 40
 
 
 class Context:
@@ -109,9 +112,8 @@ class Execution:
             line = ""
         else:
             message = str(exc) or type(exc).__name__
-            frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
             head = ": ".join(filter(None, (type(exc).__name__, str(exc))))
-            error = f"{head}\n{''.join(traceback.format_list(frames))}".rstrip()
+            error = "\n".join([head, *_stack(exc)]).rstrip()
             line = error.partition("\n")[0]
         if isinstance(exc, RetryLater) and not exc.counts:
             return Outcome("release", str(job.id), job._token, (utf8(message[:ERROR_MAX]), str(exc.delay_ms)))
@@ -123,6 +125,22 @@ class Execution:
             retry = backoff.decide(job.raw.get("backoff"), job.attempts_made + 1, job.options.delay_ms, backoffs)
         values = tuple(utf8(text[:ERROR_MAX]) for text in (error, line, message))
         return Outcome("fail", str(job.id), job._token, (*values, *retry))
+
+
+def _stack(exc: BaseException) -> list[str]:
+    """Return the lines of a traceback, without this module's own. Python's way of it looks at each file on the disk."""
+    frames = [each for each in traceback.walk_tb(exc.__traceback__) if each[0].f_code.co_filename != __file__]
+    lines = []
+    for at, (frame, number) in enumerate(frames):
+        if FRAMES_OUTER <= at < len(frames) - FRAMES_INNER:
+            if at == FRAMES_OUTER:
+                lines.append(f"  … {len(frames) - FRAMES_INNER - FRAMES_OUTER} more …")
+            continue
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}')
+        if source := linecache.getline(code.co_filename, number, frame.f_globals).strip():
+            lines.append(f"    {source}")
+    return lines
 
 
 class _Said(Exception):

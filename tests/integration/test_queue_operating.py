@@ -356,3 +356,21 @@ def test_an_attempt_whose_lease_is_gone_frees_its_slot_and_is_stopped(queue: Any
     # Then the slot takes the next job
     assert queue.create("t", {"quick": True}).save().wait(LIMIT_S) is None
     stopped.set()
+
+
+def test_a_failed_job_tells_where_it_failed_however_deep(queue: Any) -> None:
+    def dig(depth: int) -> None:
+        if depth == 0:
+            raise ValueError("bottom")
+        dig(depth - 1)
+
+    queue.process("t", lambda job: dig(job.data["depth"]))
+    for depth in (1, 500):
+        job = queue.create("t", {"depth": depth}).save()
+        with pytest.raises(kue.JobFailed, match="bottom"):
+            job.wait(LIMIT_S)
+        lines = job.refresh().error.splitlines()
+        assert lines[0] == "ValueError: bottom"
+        assert lines[1].startswith(f'  File "{__file__}", line ') and lines[-1] == '    raise ValueError("bottom")'
+        assert "execution.py" not in job.error and len(lines) < 110
+    assert "more …" in job.error
