@@ -153,7 +153,7 @@ class Transfer:
         return SEGMENTS if ranges and facts.length >= SEGMENTS_FROM_BYTES else 1
 
     def _wants_more(self, position: int, fetched: int, seconds: float) -> bool:
-        """Tell whether more connections would help one that has ``position`` and brought so much since the last look."""
+        """Tell whether more connections would help one at ``position`` that brought so much since the last look."""
         if (self._facts.length or 0) - position < 2 * segments.LEAST_BYTES:
             return False
         return self.order.segments is not None or (seconds >= LOOK_S and fetched < FAST_RATE * seconds)
