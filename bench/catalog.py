@@ -16,7 +16,7 @@ PEERS = Path(__file__).resolve().parent / "peers"
 
 def kue(green: bool = True) -> Peer:
     """kue itself, by the Python and the packages that run the bench."""
-    name = f"kue, {'green' if green else 'plain'} threads"
+    name = f"kue ({'green' if green else 'plain'} threads)"
     command = [sys.executable, str(PEERS / "peer_kue.py")]
     return Peer(name, command, {"BENCH_GREEN": "1" if green else "0"}, has_bulk=True)
 
@@ -49,13 +49,13 @@ class Entry:
 
 
 ENTRIES = [
-    Entry("rq, 10 simple workers", "rq", "peer_rq.py", has_bulk=True, pool=True),
-    Entry("celery, threads", "celery", "peer_celery.py"),
-    Entry("dramatiq, threads", "dramatiq", "peer_dramatiq.py"),
-    Entry("huey, threads", "huey", "peer_huey.py"),
-    Entry("huey, greenlets", "huey", "peer_huey.py", env=(("BENCH_KIND", "greenlet"),)),
+    Entry("rq (10 simple workers)", "rq", "peer_rq.py", has_bulk=True, pool=True),
+    Entry("celery (threads)", "celery", "peer_celery.py"),
+    Entry("dramatiq (threads)", "dramatiq", "peer_dramatiq.py"),
+    Entry("huey (threads)", "huey", "peer_huey.py"),
+    Entry("huey (greenlets)", "huey", "peer_huey.py", env=(("BENCH_KIND", "greenlet"),)),
     Entry("saq", "saq", "peer_saq.py"),
-    Entry("taskiq, stream", "taskiq", "peer_taskiq.py"),
+    Entry("taskiq (stream)", "taskiq", "peer_taskiq.py"),
     Entry("ardiq (Rust core)", "ardiq", "peer_ardiq.py", has_bulk=True, python=(3, 12)),
     Entry("Node: kue 0.11", "", "peer_kue.js"),
     Entry("Node: bullmq", "", "peer_bullmq.js", has_bulk=True),

@@ -111,8 +111,8 @@ class Details:
     def memory(self) -> Iterator[Figure]:
         """Bytes of the server for a waiting job with 55 bytes of data, and the size of a worker with nothing to do."""
         for name, make in [
-            ("kue, green threads", lambda: catalog.kue(True)),
-            ("kue, plain threads", lambda: catalog.kue(False)),
+            ("kue (green threads)", lambda: catalog.kue(True)),
+            ("kue (plain threads)", lambda: catalog.kue(False)),
             *catalog.installed(lambda name: name == "Node: kue 0.11"),
         ]:
             yield from self.plan._tried(name, ("bytes", "rss"), lambda m=make: self._size(m()))

@@ -21,7 +21,7 @@ class Sizes:
     all_of_peers: bool
 
 
-FULL = Sizes(jobs=20_000, limit_s=20.0, latencies=500, all_of_peers=True)
+FULL = Sizes(jobs=20_000, limit_s=8.0, latencies=500, all_of_peers=True)
 QUICK = Sizes(jobs=20_000, limit_s=2.0, latencies=100, all_of_peers=False)
 
 
@@ -80,7 +80,7 @@ class Plan:
 
     def peer(self, peer: Peer) -> Iterator[Figure]:
         """Measure what can be measured of any peer."""
-        ours = peer.name.startswith("kue,")
+        ours = peer.name.startswith("kue ")
         yield from self._tried(peer.name, ("enqueue", "drain"), lambda: self._kept(peer))
         if False in peer.keeps:
             yield from self._tried(peer.name, ("free",), lambda: self._free(peer))
@@ -90,7 +90,7 @@ class Plan:
         if not peer.pool and (ours or self.sizes.all_of_peers):
             yield from self._tried(peer.name, ("drain50",), lambda: self._at_50(peer))
             yield from self._tried(peer.name, ("two",), lambda: self._two(peer))
-        if self.sizes.all_of_peers:
+        if ours or self.sizes.all_of_peers:
             for column, settings in BODIES.items():
                 yield from self._tried(peer.name, (column,), lambda s=settings, c=column: self._body(peer, c, s))
 
@@ -153,7 +153,8 @@ class Plan:
         return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
 
     def _body(self, peer: Peer, column: str, settings: dict[str, object]) -> dict[str, float]:
-        count = self._waiting(peer, 10_000 if column == "kb10" else 2_000, keep=1, **settings)
+        wanted = 10_000 if column == "kb10" else 2_000
+        count = self._waiting(peer, min(wanted, self.sizes.jobs), keep=1, **settings)
         return {column: self._drain(peer, count, keep=1, **settings).per_s}
 
     def _waiting(self, peer: Peer, count: int, **settings: object) -> int:
@@ -165,7 +166,7 @@ class Plan:
 
     def _drain(self, peer: Peer, count: int, processes: int = 1, **settings: object) -> Drained:
         ended = None
-        if peer.name.startswith("kue,") and settings.get("keep") == 1:
+        if peer.name.startswith("kue ") and settings.get("keep") == 1:
             client = self.bench.server.client
             ended = lambda: client.zcard("q:jobs:complete")  # noqa: E731
         drained = self.bench.drain(peer, count, self.sizes.limit_s, processes, ended, **settings)
@@ -187,7 +188,7 @@ class Plan:
 
 
 #: The row of the server's own limit.
-LIMIT = "the server alone, kue's scripts"
+LIMIT = "the server alone (kue's scripts)"
 BODIES: dict[str, dict[str, object]] = {
     "kb10": {"bytes": 10_000},
     "sleep10": {"body": "sleep10"},

@@ -10,7 +10,7 @@ from bench import details, envs
 from bench.plan import COLUMNS, LIMIT, Column, Measured
 from bench.steps import median
 
-GREEN, PLAIN, BEE = "kue, green threads", "kue, plain threads", "Node: bee-queue"
+GREEN, PLAIN, BEE = "kue (green threads)", "kue (plain threads)", "Node: bee-queue"
 
 
 def table(measured: Measured, columns: Sequence[Column] = COLUMNS) -> str:

@@ -23,7 +23,7 @@ from bench.server import Server
 #: Seconds between two looks at the tallies: a hundredth of the shortest drain.
 LOOK_S = 0.005
 #: Seconds that a worker may take until its first job.
-START_S = 20.0
+START_S = 40.0
 
 
 class StepFailed(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.support import ROOT, wait_until
+from kue.server import ping
+from tests.support import ROOT, free_port, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes in /proc")
 
@@ -64,10 +67,10 @@ class Parent:
 
     def ready(self, count: int) -> list[int]:
         """Wait until ``count`` processes have said that they are ready; return those that live."""
-        wait_until(lambda: self.text().count("ready: works on") >= count, 20, message=f"{count} are ready")
+        wait_until(lambda: self.text().count("ready: works on") >= count, 40, message=f"{count} are ready")
         return self.children()
 
-    def wait(self, limit_s: float = 20) -> int:
+    def wait(self, limit_s: float = 40) -> int:
         return self.process.wait(limit_s)
 
 
@@ -155,7 +158,7 @@ def test_a_second_signal_means_now(start: Callable[..., Parent], queue: Any) -> 
     parent.process.send_signal(signal.SIGINT)
 
     # Then the job is handed back, long before its time is over
-    assert parent.wait(15) == 0
+    assert parent.wait(40) == 0
     assert (job.refresh().state, job.attempts_made) == ("inactive", 0)
 
 
@@ -185,28 +188,55 @@ def test_a_command_that_cannot_work_ends_with_its_exit_code(start: Callable[...,
     assert "before it was ready: stopping" in told.text()
 
 
-def test_app_py_offers_its_handlers_without_the_page(tmp_path: Path, redis_url: str, queue: Any) -> None:
-    # Given the program's own worker, two processes of green threads
-    environ = {**os.environ, "REDIS_URL": redis_url, "DOWNLOAD_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        parent = subprocess.Popen(
-            [sys.executable, "-m", "kue", "worker", "app:queue", "-c", "startdownload=20", "-p", "2", "--green"],
-            cwd=ROOT,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-        )
+def program(log: Path, environ: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
+    """Start a program of this project's own folder."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=ROOT, env={**os.environ, **environ}, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=out,
+        )  # fmt: skip
+
+
+def test_page_and_workers_of_app_py_share_the_embedded_server(tmp_path: Path) -> None:
+    # Given no Redis, a page without workers, and two workers of green threads apart from it
+    if ping(("127.0.0.1", 6379)) is not None:
+        pytest.skip("a Redis listens on the usual port, and would be taken")
+    log, port = tmp_path / "log", free_port()
+    url = f"http://127.0.0.1:{port}"
+    environ = {"KUE_DATA_DIR": str(tmp_path / "data"), "DOWNLOAD_DIR": str(tmp_path), "REDIS_URL": ""}
+    own = {"PORT": str(port), "KUE_WORKERS": "0"}
+    programs = [program(log, {**environ, **own}, "app.py")]
     try:
+        wait_until(lambda: answer(f"{url}/healthz"), 25, message="the page answers")
+        words = ("-m", "kue", "worker", "app:queue", "-c", "startdownload=20", "-p", "2", "--green")
+        programs.append(program(log, environ, *words))
         wait_until(lambda: log.read_text().count("ready: works on startdownload (20)") == 2, 25, message="both ready")
 
-        # When a download of a forbidden address waits
-        job = queue.create("startdownload", {"title": "t", "url": "http://127.0.0.1:9/x"}).save()
+        # When a download from an address that is not allowed is asked for
+        wanted = {"type": "startdownload", "data": {"title": "t", "url": "http://127.0.0.1:9/x"}}
+        made = answer(f"{url}/job", json.dumps(wanted).encode())
 
-        # Then one of them has looked at it
-        wait_until(lambda: job.refresh().state == "failed", 15, message="the job has failed")
-        assert {each["pid"] for each in queue.workers()} != {os.getpid()}
+        # Then one of the workers has looked at it
+        wait_until(lambda: answer(f"{url}/job/{made['id']}")["state"] == "failed", 15, message="the job has failed")
     finally:
-        parent.send_signal(signal.SIGTERM)
-        assert parent.wait(20) == 0
+        codes = [stop(each) for each in reversed(programs)]
+    assert codes == [0, 0]
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    """End a program and return its exit code; one that does not end is killed."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def answer(url: str, body: bytes | None = None) -> Any:
+    """Return the JSON that a URL answers, None while nothing does."""
+    try:
+        with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=10) as said:
+            return json.loads(said.read() or b"null")
+    except (OSError, ValueError):
+        return None
