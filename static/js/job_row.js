@@ -35,6 +35,7 @@ export class JobRow {
     this.row = row;
     this.updatedAt = now;
     if (element.dataset.id !== String(row.id)) {
+      this.pace = new Pace();
       element.dataset.id = row.id;
       element.id = `job_${row.id}`;
       parts.label.id = `log_${row.id}`;

@@ -7,6 +7,7 @@ import { showCounts, showStatus } from "./counts.js";
 import { count } from "./format.js";
 import { ListView } from "./list_view.js";
 import { Live } from "./live.js";
+import { paced } from "./paced.js";
 
 const list = document.getElementById("list");
 const { state, type, order, from, after, before } = list.dataset;
@@ -18,25 +19,19 @@ let counts = JSON.parse(list.dataset.counts);
 let total = Number(list.dataset.total);
 let first = Number(from);
 
-let painting = false;
-function paint() {
-  if (painting) return;
-  painting = true;
-  requestAnimationFrame(() => {
-    painting = false;
-    view.show(rows);
-    showCounts(counts);
-    document.getElementById("list_empty").hidden = rows.length > 0;
-    const pager = document.getElementById("pager");
-    const part = (name) => pager.querySelector(`[data-part=${name}]`);
-    pager.hidden = total <= rows.length;
-    part("range").textContent = `${count(first + 1)} – ${count(first + rows.length)} of ${count(total)}`;
-    part("previous").hidden = first <= 0;
-    part("next").hidden = first + rows.length >= total;
-    for (const element of document.querySelectorAll("#bulk [data-part=total]")) element.textContent = count(total);
-    for (const button of document.querySelectorAll("[data-bulk]")) button.disabled = total === 0 || button.dataset.busy === "yes";
-  });
-}
+const paint = paced(() => {
+  view.show(rows);
+  showCounts(counts);
+  document.getElementById("list_empty").hidden = rows.length > 0;
+  const pager = document.getElementById("pager");
+  const part = (name) => pager.querySelector(`[data-part=${name}]`);
+  pager.hidden = total <= rows.length;
+  part("range").textContent = `${count(first + 1)} – ${count(first + rows.length)} of ${count(total)}`;
+  part("previous").hidden = first <= 0;
+  part("next").hidden = first + rows.length >= total;
+  for (const element of document.querySelectorAll("#bulk [data-part=total]")) element.textContent = count(total);
+  for (const button of document.querySelectorAll("[data-bulk]")) button.disabled = total === 0 || button.dataset.busy === "yes";
+});
 
 const live = new Live({
   mark: { epoch: list.dataset.epoch, seq: Number(list.dataset.seq) },

@@ -20,23 +20,44 @@ export class ListView {
 
   show(rows) {
     const wanted = new Set(rows.map((row) => row.id));
+    const spare = [];
+    const free = new Set();
     for (const [id, view] of this.views) {
       if (wanted.has(id)) continue;
-      // The keyboard must not fall to the top of the page because a row went away.
-      if (view.element.contains(document.activeElement)) this.element.focus();
-      view.element.remove();
       this.views.delete(id);
+      const { element } = view;
+      const focused = element.contains(document.activeElement);
+      // The keyboard must not fall to the top of the page because a row went away.
+      if (focused) this.element.focus();
+      // A line somebody points at never becomes another job's between the pressing and the letting go of a button.
+      if (focused || element.matches(":hover")) element.remove();
+      else {
+        spare.push(view);
+        free.add(element);
+      }
     }
-    let place = this.element.firstElementChild;
+    const past = (element) => {
+      while (element && free.has(element)) element = element.nextElementSibling;
+      return element;
+    };
+    let place = past(this.element.firstElementChild);
     for (const row of rows) {
       let view = this.views.get(row.id);
       if (view === undefined) {
-        view = new JobRow(row);
+        // A line that is not needed any more becomes one that is: on a busy queue most change with each frame.
+        view = spare.pop();
+        if (view === undefined) view = new JobRow(row);
+        else {
+          free.delete(view.element);
+          view.update(row);
+        }
         this.views.set(row.id, view);
       } else if (view.row !== row) view.update(row);
-      if (view.element === place) place = place.nextElementSibling;
+      if (view.element === place) place = past(place.nextElementSibling);
       else this.element.insertBefore(view.element, place);
     }
+    for (const view of spare) view.element.remove();
+    this.element.classList.toggle("is_empty", rows.length === 0);
   }
 
   tick(now) {

@@ -6,6 +6,7 @@ import { showCounts, showStatus } from "./counts.js";
 import { count } from "./format.js";
 import { ListView } from "./list_view.js";
 import { Live } from "./live.js";
+import { paced } from "./paced.js";
 import { wireStart } from "./start_form.js";
 import { HomeStore } from "./store.js";
 
@@ -15,24 +16,18 @@ const recentView = new ListView(document.getElementById("recent"));
 const store = new HomeStore();
 store.replace({ rows: listView.rows(), recent: recentView.rows(), counts: JSON.parse(list.dataset.counts) });
 
-let painting = false;
-function paint() {
-  if (painting) return;
-  painting = true;
-  requestAnimationFrame(() => {
-    painting = false;
-    listView.show(store.rows());
-    recentView.show(store.recentRows());
-    showCounts(store.counts);
-    document.getElementById("list_empty").hidden = listView.views.size > 0;
-    document.getElementById("recent_part").hidden = recentView.views.size === 0;
-    for (const element of document.querySelectorAll("[data-more]")) {
-      const hidden = store.hidden(element.dataset.more);
-      element.hidden = hidden === 0;
-      element.querySelector("[data-part=number]").textContent = count(hidden);
-    }
-  });
-}
+const paint = paced(() => {
+  listView.show(store.rows());
+  recentView.show(store.recentRows());
+  showCounts(store.counts);
+  document.getElementById("list_empty").hidden = listView.views.size > 0;
+  document.getElementById("recent_part").hidden = recentView.views.size === 0;
+  for (const element of document.querySelectorAll("[data-more]")) {
+    const hidden = store.hidden(element.dataset.more);
+    element.hidden = hidden === 0;
+    element.querySelector("[data-part=number]").textContent = count(hidden);
+  }
+});
 
 const live = new Live({
   mark: { epoch: list.dataset.epoch, seq: Number(list.dataset.seq) },
