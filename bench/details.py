@@ -29,6 +29,12 @@ KINDS = [
     Column("server_us", "server µs/job", False, 1),
     Column("web_us", "web µs/job", False, 1),
 ]
+KILLED = [
+    Column("jobs", "jobs"),
+    Column("lost", "lost", False),
+    Column("twice", "handled twice", False),
+    Column("seconds", "s from the kill to the last job", False, 1),
+]
 PRODUCING = [
     Column("one", "one thread/s"),
     Column("fifty", "50 threads/s"),
@@ -51,6 +57,7 @@ class Details:
             ("memory", self.memory),
             ("kinds", self.kinds),
             ("monitor", self.monitor),
+            ("killed", self.killed),
         ):
             for figure in step():
                 yield title, figure
@@ -160,6 +167,33 @@ class Details:
             self._until(lambda: min(heard) > 0)
         costs = {"worker_us": drained.worker_us, "server_us": drained.server_us, "web_us": web_us}
         return {"drain": drained.per_s, **costs}
+
+    def killed(self) -> Iterator[Figure]:
+        """Kill one of two workers with SIGKILL in mid-drain, start another, and count what became of all jobs."""
+        yield from self.plan._tried("SIGKILL in mid-drain", tuple(each.key for each in KILLED), self._killed)
+
+    def _killed(self) -> dict[str, float]:
+        peer, count = catalog.kue(), self.plan.sizes.jobs
+        server, began = self.bench.server, time.monotonic()
+        server.empty()
+        self.bench.ask(peer, "bulk", count)
+
+        def handled() -> int:
+            return sum(self.bench._tallies().values())
+
+        def complete() -> int:
+            return int(server.client.zcard("q:jobs:complete"))  # type: ignore[arg-type]
+
+        with self.bench.working(peer, 2) as workers:
+            self._until(lambda: len(self.bench._tallies()) == 2 and handled() > count // 4)
+            workers[0].kill()
+            began = time.monotonic()
+            workers.append(self.bench._start(peer, ("work",), {}, None, 2))
+            self._until(lambda: complete() >= count)
+            seconds = time.monotonic() - began
+            ids = {int(str(zid).partition("|")[2]) for zid in server.client.zrange("q:jobs:complete", 0, -1)}
+            lost = count - len(ids & set(range(1, count + 1)))
+            return {"jobs": count, "lost": lost, "twice": handled() - count, "seconds": seconds}
 
     @contextlib.contextmanager
     def _site(self) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:

@@ -144,6 +144,12 @@ TABLES = {
         "A web process of its own relays every event; the clients are Python programs on the same machine, which has "
         "no core to spare for either if it has only two.",
     ),
+    "killed": (
+        "A worker killed",
+        details.KILLED,
+        "Two workers, one of them killed with SIGKILL after a quarter of the jobs, and another started at once. A job "
+        "that the killed one had done but not yet acknowledged runs again; none is acknowledged twice.",
+    ),
 }
 
 
