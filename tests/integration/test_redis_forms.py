@@ -135,12 +135,11 @@ def test_a_client_is_a_pattern_that_stays_the_users(redis_url: str) -> None:
         assert client.connection_pool.connection_kwargs["socket_timeout"] == 0.05
 
 
-@pytest.mark.parametrize("pool", [redis.ConnectionPool, redis.BlockingConnectionPool])
-def test_a_factory_is_asked_for_each_connection(redis_url: str, pool: type[redis.ConnectionPool]) -> None:
+def test_a_factory_is_asked_for_each_connection(redis_url: str) -> None:
     made = []
 
     def factory() -> redis.Redis:
-        made.append(redis.Redis(connection_pool=pool.from_url(redis_url)))
+        made.append(redis.Redis(connection_pool=redis.BlockingConnectionPool.from_url(redis_url)))
         return made[-1]
 
     with queue_on(factory) as queue:

@@ -11,7 +11,7 @@ import pytest
 
 import kue
 from kue import green
-from kue.testing import NOWHERE, collected, collecting_queue
+from kue.testing import NOWHERE, collected, collecting_queue, kue_queue
 from tests.support import ROOT, wait_until
 
 
@@ -102,6 +102,13 @@ def test_collected_leaves_the_mode_as_it_was(nowhere: kue.Queue) -> None:
     assert nowhere.test_mode.collecting
 
 
+def test_the_fixture_can_be_imported(request: pytest.FixtureRequest) -> None:
+    assert callable(kue_queue)
+    queue: kue.Queue = request.getfixturevalue("kue_queue")
+    queue.create("t").save()
+    assert len(queue.test_mode.jobs) == 1
+
+
 USERS_TESTS = '''
 import kue
 from shop import order, queue
@@ -128,9 +135,8 @@ def order(queue, number):
 
 
 @pytest.mark.skipif(green.enabled(), reason="runs a pytest of its own, which is not green")
-@pytest.mark.parametrize("conftest", ['pytest_plugins = ["kue.testing"]', "from kue.testing import kue_queue"])
-def test_a_user_has_the_fixture_by_one_line(tmp_path: Path, conftest: str) -> None:
-    (tmp_path / "conftest.py").write_text(conftest, encoding="utf-8")
+def test_a_user_has_the_fixture_by_one_line(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["kue.testing"]', encoding="utf-8")
     (tmp_path / "shop.py").write_text(SHOP, encoding="utf-8")
     (tmp_path / "test_shop.py").write_text(USERS_TESTS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
