@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
+from .codec import number
 from .connect import is_transient, unavailable
 from .errors import KueError
 from .keys import id_of, zid
@@ -271,7 +272,7 @@ class _Doctor:
         while lasting and time.monotonic() < give_up:  # a worker may be between its token and its job
             time.sleep(min(0.25, self._tokens_settle_s))
             lasting = {name: now for name, now in self._token_troubles(list(lasting)).items() if name in lasting}
-        last = int(self._client.get(self._keys.ids) or 0)
+        last = number(self._client.get(self._keys.ids)) or 0
         if lasting or last < self._highest:
             if self._fix:
                 self._run_types(list(lasting), fix=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..errors import QueueUnavailable
 from ..job import now_ms
 from ..queue import Queue
 from ..states import STATES
@@ -27,8 +28,17 @@ def stats(queue: Queue, watch: bool, interval: float, as_json: bool) -> None:
 
     With --watch and --json each look is a line.
     """
+    began = False
     while True:
-        seen = read(queue)
+        try:
+            seen = read(queue)
+            began = True
+        except QueueUnavailable as exc:
+            if not (watch and began):
+                raise
+            print(f"kue: {exc.__cause__ or exc}", file=sys.stderr)
+            time.sleep(interval)
+            continue
         if watch and coloured() and not as_json:
             sys.stdout.write("\033[H\033[2J")
         if as_json:
