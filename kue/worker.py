@@ -41,6 +41,8 @@ PAUSED_S = 1.0
 PUMPS = 2
 #: Seconds between two looks whether the process is registered, before it takes its first job.
 KNOWN_S = 0.002
+#: Revocations kept for attempts that are not known yet.
+EARLY_MAX = 1000
 #: Acknowledgements that one call carries at most.
 ACKS_MAX = 500
 
@@ -77,6 +79,8 @@ class Engine:
         self._finished: list[tuple[Execution, Outcome]] = []
         self.running: dict[str, Execution] = {}
         self._given_away: deque[Execution] = deque()
+        #: Tokens that were revoked before the answer that brought them was taken in.
+        self._early: dict[str, None] = {}
         self._under_way = 0
         self._started = self._stopped = False
         self._abandon_at: float | None = None
@@ -284,7 +288,12 @@ class Engine:
             slot_of = {slot.number: (name, slot) for name, slots in ask.slots.items() for slot in slots}
             for reserved in turn.jobs if turn is not None else ():
                 name, slot = slot_of.pop(reserved.slot)
-                starting.append(self._begin(reserved, slot, turn.now_ms if turn else 0))
+                execution = self._begin(reserved, slot, turn.now_ms if turn else 0)
+                if reserved.token in self._early:  # taken away again already
+                    del self._early[reserved.token]
+                    self._settle(execution, None)
+                else:
+                    starting.append(execution)
             for name, slot in slot_of.values():
                 self._types[name].free.append(slot)
             short = {name for name, _ in slot_of.values()}
@@ -362,17 +371,18 @@ class Engine:
     def _revoked(self, messages: list[str]) -> None:
         for message in messages:
             job_id, token, reason = message.split(" ", 2)
-            execution = self.running.get(job_id)
-            if execution is None or execution.job._token != token:
-                continue  # an earlier attempt's: this one holds the job by right
-            self.take_away(job_id, JobTimeout("ttl exceeded") if reason == "timeout" else JobCancelled(reason))
-
-    def take_away(self, job_id: str, exc: JobInterrupt) -> None:
-        """Stop the attempt at a job that is no longer this worker's; its slot is free at once."""
-        execution = self.running.get(job_id)
-        if execution is not None:
-            self._stop_attempt(execution, exc)
+            with self._cond:
+                execution = self.running.get(job_id)
+                if execution is None or execution.job._token != token:
+                    # Not of the attempt that runs here: of one that ended, or of one that is about to begin.
+                    if token.startswith(self._id):
+                        self._early[token] = None
+                        if len(self._early) > EARLY_MAX:
+                            del self._early[next(iter(self._early))]
+                    continue
+            self._stop_attempt(execution, JobTimeout("ttl exceeded") if reason == "timeout" else JobCancelled(reason))
 
     def _stop_attempt(self, execution: Execution, exc: JobInterrupt) -> None:
+        """Stop the attempt at a job that is no longer this worker's; its slot is free at once."""
         self._settle(execution, None)
         execution.interrupt(exc)
