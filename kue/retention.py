@@ -16,7 +16,7 @@ RETAIN_S = 1.0
 #: Jobs that one call of the script removes: a few ms of the server's time.
 BATCH = 500
 #: A job is never removed within this time of its end, ms: a listener may be about to read it, and a Node worker writes
-#: its last field after the job is complete.
+#: its last field after the job is complete. For a failed one with attempts left it is a minute: see retain.lua.
 GRACE_MS = 1000
 
 ENDED = (COMPLETE, FAILED)

@@ -19,6 +19,7 @@ local SLACK = 200    -- more jobs looked at than there are to remove: some may h
 local LOOK = 50      -- jobs looked at when there are none too many, only perhaps some too old
 local CHUNK = 64     -- members read at a time
 local SWEEP = 100    -- jobs that the sweep looks at
+local RETRY = 60     -- times the grace of a failed job with attempts left: in Node Kue a retry passes through failed
 
 local state, keep, max_age = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local limit, from, grace = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -57,8 +58,12 @@ local function oldest_ids()
 end
 
 local function read(zid)
-  local field = redis.call('HMGET', job_key(id_of(zid)), 'type', 'state', 'updated_at', 'created_at')
-  return {zid = zid, type = field[1], state = field[2], ended = tonumber(field[3] or field[4] or '') or 0}
+  local field = redis.call('HMGET', job_key(id_of(zid)),
+    'type', 'state', 'updated_at', 'created_at', 'attempts', 'max_attempts')
+  local ended = tonumber(field[3] or field[4] or '') or 0
+  local retries = state == 'failed' and (tonumber(field[5] or '') or 0) < (tonumber(field[6] or '') or 0)
+  local spared = ended > now - grace * (retries and RETRY or 1)
+  return {zid = zid, type = field[1], state = field[2], ended = ended, spared = spared}
 end
 
 -- Remove a job; what is in this set without being a job in this state only leaves the set.
@@ -78,7 +83,6 @@ local function drop(job)
 end
 
 local over = keep and math.max(0, redis.call('ZCARD', key) - keep) or 0
-local latest = now - grace
 local expiry = max_age and now - max_age or -1
 local removed, wanted, jobs = 0, math.min(over, limit), {}
 
@@ -96,9 +100,11 @@ if over > 0 or max_age then
     return a.order < b.order
   end)
   for _, job in ipairs(jobs) do
-    if removed >= limit or job.ended > latest or (removed >= wanted and job.ended > expiry) then break end
-    drop(job)
-    removed = removed + 1
+    if removed >= limit or (removed >= wanted and job.ended > expiry) then break end
+    if not job.spared then
+      drop(job)
+      removed = removed + 1
+    end
   end
 end
 local more = removed > 0 and (removed >= limit or removed == #jobs or over > removed)
@@ -109,7 +115,7 @@ if max_age then
   local left = 0
   for _, zid in ipairs(zids) do
     local job = read(zid)
-    if removed < limit and job.ended <= expiry and job.ended <= latest then
+    if removed < limit and job.ended <= expiry and not job.spared then
       drop(job)
       removed = removed + 1
     else

@@ -102,6 +102,15 @@ def test_a_job_stays_for_a_second_after_its_end(steps: Steps) -> None:
     assert retain(steps, keep=0, now=NOW + 1000)[0] == 4
 
 
+def test_a_failed_job_with_attempts_left_stays_for_a_minute(steps: Steps) -> None:
+    # Given a job that a Node worker is about to retry, which passes through the failed sets
+    (job_id,) = ended(steps, state="failed", attempts="3")
+    assert retain(steps, "failed", keep=0, now=NOW + 59_000)[:2] == (0, False)
+    assert retain(steps, "failed", max_age_ms=1, now=NOW + 59_000)[0] == 0
+    assert left(steps, "failed") == [job_id]
+    assert retain(steps, "failed", keep=0, now=NOW + 61_000)[0] == 1
+
+
 def test_nothing_of_a_removed_job_is_left_and_its_removal_is_told(steps: Steps) -> None:
     job_id, token = steps.held()
     steps.scripts.log(steps.client, job_id, token, "line")
