@@ -56,7 +56,7 @@ def beyond(part: Path, places: list[Place]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("segments", "mode", "kills"), [(0, "green", 20), (1, "plain", 4), (1, "green", 2), (8, "plain", 2)]
+    ("segments", "mode", "kills"), [(0, "green", 20), (1, "plain", 3), (1, "green", 1), (8, "plain", 1)]
 )
 def test_a_killed_download_goes_on_from_its_byte(folder: Path, segments: int, mode: str, kills: int) -> None:
     chance = random.Random(f"{segments}{mode}")
