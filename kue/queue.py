@@ -9,19 +9,20 @@ from typing import Any, TypeVar, overload
 
 from . import backoff
 from . import job as jobs
-from .browse import Browsing, check_id
 from .connect import Connector, patiently
-from .errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
+from .errors import InvalidJob
 from .events import Event, Listener
 from .job import Job
 from .keys import Keys, id_of
+from .operate import Operating
 from .producer import Producer
-from .retention import ENDED, Retention, Rule, clean, rule
+from .retention import Retention
 from .scripts import Scripts
 from .search import Group, node_query, query
-from .states import COMPLETE, DELAYED, EVENTS, FAILED, INACTIVE
+from .states import DELAYED, EVENTS, INACTIVE
 from .test_mode import TestMode
 from .upkeep import Upkeep
+from .waiting import wait_for
 from .worker import Engine
 
 log = logging.getLogger("kue")
@@ -34,13 +35,11 @@ PATIENCE_S = 2.0
 HANDLER_PATIENCE_S = 60.0
 #: Jobs that a search finds at most, unless told otherwise.
 SEARCH_MAX = 10_000
-#: Seconds between two looks at a job that somebody waits for, in case its event was lost.
-WAIT_LOOK_S = 5.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Queue(Browsing):
+class Queue(Operating):
     """A queue on Redis. It opens connections, threads and subscriptions only when it needs them, and shares none."""
 
     def __init__(
@@ -62,6 +61,7 @@ class Queue(Browsing):
         self._scripts = Scripts(self.keys)
         self._producer = Producer(self._connector, self._scripts)
         self._listener = Listener(self._connector, self.keys.events)
+        self._listener.ended = lambda ids: list(self._ask(lambda client: last_events(client, self.keys, ids)))
         self._lease_ms = lease_ms
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -221,112 +221,6 @@ class Queue(Browsing):
             found = self._found(node_query(text), limit, of_node=True)
         return found
 
-    # Operating
-
-    def remove(self, job_id: int | str) -> None:
-        """Remove a job and all that belongs to it. Raises JobNotFound."""
-        check_id(job_id)
-        self._ask(lambda client: self._scripts.remove(client, job_id))
-
-    def set_state(self, job_id: int | str, state: str) -> str:
-        """Put a job into a state by hand, whatever it was in; return that. A worker that holds it loses it.
-
-        Raises JobNotFound, InvalidJob for a word that is no state. Node Kue: PUT /job/:id/state/:state.
-        """
-        check_id(job_id)
-        return str(self._ask(lambda client: self._scripts.move(client, job_id, jobs.check_state(state))))
-
-    def retry(self, job_id: int | str) -> None:
-        """Let a failed job wait again. Raises JobNotFound, or WrongState if it has not failed."""
-        check_id(job_id)
-        self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (FAILED,)))
-
-    def promote(self, job_id: int | str) -> None:
-        """Let a delayed job run now. Raises JobNotFound, or WrongState if it is not delayed."""
-        check_id(job_id)
-        self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
-
-    def cancel(self, job_id: int | str, *, discard: bool = False) -> str:
-        """Fail a job that has not ended, with the error "Cancelled"; return the state it was in.
-
-        One that runs is stopped: its handler gets JobCancelled, with ``discard`` as its text "discarded", which asks
-        it to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
-        """
-        check_id(job_id)
-        reason = "discarded" if discard else "cancelled"
-        return str(self._ask(lambda client: self._scripts.cancel(client, job_id, reason)))
-
-    def pause_job(self, job_id: int | str) -> str:
-        """Let a job wait, as delayed, until ``resume_job``; return the state it was in. Its attempt is not counted.
-
-        One that runs, in whatever process, is stopped: its handler gets JobCancelled with the text "paused". Raises
-        JobNotFound, or WrongState if the job has ended.
-        """
-        check_id(job_id)
-        return str(self._ask(lambda client: self._scripts.hold(client, job_id)))
-
-    def resume_job(self, job_id: int | str) -> None:
-        """Let a paused job go on as soon as a worker is free. Raises JobNotFound, or WrongState if it does not wait."""
-        self.promote(job_id)
-
-    def set_priority(self, job_id: int | str, priority: str | float) -> Job:
-        """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
-        return self.get(job_id).priority(priority).save()
-
-    def pause(self, job_type: str) -> None:
-        """Let no worker of this library, in whatever process, take jobs of a type, until ``resume``; kept in Redis."""
-        self._ask(lambda client: client.sadd(self.keys.paused, job_type))
-
-    def resume(self, job_type: str) -> None:
-        """End ``pause``; workers notice within a second."""
-        self._ask(lambda client: client.srem(self.keys.paused, job_type))
-
-    def retain(
-        self,
-        complete: int | None = None,
-        failed: int | None = None,
-        max_age_ms: int | None = None,
-        failed_max_age_ms: int | None = None,
-    ) -> None:
-        """Keep so many completed and failed jobs (of all types together), and none that ended too long ago.
-
-        None is no limit, and ``retain()`` ends it. ``max_age_ms`` holds for failed jobs too unless they have their own.
-        Those that ended first are removed, with a ``remove`` event each, within a few seconds, by every process that
-        called this and works on jobs (``process``); never within a second of a job's end. Raises InvalidJob.
-        """
-        oldest_failed = max_age_ms if failed_max_age_ms is None else failed_max_age_ms
-        self._retention.set({COMPLETE: rule(complete, max_age_ms), FAILED: rule(failed, oldest_failed)})
-
-    def retention(self) -> dict[str, Rule]:
-        """Return what ``retain`` was told in this process, by state; a state without a limit is left out."""
-        return dict(self._retention.rules)
-
-    def clean(self, state: str, *, keep: int | None = None, max_age_ms: int | None = None) -> int:
-        """Remove at once the completed or failed jobs beyond ``keep``, or older than ``max_age_ms``; return how many.
-
-        Raises InvalidJob for another state.
-        """
-        if state not in ENDED:
-            raise InvalidJob(f"clean takes {' or '.join(ENDED)}, not {state!r}")
-        wanted = rule(keep, max_age_ms)
-        return int(self._ask(lambda client: clean(self._scripts, client, state, wanted)))
-
-    def change_settings(self, values: Mapping[str, str | None]) -> None:
-        """Write values of the hash ``q:settings``; None takes one away. Node Kue only reads it."""
-        written = {name: value for name, value in values.items() if value is not None}
-        gone = [name for name, value in values.items() if value is None]
-
-        def change(client: Any) -> None:
-            pipe = client.pipeline(transaction=True)
-            if written:
-                pipe.hset(self.keys.settings, mapping=written)
-            if gone:
-                pipe.hdel(self.keys.settings, *gone)
-            pipe.execute()
-
-        if values:
-            self._ask(change)
-
     # Events
 
     def on(self, event: str, fn: Callable[..., object]) -> Queue:
@@ -405,43 +299,7 @@ class Queue(Browsing):
         self._ask(lambda client: self._scripts.progress(client, job.id, token, percent, data, keep), patience)
 
     def _wait(self, job: Job, timeout_s: float | None) -> Any:
-        """Wait for the end of a job: by its events, and by a look now and then, since an event can be lost."""
-        job_id = job.id
-        if job_id is None:
-            raise InvalidJob("the job is not saved yet: call save() first")
-        ended = threading.Event()
-        said: list[tuple[Any, ...]] = []
-
-        def heard(event: str, *args: Any) -> None:
-            if event in ("complete", "failed", "remove"):
-                said.append((event, *args))
-            if event in ("complete", "failed", "remove", "resync"):
-                ended.set()
-
-        self._listener.on_job(job_id, "*", heard)
-        try:
-            left = timeout_s
-            while True:
-                if not said:
-                    job.refresh()
-                    if job.state == "complete":
-                        return job.result
-                    if job.state == FAILED:
-                        raise JobFailed(job_id, first_line(job.error))
-                if left is not None and left <= 0 and not said:
-                    raise WaitTimeout(job_id, timeout_s or 0)
-                pause = WAIT_LOOK_S if left is None else min(left, WAIT_LOOK_S)
-                ended.wait(pause)
-                ended.clear()
-                left = None if left is None else left - pause
-                for event, *args in said:
-                    if event == "complete":
-                        return args[0] if args else None
-                    if event == "failed":
-                        raise JobFailed(job_id, str(args[0]) if args else "")
-                    raise JobNotFound(job_id)
-        finally:
-            self._listener.off_job(job_id, heard)
+        return wait_for(job, self._listener, timeout_s)
 
     # Inside
 
@@ -478,10 +336,3 @@ class Queue(Browsing):
                 fn(exc)
             except Exception:
                 log.exception("a handler of queue errors failed")
-
-
-def first_line(error: str | None) -> str:
-    """Return the message of a stored error: its first line, without the exception's name if there is one."""
-    line = (error or "").partition("\n")[0]
-    name, colon, message = line.partition(": ")
-    return message if colon and name.isidentifier() else line

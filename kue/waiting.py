@@ -1,0 +1,61 @@
+"""Waiting for the end of a job."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from .errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
+from .events import Listener
+from .job import Job
+from .states import FAILED
+
+#: Seconds between two looks at a job that somebody waits for, in case its event was lost.
+WAIT_LOOK_S = 5.0
+
+
+def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
+    """Wait for the end of a job: by its events, and by a look now and then, since an event can be lost."""
+    job_id = job.id
+    if job_id is None:
+        raise InvalidJob("the job is not saved yet: call save() first")
+    ended = threading.Event()
+    said: list[tuple[Any, ...]] = []
+
+    def heard(event: str, *args: Any) -> None:
+        if event in ("complete", "failed", "remove"):
+            said.append((event, *args))
+        if event in ("complete", "failed", "remove", "resync"):
+            ended.set()
+
+    listener.on_job(job_id, "*", heard)
+    try:
+        left = timeout_s
+        while True:
+            if not said:
+                job.refresh()
+                if job.state == "complete":
+                    return job.result
+                if job.state == FAILED:
+                    raise JobFailed(job_id, first_line(job.error))
+            if left is not None and left <= 0 and not said:
+                raise WaitTimeout(job_id, timeout_s or 0)
+            pause = WAIT_LOOK_S if left is None else min(left, WAIT_LOOK_S)
+            ended.wait(pause)
+            ended.clear()
+            left = None if left is None else left - pause
+            for event, *args in said:
+                if event == "complete":
+                    return args[0] if args else None
+                if event == "failed":
+                    raise JobFailed(job_id, str(args[0]) if args else "")
+                raise JobNotFound(job_id)
+    finally:
+        listener.off_job(job_id, heard)
+
+
+def first_line(error: str | None) -> str:
+    """Return the message of a stored error: its first line, without the exception's name if there is one."""
+    line = (error or "").partition("\n")[0]
+    name, colon, message = line.partition(": ")
+    return message if colon and name.isidentifier() else line
