@@ -125,7 +125,10 @@ class Job:
 
     def search_keys(self, keys: str | list[str]) -> Job:
         """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
-        self.options.search_keys = [keys] if isinstance(keys, str) else list(keys)
+        named = [keys] if isinstance(keys, str) else list(keys)
+        if not all(isinstance(key, str) for key in named):
+            raise InvalidJob(f"search keys are names of fields in the data, such as \"title\", not {keys!r}")
+        self.options.search_keys = named
         return self
 
     def events(self, enabled: bool = True) -> Job:

@@ -48,18 +48,20 @@ def index_terms(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for word in words(text):
         if not word.isascii():
-            for term in _terms(word):
+            for term in _known_terms(word) if len(word) <= WORD_MAX else _terms(word):
                 counts[term] = counts.get(term, 0) + 1
     return counts
 
 
-@lru_cache(_CACHE_SIZE)
 def _terms(word: str) -> tuple[str, ...]:
     terms: list[str] = []
     for part in _parts(word):
         forms = [*part, *_pairs(part)] if _is_unspaced(part) else [part, _without_marks(part)]
         terms += dict.fromkeys(forms)
     return tuple(terms)
+
+
+_known_terms = lru_cache(_CACHE_SIZE)(_terms)
 
 
 def query_terms(word: str) -> list[str]:

@@ -18,6 +18,9 @@ from .terms import STOP_WORDS, code, stem
 #: A group of zsets, named without the queue's prefix.
 Group = list[str]
 
+#: Characters of a text that are indexed, and of a query that count: so much is looked at in half a second at most.
+TEXT_MAX, QUERY_MAX = 100_000, 2000
+
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
 #: An ASCII word behind an escape: in JSON text the letter of the escape runs into it.
 _RUN_INTO = re.compile(r"\\[bfnrt]([A-Za-z0-9_]+)(?!\w)")
@@ -27,7 +30,8 @@ def found_by(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[An
     """What ``include/search.lua`` writes for a job: JSON, ``[[code, count, …], [term, count, …]]``."""
     sounds: dict[str, int] = {}
     others: dict[str, int] = {}
-    for text, is_json in texts_of(data, search_keys, to_json):
+    for whole, is_json in texts_of(data, search_keys, to_json):
+        text = whole[:TEXT_MAX]
         # As in Node, where each text is written by itself and each word after the other, the later count stays.
         sounds.update(terms.index_terms(text).values())
         if is_json and "\\" in text:
@@ -45,13 +49,13 @@ def query(text: str) -> list[Group]:
 
     Empty if the text has no word to look for. Stop words count only where there is nothing else.
     """
-    words = anyscript.words(text)
+    words = anyscript.words(text[:QUERY_MAX])
     return _groups(word for word in words if word not in STOP_WORDS) or _groups(words)
 
 
 def node_query(text: str) -> list[Group]:
     """The groups of Node's own search: the ASCII parts of words, by their sound."""
-    return [[f"search:word:{sound}"] for sound in terms.query_codes(text)]
+    return [[f"search:word:{sound}"] for sound in terms.query_codes(text[:QUERY_MAX])]
 
 
 def _groups(words: Iterable[str]) -> list[Group]:

@@ -105,7 +105,8 @@ def _final_e(word: str) -> str:
 
 def _groups(word: str) -> str:
     """C for each run of consonants, V for each of vowels; consonants and a y are CV, so that two V may meet."""
-    word = re.sub("[^aeiouy]+y", "CV", word)
+    # Only from where a run begins: inside a long one (a number of a thousand digits) each try would go to its end.
+    word = re.sub("(?<![^aeiouy])[^aeiouy]+y", "CV", word)
     word = re.sub("[aeiou]+", "V", word)
     return re.sub("[^V]+", "C", word)
 

@@ -20,8 +20,8 @@ STOP_WORDS = frozenset(
     """.split()
 )
 
-#: Stemming and coding take some 25 µs a word; texts repeat their words.
-_CACHE_SIZE = 20_000
+#: Stemming and coding take some 25 µs a word; texts repeat their words, except for the long ones, which are data.
+_CACHE_SIZE, _CACHED_MAX = 20_000, 64
 
 #: JavaScript lists the members of an object that look like array indexes first, in the order of their numbers.
 _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -33,16 +33,18 @@ def words(text: str) -> list[str]:
     return re.findall(r"[A-Za-z0-9_]+", text)
 
 
-@lru_cache(_CACHE_SIZE)
+_known_stem = lru_cache(_CACHE_SIZE)(porter.stem)
+_known_code = lru_cache(_CACHE_SIZE)(metaphone.code)
+
+
 def stem(word: str) -> str:
     """The stem of an ASCII word: ``Welcomes`` -> ``welcom``."""
-    return porter.stem(word)
+    return _known_stem(word) if len(word) <= _CACHED_MAX else porter.stem(word)
 
 
-@lru_cache(_CACHE_SIZE)
 def code(stem: str) -> str:
     """The sound code of a stem: ``welcom`` -> ``WLKM``."""
-    return metaphone.code(stem)
+    return _known_code(stem) if len(stem) <= _CACHED_MAX else metaphone.code(stem)
 
 
 def index_terms(text: str) -> dict[str, tuple[str, int]]:

@@ -49,6 +49,11 @@ def test_only_the_named_fields_are_indexed(searching: kue.Queue) -> None:
     assert searching.search("hunter") == searching.search("title") == []
 
 
+def test_search_keys_are_texts(searching: kue.Queue) -> None:
+    with pytest.raises(kue.InvalidJob, match="names of fields"):
+        searching.create("t", {}).search_keys([1])  # type: ignore[list-item]
+
+
 def test_a_saved_change_is_found_and_the_old_words_are_not(searching: kue.Queue) -> None:
     job = searching.create("t", {"title": "apple mới"}).save()
     again = searching.get(job.id or 0)

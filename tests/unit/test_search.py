@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_the_first_word_of_a_line_is_found_although_node_runs_the_escape_into_it
     sounds, others = json.loads(found_by("one\ntwo\tthế\nthree", None, codec.to_json))
     assert sounds == ["ON", 1, "NTW", 1, "0", 1, "N0R", 1]
     assert others == ["two", 1, "three", 1, "thế", 1, "the", 1]
+
+
+def test_data_that_is_no_language_is_indexed_in_bounded_time() -> None:
+    # Given what made the stemmer look at each sign of a word once for each other
+    texts = ["1" * 900_000, "b" * 500_000 + "ational", "s" * 500_000, "é" * 500_000, "日本" * 300_000, "\n" * 500_000]
+    # When they are indexed, then it ends within seconds rather than hours, as a limit that only a fault can reach
+    started = time.monotonic()
+    for text in texts:
+        found_by({"text": text}, None, codec.to_json)
+        query(text)
+    assert time.monotonic() - started < 60
 
 
 def test_two_search_keys_with_one_word_count_the_later_as_node_does() -> None:
