@@ -62,5 +62,5 @@ node:
 	  || { [ "$$CI" != true ] && echo "npm ci failed: the tests that need Node are skipped"; }
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules bench/.envs bench/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
