@@ -126,7 +126,8 @@ class _Guarded:
 
     def _new_conn(self: Any) -> socket.socket:
         sock: socket.socket = self.net.connect(self.host, self.port, self.socket_options)
-        if isinstance(self, HTTPSConnection):
+        is_tls = isinstance(self, HTTPSConnection)
+        if is_tls:
             self._watch = Watch(sock.fileno(), self.net.patience.connect_s)
         return sock
 
