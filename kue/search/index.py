@@ -18,7 +18,7 @@ from .terms import STOP_WORDS, code, stem
 #: A group of zsets, named without the queue's prefix.
 Group = list[str]
 
-#: Characters of a text that are indexed, and of a query that count: so much is looked at in half a second at most.
+#: Characters that are indexed of a job, and that count of a query: so much is looked at in half a second at most.
 TEXT_MAX, QUERY_MAX = 100_000, 2000
 
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
@@ -30,8 +30,10 @@ def found_by(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[An
     """What ``include/search.lua`` writes for a job: JSON, ``[[code, count, …], [term, count, …]]``."""
     sounds: dict[str, int] = {}
     others: dict[str, int] = {}
+    left = TEXT_MAX
     for whole, is_json in texts_of(data, search_keys, to_json):
-        text = whole[:TEXT_MAX]
+        text = whole[:left]
+        left -= len(text)
         # As in Node, where each text is written by itself and each word after the other, the later count stays.
         sounds.update(terms.index_terms(text).values())
         if is_json and "\\" in text:

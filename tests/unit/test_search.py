@@ -104,6 +104,7 @@ def test_data_that_is_no_language_is_indexed_in_bounded_time() -> None:
     for text in texts:
         found_by({"text": text}, None, codec.to_json)
         query(text)
+    found_by({"text": "a1 b2 " * 100_000}, ["text"] * 1000, codec.to_json)
     assert time.monotonic() - started < 60
 
 
