@@ -10,12 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from . import green
+from .codec import from_json
 from .connect import Connector
+from .errors import KueError
+from .keys import Keys
 from .pubsub import Subscription
-from .states import TERMINAL_EVENTS
+from .states import COMPLETE, FAILED, TERMINAL_EVENTS
 
 log = logging.getLogger("kue.events")
 
+#: Jobs with listeners from which on it is looked whether they still live, and that one look takes.
+SWEEP_FROM, SWEEP_BATCH = 1000, 500
 #: Events kept while a save with listeners is under way.
 CAPTURE_MAX = 100_000
 
@@ -89,6 +95,9 @@ class Listener:
         self._by_event: dict[str, list[Handler]] = {}
         self._by_job: dict[int | str, list[tuple[str, Handler]]] = {}
         self._captures: list[list[Event]] = []
+        #: Gives the last event of each job, of those with these ids, that has ended; set by the queue.
+        self.ended: Callable[[list[int | str]], list[Event]] | None = None
+        self._sweep_at = SWEEP_FROM
 
     def start(self) -> None:
         """Subscribe, if that is not done yet; return when Redis has confirmed it. Raises QueueUnavailable."""
@@ -122,6 +131,7 @@ class Listener:
         self.start()
         with self._lock:
             self._by_job.setdefault(job_id, []).append((event, fn))
+            self._sweep_if_many()
 
     def off_job(self, job_id: int | str, fn: Handler) -> None:
         with self._lock:
@@ -145,6 +155,7 @@ class Listener:
         def attach(job_id: int | str, handlers: list[tuple[str, Handler]]) -> None:
             with self._lock:  # the lock keeps new events behind the old ones
                 self._by_job.setdefault(job_id, []).extend(handlers)
+                self._sweep_if_many()
                 for event in kept:
                     if event.id == job_id and job_id in self._by_job:
                         self._tell_job(event)
@@ -172,6 +183,32 @@ class Listener:
                 for wanted, fn in list(handlers):
                     if wanted == "*":
                         self._call(fn, RESYNC.event)
+            if self._by_job:
+                green.spawn(self._sweep, True)
+
+    def _sweep_if_many(self) -> None:
+        """Let go of jobs that have ended unheard, each time that the number of those listened to has doubled."""
+        if len(self._by_job) >= self._sweep_at:
+            self._sweep_at = 2 * len(self._by_job)
+            green.spawn(self._sweep, False)
+
+    def _sweep(self, tell: bool) -> None:
+        """Look which of the jobs have ended; with ``tell``, their last event was lost and is made up for."""
+        with self._lock:
+            ids = list(self._by_job)
+        try:
+            for at in range(0, len(ids), SWEEP_BATCH):
+                ended = self.ended(ids[at : at + SWEEP_BATCH]) if self.ended is not None else []
+                with self._lock:
+                    for event in ended:
+                        if tell and event.id in self._by_job:
+                            self._tell_job(event)
+                        elif event.id is not None:
+                            self._by_job.pop(event.id, None)
+        except KueError:
+            pass  # Redis is away again; it looks again when that is over
+        with self._lock:
+            self._sweep_at = max(SWEEP_FROM, 2 * len(self._by_job))
 
     def _tell(self, event: Event) -> None:
         for kept in self._captures:
@@ -200,3 +237,26 @@ class Listener:
             fn(*args)
         except Exception:
             log.exception("a handler of job events failed")
+
+
+def last_events(client: Any, keys: Keys, job_ids: list[int | str]) -> list[Event]:
+    """Return the last event of each of these jobs that has ended, made from what Redis holds of it."""
+    pipe = client.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipe.hmget(keys.job(job_id), "type", "state", "result", "error")
+    events = []
+    for job_id, (kind, state, result, error) in zip(job_ids, pipe.execute(), strict=True):
+        if kind is None:
+            events.append(Event(job_id, "remove", []))
+        elif state == COMPLETE:
+            events.append(Event(job_id, "complete", [from_json(result), None]))
+        elif state == FAILED:
+            events.append(Event(job_id, "failed", [first_line(error), None]))
+    return events
+
+
+def first_line(error: str | None) -> str:
+    """Return the message of a stored error: its first line, without the exception's name if there is one."""
+    line = (error or "").partition("\n")[0]
+    name, colon, message = line.partition(": ")
+    return message if colon and name.isidentifier() else line

@@ -11,7 +11,7 @@ from . import backoff
 from . import job as jobs
 from .connect import Connector, patiently
 from .errors import InvalidJob
-from .events import Event, Listener
+from .events import Event, Listener, last_events
 from .job import Job
 from .keys import Keys, id_of
 from .operate import Operating
