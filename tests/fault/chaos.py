@@ -124,7 +124,7 @@ class Chaos:
             for mark, ran in self._node.executions(read_jobs(client)).items():
                 executions[mark] += ran
         check(client, self._server.url, self.report, planned=self._planned, executions=executions, faults=self._faults,
-              completions=self._completions, exempt=self._exempt)  # fmt: skip
+              completions=self._completions, exempt=self._exempt, with_node=self._with_node)  # fmt: skip
         (self._directory / "faults.json").write_text(json.dumps(asdict(self._faults)))
         for worker in self._workers:
             self.report.wrong += [f"{worker.log.name}: {text}" for text in tracebacks(worker.log)]
