@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from . import anyscript, terms
@@ -33,7 +33,6 @@ def found_by(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[An
     left = TEXT_MAX
     for whole, is_json in texts_of(data, search_keys, to_json):
         text = whole[:left]
-        left -= len(text)
         # As in Node, where each text is written by itself and each word after the other, the later count stays.
         sounds.update(terms.index_terms(text).values())
         if is_json and "\\" in text:
@@ -42,6 +41,9 @@ def found_by(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[An
             text = _ESCAPE.sub(" ", text)
         if not text.isascii():
             others.update(anyscript.index_terms(text))
+        left -= len(whole)
+        if left <= 0:
+            break
     pairs = [[part for pair in each.items() for part in pair] for each in (sounds, others)]
     return json.dumps(pairs, separators=(",", ":"), ensure_ascii=False)
 
@@ -71,16 +73,19 @@ def _groups(words: Iterable[str]) -> list[Group]:
     return [list(group) for group in dict.fromkeys(map(tuple, groups))]
 
 
-def texts_of(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> list[tuple[str, bool]]:
+def texts_of(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> Iterator[tuple[str, bool]]:
     """The texts to index for a job, and whether each is JSON: all of its data, or the values that its search keys name.
 
     A key is a path such as ``a.b[0]``; text is indexed as it is, anything else as JSON. A key that names nothing adds
     nothing (Node indexes the word "undefined" for it).
     """
     if search_keys is None:
-        return [(to_json(data), True)]
-    found = [value for key in search_keys if (value := _at(data, key)) is not _NOTHING]
-    return [(value, False) if isinstance(value, str) else (to_json(value), True) for value in found]
+        yield to_json(data), True
+        return
+    for key in search_keys:
+        value = _at(data, key)
+        if value is not _NOTHING:
+            yield (value, False) if isinstance(value, str) else (to_json(value), True)
 
 
 _NOTHING = object()

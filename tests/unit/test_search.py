@@ -96,6 +96,11 @@ def test_the_first_word_of_a_line_is_found_although_node_runs_the_escape_into_it
     assert others == ["two", 1, "three", 1, "thế", 1, "the", 1]
 
 
+def test_an_empty_field_does_not_hide_the_next() -> None:
+    sounds, _ = json.loads(found_by({"a": "", "b": "welcome"}, ["a", "b"], codec.to_json))
+    assert sounds == ["WLKM", 1]
+
+
 def test_data_that_is_no_language_is_indexed_in_bounded_time() -> None:
     # Given what made the stemmer look at each sign of a word once for each other
     texts = ["1" * 900_000, "b" * 500_000 + "ational", "s" * 500_000, "é" * 500_000, "日本" * 300_000, "\n" * 500_000]
@@ -115,7 +120,7 @@ def test_two_search_keys_with_one_word_count_the_later_as_node_does() -> None:
 
 def test_search_keys_are_paths_into_the_data() -> None:
     data = {"a": {"b": [{"c": "deep"}]}, "a.b": "whole name", "n": 7, "list": ["x"]}
-    assert texts_of(data, None, json.dumps) == [(json.dumps(data), True)]
-    assert texts_of(data, ["a.b", "a.b[0].c", 'a["b"][0].c', "n", "list", "none", "list[3]"], json.dumps) == [
+    assert list(texts_of(data, None, json.dumps)) == [(json.dumps(data), True)]
+    assert list(texts_of(data, ["a.b", "a.b[0].c", 'a["b"][0].c', "n", "list", "none", "list[3]"], json.dumps)) == [
         ("whole name", False), ("deep", False), ("deep", False), ("7", True), ('["x"]', True),
     ]  # fmt: skip
