@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from .errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
-from .events import Listener
+from .events import Listener, first_line
 from .job import Job
 from .states import FAILED
 
@@ -52,10 +52,3 @@ def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
                 raise JobNotFound(job_id)
     finally:
         listener.off_job(job_id, heard)
-
-
-def first_line(error: str | None) -> str:
-    """Return the message of a stored error: its first line, without the exception's name if there is one."""
-    line = (error or "").partition("\n")[0]
-    name, colon, message = line.partition(": ")
-    return message if colon and name.isidentifier() else line
