@@ -130,7 +130,7 @@ def plots(spans: list[Span], slots: int, size_ms: int, now_ms: float) -> Plots:
         "waiting_marks": _marks(waiting_top),
         "times": [line(name, lambda value: math.log10(max(1, value)) / decades) for name in names],
         "time_marks": [
-            Mark(y=round(100 * (1 - math.log10(mark) / decades), 2), text=duration_text(mark))
+            Mark(y=round(100 * (1 - math.log10(mark) / decades), 2), text=duration_text(mark).replace(".0 s", " s"))
             for mark in TIME_MARKS
             if mark <= max(10, highest)
         ],

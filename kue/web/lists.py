@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kue.web.monitor import Monitor
 
 #: Jobs of each kind that the first page shows; the rest are counted, and found on their own pages.
-HOME_ACTIVE, HOME_WAITING, HOME_DELAYED, HOME_RECENT = 100, 50, 20, 15
+HOME_ACTIVE, HOME_WAITING, HOME_DELAYED, HOME_RECENT = 50, 25, 15, 15
 
 #: Jobs on one page of a list.
 PAGE_ROWS = 50

@@ -4,6 +4,14 @@
 const REST = 4;
 /** But no longer than this, in ms. */
 const REST_MAX_MS = 1000;
+/** Drawings in a second from which on the page counts as busy: its lines out of sight are then left out (monitor.css). */
+const BUSY = 4;
+
+let drawn = 0;
+setInterval(() => {
+  document.body.classList.toggle("is_busy", drawn >= BUSY);
+  drawn = 0;
+}, 1000);
 
 /** Return a function that asks for a drawing; asked again before it is done, it draws once. */
 export function paced(draw) {
@@ -14,6 +22,7 @@ export function paced(draw) {
     asked = true;
     setTimeout(() => requestAnimationFrame(() => {
       asked = false;
+      drawn += 1;
       const begun = performance.now();
       draw();
       // What the browser itself does for the drawing comes before the next task.

@@ -3,7 +3,7 @@
 import { FINISHED } from "./job_row.js";
 
 /** Rows of each kind the list holds; the rest is counted. The server's first answer has the same bounds. */
-const CAPS = { active: 100, inactive: 50, delayed: 20, finished: 50 };
+const CAPS = { active: 50, inactive: 25, delayed: 15, finished: 25 };
 const RECENT = 15;
 const GROUP = { active: 0, inactive: 1, delayed: 2 };
 
