@@ -20,6 +20,7 @@ import os
 import random
 import struct
 import sys
+import threading
 import time
 
 URL = os.environ.get("BENCH_URL", "")
@@ -54,23 +55,32 @@ class Tally:
 
 
 _tally = None
+_making = threading.Lock()
+
+
+def own_tally():
+    """Return the tally of this process, made by its first job: many a peer forks before it works."""
+    global _tally
+    if _tally is None or _tally.pid != os.getpid():
+        with _making:
+            if _tally is None or _tally.pid != os.getpid():
+                _tally = Tally()
+    return _tally
 
 
 def handle(data):
     """The body of a job, the same for every peer; ``data`` is its payload."""
-    global _tally
-    if _tally is None or _tally.pid != os.getpid():
-        _tally = Tally()
+    tally = own_tally()
     sent = data.get("t")
     if sent is not None:
-        os.write(_tally.times, b"%.3f\n" % ((time.time() - sent) * 1000))
+        os.write(tally.times, b"%.3f\n" % ((time.time() - sent) * 1000))
     if BODY == "sleep10":
         time.sleep(0.010)
     elif BODY == "cpu2":
         until = time.thread_time() + 0.002
         while time.thread_time() < until:
             pass
-    _tally.done()
+    tally.done()
     return 1
 
 
@@ -80,11 +90,9 @@ async def handle_async(data):
         return handle(data)
     import asyncio
 
+    tally = own_tally()
     await asyncio.sleep(0.010)
-    global _tally
-    if _tally is None or _tally.pid != os.getpid():
-        _tally = Tally()
-    _tally.done()
+    tally.done()
     return 1
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from kue.cli.root import cli
-from kue.settings import OPTIONS
+from kue.settings import OPTIONS, Settings
 from tests.support import ROOT, missing
 
 EXAMPLES = ROOT / "examples"
@@ -52,6 +52,9 @@ def test_compose_starts_a_page_without_workers_and_workers_without_a_page() -> N
         assert service["environment"]["REDIS_URL"] == "redis://valkey:6379/0"
         assert (EXAMPLES / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
         check_command(service["command"])
+        told = {key: re.sub(r"\$\{.*\}", "user:password", value) for key, value in service["environment"].items()}
+        settings = Settings.load(told)
+        assert (settings.workers, settings.auth is not None) == ((0, True) if name == "web" else (1, False))
     assert services["web"]["environment"]["KUE_WORKERS"] == "0"
     assert set(compose()["volumes"]) == {"jobs", "downloads"}
 
