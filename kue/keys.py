@@ -48,6 +48,10 @@ class Keys:
         """Ours: what happened in each minute ("minutes") or half hour ("halves"), for the charts (hash, JSON)."""
         return f"{self.prefix}:history:{name}"
 
+    def bulk(self, bulk_id: str) -> str:
+        """Ours: how far an act on many jobs is, for the page (string, JSON, 1 h); ``:stop`` behind it ends the act."""
+        return f"{self.prefix}:bulk:{bulk_id}"
+
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
         return f"{self.prefix}:lane:{lane}"

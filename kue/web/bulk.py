@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -17,6 +18,7 @@ from kue import green
 from kue.errors import JobNotFound, QueueUnavailable, WrongState
 from kue.web.api import queue
 from kue.web.audit import audit
+from kue.web.board import Board
 from kue.web.errors import error_response
 from kue.web.lists import monitor
 
@@ -30,6 +32,8 @@ log = logging.getLogger("kue.web")
 UNDO_S = 5.0
 #: Jobs between two looks whether somebody said stop.
 CHUNK = 100
+#: Seconds between two looks while there is time to undo.
+LOOK_S = 0.5
 #: Bulk acts that are remembered, and how many may wait or run at once.
 KEPT, AT_ONCE = 50, 5
 #: From which states each act takes jobs.
@@ -58,7 +62,8 @@ class BulkView(TypedDict):
 class Bulk:
     """One act on the jobs that were in a list when it was asked for."""
 
-    def __init__(self, act: str, state: str, ids: list[int | str]) -> None:
+    def __init__(self, board: Board, act: str, state: str, ids: list[int | str]) -> None:
+        self.board = board
         self.id = secrets.token_hex(8)
         self.act, self.state, self.ids = act, state, ids
         self.total = len(ids)
@@ -77,13 +82,14 @@ class Bulk:
 
     def run(self, queue: Queue, touch: Callable[[list[int | str]], None]) -> None:
         """Wait for the time to undo, then go through the jobs. Ends in one of the final phases, whatever happens."""
-        if self.stopped.wait(max(0.0, self.begins_at - time.monotonic())):
-            self.phase = "undone"
-            return
-        self.phase = "running"
         try:
+            while (left := self.begins_at - time.monotonic()) > 0:
+                if self._told_to_stop() or self.stopped.wait(min(left, LOOK_S)):
+                    self.phase = "undone"
+                    return
+            self.phase = "running"
             for at in range(0, self.total, CHUNK):
-                if self.stopped.is_set():
+                if self._told_to_stop():
                     self.phase = "stopped"
                     return
                 chunk = self.ids[at : at + CHUNK]
@@ -98,6 +104,12 @@ class Bulk:
             self.phase, self.error = "failed", "the server met an error"
         finally:
             self.ids = []
+            with contextlib.suppress(QueueUnavailable):
+                self.board.write(self.view())
+
+    def _told_to_stop(self) -> bool:
+        """Tell how far it is, and hear whether somebody said stop, here or in another web process."""
+        return self.board.write(self.view()) or self.stopped.is_set()
 
     def _one(self, queue: Queue, job_id: int | str) -> None:
         try:
@@ -117,9 +129,10 @@ class Bulk:
 
 
 class Bulks:
-    """The bulk acts of one app."""
+    """The bulk acts that this process does."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: Board) -> None:
+        self.board = board
         self._all: OrderedDict[str, Bulk] = OrderedDict()
 
     def add(self, new: Bulk) -> bool:
@@ -131,16 +144,29 @@ class Bulks:
             self._all.popitem(last=False)
         return True
 
-    def find(self, bulk_id: str) -> Bulk:
-        """Return a bulk act, or answer 404."""
-        found = self._all.get(bulk_id)
+    def view(self, bulk_id: str) -> BulkView:
+        """Return how far a bulk act of whatever process is, or answer 404."""
+        here = self._all.get(bulk_id)
+        found: BulkView | None = here.view() if here is not None else self.board.read(bulk_id)
         if found is None:
             abort(error_response(404, "there is no such bulk act, or it is long over"))
         return found
 
+    def stop(self, bulk_id: str) -> BulkView:
+        """End a bulk act of whatever process; return how far it was, or answer 404."""
+        found = self.view(bulk_id)
+        if bulk_id in self._all:
+            self._all[bulk_id].stopped.set()
+        else:
+            self.board.ask_stop(bulk_id)
+        return found
+
 
 def _bulks() -> Bulks:
-    found: Bulks = current_app.extensions.setdefault("kue_bulks", Bulks())
+    kept = current_app.extensions
+    if "kue_bulks" not in kept:
+        kept["kue_bulks"] = Bulks(Board(queue()))
+    found: Bulks = kept["kue_bulks"]
     return found
 
 
@@ -167,10 +193,10 @@ def begin() -> ResponseReturnValue:
     act, state, job_type = _text(asked.get("act")), _text(asked.get("state")), _text(asked.get("type"))
     if state not in STATES_OF.get(act, ()):
         abort(400, "this act does not go with that state")
-    new = Bulk(act, state, queue().ids(state, job_type or None))
+    new = Bulk(_bulks().board, act, state, queue().ids(state, job_type or None))
     if not _bulks().add(new):
         abort(409, "too many bulk acts are under way: wait for one to end")
-    audit(f"{act} all ({new.total})", f"{state} jobs of {job_type or 'every type'}")
+    audit(f"{act} all ({new.total})", f"{state} jobs of " + (f"type {job_type!r}" if job_type else "every type"))
     green.spawn(new.run, queue(), monitor().relay.touch)
     return jsonify(new.view())
 
@@ -178,13 +204,12 @@ def begin() -> ResponseReturnValue:
 @bulk.get("/monitor/bulk/<bulk_id>")
 def progress(bulk_id: str) -> ResponseReturnValue:
     """Tell how far a bulk act is."""
-    return jsonify(_bulks().find(bulk_id).view())
+    return jsonify(_bulks().view(bulk_id))
 
 
 @bulk.delete("/monitor/bulk/<bulk_id>")
 def stop(bulk_id: str) -> ResponseReturnValue:
     """Undo a bulk act that has not begun, or stop one that runs; what is done stays done."""
-    found = _bulks().find(bulk_id)
-    found.stopped.set()
-    audit("stop", f"bulk {found.act}")
-    return jsonify(found.view())
+    found = _bulks().stop(bulk_id)
+    audit("stop", f"{found['act']} all")
+    return jsonify(found)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,6 +251,29 @@ def test_a_bulk_act_can_be_undone_before_it_begins(http: Any, queue: Any, quick_
     http.delete(f"/monitor/bulk/{begun['id']}")
     wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "undone")
     assert queue.counts()["inactive"] == 1
+
+
+def test_another_web_process_tells_how_far_a_bulk_act_is_and_stops_it(
+    http: Any, queue: Any, make_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_module, "LOOK_S", 0.05)
+    queue.create("a").save()
+    other = make_site().http()
+    begun = http.post("/monitor/bulk", json={"act": "remove", "state": "inactive"}).json
+    path = f"/monitor/bulk/{begun['id']}"
+    wait_until(lambda: other.get(path).status_code == 200)
+    assert other.get(path).json["total"] == 1 and other.delete(path).json["phase"] == "waiting"
+    wait_until(lambda: other.get(path).json["phase"] == "undone")
+    assert http.get(path).json["phase"] == "undone" and queue.counts()["inactive"] == 1
+
+
+def test_a_bulk_act_whose_process_ended_has_failed(http: Any, queue: Any, redis_client: Any) -> None:
+    view = {"id": "ab", "act": "retry", "total": 9, "done": 3, "skipped": 0, "phase": "running", "starts_in_ms": 0}
+    redis_client.set("q:bulk:ab", json.dumps({**view, "error": None, "at": time.time()}))
+    assert http.get("/monitor/bulk/ab").json["phase"] == "running"
+    redis_client.set("q:bulk:ab", json.dumps({**view, "error": None, "at": time.time() - 60}))
+    ended = http.get("/monitor/bulk/ab").json
+    assert (ended["phase"], ended["done"], ended["error"]) == ("failed", 3, "the process that did it has ended")
 
 
 @pytest.mark.parametrize(
