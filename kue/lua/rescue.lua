@@ -20,7 +20,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
     redis.call('ZREM', leases_key, id)
   elseif dead == '' or string.sub(field[3] or '', 1, #dead + 1) == dead .. ':' then
     local job = active(id)
-    if job then
+    if job and names_start(field[2], job.started_at) then
       local count = redis.call('HINCRBY', key, 'rescues', 1)
       revoke(id, 'rescued')   -- a worker that wakes up late can write nothing more
       local reason = 'rescued from ' .. job.worker .. ', which stopped without a word (rescue ' .. count .. ')'
@@ -41,7 +41,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
       end
       rescued[#rescued + 1] = id
     else
-      redis.call('ZREM', leases_key, id)   -- without a type there is nothing to rescue
+      redis.call('ZREM', leases_key, id)   -- no job, or a Node worker runs it
     end
   end
 end

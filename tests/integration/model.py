@@ -30,6 +30,7 @@ class Job:
     token: str | None = None
     lease: int | None = None
     deadline: int = 0
+    node_runs: bool = False
 
     @property
     def zid(self) -> str:
@@ -139,7 +140,8 @@ class Model:
         for number, (job, slot) in enumerate(zip(taken, slots, strict=False), start=1):
             self._enter(job, "active")
             job.fields |= {"started_at": str(self.now), "workerId": f"{worker}:{kind}:{slot}"}
-            job.token, job.lease = f"{nonce}.{number}", self.now + LEASE_MS
+            job.token, job.lease = f"{nonce}.{number}@{self.now}", self.now + LEASE_MS
+            job.node_runs = False
             self.say(job, "start", kind, None)
         self._balance(kind)
         return taken
@@ -153,7 +155,19 @@ class Model:
             return -2
         if job.state != "active":
             return 0
-        return 1 if job.lease is not None else -2
+        return 1 if self.ours(job) else -2
+
+    def end(self, job_id: int, token: str) -> int:
+        """The same for an attempt that ends; the lease of one that a Node worker has taken over is dropped."""
+        code = self.holds(job_id, token)
+        if code == -2 and self.jobs[job_id].token == token:
+            self.jobs[job_id].lease = None
+        return code
+
+    @staticmethod
+    def ours(job: Job) -> bool:
+        """Whether a worker of ours runs an active job: it has a lease, and no Node worker has taken it meanwhile."""
+        return job.lease is not None and not job.node_runs
 
     def may_write(self, job_id: int, token: str) -> int:
         """The same for progress and log lines, where an empty token stands for somebody who needs none."""
@@ -258,7 +272,7 @@ class Model:
         return len(due)
 
     def time_out(self, job: Job, retry: str, delay: str, note: str) -> bool:
-        ours = job.lease is not None
+        ours = self.ours(job)
         if not ours and job.deadline + NODE_GRACE_MS > self.now:
             return False
         if ours:
@@ -268,14 +282,20 @@ class Model:
         return True
 
     def rescue(self, worker: str = "") -> list[int]:
-        """Lapsed leases, or all of a worker known to be dead."""
+        """Lapsed leases, or all of a worker known to be dead. A lease of what does not run here any more is dropped."""
         held = [job for job in self.jobs.values() if job.lease is not None]
         held.sort(key=lambda job: (job.lease, str(job.id)))
         rescued = []
         for job in held:
             assert job.lease is not None
             name = job.fields["workerId"]
-            if name.startswith(worker + ":") if worker else job.lease <= self.now:
+            lapsed = job.lease <= self.now
+            if (worker or lapsed) and job.state != "active":
+                job.lease = None
+            elif name.startswith(worker + ":") if worker else lapsed:
+                if job.node_runs:
+                    job.lease = None
+                    continue
                 rescued.append(job.id)
                 self._rescue(job, name)
         return rescued
@@ -340,8 +360,13 @@ class Model:
             return None
         job = self.waiting(kind)[0]
         job.fields |= {"started_at": str(self.now), "workerId": worker}
+        job.node_runs = True
         self._enter(job, "active")
         return job
+
+    def node_puts_back(self, job: Job) -> None:
+        """Node's dashboard makes a running job wait: it takes no lease away."""
+        self._enter(job, "inactive")
 
     def node_completes(self, job: Job) -> None:
         job.fields |= {"duration": "7", "progress": "100"}

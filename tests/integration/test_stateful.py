@@ -157,7 +157,7 @@ class Operations(RuleBasedStateMachine):
         if not self.attempts:
             return
         job_id, token = self.attempt(pick)
-        expected = self.model.holds(job_id, token)
+        expected = self.model.end(job_id, token)
         assert self.scripts.acknowledge(self.client, Outcome(verb, str(job_id), token, values), **self.at) == expected
         if expected == Code.OK:
             then(self.model.jobs[job_id])
@@ -188,7 +188,7 @@ class Operations(RuleBasedStateMachine):
         outcomes, codes = [], []
         for (job_id, token), (verb, said) in zip(both, values, strict=True):
             outcomes.append(Outcome(verb, str(job_id), token, said))
-            codes.append(self.model.holds(job_id, token))
+            codes.append(self.model.end(job_id, token))
             if codes[-1] == Code.OK and verb == "complete":
                 self.model.complete(self.model.jobs[job_id], "null", False)
             elif codes[-1] == Code.OK:
@@ -325,7 +325,8 @@ class Operations(RuleBasedStateMachine):
 
     @rule(kind=kinds, pick=picks)
     def a_node_worker_completes_a_job_or_takes_one(self, kind: str, pick: int) -> None:
-        found = [job for job in self.model.jobs.values() if job.state == "active" and job.lease is None]
+        self.model.now += 1  # in one millisecond nobody takes, puts back and takes again
+        found = [job for job in self.model.jobs.values() if job.state == "active" and not self.model.ours(job)]
         if found and pick % 2:
             job = found[pick % len(found)]
             self.model.node_completes(job)
@@ -337,6 +338,20 @@ class Operations(RuleBasedStateMachine):
             if taken is not None:
                 self.node_writes(taken, "inactive")
         self.settle()
+
+    @rule(pick=picks)
+    def node_s_dashboard_puts_a_running_job_back(self, pick: int) -> None:
+        job = self.job(pick, "active")
+        if job is not None:
+            self.model.node_puts_back(job)
+            self.node_writes(job, "active")
+            self.client.lpush(self.keys.tokens(job.type), "1")
+            self.heard_of_node(job, "enqueue", job.type)
+            self.settle()
+
+    def heard_of_node(self, job: Job, event: str, *args: Any) -> None:
+        """Say an event as a Node process does: the model says it for both."""
+        self.client.publish(self.keys.events, json.dumps({"id": job.id, "event": event, "args": [event, *args]}))
 
     def node_writes(self, job: Job, before: str) -> None:
         """Write as a Node process does, by plain commands, what the model holds by now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -250,6 +251,112 @@ def test_when_node_removes_our_job_nothing_of_it_is_left(redis_url: str, redis_c
     finally:
         node.close()
         python.close()
+
+
+def test_an_attempt_of_ours_has_no_say_in_a_job_that_node_put_back_and_took(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    # Given a job that a worker of ours runs, put back by Node's dashboard
+    python, node = PythonSide(redis_url), NodeSide(redis_url)
+    running, let_go = threading.Event(), threading.Event()
+
+    def handler(job: kue.Job) -> str:
+        running.set()
+        let_go.wait(10)
+        return "ours"
+
+    try:
+        with Tap(redis_url) as tap:
+            python.queue.process("email", handler)
+            job_id = python.create("email", {})
+            assert running.wait(5)
+            python.queue.quiet()
+            node.set_state(job_id, "inactive")
+
+            # When a Node worker has it, and ours comes to its end meanwhile
+            node.work("email", [[["sleep", 600], ["return", "Node's"]]])
+            tap.wait(job_id, "start", 2)
+            let_go.set()
+            tap.wait(job_id, "complete")
+
+            # Then it completed once, by whom it was taken last, and no lease is left
+            wait_until(lambda: not redis_client.exists("q:leases"), message="the lease is gone")
+            wait_until(lambda: not inconsistencies(redis_client))
+            assert [message["event"] for message in tap.of(job_id)].count("complete") == 1
+            assert python.queue.get(job_id).result == "Node's"
+    finally:
+        let_go.set()
+        node.close()
+        python.close()
+
+
+def test_nothing_comes_back_when_node_removes_a_job_that_ours_runs(redis_url: str, redis_client: redis.Redis) -> None:
+    python, node = PythonSide(redis_url), NodeSide(redis_url)
+    running, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def handler(job: kue.Job) -> None:
+        running.set()
+        let_go.wait(10)
+        try:
+            job.progress(1, 2)
+        finally:
+            ended.set()
+
+    try:
+        python.queue.process("email", handler)
+        job_id = python.create("email", {})
+        assert running.wait(5)
+        # When Node removes it, and the handler goes on and ends
+        node.remove(job_id)
+        let_go.set()
+        assert ended.wait(5)
+        python.queue.shutdown(5)
+        # Then there is nothing of it
+        assert [key for key in redis_client.keys("*") if str(job_id) in key.split(":")] == []
+        assert inconsistencies(redis_client) == []
+    finally:
+        let_go.set()
+        node.close()
+        python.close()
+
+
+def test_what_node_s_worker_writes_of_a_job_that_was_removed_is_met_without_harm(
+    node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a job that a Node worker runs, removed by us
+        node.call("process", "email", [[["sleep", 300], ["return", 1]]], 1)
+        job_id, other = python.create("email", {}), python.create("email", {})
+        tap.wait(job_id, "start")
+        python.remove(job_id)
+
+        # When the Node worker comes to its end and writes into a hash that is not there
+        tap.wait(other, "complete")
+        assert redis_client.exists(f"q:job:{job_id}")
+
+        # Then it is no job, in no list, and does not stop the others
+        with pytest.raises(kue.JobNotFound):
+            python.queue.get(job_id)
+        assert [job.id for job in python.queue.range_by_type("email", "complete", 0, -1)] == [other]
+        with pytest.raises(kue.JobNotFound):
+            python.remove(job_id)
+        assert not redis_client.exists(f"q:job:{job_id}")
+
+
+def test_a_producer_of_node_s_that_died_in_mid_save_is_met_without_harm(
+    node: Node, python: PythonSide, redis_client: redis.Redis
+) -> None:
+    # Given a hash without a state, in no set but q:jobs
+    redis_client.hset("q:job:1", mapping={"type": "email", "created_at": 1, "promote_at": 1, "priority": 0})
+    redis_client.zadd("q:jobs", {"01|1": 0})
+    redis_client.set("q:ids", 1)
+
+    # Then it is read as Node reads it, can be put where it belongs, and removed
+    assert [job.to_dict() for job in python.queue.range(0, -1)] == node.call("range", 0, -1, "asc")
+    python.set_state(1, "inactive")
+    assert inconsistencies(redis_client) == []
+    python.remove(1)
+    assert redis_client.keys("q:job:1*") == [] and redis_client.zcard("q:jobs") == 0
 
 
 def test_ids_keep_their_order_where_their_length_changes(

@@ -1,9 +1,20 @@
 --- @include "sets"
 -- Fencing: an attempt may write to its job only while its token is the one in the hash, and the job has a lease. A token
--- stays behind when an attempt ends, and a Node worker that takes the job next does not know it: it has no lease.
+-- stays behind when an attempt ends, and a Node worker that takes the job next does not know it: it has no lease. Nor does
+-- Node know leases: where it took a job that ours still ran (its dashboard had put it back), it wrote another started_at
+-- than the one that the token names.
 local OK, DONE, GONE, LOST = 1, 0, -1, -2
 
-local function is_leased(id) return redis.call('ZSCORE', leases_key, id) ~= false end
+local function names_start(token, started_at)
+  local named = token and string.match(token, '@(%d+)$')
+  return not named or tonumber(named) == tonumber(started_at or '')
+end
+
+local function is_leased(id)
+  if not redis.call('ZSCORE', leases_key, id) then return false end
+  local field = redis.call('HMGET', job_key(id), 'token', 'started_at')
+  return names_start(field[1], field[2])
+end
 
 -- For a write in mid-attempt; '' is somebody outside an attempt, who needs no token.
 local function may_write(id, token, state, kept_token)
@@ -38,7 +49,7 @@ local function take_back(id, token)
   if code == GONE then return nil, GONE end
   if kept_token ~= token then return nil, LOST end
   if not job then return nil, DONE end
-  if redis.call('ZREM', leases_key, id) == 0 then return nil, LOST end
+  if redis.call('ZREM', leases_key, id) == 0 or not names_start(token, job.started_at) then return nil, LOST end
   answer_watcher(job)
   return job
 end

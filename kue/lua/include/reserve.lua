@@ -39,7 +39,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
       local own_type, state, priority, ttl = essence(flat)
       if own_type and state == 'inactive' then
         filled = filled + 1
-        local token, n = nonce .. '.' .. (#taken + 1), #leaving
+        local token, n = nonce .. '.' .. (#taken + 1) .. '@' .. now_text, #leaving
         redis.call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
           'workerId', worker_type .. slots[filled], 'token', token)
         leaving[n + 1] = zid
