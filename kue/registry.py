@@ -113,7 +113,21 @@ def is_dead(entry: dict[str, Any]) -> bool:
     pid, began = entry.get("pid"), entry.get("born")
     if not machine() or entry.get("machine") != machine() or not isinstance(pid, int) or not began:
         return False
-    return born(pid) != str(began)
+    found = born(pid)
+    if found:
+        return found != str(began)
+    return found == "" or not _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    """Tell whether there is such a process, also where ``/proc`` shows only one's own (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def machine() -> str:
@@ -125,12 +139,12 @@ def machine() -> str:
         return ""
 
 
-def born(pid: int) -> str:
-    """Return when a process started, in clock ticks since boot; "" if it is gone or was never there."""
+def born(pid: int) -> str | None:
+    """Return when a process started, in clock ticks since boot; "" if it has ended, None if there is nothing to see."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
+        return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
     return "" if fields[0] in ("Z", "X") else fields[19]
 
