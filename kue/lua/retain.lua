@@ -23,7 +23,7 @@ local RETRY = 60     -- times the grace of a failed job with attempts left: in N
 
 local state, keep, max_age = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local limit, from, grace = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local key, types = state_key(state), nil
+local key, types, leaving, leaving_type = state_key(state), nil, {}, {}
 
 -- The heads of the priorities, merged: an iterator over zids, lowest id first.
 local function oldest_ids()
@@ -73,13 +73,22 @@ local function drop(job)
     types = types or redis.call('SMEMBERS', prefix .. ':job:types')
     for _, type in ipairs(types) do redis.call('ZREM', type_key(type, state), job.zid) end
     erase(id, job.zid, false, false)
-  elseif job.state ~= state then
-    leave(job.zid, job.type, state)
   else
-    leave(job.zid, job.type, state)
-    erase_rest(id, job.zid)   -- a job that has ended has no lease
-    publish(id, 'remove', ',' .. json(job.type))
+    leaving[#leaving + 1] = job.zid
+    leaving_type[job.type] = leaving_type[job.type] or {}
+    table.insert(leaving_type[job.type], job.zid)
+    if job.state == state then
+      erase_rest(id, job.zid)   -- a job that has ended has no lease
+      publish(id, 'remove', ',' .. json(job.type))
+    end
   end
+end
+
+-- The jobs that were dropped leave the state's sets, each set in one call.
+local function leave_all()
+  if #leaving > 0 then redis.call('ZREM', key, unpack(leaving)) end
+  for type, zids in pairs(leaving_type) do redis.call('ZREM', type_key(type, state), unpack(zids)) end
+  leaving, leaving_type = {}, {}
 end
 
 local over = keep and math.max(0, redis.call('ZCARD', key) - keep) or 0
@@ -107,6 +116,7 @@ if over > 0 or max_age then
     end
   end
 end
+leave_all()
 local more = removed > 0 and (removed >= limit or removed == #jobs or over > removed)
 
 local next_rank = 0
@@ -123,5 +133,6 @@ if max_age then
     end
   end
   if #zids == SWEEP then next_rank = from + left end
+  leave_all()
 end
 return {removed, more and 1 or 0, next_rank}
