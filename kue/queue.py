@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar, overload
 
 from . import backoff
 from . import job as jobs
 from .connect import Connector, patiently
-from .errors import InvalidJob
+from .errors import InvalidJob, JobNotFound
 from .events import Event, Listener, last_events
 from .job import Job
 from .keys import Keys, id_of
@@ -122,12 +123,19 @@ class Queue(Operating):
         if self.test_mode.takes([job]):
             return job
         row = (*job._values(), job._found_by()) if self._search else job._values()
-        job_id, made = self._ask(lambda client: self._scripts.create_unique(client, row, name, job.data[name]))
-        if not made:
-            return self.get(job_id)
-        self._assign([job], [row], [job_id])
-        for event, fn in job._listeners if job.options.events else ():
-            self._listener.on_job(job_id, event, fn)
+        listeners = job._listeners if job.options.events else []
+        with self._listener.capture() if listeners else nullcontext() as attach:
+            while True:
+                job_id, made = self._ask(lambda client: self._scripts.create_unique(client, row, name, job.data[name]))
+                if made:
+                    break
+                try:
+                    return self.get(job_id)
+                except JobNotFound:
+                    pass  # it ended and was removed just now: there is room for a new one
+            self._assign([job], [row], [job_id])
+            if attach is not None and listeners:
+                attach(job_id, listeners)
         job._listeners = []
         return job
 

@@ -12,13 +12,15 @@ import kue
 from kue.errors import InvalidJob, JobNotFound, WrongState
 from kue.states import HOLD_UNTIL_MS
 from tests.integration.script_steps import NOW, Steps
+from tests.support import wait_until
 
 URL = "https://example.com/a/Grüße.bin?x=1"
 
 
 def row(url: str = URL, delay: str = "") -> tuple[str, ...]:
     """Return the values of one job."""
-    return ("t", json.dumps({"title": "x", "url": url}, separators=(",", ":"), ensure_ascii=False), "0", "", delay, "", "", "")
+    data = json.dumps({"title": "x", "url": url}, separators=(",", ":"), ensure_ascii=False)
+    return ("t", data, "0", "", delay, "", "", "")
 
 
 def unique(steps: Steps, url: str = URL, delay: str = "", now: int = NOW) -> tuple[int, bool]:
@@ -86,6 +88,17 @@ def test_many_at_once_make_one_job(redis_url: str, redis_client: redis.Redis) ->
     assert ids == {1} and redis_client.get("q:ids") == "1"
     for queue in queues:
         queue.shutdown()
+
+
+def test_listeners_given_before_a_unique_save_miss_nothing(redis_url: str) -> None:
+    queue = kue.create_queue(redis_url)
+    queue.process("t", lambda job: "done")
+    heard: list[str] = []
+    job = queue.create("t", {"url": URL}).on("enqueue", lambda *_: heard.append("enqueue"))
+    job.on("complete", lambda *_: heard.append("complete"))
+    queue.save_unique(job, "url").wait(10)
+    wait_until(lambda: heard == ["enqueue", "complete"])
+    queue.shutdown()
 
 
 def test_what_save_unique_cannot_take_is_refused(redis_url: str) -> None:
