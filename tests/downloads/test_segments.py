@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import threading
 import time
@@ -107,6 +108,23 @@ def test_a_server_that_cannot_do_it_gets_one_connection(
     with HostileServer(good(DATA, **headers)) as server:
         assert_file(folder, make(server)(FakeJob(server.url())), DATA)
     assert len(server.requests) == 1
+
+
+def test_a_name_that_changes_its_address_gets_no_further_connection_inside(make: Make, folder: Path) -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, port: int, *_: Any) -> Any:
+        asked.append(host)
+        address = "127.0.0.1" if len(asked) == 1 else "127.0.0.2"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    with HostileServer(limited(rate=20_000_000)) as server, socket.create_server(("127.0.0.2", server.port)) as inside:
+        handler = make(allow=["127.0.0.1"], resolve=resolve)
+        assert_file(folder, handler(FakeJob(server.url(host="rebind.example"), segments=4)), DATA)
+        inside.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            inside.accept()
+    assert len(asked) == 4 and len(server.requests) == 1
 
 
 def test_a_server_that_ignores_ranges_after_all_is_read_to_the_end_by_the_first(make: Make, folder: Path) -> None:
