@@ -270,6 +270,7 @@ def _like_cluster(client: Any, answer_s: float | None) -> Any:
     kwargs = {**client.get_connection_kwargs(), **_COMMON, "socket_timeout": answer_s}
     for name in ("host", "port", "connection_class", "redis_connect_func", "retry"):
         kwargs.pop(name, None)
+    kwargs["address_remap"] = client.nodes_manager.address_remap
     return _cluster([(node.host, node.port) for node in client.get_nodes()], kwargs)
 
 

@@ -81,7 +81,8 @@ class Engine:
         self._given_away: deque[Execution] = deque()
         #: Tokens that were revoked before the answer that brought them was taken in.
         self._early: dict[str, None] = {}
-        self._under_way = 0
+        #: The calls that are under way.
+        self._asks: list[_Ask] = []
         self._started = self._stopped = False
         self._abandon_at: float | None = None
         self._outage = connector.outage
@@ -179,10 +180,13 @@ class Engine:
 
     def _busy(self, job_type: str | None) -> bool:
         if job_type is not None:
-            return any(e.job.type == job_type for e in self.running.values()) or any(
-                e.job.type == job_type for e, _ in self._finished
+            ended = [*self._finished, *(outcome for ask in self._asks for outcome in ask.outcomes)]
+            return (
+                any(e.job.type == job_type for e in self.running.values())
+                or any(e.job.type == job_type for e, _ in ended)
+                or any(job_type in ask.slots for ask in self._asks)
             )
-        return bool(self.running or self._finished or self._under_way)
+        return bool(self.running or self._finished or self._asks)
 
     # The pumps
 
@@ -221,9 +225,10 @@ class Engine:
                 if outcomes or asking:
                     slots = {known.name: known.lend(share if known.name in touched else None) for known in asking}
                     self._calls += 1
-                    self._under_way += 1
                     signals = {name: self._types[name].signals for name in slots}
-                    return _Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
+                    ask = _Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
+                    self._asks.append(ask)
+                    return ask
                 self._cond.wait(until_paused_ends(self._types))
         return None
 
@@ -232,7 +237,7 @@ class Engine:
 
         With all of them in one call, the handlers would wait while Redis works, and Redis while they do.
         """
-        return min(ACKS_MAX, finished if self._under_way else (finished + 1) // 2)
+        return min(ACKS_MAX, finished if self._asks else (finished + 1) // 2)
 
     def _call(self, link: Link, ask: _Ask) -> Turn | None:
         """Say it until Redis has answered: repeating is safe, by token and nonce. None if the engine gave up."""
@@ -305,7 +310,7 @@ class Engine:
                 elif name in short:
                     known.hungry = known.signals != ask.signals[name]
                 known.retire()
-            self._under_way -= 1
+            self._asks = [each for each in self._asks if each is not ask]
             unblock = bool(short - self._waiter.blocking) and bool(self._waiter.blocking)
             self._cond.notify_all()
         for execution in starting:

@@ -356,7 +356,7 @@ def test_graceful_shutdown(redis_url: str, words: tuple[str, ...]) -> None:
     assert watcher.get(job.id or 0).result == "finished"
     assert watcher.get(waiting.id or 0).state == "inactive"
     watcher.close()
-    queue.close()
+    queue.shutdown(1)
 
 
 def test_error_handling(queue: kue.Queue, redis_client: redis.Redis, said: list[Any]) -> None:
