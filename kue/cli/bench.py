@@ -12,7 +12,7 @@ import click
 from ..connect import patiently
 from ..errors import KueError
 from ..queue import Queue
-from .options import Place, json_option, with_place
+from .options import Place, json_option, open_queue, with_place
 from .output import print_json, table
 
 #: Seconds that one part may take.
@@ -59,7 +59,7 @@ _ROWS = (
 
 def measure(url: str, jobs: int, concurrency: int) -> dict[str, float]:
     """Return the numbers by the names of ``_ROWS``; times in ms, rates in jobs a second."""
-    queue = Queue(url, f"kue-bench-{uuid.uuid4().hex[:8]}")
+    queue = open_queue(Place(url, f"kue-bench-{uuid.uuid4().hex[:8]}"))
     try:
         queue._ask(lambda client: client.ping())
         numbers: dict[str, float] = {"ping_ms": _ping_ms(queue)}

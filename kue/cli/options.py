@@ -131,7 +131,10 @@ def with_queue(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_queue(place: Place, **options: Any) -> Queue:
     url, prefix = place.with_environment()
-    return Queue(url, prefix, **options)
+    try:
+        return Queue(url, prefix, **options)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
 
 
 def json_option(fn: F) -> F:

@@ -66,6 +66,8 @@ def test_create_waits_for_the_result(kue: Kue, queue: Queue) -> None:
         (("create", "x", "--timeout", "5s"), "--timeout needs --wait"),
         (("ls", "nonsense"), "'nonsense' is not one of 'inactive'"),
         (("ls", "-r", "localhost:6379"), "redis://127.0.0.1:6379/0"),
+        (("ls", "-r", "redis://127.0.0.1:1/abc"), "the database is a number"),
+        (("bench", "-r", "redis://127.0.0.1:1/abc"), "the database is a number"),
         (("ls", "-q", "a b"), "short word"),
         (("show",), "Missing argument 'ID'"),
         (("show", "x" * 65), "whole number from 1"),
