@@ -57,6 +57,7 @@ class Upkeep:
         self._stopping = False
         self._blind_ms = min(BLIND_S * 1000, lease_ms / 3)
         self._grace_s = min(GRACE_S, lease_ms / 1000)
+        self._failing: set[str] = set()
         self._seen_ms = 0  # the server's time when it last answered
         self._rescue_from = time.monotonic() + self._grace_s
         self._answers: dict[str, int] = {}  # by job id, how often Node's watcher is still to be answered
@@ -76,22 +77,24 @@ class Upkeep:
         self._wake.set()
 
     def _run(self) -> None:
-        away = False
         while not self._stopping:
             now = time.monotonic()
             self._let_go()
-            try:
-                for task in self._tasks:
-                    if task[1] <= now:
-                        task[1] = now + task[0](self._link.client)
-                away = False
-            except (RedisError, OSError) as exc:
-                self._link.drop()
-                if not is_transient(exc) and not away:
-                    log.exception("upkeep failed; trying again")
-                away = True
-                green.sleep(RESCUE_S)
-                continue
+            for task in self._tasks:
+                if task[1] > now:
+                    continue
+                try:
+                    task[1] = now + task[0](self._link.client)
+                    self._failing.discard(task[0].__name__)
+                except (RedisError, OSError) as exc:
+                    self._link.drop()
+                    task[1] = now + RESCUE_S
+                    if is_transient(exc):  # for the others too, and the engine tells of it
+                        green.sleep(RESCUE_S)
+                        break
+                    if task[0].__name__ not in self._failing:
+                        self._failing.add(task[0].__name__)
+                        log.exception("upkeep: %s failed; trying again each second", task[0].__name__)
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
         self._link.drop()
 

@@ -28,9 +28,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
       publish(id, 'rescue', ',' .. json(job.worker) .. ',' .. count)
       if count > rescues_max then
         local workers = job.worker
-        local kept = redis.call('HGET', key, 'attempt_log')
-        for _, entry in ipairs(kept and cjson.decode(kept) or {}) do
-          if entry.outcome == 'rescued' then workers = entry.worker .. ', ' .. workers end
+        for _, entry in ipairs(attempts_of(id)) do
+          if entry.outcome == 'rescued' then workers = tostring(entry.worker) .. ', ' .. workers end
         end
         local message = 'given up: the workers ' .. workers .. ' died while they ran it'
         fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)

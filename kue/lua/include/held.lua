@@ -56,13 +56,20 @@ end
 
 -- Remember an attempt that did not complete (one that did is told by the hash's own fields): the newest 20.
 local ATTEMPTS_KEPT, ERROR_KEPT, STACK_KEPT = 20, 300, 4000
+local function attempts_of(id)
+  local read, entries = pcall(cjson.decode, redis.call('HGET', job_key(id), 'attempt_log') or '')
+  if not read or type(entries) ~= 'table' then return {} end   -- somebody else wrote there
+  for at = #entries, 1, -1 do
+    if type(entries[at]) ~= 'table' then table.remove(entries, at) end
+  end
+  return entries
+end
+
 local function record_attempt(job, outcome, message, stack)
-  local key = job_key(job.id)
-  local kept = redis.call('HGET', key, 'attempt_log')
-  local entries = kept and cjson.decode(kept) or {}
+  local key, entries = job_key(job.id), attempts_of(job.id)
   local last = entries[#entries]
   entries[#entries + 1] = {
-    number = (last and last.number or 0) + 1, started_at = job.started_at, ended_at = now,
+    number = (last and tonumber(last.number) or 0) + 1, started_at = job.started_at, ended_at = now,
     worker = job.worker, outcome = outcome, error = string.sub(message, 1, ERROR_KEPT),
     stack = stack and string.sub(stack, 1, STACK_KEPT),
   }
