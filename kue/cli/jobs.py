@@ -231,8 +231,6 @@ def _data(text: str | None) -> Any:
 
 
 def _state(job: Job) -> str:
-    if job.state == ACTIVE and job.progress_percent:
-        return ACTIVE
     return job.state or "no state"
 
 
@@ -251,9 +249,9 @@ def _age(job: Job, now: int) -> str:
 def _about(job: Job) -> str:
     if job.state == FAILED and job.error:
         return job.error.partition("\n")[0]
-    if isinstance(job.data, dict) and isinstance(job.data.get("title"), str):
-        return str(job.data["title"])
-    return job.raw.get("data", "")
+    title = job.data.get("title") if isinstance(job.data, dict) else None
+    about = title if isinstance(title, str) else job.raw.get("data", "")
+    return f"{job.progress_percent}% {about}" if job.state == ACTIVE and job.progress_percent else about
 
 
 def _when(at: int | None, now: int) -> str | None:

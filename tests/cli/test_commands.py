@@ -119,6 +119,12 @@ def test_ls_of_delayed_jobs_is_in_order_of_their_time(kue: Kue, queue: Queue) ->
         ]
 
 
+def test_a_running_job_shows_how_far_it_is(kue: Kue, queue: Queue) -> None:
+    job_id = create(queue, state="active")[0]
+    queue.get(job_id).progress(1, 4)
+    assert kue("ls", "active").out.splitlines()[1].endswith('25% {"n":0}')
+
+
 def test_columns_are_aligned_whatever_the_job_holds(kue: Kue, queue: Queue) -> None:
     queue.create("日本", {"title": "\x1b[31mred\nline"}).save()
     queue.create("longer type", {"title": "x"}).save()
