@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -299,8 +300,9 @@ class Queue(Operating):
         self._ask(lambda client: self._scripts.update(client, job.id, fields, found_by, changed))
 
     def _log(self, job_id: int | str, token: str, line: str) -> None:
-        patience = HANDLER_PATIENCE_S if token else PATIENCE_S
-        self._ask(lambda client: self._scripts.log(client, job_id, token, jobs.utf8(line)), patience)
+        patience, tries = HANDLER_PATIENCE_S if token else PATIENCE_S, itertools.count()
+        text = jobs.utf8(line)
+        self._ask(lambda client: self._scripts.log(client, job_id, token, text, again=next(tries) > 0), patience)
 
     def _progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:
         patience = HANDLER_PATIENCE_S if token else PATIENCE_S

@@ -226,8 +226,11 @@ class Scripts:
     ) -> None:
         check(self.run(client, "progress", job_id, token, percent, data, int(keep_data), now_ms=now_ms), job_id)
 
-    def log(self, client: Any, job_id: object, token: str, line: str, *, now_ms: int = 0) -> None:
-        check(self.run(client, "log", job_id, token, line, now_ms=now_ms), job_id)
+    def log(
+        self, client: Any, job_id: object, token: str, line: str, *, again: bool = False, now_ms: int = 0
+    ) -> None:
+        """Append a line to a job's log; ``again``: the answer to this call was lost, so it may be there already."""
+        check(self.run(client, "log", job_id, token, line, int(again), now_ms=now_ms), job_id)
 
     def renew(self, client: Any, tokens: Iterable[tuple[str, str]], *, lease_ms: int, now_ms: int = 0) -> list[str]:
         """Renew the leases of ``tokens`` (pairs of id and token); return the ids that are no longer held."""

@@ -198,3 +198,14 @@ def test_a_stopped_caller_takes_nobody_along(server: FaultyServer) -> None:
     stopped = next(place for place in producer._doubts.values())
     assert stopped.call.first is not None
     producer.close()
+
+
+def test_a_log_line_whose_answer_was_lost_is_written_once(proxy: Proxy, queue: kue.Queue) -> None:
+    job = queue.create("t", {}).save()
+    job.log("the same twice")
+    proxy.swallow(lambda data: b"the-line-of-this-test" in data)
+    job.log("the-line-of-this-test")
+    assert proxy.swallowed.is_set()
+    job.log("the same twice")
+    job.log("the same twice")
+    assert queue.log(job.id or 0) == ["the same twice", "the-line-of-this-test", "the same twice", "the same twice"]
