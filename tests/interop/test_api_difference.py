@@ -14,6 +14,7 @@ from tests.interop.api_requests import Request
 from tests.interop.dump import differences
 from tests.interop.servers import Answer, Both
 
+JSON_TYPE = "application/json; charset=utf-8"
 #: Times of the run itself count as equal, and so do those that lie a delay of `CREATING` ahead.
 NEAR_MS, AHEAD_MS = 60_000, 3_600_000
 
@@ -127,6 +128,12 @@ def test_every_reading_is_answered_alike_and_changes_nothing(both: Both) -> None
 def test_every_change_is_answered_alike_and_leaves_the_same_keys(both: Both) -> None:
     seed(both)
     assert compare(both, table.WRITING, keys_each=10) == []
+
+
+def test_a_body_of_almost_a_megabyte_is_taken(both: Both) -> None:
+    body = table.post({"type": "big", "data": {"x": "y" * 1_000_000}}).body
+    assert both.ours.ask("POST", "/job", body, table.JSON) == (200, JSON_TYPE, {"message": "job created", "id": 1})
+    assert both.nodes.ask("POST", "/job", body, table.JSON).status == 413  # its limit is 100 kB
 
 
 def test_words_that_are_no_state_are_refused(both: Both) -> None:
