@@ -28,30 +28,39 @@ def stats(queue: Queue, watch: bool, interval: float, as_json: bool) -> None:
 
     With --watch and --json each look is a line.
     """
+    if not watch:
+        tell(read(queue), as_json)
+        return
+    try:
+        look_again(queue, interval, as_json)
+    except KeyboardInterrupt:
+        pass  # that is how it ends
+
+
+def look_again(queue: Queue, interval: float, as_json: bool) -> None:
+    """Tell the numbers for ever; once it has begun, also past a time when Redis is away."""
     began = False
     while True:
         try:
             seen = read(queue)
-            began = True
         except QueueUnavailable as exc:
-            if not (watch and began):
+            if not began:
                 raise
             print(f"kue: {exc.__cause__ or exc}", file=sys.stderr)
-            time.sleep(interval)
-            continue
-        if watch and coloured() and not as_json:
-            sys.stdout.write("\033[H\033[2J")
-        if as_json:
-            print_json(seen)
         else:
-            show(seen)
-        if not watch:
-            return
-        sys.stdout.flush()
-        try:
-            time.sleep(interval)
-        except KeyboardInterrupt:
-            return
+            began = True
+            if coloured() and not as_json:
+                sys.stdout.write("\033[H\033[2J")
+            tell(seen, as_json)
+            sys.stdout.flush()
+        time.sleep(interval)
+
+
+def tell(seen: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(seen)
+    else:
+        show(seen)
 
 
 def read(queue: Queue) -> dict[str, Any]:
