@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from kue.copies import copies_of, original_of
 from kue.web.redact import safe, safe_text
 from kue.web.texts import duration_text, pretty_json
-from kue.web.views import JobRow, job_row, reason
+from kue.web.views import PRIORITY_NAMES, JobRow, job_row, reason
 from kue.web.why import why_waiting
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ def _waited(job: Job) -> str | None:
 
 def _options(job: Job) -> dict[str, str]:
     options = job.options
+    names_of = {0: "normal", **PRIORITY_NAMES}
     names: dict[str, Any] = {
         "Type": job.type,
-        "Priority": options.priority,
+        "Priority": f"{options.priority:g} {names_of.get(options.priority, '')}",
         "Attempts": f"{job.attempts_made} of {options.attempts or 1} made",
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
