@@ -16,7 +16,7 @@ from .codec import (
     percent,
     to_json,
 )
-from .errors import InvalidJob, JobNotFound, LeaseLost
+from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
 from .fields import FIELDS, JobOptions, read_options
 from .search import found_by
 from .states import STATES
@@ -259,9 +259,19 @@ class Job:
             raise self._interrupt
 
     def _write(self, write: Callable[[], object]) -> None:
-        """Write to the job; if the attempt has lost it, wait a moment for the word why, which is on its way."""
+        """Write to the job; if the attempt has lost it, wait a moment for the word why, which is on its way.
+
+        While Redis is away an attempt waits, however long that is: its handler has done nothing wrong.
+        """
         try:
-            write()
+            while True:
+                try:
+                    write()
+                    return
+                except QueueUnavailable:
+                    if not self._token:
+                        raise
+                    self._stop_if_told()
         except (LeaseLost, JobNotFound):
             give_up = time.monotonic() + TOLD_S
             while self._token and time.monotonic() < give_up:

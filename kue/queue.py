@@ -33,8 +33,8 @@ log = logging.getLogger("kue")
 LEASE_MS = 30_000
 #: Seconds that a user's call is repeated while Redis is away, before QueueUnavailable.
 PATIENCE_S = 2.0
-#: The same for a handler's ``log`` and ``progress``: better that it waits than that the attempt fails.
-HANDLER_PATIENCE_S = 60.0
+#: The same for a handler's ``log`` and ``progress``, which go on after that unless the attempt was stopped meanwhile.
+HANDLER_PATIENCE_S = 5.0
 #: Jobs that a search finds at most, unless told otherwise.
 SEARCH_MAX = 10_000
 

@@ -161,3 +161,28 @@ def test_work_goes_on_by_itself_and_no_outcome_is_lost(
     finally:
         finish.set()
         queue.shutdown(0)
+
+
+def test_a_handler_that_reports_waits_for_redis_and_has_not_failed(
+    server: FaultyServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kue.queue.HANDLER_PATIENCE_S", 0.2)  # several times over during the outage
+    queue = kue.create_queue(proxy.url, lease_ms=LEASE_MS)
+    begun, report = threading.Event(), threading.Event()
+
+    def work(job: kue.Job) -> str:
+        begun.set()
+        report.wait(30)
+        job.log("still here")
+        job.progress(1, 2)
+        return "done"
+
+    try:
+        queue.process("work", 1, work)
+        job = queue.create("work", {}, attempts=3).save()
+        assert begun.wait(10)
+        restart(server, proxy, report.set)
+        assert job.wait(20) == "done"
+        assert (job.refresh().attempts_made, job.rescues, queue.log(job.id or 0)) == (1, 0, ["still here"])
+    finally:
+        queue.shutdown(5)
