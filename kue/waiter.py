@@ -16,6 +16,8 @@ from .slots import TypeSlots
 
 #: Seconds that it blocks at most; after that a reservation looks for jobs whose token was lost.
 BLOCK_S = 1.0
+#: The same on a Cluster, where nobody can end it early: each node numbers its clients for itself.
+CLUSTER_BLOCK_S = 0.2
 
 
 class Waiter:
@@ -32,6 +34,7 @@ class Waiter:
         #: Names of the types that it blocks on now.
         self.blocking: set[str] = set()
         self._client_id: int | None = None
+        self._block_s = CLUSTER_BLOCK_S if connector.is_cluster else BLOCK_S
         self._stopped = False
 
     def start(self) -> None:
@@ -79,7 +82,7 @@ class Waiter:
         try:
             if self._client_id is None and not self._connector.is_cluster:
                 self._client_id = int(link.client.execute_command("CLIENT", "ID"))
-            popped: Any = link.client.execute_command("BLPOP", *keys, BLOCK_S)
+            popped: Any = link.client.execute_command("BLPOP", *keys, self._block_s)
             return str(popped[0]) if popped else None
         except Exception as exc:
             link.drop()
