@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="less of everything: minutes in place of an hour")
     add("--only", default="", metavar="WORDS", help="only rows with one of these words, such as kue,server,details")
-    add("--no-peers", dest="peers", action="store_false", help="kue and the server's limit alone")
+    add("--peers", default="all", metavar="WORDS", help="peers to measure: all, none, or such as huey,bullmq (all)")
     add("--runs", type=int, default=0, metavar="N", help="take the median of N runs (3; with --quick 1)")
     add("--jobs", type=int, default=0, metavar="N", help="waiting jobs in a drain (20,000)")
     add("--profile", action="store_true", help="show where kue's worker and the server spend their time, no table")
@@ -37,19 +37,21 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def figures(steps: plan.Plan, only: str, peers: bool) -> Iterator[plan.Figure]:
+def chosen(words: str) -> Callable[[str], bool]:
+    """Return a test whether a row's name holds one of these words; without words each does."""
+    parts = [part for part in words.split(",") if part]
+    return lambda name: not parts or any(part in name for part in parts)
+
+
+def figures(steps: plan.Plan, only: str, peers: str) -> Iterator[plan.Figure]:
     """Measure each row that is wanted, one after another."""
-    words = [word for word in only.split(",") if word]
-
-    def wanted(name: str) -> bool:
-        return any(word in name for word in words) if words else True
-
+    wanted, among = chosen(only), chosen("" if peers == "all" else peers)
     if wanted(plan.LIMIT):
         yield from steps.limits()
     for green in (True, False):
         if wanted(catalog.kue(green).name):
             yield from steps.peer(catalog.kue(green))
-    for name, make in catalog.installed(wanted) if peers else ():
+    for name, make in catalog.installed(lambda name: wanted(name) and among(name)):
         try:
             peer = make()
         except StepFailed as exc:
@@ -83,8 +85,10 @@ def main(argv: list[str]) -> None:
     if options.jobs:
         sizes = replace(sizes, jobs=options.jobs)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all is cleared away
-    machine = host.describe()
+    machine, busy = host.describe(), host.busy()
     say(machine)
+    if busy:
+        say("other programs are busy on this machine: expect low and uneven figures")
     host.pin(0, host.peer_cores())
     with Server(options.aof) as server:
         bench = Bench(server)
@@ -96,16 +100,19 @@ def main(argv: list[str]) -> None:
             began = time.monotonic()
             measured, extra = measure(bench, sizes, options, runs)
             say(f"{time.monotonic() - began:.0f} s")
-            print(report.Ratios(measured, extra).table(), report.table(measured), sep="\n\n")
+            print(report.table(measured))
             for key, (title, columns, _) in report.TABLES.items():
                 if key in extra:
                     print(f"\n{title}\n\n{report.table(extra[key], columns)}")
-            if not options.only and options.peers:
+            if (ratios := report.Ratios(measured, extra)).lines:
+                print(f"\n{ratios.table()}")
+            if not options.only and options.peers == "all":
                 persistence = "append-only file written once a second" if options.aof else "no persistence"
                 text = report.page(
                     measured,
                     extra,
                     machine=machine,
+                    busy=busy,
                     server=f"{server.version}, {persistence}",
                     runs=runs,
                     words="".join(f" {word}" for word in argv),

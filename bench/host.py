@@ -56,6 +56,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def busy() -> bool:
+    """Tell whether other programs use this machine."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.3 * len(cores() or [0])
+
+
 def describe() -> str:
     """Return one line about this machine."""
     load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""

@@ -153,22 +153,25 @@ TABLES = {
 }
 
 
-def page(main: Measured, extra: dict[str, Measured], *, machine: str, server: str, runs: int, words: str) -> str:
+def page(
+    main: Measured, extra: dict[str, Measured], *, machine: str, busy: bool, server: str, runs: int, words: str
+) -> str:
     """Return docs/performance.md."""
     ratios = Ratios(main, extra)
     node = ", ".join(f"{name} {version}" for name, version in envs.node_versions())
     parts = [
         "# Performance",
-        "This page is written by `make bench`, which measures everything in one run; "
-        "`make bench ARGS=\"--quick\"` measures less. `python -m bench --help` lists the rest, `--profile` among it.",
+        "This page is written by `make bench`, which measures everything in one run; `make bench ARGS=\"--quick\"` "
+        "measures less.\n`python -m bench --help` lists the rest, `--profile` among it.",
         f"- Made on {datetime.date.today()}: `python -m bench{words}`, median of {runs} run{'s' if runs > 1 else ''}.\n"
         f"- {machine}.\n"
         f"- {server}, on loopback TCP, emptied before each measurement.\n"
         f"- Peers: {', '.join(envs.versions())}; on Node: {node}.",
+        *(["**Other programs were busy on the machine: the figures are too low, and uneven.**"] if busy else []),
         "## In short",
         ratios.table(),
-        "Aims are the project's own. Differences under 30 % between two programs are ties: identical runs differ by as "
-        "much on a virtual machine.",
+        "Aims are the project's own. Differences under 30 % between two programs are ties: identical runs differ by\n"
+        "as much on a virtual machine.",
         "## Beside the others",
         table(main),
         CAVEATS,

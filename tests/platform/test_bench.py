@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
@@ -28,7 +29,7 @@ def run(*words: str) -> str:
 
 
 def test_kue_is_measured_in_a_table() -> None:
-    told = run("--jobs", "300", "--only", "kue (plain", "--no-peers")
+    told = run("--jobs", "300", "--only", "kue (plain", "--peers", "none")
     rows = {line.split("|")[1].strip(): line for line in told.splitlines() if line.startswith("| ")}
     assert report.PLAIN in rows and LIMIT not in rows
     assert "failed" not in told
@@ -67,11 +68,13 @@ def test_the_page_has_every_row_and_says_what_failed_and_what_was_reached() -> N
     growth.add("100,000 waiting", "worker_us", 40.0)
 
     # When the page is made
-    page = report.page(main, {"growth": growth}, machine="a machine", server="a server", runs=3, words=" --runs 3")
+    facts: dict[str, Any] = {"machine": "a machine", "busy": True, "server": "a server", "runs": 3, "words": ""}
+    page = report.page(main, {"growth": growth}, **facts)
 
     # Then it holds medians, ratios to the fastest of each kind, and the reason for what is missing
     assert "| saq | 6,000 |" in page and "| celery (threads) | failed (1) |" in page
     assert "(1) not installed: no network" in page
+    assert "Other programs were busy" in page
     assert "| drain at 10 / fastest Python peer, kept (saq) | 4.00 | ≥ 3 | yes |" in page
     assert "| drain at 10 / bee-queue, kept | 0.75 | ≥ 1 | no |" in page
     assert "| worker µs a job, most waiting / fewest | 2.00 | ≤ 1.15 | no |" in page
