@@ -270,7 +270,8 @@ class Engine:
                     pause = min(pause * 2, RETRY_MAX_S)
             else:
                 self._outage.back()
-                return turn
+                # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
+                return turn._replace(codes=[]) if again else turn
 
     def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> None:
         """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others."""
