@@ -84,7 +84,8 @@ class Ratios:
             self._less("worker µs a job, most waiting / fewest", costs[-1] / costs[0], 1.15)
         node = value("memory", "Node: kue 0.11", "bytes")
         self._less("bytes a waiting job / Node Kue's", value("memory", GREEN, "bytes") / node, 1.10)
-        self._less("RSS of an idle worker, MiB", value("memory", GREEN, "rss"), 40)
+        self._less("RSS of an idle worker with plain threads, MiB", value("memory", PLAIN, "rss"), 40)
+        self._less("the same with green threads (eventlet and its DNS)", value("memory", GREEN, "rss"), 40)
         plain = value("kinds", "plain", "drain")
         for kind, most in (("priorities", 1.2), ("delays", 1.2), ("retries", 2.4)):
             note = " (two attempts a job)" if kind == "retries" else ""
