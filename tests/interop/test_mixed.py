@@ -156,9 +156,12 @@ def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_hear_the_same
         assert {i: runs[i] for i in made} == {i: KINDS[job.kind].runs for i, job in made.items()}
         assert len(python.ran) > JOBS / 10 and len(node_worker.noted("ran")) > JOBS / 10, "both took part"
 
-        # and caused the events of its kind, which all listeners heard alike
-        said = {i: comparable([message["event"] for message in tap.of(i)]) for i in made}
-        assert said == {i: comparable(KINDS[job.kind].events) for i, job in made.items()}
+        # and caused the events of its kind (Node says "failed attempt" late), which all listeners heard alike
+        expected = {i: without_watcher(job.kind, comparable(KINDS[job.kind].events)) for i, job in made.items()}
+        try:
+            wait_until(lambda: said(tap, made) == expected, 5, 0.2)
+        finally:
+            assert said(tap, made) == expected
         messages = [(message["id"], message["event"], message["args"][1:]) for message in tap.messages]
         wait_until(lambda: len(heard) >= len(messages) and len(node.node.noted("heard")) >= len(messages), 10)
         assert heard == messages
@@ -211,12 +214,29 @@ def create_all(side: PythonSide | NodeSide, share: list[Wanted]) -> list[int]:
     return made
 
 
+def said(tap: Tap, made: dict[int, Wanted]) -> dict[int, Any]:
+    return {
+        job_id: without_watcher(job.kind, comparable([message["event"] for message in tap.of(job_id)]))
+        for job_id, job in made.items()
+    }
+
+
+def without_watcher(kind: str, events: tuple[list[str], Counter[str]]) -> tuple[list[str], Counter[str]]:
+    """On a busy machine Node's watcher may fail an overdue job itself, and it says no ``failed attempt`` then."""
+    if kind == "overdue":
+        del events[1]["failed attempt"]
+    return events
+
+
 def forms(client: redis.Redis, made: dict[int, Wanted]) -> dict[str, set[str]]:
     """What is left of the jobs of each kind: hash and log, without what tells one job from another."""
     found: dict[str, set[str]] = {}
     for job_id, job in made.items():
         fields = client.hgetall(f"q:job:{job_id}")
         if fields:
+            if "delay" not in fields:  # a failure in the same millisecond would be as good an explanation of it
+                assert fields["promote_at"] == fields["created_at"]
+                fields["promote_at"] = "0"
             fields = {name: value for name, value in normal_job(fields).items() if name not in ("data", "priority")}
             log = client.lrange(f"q:job:{job_id}:log", 0, -1)
             found.setdefault(job.kind, set()).add(f"{sorted(fields.items())} {log}")
