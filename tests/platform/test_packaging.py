@@ -211,6 +211,10 @@ def test_an_order(kue_queue: kue.Queue) -> None:
 @pytest.fixture
 def mine() -> Iterator[kue.Queue]:
     yield queue
+
+
+def wrong() -> None:
+    queue.create(7)  # type: ignore[arg-type]
 '''
 
 
@@ -226,8 +230,5 @@ def test_a_users_typed_program_passes_the_strict_type_checker(wheel: Path, tmp_p
     python = tmp_path / "venv" / "bin" / "python"
     command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "program.py"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    # Then there is nothing to say, and the types are ours: a wrong use is one error
+    # Then there is nothing to say; the wrong use is an error, or the mark that lets it pass would be one
     assert result.stdout.startswith("Success"), result.stdout + result.stderr
-    (tmp_path / "program.py").write_text("import kue\nkue.create_queue().create(7)\n", encoding="utf-8")
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert 'incompatible type "int"; expected "str"' in result.stdout
