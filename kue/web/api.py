@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.web.errors import error_response, wants_page
-from kue.web.intake import new_job
+from kue.web.intake import new_job, wants_unique
 from kue.web.job_page import job_page
 from kue.web.lists import monitor
 
@@ -192,15 +192,18 @@ def create() -> ResponseReturnValue:
     if not asked:
         return "", 204
     if isinstance(asked, dict):
-        job = new_job(queue(), asked).save()
+        made = new_job(queue(), asked)
+        job = queue().save_unique(made, "url") if wants_unique(asked) else made.save()
         monitor().relay.touch([job.id or 0])
-        return jsonify({"message": "job created", "id": job.id})
+        return jsonify({"message": "job created" if job is made else "job exists", "id": job.id})
     if len(asked) > MAX_BULK:
         return error_response(413, f"at most {MAX_BULK} jobs at a time")
     answers: list[dict[str, Any]] = []
     jobs: list[tuple[int, Job]] = []
     for place, each in enumerate(asked):
         try:
+            if wants_unique(each):
+                raise InvalidJob("unique is for one job at a time")
             jobs.append((place, new_job(queue(), each)))
             answers.append({})
         except InvalidJob as exc:

@@ -119,3 +119,12 @@ def new_job(queue: Queue, asked: object) -> Job:
     if backoff is not None:
         job.backoff(backoff)
     return job
+
+
+def wants_unique(asked: object) -> bool:
+    """Tell whether a job that waits or runs for the same ``data.url`` will do. Raises InvalidJob."""
+    options = asked.get("options") if isinstance(asked, dict) else None
+    unique = options.get("unique") if isinstance(options, dict) else None
+    if unique not in (None, True, False):
+        raise InvalidJob("unique must be true or false")
+    return unique is True

@@ -187,3 +187,15 @@ def test_metrics_hold_counts_and_no_job_data(http: Any, queue: Any) -> None:
     text = http.get("/metrics").text
     assert 'kue_jobs{state="inactive",type="odd \\"type\\"\\n"} 1.0' in text
     assert "secret" not in text and "kue_relay_stale 0.0" in text
+
+
+def test_a_unique_job_is_made_once(site: Any, queue: Any) -> None:
+    http = site.http()
+    body = {"type": "startdownload", "data": {"url": "https://example.com/x"}, "options": {"unique": True}}
+    assert http.post("/job", json=body).json == {"message": "job created", "id": 1}
+    assert http.post("/job", json=body).json == {"message": "job exists", "id": 1}
+    assert http.post("/job", json={**body, "options": {}}).json["id"] == 2
+    assert http.post("/job", json={**body, "options": {"unique": "yes"}}).status_code == 400
+    assert http.post("/job", json={**body, "data": {}}).status_code == 400
+    assert http.post("/job", json=[body]).status_code == 400
+    assert sum(queue.counts().values()) == 2
