@@ -39,6 +39,9 @@ NODE_CONNECT_S = 2.0
 #: Seconds between tries: the first pause, and the longest.
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 
+#: Connections that the server is told to close at most, when it is back.
+DROPPED_MAX = 20
+
 T = TypeVar("T")
 
 #: Errors that pass when Redis is back (or writable again). A script whose fate is unknown is safe to repeat.
@@ -157,11 +160,18 @@ class Cluster(RedisCluster):
 
 
 class Link:
-    """One dedicated connection, opened when first used and again after a failure; for one thread at a time."""
+    """One dedicated connection, opened when first used and again after a failure; for one thread at a time.
 
-    def __init__(self, connector: Connector, answer_s: float | None = ANSWER_S) -> None:
+    ``fenced``: when it is opened again, the server is told to close the one before, so that what still lies in that is
+    never done after its repetition (not on a Cluster).
+    """
+
+    def __init__(self, connector: Connector, answer_s: float | None = ANSWER_S, *, fenced: bool = False) -> None:
         self._connector, self._answer_s = connector, answer_s
+        self._fenced = fenced and not connector.is_cluster
         self._client: Any = None
+        self._name: tuple[str, str] | None = None  # id and address of the connection, as the server knows it
+        self._dropped: list[tuple[str, str]] = []
         #: When the connection was last opened, monotonic s.
         self.opened_at = 0.0
 
@@ -170,10 +180,24 @@ class Link:
         if self._client is None:
             self.opened_at = time.monotonic()
             self._client = self._connector.dedicated(self._answer_s)
+            if self._fenced:
+                self._fence(self._client)
         return self._client
+
+    def _fence(self, client: Any) -> None:
+        try:
+            found = dict(part.partition("=")[::2] for part in client.execute_command("CLIENT", "INFO").split())
+            self._name = found["id"], found["addr"]
+            for number, address in self._dropped:  # both, since a server that was restarted counts its ids anew
+                client.execute_command("CLIENT", "KILL", "ID", number, "ADDR", address)
+        except (ResponseError, KeyError):
+            pass  # a server too old for that, or that allows us no such command
+        self._dropped.clear()
 
     def drop(self) -> None:
         """Forget the connection; a half-read answer must never meet the next question."""
+        if self._name is not None:
+            self._dropped, self._name = [*self._dropped, self._name][-DROPPED_MAX:], None
         client, self._client = self._client, None
         if client is not None:
             try:

@@ -201,7 +201,7 @@ class Engine:
         self.heartbeat.start()
 
     def _pump(self) -> None:
-        link = Link(self._connector)
+        link = Link(self._connector, fenced=True)
         while not (self.heartbeat.known or self._stopped):
             green.sleep(KNOWN_S)  # a true thread cannot wake a green one
         while (ask := self._next_ask()) is not None:

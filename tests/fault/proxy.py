@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class Proxy:
         self._target = port
         self._lock = threading.Lock()
         self._pairs: set[tuple[Any, Any]] = set()
+        self._stalled: set[tuple[Any, Any]] = set()
         self._wanted: Callable[[bytes], bool] | None = None
         self._open = threading.Event()
         self._open.set()
@@ -54,6 +56,11 @@ class Proxy:
         """Let nothing through any more and say nothing, as a broken network does: connections stay open."""
         self._open.clear()
 
+    def stall(self) -> None:
+        """Let nothing through the connections that are open now, until ``unblock``; new ones work."""
+        with self._lock:
+            self._stalled |= self._pairs
+
     def refuse(self) -> None:
         """Cut every new connection; those that are open stay."""
         self._refusing = True
@@ -63,6 +70,8 @@ class Proxy:
 
     def unblock(self) -> None:
         self._open.set()
+        with self._lock:
+            self._stalled.clear()
 
     def close(self) -> None:
         self._closing = True
@@ -112,6 +121,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
                 self._open.wait()
+                while pair in self._stalled and not self._closing:
+                    time.sleep(0.01)
                 wanted = self._wanted
                 if is_request and wanted is not None and wanted(data):
                     self._wanted = None

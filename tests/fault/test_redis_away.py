@@ -186,3 +186,32 @@ def test_a_handler_that_reports_waits_for_redis_and_has_not_failed(
         assert (job.refresh().attempts_made, job.rescues, queue.log(job.id or 0)) == (1, 0, ["still here"])
     finally:
         queue.shutdown(5)
+
+
+def test_a_call_that_comes_through_after_its_repetition_takes_no_job(server: FaultyServer, proxy: Proxy) -> None:
+    # Given a worker whose call for jobs is stuck in its connection
+    queue, producer = kue.create_queue(proxy.url), kue.create_queue(server.url)
+    ran: list[int] = []
+    try:
+        queue.process("work", 2, lambda job: ran.append(int(job.id or 0)))
+        producer.create("work", {}).save().wait(20)
+        wait_until(lambda: len(queue._engine._waiter.blocking if queue._engine else ()) == 1, 10)
+        proxy.stall()
+        jobs = producer.create_many([{"type": "work", "data": {}}] * 2)
+        # When it has given up, made the call again by another connection, and done those jobs
+        for job in jobs:
+            job.wait(30)
+        jobs = producer.create_many([{"type": "work", "data": {}}] * 2)
+        queue.quiet()
+        for job in jobs:
+            wait_until(lambda job=job: job.refresh().state in ("inactive", "complete"), 10)
+        left = [job for job in jobs if job.state == "inactive"]
+        assert left, "it was quiet too late"
+        # And the first call comes through
+        proxy.unblock()
+        time.sleep(0.5)
+        # Then it has taken nothing that nobody would run
+        assert [job.refresh().state for job in left] == ["inactive"] * len(left)
+    finally:
+        queue.shutdown(5)
+        producer.close()
