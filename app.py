@@ -49,17 +49,18 @@ def queue() -> kue.Queue:
     url, server = ensure_redis(settings)
     if server is not None:
         atexit.register(server.stop)
-    made = kue.create_queue(url, settings.prefix, search=True)
+    made = kue.create_queue(url, settings.prefix)
     work(settings, made)
     return made
 
 
 def main(argv: list[str]) -> None:
     from kue.web import create_app  # Flask is of no use to a worker
+    from kue.web.redact import safe_text
 
     settings = Settings.load(argv=argv)
     url, server = ensure_redis(settings)
-    queue = kue.create_queue(url, settings.prefix, search=True)
+    queue = kue.create_queue(url, settings.prefix, search=safe_text)
     program = Program(settings, queue, server)
     program.listen()
     if settings.workers:

@@ -15,6 +15,8 @@ print(job.wait(timeout_s=10))
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .errors import (
     InvalidAddress,
     InvalidJob,
@@ -66,14 +68,15 @@ def create_queue(
     prefix: str = "q",
     *,
     lease_ms: int = LEASE_MS,
-    search: bool = False,
+    search: bool | Callable[[str], str] = False,
     job_events: bool = True,
 ) -> Queue:
     """Return a queue on the Redis that ``redis`` names: None (127.0.0.1:6379), a URL, a client, or a factory.
 
     ``prefix`` begins all of the queue's keys; queues with different prefixes know nothing of each other. ``lease_ms``
     (30,000): how long a job stays with a worker that gives no sign of life. ``search``: index the jobs that this queue
-    saves, for ``queue.search`` here and in Node. ``job_events=False``: ``job.on`` of new jobs hears nothing, unless the
-    job's own ``events()`` says otherwise. Nothing is connected before it is needed.
+    saves, for ``queue.search`` here and in Node; given as a function, it returns what of a text a job may be found by.
+    ``job_events=False``: ``job.on`` of new jobs hears nothing, unless the job's own ``events()`` says otherwise.
+    Nothing is connected before it is needed.
     """
     return Queue(redis, prefix, lease_ms=lease_ms, search=search, job_events=job_events)

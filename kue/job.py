@@ -305,7 +305,9 @@ class Job:
 
     def _found_by(self) -> str:
         """Return what a search finds the job by, for the scripts."""
-        return found_by(self.data if is_truthy(self.data) else {}, self.options.search_keys, to_json)
+        shown = self.queue._shown
+        data, keys = self.data if is_truthy(self.data) else {}, self.options.search_keys
+        return found_by(data, keys, to_json) if shown is None else found_by(data, keys, to_json, shown)
 
     def _fill(self, raw: dict[str, str]) -> Job:
         """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""

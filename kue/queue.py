@@ -50,7 +50,7 @@ class Queue(Operating):
         prefix: str = "q",
         *,
         lease_ms: int = LEASE_MS,
-        search: bool = False,
+        search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
         self._connector = Connector(redis)
@@ -70,7 +70,8 @@ class Queue(Operating):
         self._upkeep: Upkeep | None = None
         self._retention = Retention(self._scripts)
         self._on_error: list[Callable[[BaseException], object]] = []
-        self._search = search
+        self._search = bool(search)
+        self._shown = search if callable(search) else None
         #: Whether ``job.on`` of new jobs listens, unless the job's own ``events()`` says otherwise.
         self.job_events = job_events
         #: For the tests of programs that make jobs.

@@ -26,13 +26,21 @@ _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
 _RUN_INTO = re.compile(r"\\[bfnrt]([A-Za-z0-9_]+)(?!\w)")
 
 
-def found_by(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> str:
-    """What ``include/search.lua`` writes for a job: JSON, ``[[code, count, …], [term, count, …]]``."""
+def found_by(
+    data: Any,
+    search_keys: Sequence[str] | None,
+    to_json: Callable[[Any], str],
+    shown: Callable[[str], str] = lambda text: text,
+) -> str:
+    """What ``include/search.lua`` writes for a job: JSON, ``[[code, count, …], [term, count, …]]``.
+
+    ``shown(text)`` returns what of a text a job may be found by.
+    """
     sounds: dict[str, int] = {}
     others: dict[str, int] = {}
     left = TEXT_MAX
     for whole, is_json in texts_of(data, search_keys, to_json):
-        text = whole[:left]
+        text = shown(whole)[:left]
         # As in Node, where each text is written by itself and each word after the other, the later count stays.
         sounds.update(terms.index_terms(text).values())
         if is_json and "\\" in text:

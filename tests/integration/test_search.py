@@ -8,6 +8,7 @@ import pytest
 import redis
 
 import kue
+from kue.web.redact import safe_text
 from tests.support import wait_until
 
 
@@ -99,6 +100,24 @@ def test_many_jobs_are_indexed_by_one_call(searching: kue.Queue, redis_client: r
     job = searching.create("t", {"text": long}).save()
     assert searching.search("w00001 w02999") == [job.id]
     assert redis_client.zcard(f"q:search:object:{job.id}") > 2000
+
+
+def test_what_is_not_shown_is_not_found(redis_url: str, redis_client: redis.Redis) -> None:
+    # Given a queue with the app's own idea of what may be found
+    queue = kue.create_queue(redis_url, search=safe_text)
+    url = "https://user:hunter@example.com/zebra.zip?X-Amz-Signature=abcdef&part=giraffe"
+    # When a job with a password and a signature in its url is saved, and saved again
+    job = queue.create("t", {"url": url, "note": "mật khẩu"}).save()
+    job.data["note"] = "khẩu"
+    job.save()
+    # Then it is found by the rest, and the index knows neither
+    for words in ("zebra", "giraffe", "example.com", "khẩu"):
+        assert queue.search(words) == [job.id], words
+    for words in ("hunter", "user hunter", "abcdef", "mật"):
+        assert queue.search(words) == [], words
+    assert not redis_client.exists("q:search:word:HNTR", "q:search:word:ABKTF")
+    assert queue.get(job.id or 0).data["url"] == url
+    queue.close()
 
 
 def test_without_search_nothing_is_indexed_but_what_is_there_is_found(
