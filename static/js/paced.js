@@ -4,13 +4,13 @@
 const REST = 4;
 /** But no longer than this, in ms. */
 const REST_MAX_MS = 1000;
-/** Drawings in a second from which on the page counts as busy: its lines out of sight are then left out (monitor.css). */
+/** Drawings asked for in a second from which on the page counts as busy: its lines out of sight are left out (monitor.css). */
 const BUSY = 4;
 
-let drawn = 0;
+let wanted = 0;
 setInterval(() => {
-  document.body.classList.toggle("is_busy", drawn >= BUSY);
-  drawn = 0;
+  document.body.classList.toggle("is_busy", wanted >= BUSY);
+  wanted = 0;
 }, 1000);
 
 /** Return a function that asks for a drawing; asked again before it is done, it draws once. */
@@ -18,11 +18,11 @@ export function paced(draw) {
   let asked = false;
   let free = 0;
   return () => {
+    wanted += 1;
     if (asked) return;
     asked = true;
     setTimeout(() => requestAnimationFrame(() => {
       asked = false;
-      drawn += 1;
       const begun = performance.now();
       draw();
       // What the browser itself does for the drawing comes before the next task.
