@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections import deque
@@ -36,6 +37,8 @@ HOST_BUSY_MS = 2000
 SWEEP_S = 3600.0
 #: How long the sidecar of a finished file stays, and how long a part that nobody touches, seconds.
 KEEP_DONE_S, KEEP_PART_S = 600.0, 7 * 86400.0
+#: What stands beside a part.
+_BESIDE = re.compile(r"\.(\w+-[0-9a-f]{10})\.(json|map|json\.tmp|map\.tmp)")
 
 
 class DownloadHandler:
@@ -195,9 +198,10 @@ class DownloadHandler:
                 if name.endswith(".part") and age_s > KEEP_PART_S:
                     part = Part(folder, name.removesuffix(".part"))
                     self._sweep_part(part)
-                elif name.startswith(".") and name.endswith(".json") and age_s > KEEP_DONE_S:
-                    facts = Facts.load(folder.read(name))
-                    if facts is not None and facts.result is not None:
+                elif (beside := _BESIDE.fullmatch(name)) and age_s > KEEP_DONE_S:
+                    facts = Facts.load(folder.read(name)) if beside[2] == "json" else None
+                    done = facts is not None and facts.result is not None
+                    if done or (age_s > KEEP_PART_S and folder.stat(f"{beside[1]}.part") is None):
                         folder.remove(name)
 
     def _sweep_part(self, part: Part) -> None:

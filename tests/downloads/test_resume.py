@@ -464,7 +464,10 @@ def test_what_nobody_came_back_for_is_swept(make: Make, folder: Path) -> None:
         assert len(list(folder.iterdir())) == 4
         make(server, now=lambda: time.time() + 3600)
         assert sorted(path.suffix for path in folder.iterdir()) == [".bin", ".json", ".part"]
+        for name in (".9-0123456789.map", ".9-0123456789.json.tmp", "mine.map.bin"):
+            (folder / name).write_text("left by a crash, and not")
         make(server, now=lambda: time.time() + 30 * 86400)
+        (folder / "mine.map.bin").unlink()
     assert [path.suffix for path in folder.iterdir()] == [".bin"]
 
 
