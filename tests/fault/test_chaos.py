@@ -12,7 +12,7 @@ from tests.support import require_node
 
 
 def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -> None:
-    report = Chaos(tmp_path, seed=20, seconds=10, jobs=800).run()
+    report = Chaos(tmp_path, seed=20, seconds=9, jobs=700).run()
 
     assert report.wrong == [], str(report)
     # And it was a run worth the name.
@@ -22,7 +22,7 @@ def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -
 
 def test_every_job_is_done_once_with_node_kue_in_the_mix(tmp_path: Path) -> None:
     require_node("kue")
-    report = Chaos(tmp_path, seed=20, seconds=7, jobs=400, node=True).run()
+    report = Chaos(tmp_path, seed=20, seconds=6, jobs=350, node=True).run()
 
     assert report.wrong == [], str(report)
-    assert report.counts["kills"] >= 2 and report.counts["connections cut"]
+    assert report.counts["kills"] >= 1 and report.counts["connections cut"]
