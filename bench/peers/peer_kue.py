@@ -53,18 +53,22 @@ def handler(job):
 
 
 def work():
-    sampler = None
-    if os.environ.get("BENCH_PROFILE"):
+    profile, file = None, os.environ.get("BENCH_PROFILE")
+    if file and GREEN:
         from bench.sampler import Sampler
 
-        sampler = Sampler(os.environ["BENCH_PROFILE"])
+        profile = Sampler(file)
+    elif file:
+        from bench.tracer import Tracer
+
+        profile = Tracer(file)
     told = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     queue.process("bench", common.CONCURRENCY, handler)
     while not told:
         time.sleep(0.05)
-    if sampler is not None:
-        sampler.write()
+    if profile is not None:
+        profile.write()
     queue.shutdown(2)
 
 

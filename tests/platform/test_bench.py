@@ -49,9 +49,10 @@ def test_the_servers_own_limit_is_measured_with_the_real_scripts(redis_client: r
     assert redis_client.zcard("q:jobs:complete") == made
 
 
-def test_the_profile_shows_the_engine_and_the_servers_commands() -> None:
-    told = run("--jobs", "1500", "--profile", "-c", "20")
-    assert re.search(r"== kue \(green threads\), concurrency 20: [\d,]+ jobs/s", told)
+@pytest.mark.parametrize("kind", ["green", "plain"])
+def test_the_profile_shows_the_engine_and_the_servers_commands(kind: str) -> None:
+    told = run("--jobs", "1500", "--profile", "-c", "20", *(["--threads"] if kind == "plain" else []))
+    assert re.search(rf"== kue \({kind} threads\), concurrency 20: [\d,]+ jobs/s", told)
     assert re.search(r"^ +\d+\.\d+ +\d+\.\d+  (evalsha|fcall)$", told, re.MULTILINE)
     assert re.search(r"kue/worker\.py", told)
 
