@@ -9,7 +9,7 @@ from . import memory, registry
 from .codec import number
 from .errors import InvalidJob, JobNotFound
 from .history import History
-from .job import Job, check_state, from_hash, now_ms
+from .job import Job, check_state, from_hash
 from .keys import Keys, id_of, zid
 from .memory import MemoryInfo
 from .registry import WorkerInfo
@@ -29,7 +29,7 @@ class LeaseInfo(TypedDict):
 
     held: int
     late_ms: int
-    """How long ago the first of them ended, by this machine's clock. More than some seconds: nobody rescues."""
+    """How long ago the first of them ended. More than some seconds: nobody rescues."""
 
 
 class Browsing:
@@ -196,18 +196,22 @@ class Browsing:
         """What happened in the last hour and the last day, as web processes heard it."""
         return History(self._ask, self._scripts)
 
+    def server_ms(self) -> int:
+        """Return the time of the server, epoch ms: what all times in Redis are by."""
+        seconds, micros = self._ask(lambda client: client.execute_command("TIME"))
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def leases(self) -> LeaseInfo:
         """Return how many running jobs are held under a lease, and how late the latest of them is."""
 
-        def read(client: Any) -> LeaseInfo:
+        def read(client: Any) -> Any:
             pipe = client.pipeline(transaction=False)
             pipe.zcard(self.keys.leases)
             pipe.zrange(self.keys.leases, 0, 0, withscores=True)
-            held, first = pipe.execute()
-            late = now_ms() - int(first[0][1]) if first else 0
-            return {"held": int(held), "late_ms": max(0, late)}
+            return pipe.execute()
 
-        return self._ask(read)  # type: ignore[no-any-return]
+        held, first = self._ask(read)
+        return {"held": int(held), "late_ms": max(0, self.server_ms() - int(first[0][1])) if first else 0}
 
     def memory(self) -> MemoryInfo:
         """Return what the server uses and what this queue costs of it, estimated from a few jobs. Bounded in time."""

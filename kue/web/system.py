@@ -168,6 +168,7 @@ def _view() -> SystemView:
         "warnings": [
             *warnings.of_types(counts, paused, hands),
             *warnings.of_workers(workers),
+            *warnings.of_clock(time.time() * 1000 - queue().server_ms()),
             *warnings.of_server(memory, leases, free, monitor().relay.stale),
         ],
         "facts": _facts(memory, leases, free, answered_ms),

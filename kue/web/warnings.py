@@ -57,6 +57,14 @@ def of_workers(workers: list[WorkerView]) -> list[str]:
     return found
 
 
+def of_clock(off_ms: float) -> list[str]:
+    """Return that this web process's own clock is wrong: the ages of jobs on its pages are too."""
+    if abs(off_ms) <= CLOCK_OFF_MS:
+        return []
+    way = "ahead of" if off_ms > 0 else "behind"
+    return [f"This web server has a clock {duration_text(abs(off_ms))} {way} that of Redis."]
+
+
 def of_server(memory: MemoryInfo, leases: LeaseInfo, free: int | None, stale: str | None) -> list[str]:
     """Return what is wrong with Redis, the leases, the disk, and this process itself."""
     found = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ def view(info: WorkerInfo, now_ms: float) -> WorkerView:
 
 
 def views(queue: Queue) -> list[WorkerView]:
-    """Return the workers, those that are there first. Their silence is by this machine's clock."""
-    now = time.time() * 1000
+    """Return the workers, those that are there first. Only the clock of Redis counts: it is theirs as well."""
+    now = queue.server_ms()
     return sorted((view(info, now) for info in queue.workers()), key=lambda each: (each["gone"], each["name"]))
 
 

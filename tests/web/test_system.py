@@ -204,6 +204,8 @@ def test_the_server_is_warned_of_when_it_is_full_or_forgets() -> None:
     well: Any = {"used": 95, "limit": None, "policy": "noeviction", "jobs": 0, "queue": 0}
     assert warnings.of_server(well, leases, None, None) == []
     assert "no other worker process is there" in warnings.of_server(well, {"held": 1, "late_ms": 60_000}, None, None)[0]
+    assert warnings.of_clock(-90_000) == ["This web server has a clock 1 min 30 s behind that of Redis."]
+    assert warnings.of_clock(1_000) == []
     counts = {f"t{n}": {"inactive": 1, "active": 0} for n in range(9)}
     assert warnings.of_types(counts, set(), {})[-1] == "4 more types wait like that."
 
