@@ -71,7 +71,7 @@ def decide(text: str | None, attempts_made: int, delay_ms: float | None, names: 
     own = "" if not delay_ms else _ms(delay_ms)
     try:
         backoff = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Retry(
             "wait", own, "The backoff function came from JavaScript and is not run here; the job's delay is used."
         )

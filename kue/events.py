@@ -63,7 +63,7 @@ def parse(message: str) -> Event | None:
     try:
         value = json.loads(message)
         job_id, event = value["id"], value["event"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     if isinstance(job_id, str):
         job_id = _id(job_id)
@@ -75,7 +75,7 @@ def parse(message: str) -> Event | None:
 def _args_of(message: str, event: str) -> list[Any]:
     try:
         args = list(json.loads(message).get("args") or [])
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return []
     return args[1:] if args and args[0] == event else args
 

@@ -111,8 +111,8 @@ class Execution:
             error = message = str(exc)
             line = ""
         else:
-            message = str(exc) or type(exc).__name__
-            head = ": ".join(filter(None, (type(exc).__name__, str(exc))))
+            message = _text_of(exc) or type(exc).__name__
+            head = ": ".join(filter(None, (type(exc).__name__, _text_of(exc))))
             error = "\n".join([head, *_stack(exc)]).rstrip()
             line = error.partition("\n")[0]
         if isinstance(exc, RetryLater) and not exc.counts:
@@ -141,6 +141,14 @@ def _stack(exc: BaseException) -> list[str]:
         if source := linecache.getline(code.co_filename, number, frame.f_globals).strip():
             lines.append(f"    {source}")
     return lines
+
+
+def _text_of(exc: BaseException) -> str:
+    """Return an exception's text; one that cannot even tell that has none."""
+    try:
+        return str(exc)
+    except Exception:
+        return ""
 
 
 class _Said(Exception):

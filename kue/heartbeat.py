@@ -95,7 +95,7 @@ class Heartbeat:
             if self._also is not None:
                 self._also(self._link.client)
             self.known = True
-        except (RedisError, OSError):
+        except Exception:  # whatever it was: without this thread all leases would lapse
             self._link.drop()
             return False
         return True

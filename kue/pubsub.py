@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import Connector, unavailable
+
+log = logging.getLogger("kue.pubsub")
 
 #: Seconds that one look for a message takes at most, so that a stop is seen in time.
 LOOK_S = 1.0
@@ -85,6 +88,10 @@ class Subscription:
                 if outage.away(exc, opened_at):
                     green.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
+            except Exception:  # a message that nobody could foresee: it must not make us deaf for good
+                log.exception("a message of %s was not understood; subscribing again", self._channel)
+                lost = True
+                green.sleep(pause)
             finally:
                 for each in (pubsub, client):
                     self._close(each)

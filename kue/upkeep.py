@@ -86,7 +86,7 @@ class Upkeep:
                 try:
                     task[1] = now + task[0](self._link.client)
                     self._failing.discard(task[0].__name__)
-                except (RedisError, OSError) as exc:
+                except Exception as exc:
                     self._link.drop()
                     task[1] = now + RESCUE_S
                     if is_transient(exc):  # for the others too, and the engine tells of it

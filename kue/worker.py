@@ -376,7 +376,8 @@ class Engine:
 
     def _revoked(self, messages: list[str]) -> None:
         for message in messages:
-            job_id, token, reason = message.split(" ", 2)
+            job_id, _, rest = message.partition(" ")
+            token, _, reason = rest.partition(" ")
             with self._cond:
                 execution = self.running.get(job_id)
                 if execution is None or execution.job._token != token:
