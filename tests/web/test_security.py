@@ -244,3 +244,48 @@ def test_behind_a_proxy_that_ends_tls_the_page_may_act(site: Any, queue: Any) ->
     headers = {"Origin": f"https://{name}", "X-Forwarded-Proto": "https"}
     assert site.http().put("/job/1/state/failed", headers=headers).status_code == 200
     assert site.http().put("/job/1/state/failed", headers={"Origin": f"https://{name}"}).status_code == 403
+
+
+SPELLINGS = [
+    "//stats", "/static/../stats", "/static/%2e%2e/stats", "/static/..%2fstats", "/static//etc/passwd", "/STATS",
+    "/login/../stats", "/healthz/../stats", "/stats/", "/stats?x=/static/", "/stats;/static/", "/monitor/home/",
+    "/socket.io/socket.io.js/../stats", "/job/1%2flog", "/jobs/0..9/desc", "/static/%00",
+    "/files/..%2f..%2fetc%2fpasswd",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "ODD"])
+def test_no_other_spelling_of_a_path_gets_past_the_login(locked: Any, queue: Any, method: str) -> None:
+    queue.create("a", {"title": "secret title"}).save()
+    headers = {"X-Original-URL": "/login", "X-Rewrite-URL": "/login", "X-HTTP-Method-Override": "GET",
+               "X-Forwarded-For": "127.0.0.1", "X-Forwarded-User": "anna", "Cookie": "kue_session=anna"}  # fmt: skip
+    for path in SPELLINGS:
+        answer = locked.http().open(path, method=method, headers=headers)
+        # OPTIONS on what is open to all tells which methods there are, and nothing else.
+        assert answer.status_code in (400, 401, 404) or (method == "OPTIONS" and answer.data == b""), path
+        assert "secret" not in answer.text and "inactiveCount" not in answer.text, path
+    assert queue.counts()["inactive"] == 1
+
+
+ODD_SECRETS = [None, "", [], {}, 0, "x" * 100_000, "\ud800", "s3cret:with colon\0", "S3CRET:WITH COLON"]
+
+
+def test_what_is_no_password_is_refused_whatever_it_is(locked: Any) -> None:
+    headers = {"Host": locked.url.removeprefix("http://")}
+    for secret in ODD_SECRETS:
+        locked.monitor.security.accounts._wrong.clear()
+        for auth in ({"token": secret}, {"user": "anna", "password": secret}, {"user": secret}, [secret]):
+            assert not locked.socketio.test_client(locked.app, headers=headers, auth=auth).is_connected(), secret
+        for user in ("anna", "", "anna\0"):
+            form = {"user": user, "password": secret if isinstance(secret, str) and secret.isascii() else ""}
+            assert locked.http().post("/login", data=form).status_code == 401, secret
+
+
+def test_a_socket_is_refused_under_a_name_that_is_not_ours_or_from_another_site(site: Any) -> None:
+    def connected(**headers: str) -> bool:
+        return bool(site.socketio.test_client(site.app, headers=headers).is_connected())
+
+    own = site.url.removeprefix("http://")
+    assert connected(Host=own) and not connected(Host="attacker.example", Origin="http://attacker.example")
+    from_elsewhere = site.http().get("/socket.io/?EIO=4&transport=polling", headers={"Origin": "http://attacker.example"})
+    assert from_elsewhere.status_code == 400
