@@ -61,6 +61,11 @@ class Answer:
         return size
 
     @property
+    def waited_s(self) -> float:
+        """Seconds spent waiting for the server to send."""
+        return self._metered.meter.waited_s
+
+    @property
     def to_end(self) -> bool:
         """Whether this body goes on to the end of the file."""
         span = self.content_range()

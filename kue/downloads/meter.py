@@ -51,6 +51,8 @@ class Meter(io.RawIOBase):
         self._green = green.enabled()
         self._deadline: float | None = time.monotonic() + patience.headers_s
         self._overhead = 0
+        #: Time spent waiting for the server in all, seconds.
+        self.waited_s = 0.0
         self._idle_s = 0.0
         self._waited_s, self._window_bytes = 0.0, 0
         self._broken: Cut | None = None
@@ -183,6 +185,7 @@ class Meter(io.RawIOBase):
             raise Cut(f"{self._host} sent nothing for {words.duration(patience.idle_s)}")
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise DownloadError(f"{self._host} did not finish its headers in {words.duration(patience.headers_s)}")
+        self.waited_s += seconds
         # Only the time spent waiting for the server counts: our own rate limit must not make it look slow.
         self._waited_s += seconds
         self._window_bytes += size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from . import ending, segments, words
 from .answer import Answer
@@ -24,9 +25,18 @@ from .urls import redact_url
 CHUNK_BYTES = 256 * 1024
 #: Connections for a file of at least this size, if the job does not say and the server has ranges.
 SEGMENTS, SEGMENTS_FROM_BYTES = 4, 32 * 1024 * 1024
-#: As long as one connection alone brings as much as this, bytes a second, more would only make work: it is the digest
-#: then that takes the time, and it has to go from the first byte to the last. Looked at after each LOOK_S seconds.
-FAST_RATE, LOOK_S = 300_000_000, 0.05
+#: More connections are for waiting less: none are opened if one alone leaves no more than this share of the time to
+#: wait for the server, or brings as much as this, bytes a second. There they would only make work, and bring the bytes
+#: out of order, in which the digest has to take them. Looked at after each LOOK_S seconds.
+WAITING_SHARE, FAST_RATE, LOOK_S = 0.75, 300_000_000, 0.05
+
+
+class Look(NamedTuple):
+    """How far a connection is: the time, the byte, and how long it has waited for the server in all."""
+
+    at: float
+    position: int
+    waited_s: float
 
 
 class Transfer:
@@ -114,18 +124,20 @@ class Transfer:
         buffer = memoryview(bytearray(CHUNK_BYTES))
         limits, progress, hasher, fd = self.limits, self.progress, self._hasher, self.part.fd
         assert hasher is not None
-        most, looked_at, seen = self._connections(answer), self._clock(), position
+        most, look = self._connections(answer), Look(self._clock(), position, answer.waited_s)
 
         def snapshot() -> Callable[[], None]:
             return self._keeper(position, hasher.state)
 
         try:
             while True:
-                if most > 1 and self._wants_more(position, position - seen, self._clock() - looked_at):
-                    segments.split(self.part, position, most)
-                    return position
-                if self._clock() - looked_at >= LOOK_S:
-                    looked_at, seen = self._clock(), position
+                if most > 1:
+                    now = Look(self._clock(), position, answer.waited_s)
+                    if self._wants_more(look, now):
+                        segments.split(self.part, position, most)
+                        return position
+                    if now.at - look.at >= LOOK_S:
+                        look = now
                 size = answer.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)])
                 if size == 0:
                     return position
@@ -152,11 +164,16 @@ class Transfer:
         ranges = answer.takes_ranges or answer.status == 206
         return SEGMENTS if ranges and facts.length >= SEGMENTS_FROM_BYTES else 1
 
-    def _wants_more(self, position: int, fetched: int, seconds: float) -> bool:
-        """Tell whether more connections would help one at ``position`` that brought so much since the last look."""
-        if (self._facts.length or 0) - position < 2 * segments.LEAST_BYTES:
+    def _wants_more(self, before: Look, now: Look) -> bool:
+        """Tell whether more connections would help one that came from ``before`` to ``now``."""
+        if (self._facts.length or 0) - now.position < 2 * segments.LEAST_BYTES:
             return False
-        return self.order.segments is not None or (seconds >= LOOK_S and fetched < FAST_RATE * seconds)
+        seconds = now.at - before.at
+        return self.order.segments is not None or (
+            seconds >= LOOK_S
+            and now.waited_s - before.waited_s > WAITING_SHARE * seconds
+            and now.position - before.position < FAST_RATE * seconds
+        )
 
     def _fetch_segments(self, answer: Answer | None) -> int:
         facts = self._facts

@@ -56,15 +56,14 @@ def beyond(part: Path, places: list[Place]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("segments", "mode", "kills"), [(0, "green", 20), (1, "plain", 3), (1, "green", 1), (8, "plain", 1)]
+    ("segments", "mode", "kills"), [(4, "green", 20), (1, "plain", 3), (1, "green", 1), (8, "plain", 1)]
 )
 def test_a_killed_download_goes_on_from_its_byte(folder: Path, segments: int, mode: str, kills: int) -> None:
     chance = random.Random(f"{segments}{mode}")
-    connections = segments or 4
     goals = sorted(chance.randrange(MIB, len(DATA) - 12 * MIB) for _ in range(kills))
 
     def script(request: Request, wire: object) -> None:
-        send_good(request, wire, DATA, rate=120_000_000 / connections)  # type: ignore[arg-type]
+        send_good(request, wire, DATA, rate=120_000_000 / segments)  # type: ignore[arg-type]
 
     with HostileServer(script) as server:
         command = [sys.executable, str(ROOT / "tests/downloads/work.py"), str(folder), server.url(), server.allow]
@@ -84,7 +83,7 @@ def test_a_killed_download_goes_on_from_its_byte(folder: Path, segments: int, mo
             # It went on where the one before had been; a connection may go on into a segment that nobody has begun.
             assert not places or {first for first, _ in began_at} <= {place.at for place in places}
             kept, places = noted(folder)
-            assert finished(folder) == [] and kept >= goal and len(places) == connections
+            assert finished(folder) == [] and kept >= goal and len(places) == segments
             assert beyond(next(folder.glob("*.part")), places) <= MIB
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=True)
     result = json.loads(done.stdout)
