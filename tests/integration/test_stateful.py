@@ -22,8 +22,8 @@ from kue import backoff
 from kue.errors import JobNotFound, LeaseLost, WrongState
 from kue.keys import Keys
 from kue.scripts import Code, Outcome, Scripts, Turn
+from tests.integration.comparison import blurred, expected, found
 from tests.integration.model import ENDED, HOLD_UNTIL_MS, LEASE_MS, RESCUES_MAX, RESULTS, STATES, Job, Model
-from tests.interop.dump import raw_dump
 
 SEQUENCES = int(os.environ.get("KUE_SEQUENCES", "0"))
 NOW = 1_700_000_000_000
@@ -373,7 +373,7 @@ class Operations(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Compare all that Redis holds, and all that was said, with the model."""
-        assert found(raw_dump(self.client)) == expected(self.model)
+        assert found(self.client) == expected(self.model)
         counts = {kind: dict.fromkeys(STATES, 0) for kind in self.model.types}
         for job in self.model.jobs.values():
             counts[job.type][job.state] += 1
@@ -395,61 +395,6 @@ class _accepted:
 
     def __enter__(self) -> None: ...
     def __exit__(self, *exc_info: object) -> None: ...
-
-
-def expected(model: Model) -> dict[str, Any]:
-    """What Redis must hold, in the form of ``found``."""
-    keys: dict[str, Any] = {"q:ids": str(model.last_id)} if model.last_id else {}
-    sets: dict[str, dict[str, float]] = {}
-    for job in model.jobs.values():
-        keys[f"q:job:{job.id}"] = {**job.fields, "token": job.token, "outcomes": job.outcomes}
-        if job.log:
-            keys[f"q:job:{job.id}:log"] = job.log
-        sets.setdefault("q:jobs", {})[job.zid] = job.priority
-        sets.setdefault(f"q:jobs:{job.state}", {})[job.zid] = job.score()
-        sets.setdefault(f"q:jobs:{job.type}:{job.state}", {})[job.zid] = job.priority
-        if job.lease is not None:
-            sets.setdefault("q:leases", {})[str(job.id)] = job.lease
-    keys |= {f"q:{kind}:jobs": ["1"] * count for kind, count in model.tokens.items() if count}
-    keys |= {"q:job:types": sorted(model.types)} if model.types else {}
-    keys |= {"q:paused": sorted(model.paused)} if model.paused else {}
-    if model.work_time:
-        keys["q:stats:work-time"] = str(model.work_time)
-    return keys | sets
-
-
-def found(keys: dict[str, tuple[str, Any]]) -> dict[str, Any]:
-    """A raw dump with the attempts' outcomes in place of their whole record, and without a producer's lane."""
-    plain: dict[str, Any] = {}
-    for key, (kind, value) in keys.items():
-        if key.startswith("q:lane:") or (key == "q:stats:work-time" and value == "0"):
-            continue
-        if kind == "zset":
-            value = {member: float(score) for member, score in value}
-        if kind == "hash":
-            attempts = json.loads(value.pop("attempt_log", "[]"))
-            numbers = [attempt["number"] for attempt in attempts]
-            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
-            value = {**value, "token": value.get("token"), "outcomes": [attempt["outcome"] for attempt in attempts]}
-            value |= {"error": blur(value["error"])} if "error" in value else {}
-        if kind == "list":
-            value = [blur(line) for line in value]
-        plain[key] = value
-    return plain
-
-
-def blur(text: str) -> str:
-    """The one message that names workers, as the model tells it."""
-    head, names, tail = "given up: the workers ", text, " died while they ran it"
-    if not (text.startswith(head) and text.endswith(tail)):
-        return text
-    names = text.removeprefix(head).removesuffix(tail)
-    return f"given up: {len(names.split(', '))} workers"
-
-
-def blurred(event: tuple[int, str, tuple[Any, ...]]) -> tuple[int, str, tuple[Any, ...]]:
-    job_id, name, args = event
-    return job_id, name, tuple(blur(arg) if isinstance(arg, str) else arg for arg in args)
 
 
 def test_whatever_happens_redis_holds_and_says_what_the_model_does(queue: kue.Queue, redis_client: redis.Redis) -> None:
