@@ -12,7 +12,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 
 from kue.web import audit
-from kue.web.accounts import ANYBODY, Accounts, Visitor
+from kue.web.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
 from kue.web.errors import error_response, wants_page
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class Security:
             if wants_page() and not changes:
                 return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
             if self.accounts.is_blocked(request.remote_addr):
-                return error_response(429, "too many wrong passwords: wait a minute")
+                blocked = error_response(429, "too many wrong passwords: wait a minute")
+                blocked.headers["Retry-After"] = str(int(WINDOW_S))
+                return blocked
             response = error_response(401, "this server asks for a user and a password")
             response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
             return response
