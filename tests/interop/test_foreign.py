@@ -62,6 +62,25 @@ def test_a_backoff_function_is_kept_but_not_run(
         assert any("backoff" in line for line in python.queue.log(job_id))
 
 
+def test_a_backoff_function_of_a_node_producer_is_kept_for_nodes_workers(
+    node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a job of a Node producer with a function, which a worker of ours fails once and saves again
+        code = "function(attempts, delay){ return attempts * 100 }"
+        job_id = node.call("create", "email", {}, {"attempts": 2, "delay": 600, "backoffCode": code})
+        python.work("email", [[["fail", "boom"]]])
+        tap.wait(job_id, "failed attempt")
+        python.queue.shutdown(5)  # before its own delay is over, which is waited for again
+        python.queue.get(job_id).save()
+        assert redis_client.hget(f"q:job:{job_id}", "backoff") == code
+
+        # Then a Node worker can still read the job and run it
+        node.call("process", "email", [[["return", "read"]]], 1)
+        tap.wait(job_id, "complete")
+        assert python.queue.get(job_id).attempts_made == 2
+
+
 def test_a_ttl_watcher_of_node_that_missed_our_answer_is_given_it_again(
     python: PythonSide, redis_url: str, redis_client: redis.Redis
 ) -> None:

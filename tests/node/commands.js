@@ -30,10 +30,11 @@ class Commands {
   // -- producing ------------------------------------------------------------------------------------------------
 
   /** Make and save a job. options: {priority: "high", attempts: 3, …}, each the name of a Job method.
-   *  options.listen: tell each event that the Job object itself hears. */
+   *  options.listen: tell each event that the Job object itself hears. options.backoffCode: a function's source. */
   async create(type, data, options) {
-    const { listen, ...calls } = options || {};
+    const { listen, backoffCode, ...calls } = options || {};
     const job = this.queue.create(type, data);
+    if (backoffCode) job.backoff(new Function(`return ${backoffCode}`)());
     for (const name of Object.keys(calls)) job[name](calls[name]);
     if (listen) {
       for (const event of EVENTS) {
