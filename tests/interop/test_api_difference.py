@@ -125,6 +125,21 @@ def test_every_reading_is_answered_alike_and_changes_nothing(both: Both) -> None
     assert both.keys()[0] == before
 
 
+def test_leavings_are_passed_over_alike_and_only_node_clears_them_by_looking(both: Both) -> None:
+    # Given entries without a hash, a hash without a type, and data that is not JSON
+    seed(both)
+    for client in both.clients:
+        for key in ("q:jobs", "q:jobs:inactive", "q:jobs:ghost:inactive"):
+            client.zadd(key, {"02|77": -99})
+        client.hset("q:job:78", mapping={"state": "complete", "progress": 100, "duration": 5})
+        client.zadd("q:jobs:complete", {"02|78": -99})
+        client.hset("q:job:3", "data", "{broken")
+    before = both.keys()[0]
+    paths = ["/jobs/0..-1", "/jobs/inactive/0..30", "/jobs/ghost/inactive/0..9", "/jobs/complete/0..30/desc"]
+    assert compare(both, table.get(*paths, "/job/78", "/job/77", "/job/3", "/job/77/log")) == []
+    assert both.keys()[0] == before
+
+
 def test_every_change_is_answered_alike_and_leaves_the_same_keys(both: Both) -> None:
     seed(both)
     assert compare(both, table.WRITING, keys_each=10) == []
