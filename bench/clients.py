@@ -167,6 +167,10 @@ class Bench:
                 if match:
                     self.said[int(match[1])] = time.time()
 
+    def _hub_late_ms(self) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+            return float(re.findall(rb"^kue_hub_lag_seconds ([0-9.e-]+)", answer.read(), re.MULTILINE)[0]) * 1000
+
     async def run(self, url: str, pid: int) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         clients: list[Client] = []
@@ -186,6 +190,7 @@ class Bench:
             await asyncio.sleep(1)
             memory.append(_rss_mb(pid))
         cpu = (_cpu_s(pid) - cpu) / (time.monotonic() - begun)
+        late = await loop.run_in_executor(None, self._hub_late_ms)
         told, _ = await asyncio.wait_for(load.communicate(), 60)
         reading = [client for client in clients if not client.frozen]
         return {
@@ -196,6 +201,7 @@ class Bench:
             "plain ms": _spread(self.plain_ms),
             "server MB": f"{memory[0]:.0f} before, {max(memory):.0f} at most, {memory[-1]:.0f} at the end",
             "server CPU": f"{cpu:.0%}",
+            "its hub": f"{late:.0f} ms late at most, in the last 15 s",
         }
 
 
