@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
-from bench.server import LAUNCH, free_port
+from bench.server import ending_with_us, free_port
 from kue.server import find_binary, ping
 
 SLOTS, SHARDS = 16384, 3
@@ -41,11 +39,7 @@ class Cluster:
         command += ["--appendonly", "yes", "--appendfsync", "always", "--logfile", "server.log"]
         command += ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "1500"]
         command += ["--cluster-require-full-coverage", "no"]  # a dead node stops its own queues only
-        mode = "deathsig" if sys.platform == "linux" else "watch"
-        self._processes[shard] = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "", "", "", mode, *command],
-            stdin=subprocess.DEVNULL,
-        )
+        self._processes[shard] = subprocess.Popen(ending_with_us(command), stdin=subprocess.DEVNULL)
         until(lambda: (ping(("127.0.0.1", port)) or "").startswith("+PONG"), 20, f"node {shard} answers")
 
     def kill(self, shard: int) -> None:

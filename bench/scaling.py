@@ -26,7 +26,7 @@ from urllib.request import Request, urlopen
 import kue
 from bench import host
 from bench.cluster import Cluster, until
-from bench.server import Server, free_port
+from bench.server import Server, ending_with_us, free_port
 
 HERE = Path(__file__).resolve().parent
 QUEUES, WORKERS, WEBS = 8, 4, 2
@@ -150,12 +150,11 @@ class Run:
         with (self.folder / "processes.log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    command,
+                    ending_with_us(command),
                     env={**os.environ, **environ},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    preexec_fn=lambda: host.begin(set()),
                 )
             )
 

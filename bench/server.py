@@ -19,6 +19,12 @@ from kue.server import find_binary, ping
 LAUNCH = Path(__file__).resolve().parent.parent / "kue" / "server_launch.py"
 
 
+def ending_with_us(command: list[str]) -> list[str]:
+    """Return the command line of a program that gets a SIGTERM when this process is gone, also when it is killed."""
+    mode = "deathsig" if sys.platform == "linux" else "watch"
+    return [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "", "", "", mode, *command]
+
+
 def free_port() -> int:
     """Return a loopback port that was free a moment ago."""
     with socket.socket() as sock:
@@ -36,14 +42,10 @@ class Server:
     def __enter__(self) -> Server:
         self._folder = tempfile.TemporaryDirectory(prefix="kue-bench-")
         port = free_port()
-        mode = "deathsig" if sys.platform == "linux" else "watch"
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "", "", "", mode]
-            + [str(find_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", self._folder.name]
-            + ["--save", "", "--appendonly", "yes" if self.aof else "no", "--appendfsync", "everysec"]
-            + ["--logfile", "server.log"],
-            stdin=subprocess.DEVNULL,
-        )
+        command = [str(find_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", self._folder.name]
+        command += ["--save", "", "--appendonly", "yes" if self.aof else "no", "--appendfsync", "everysec"]
+        command += ["--logfile", "server.log"]
+        self._process = subprocess.Popen(ending_with_us(command), stdin=subprocess.DEVNULL)
         host.pin(self._process.pid, host.server_cores())
         give_up = time.monotonic() + 10
         while not (ping(("127.0.0.1", port)) or "").startswith("+PONG"):
