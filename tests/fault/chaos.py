@@ -1,6 +1,6 @@
 """The chaos run: workers killed and frozen, connections cut, the server killed; then nothing lost, stuck or done twice.
 
-    python -m tests.fault.chaos --seed 7 --seconds 60 --jobs 5000 [--keep DIR] [--node]
+    python -m tests.fault.chaos --seed 7 --seconds 60 --jobs 5000 [--keep DIR] [--node] [--fsync everysec]
 
 The same seed gives the same faults, though not the same run. Ends with status 1 and a line for each thing found wrong.
 """
@@ -39,8 +39,8 @@ LEASE_MS = 3000
 KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (3.0, 8.0)
 #: Seconds that a frozen worker stays frozen beyond its lease, and that the server stays away.
 OVERSLEEP_S, AWAY_S = (0.3, 1.5), (0.0, 1.0)
-#: Seconds for all jobs to end once the faults are over, and for a worker to stop in order.
-SETTLE_S, STOP_S = 60.0, 20.0
+#: Seconds for all jobs to end once the faults are over, for a worker to stop in order, and for one to begin, at most.
+SETTLE_S, STOP_S, BEGIN_S = 60.0, 20.0, 10.0
 #: The longest that a job is active at a living worker, s.
 ACTIVE_S = 1.0
 
@@ -55,6 +55,7 @@ class Worker:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._started_at = time.monotonic()
         with self.log.open("ab") as log:
             return subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
 
@@ -67,10 +68,11 @@ class Worker:
         return dead.pid
 
     def stop(self) -> int:
-        """End it in order; return its status, 0 if it did so."""
+        """End it in order; return its status, 0 if it did so, or had not begun."""
         self.process.terminate()
         try:
-            return self.process.wait(STOP_S)
+            status = self.process.wait(STOP_S)
+            return 0 if status == -signal.SIGTERM and time.monotonic() - self._started_at < BEGIN_S else status
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait(10)
@@ -83,11 +85,13 @@ class Chaos:
     excepted. Since Node Kue does not survive it, the server is not restarted then, and only our connections are cut.
     """
 
-    def __init__(self, directory: Path, *, seed: int, seconds: float, jobs: int, node: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, seed: int, seconds: float, jobs: int, node: bool = False, fsync: str = "always"
+    ) -> None:
         self._directory, self._seconds, self._jobs, self._with_node = directory, seconds, jobs, node
         self._chance = random.Random(seed)
         self._data_chance = random.Random(seed + 1)
-        self._server = FaultyServer(directory)
+        self._server = FaultyServer(directory, fsync=fsync)
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
         self._ended, self._stopped = threading.Event(), threading.Event()
@@ -130,9 +134,9 @@ class Chaos:
             self.report.wrong += [f"{worker.log.name}: {text}" for text in tracebacks(worker.log)]
 
     def _go(self, proxy: Proxy) -> None:
-        began = time.monotonic()
         if self._with_node:
             self._node = NodeSide(self._server.url)
+        began = time.monotonic()
         producer = threading.Thread(target=self._produce, args=(proxy.url,), daemon=True)
         producer.start()
         faults = [
@@ -279,12 +283,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--node", action="store_true", help="with a Node Kue producer and worker in the mix")
+    parser.add_argument("--fsync", choices=("always", "everysec"), default="always", help="of the server's file")
     parser.add_argument("--keep", type=Path, help="directory for the files of the run; else they are thrown away")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as thrown_away:
         directory = given.keep or Path(thrown_away)
         directory.mkdir(parents=True, exist_ok=True)
-        chaos = Chaos(directory, seed=given.seed, seconds=given.seconds, jobs=given.jobs, node=given.node)
+        chaos = Chaos(
+            directory, seed=given.seed, seconds=given.seconds, jobs=given.jobs, node=given.node, fsync=given.fsync
+        )
         report = chaos.run()
     print(f"seed {given.seed}: {report}")
     return 1 if report.wrong else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -50,7 +51,7 @@ def finish(url: str) -> None:
     queue.process("work", 5, lambda job: job.data["mark"])
     try:
         wait_until(lambda: _left(queue.counts()) == 0, 15, message="all jobs ended")
-        wait_until(lambda: len(queue.workers()) <= 1, 5, message="the dead worker's entry is gone")
+        wait_until(lambda: [each["pid"] for each in queue.workers()] == [os.getpid()], 10, message="only we are left")
     finally:
         queue.shutdown(5)
 
