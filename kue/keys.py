@@ -52,6 +52,10 @@ class Keys:
         """Ours: how far an act on many jobs is, for the page (string, JSON, 1 h); ``:stop`` behind it ends the act."""
         return f"{self.prefix}:bulk:{bulk_id}"
 
+    def orders(self, worker: str) -> str:
+        """Ours: slots that a worker process is told to have, by type; it takes them within seconds (hash, 60 s)."""
+        return f"{self.prefix}:orders:{worker}"
+
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
         return f"{self.prefix}:lane:{lane}"

@@ -17,6 +17,7 @@ from .events import Event, Listener, last_events
 from .job import Job
 from .keys import Keys, id_of
 from .operate import Operating
+from .orders import Orders
 from .producer import Producer
 from .retention import Retention
 from .scripts import Scripts
@@ -338,6 +339,7 @@ class Queue(Operating):
                     self._lease_ms,
                 )
                 self._upkeep.add(self._retention.run)
+                self._upkeep.add(Orders(self.keys, self._engine.worker, self._engine.concurrency).run)
                 self._upkeep.start()
             return self._engine
 

@@ -175,9 +175,9 @@ ROUTES = (
     Route(
         "post",
         "/monitor/type/{what}",
-        "Pause or resume a type for every worker, or set this process's concurrency for it.",
+        "Pause or resume a type for every worker, or set the concurrency that one worker (or this process) has for it.",
         {200: DONE, **BAD, **NOT_FOUND},
-        body=members({"count": NUMBER}, type=TEXT),
+        body=members({"count": NUMBER, "worker": TEXT}, type=TEXT),
     ),
     Route("get", "/monitor/downloads/limits", "The limits of downloads.", {200: LimitsView}),
     Route("post", "/monitor/downloads/limits", "Change some of them.", {200: LimitsView, **BAD}, body=_LIMITS),

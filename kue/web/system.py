@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,6 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, QueueUnavailable
 from kue.history import HALF_S, MINUTE_S, Span
+from kue.orders import set_slots
 from kue.states import STATES
 from kue.web import warnings
 from kue.web.api import queue
@@ -43,8 +43,6 @@ class TypeView(TypedDict):
     name: str
     counts: dict[str, int]
     paused: bool
-    concurrency: int | None
-    """How many this process runs at once; None if it does not work on the type."""
     crew: Crew | None
     """What all workers do for it."""
 
@@ -71,21 +69,18 @@ class SystemView(TypedDict):
     warnings: list[str]
     facts: dict[str, str]
     charts: list[Chart]
-    process: str
 
 
 def _types(counts: dict[str, dict[str, int]], paused: set[str], hands: dict[str, Crew]) -> list[TypeView]:
-    processing = queue().processing()
     empty = dict.fromkeys(STATES, 0)
     return [
         {
             "name": name,
             "counts": counts.get(name, empty),
             "paused": name in paused,
-            "concurrency": processing.get(name),
             "crew": hands.get(name),
         }
-        for name in sorted({*counts, *processing, *paused, *hands})
+        for name in sorted({*counts, *queue().processing(), *paused, *hands})
     ]
 
 
@@ -173,7 +168,6 @@ def _view() -> SystemView:
         ],
         "facts": _facts(memory, leases, free, answered_ms),
         "charts": _charts(time.time() * 1000),
-        "process": f"{socket.gethostname()}, pid {os.getpid()}",
     }
 
 
@@ -200,9 +194,21 @@ def part() -> ResponseReturnValue:
     return Response(body, mimetype="text/html", headers=headers)
 
 
+def _set_slots(wanted: object, name: str, count: int) -> None:
+    """Let a worker run ``count`` jobs of a type at once; without a worker's name, this process. Raises InvalidJob."""
+    found = next((each for each in views(queue()) if each["name"] == wanted and not each["gone"]), None)
+    if wanted is not None and (found is None or name not in [kind for kind, *_ in found["types"]]):
+        raise InvalidJob("no such worker is there, or it does not work on that type")
+    if found is None or (found["here"] and name in queue().processing()):
+        queue().concurrency(name, count)  # at once
+    else:
+        set_slots(queue(), found["name"], name, count)
+    audit(f"concurrency {count}", f"type {name!r} of {found['name'] if found else 'this process'}")
+
+
 @system.post("/monitor/type/<act>")
 def act(act: str) -> ResponseReturnValue:
-    """``pause`` or ``resume`` a type for every worker, or set this process's ``concurrency`` for it."""
+    """``pause`` or ``resume`` a type for every worker, or set one worker's ``concurrency`` for it."""
     asked = request.get_json(silent=True)
     name = asked.get("type") if isinstance(asked, dict) else None
     if not isinstance(name, str) or not name:
@@ -211,8 +217,7 @@ def act(act: str) -> ResponseReturnValue:
         count = asked.get("count")
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_CONCURRENCY:
             raise InvalidJob(f"count is a whole number from 1 to {MAX_CONCURRENCY}")
-        queue().concurrency(name, count)
-        audit(f"concurrency {count}", f"type {name!r}")
+        _set_slots(asked.get("worker"), name, count)
     elif act in ("pause", "resume"):
         (queue().pause if act == "pause" else queue().resume)(name)
         audit(act, f"type {name!r}")

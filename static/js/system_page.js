@@ -45,7 +45,8 @@ box.addEventListener("click", (event) => {
 
 box.addEventListener("change", (event) => {
   const input = event.target.closest("input[data-action=concurrency]");
-  const type = input?.closest("[data-type]")?.dataset.type;
-  if (!input || type === undefined) return;
-  act("concurrency", { type, count: Number(input.value) }, `Up to ${input.value} jobs of type ${type} run at once here.`);
+  if (!input) return;
+  const { type, worker } = input.dataset;
+  const done = `Up to ${input.value} jobs of type ${type} run at once in that process, within two seconds.`;
+  act("concurrency", { type, worker, count: Number(input.value) }, done);
 });

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import kue
 from kue.events import Event
+from kue.orders import set_slots
 from kue.web import search as search_module
 from kue.web import tally as tally_module
 from kue.web import warnings
@@ -46,9 +48,36 @@ def test_concurrency_is_changed_while_running(http: Any, queue: Any) -> None:
     # Right after process() all slots may be out with a reservation; the engine then has none to copy the handler from.
     wait_until(lambda: http.post("/monitor/type/concurrency", json=asked).status_code == 200)
     assert queue.processing() == {"mail": 7}
-    for body in ({"type": "mail", "count": 0}, {"type": "mail", "count": "7"}, {"type": "other", "count": 1}, {}, []):
+    worker = queue.workers()[0]["worker"]
+    assert http.post("/monitor/type/concurrency", json={**asked, "worker": worker, "count": 4}).status_code == 200
+    assert queue.processing() == {"mail": 4}
+    bad = [
+        {**asked, "worker": "kue:nowhere:1"}, {**asked, "worker": worker, "type": "x"}, {**asked, "worker": 5},
+        {"type": "mail", "count": 0}, {"type": "mail", "count": "7"}, {"type": "other", "count": 1}, {}, [],
+    ]  # fmt: skip
+    for body in bad:
         assert http.post("/monitor/type/concurrency", json=body).status_code == 400
     assert http.post("/monitor/type/explode", json={"type": "mail"}).status_code == 404
+
+
+def test_another_process_is_told_how_many_to_run_at_once(http: Any, redis_url: str) -> None:
+    # Given a queue that works, beside the one that the page is of
+    other = kue.create_queue(redis_url, lease_ms=1_500)
+    try:
+        other.process("video", 1, lambda job: None)
+        wait_until(other.workers)
+        told = {"type": "video", "count": 6, "worker": other.workers()[0]["worker"]}
+        # When the page sets its slots, it has them within some seconds, and the page shows them
+        assert http.post("/monitor/type/concurrency", json=told).status_code == 200
+        wait_until(lambda: other.concurrency("video") == 6, timeout=8)
+        wait_until(lambda: other.workers()[0]["types"]["video"]["slots"] == 6)
+        assert 'value="6"' in http.get("/system").text
+        # An order that cannot be carried out does no harm to the ones after it
+        for name, count in (("nothing", 3), ("video", 2)):
+            set_slots(other, told["worker"], name, count)
+        wait_until(lambda: other.concurrency("video") == 2, timeout=8)
+    finally:
+        other.shutdown(2)
 
 
 def test_the_tally_counts_what_ended_and_writes_the_minute(queue: Any) -> None:
