@@ -85,7 +85,7 @@ def _pieces(points: list[tuple[float, float] | None]) -> list[str]:
     for piece in pieces:
         if len(piece) == 1:  # drawn as a short dash
             x, y = piece[0]
-            piece[:] = [(x - 2, y), (x + 2, y)]
+            piece[:] = [(x - 4, y), (x + 4, y)]
     return [" ".join(f"{x:.1f},{y:.1f}" for x, y in piece) for piece in pieces if piece]
 
 
