@@ -16,13 +16,15 @@ class Sizes:
 
     jobs: int
     limit_s: float
+    #: The same for saving jobs one at a time.
+    enqueue_s: float
     latencies: int
     #: Whether peers are measured with more than one concurrency, process count and body.
     all_of_peers: bool
 
 
-FULL = Sizes(jobs=20_000, limit_s=8.0, latencies=500, all_of_peers=True)
-QUICK = Sizes(jobs=20_000, limit_s=2.0, latencies=100, all_of_peers=False)
+FULL = Sizes(jobs=20_000, limit_s=8.0, enqueue_s=16.0, latencies=500, all_of_peers=True)
+QUICK = Sizes(jobs=20_000, limit_s=2.0, enqueue_s=2.5, latencies=100, all_of_peers=False)
 
 
 #: A figure by row and column; or the text of what went wrong.
@@ -123,8 +125,11 @@ class Plan:
 
     def _kept(self, peer: Peer) -> dict[str, float]:
         self.bench.server.empty()
-        made = self.bench.enqueue(peer, self.sizes.jobs, self.sizes.limit_s * 2, keep=1)
-        drained = self._drain(peer, made["count"], keep=1)
+        made = self.bench.enqueue(peer, self.sizes.jobs, self.sizes.enqueue_s, keep=1)
+        count, left = int(made["count"]), self.sizes.jobs - int(made["count"])
+        if peer.has_bulk and left > 0:
+            count += int(self.bench.ask(peer, "bulk", left, keep=1)["count"])
+        drained = self._drain(peer, count, keep=1)
         return {
             "enqueue": made["per_s"],
             "drain": drained.per_s,
