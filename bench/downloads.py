@@ -4,8 +4,8 @@
 
 Needs nginx and openssl; curl, wget and aria2c are measured if they are there. Each round runs all of them in turn, the
 median counts, and only figures of one run can be compared. Our own runs are under eventlet, as in ``app.py``, and say
-how long the hub was held up at worst; they compute sha256 and fsync as always, which the others do not. ``no digest`` is
-the same handler without either, to see what they cost.
+how long the hub was held up at worst; they compute sha256 and fsync as always, which the others do not. ``no digest``
+is the same handler without either, to see what they cost.
 """
 
 from __future__ import annotations
