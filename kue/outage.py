@@ -41,12 +41,15 @@ class Outage:
             self.on_away(exc)
         return True
 
-    def back(self, writes: bool = True) -> None:
-        """Note a success; ``writes``: of a call that a full or read-only server would have refused."""
+    def back(self, began_at: float, writes: bool = True) -> None:
+        """Note that a call which began then (monotonic s) succeeded; one from before the outage tells nothing of it.
+
+        ``writes``: whether a full or read-only server would have refused it.
+        """
         if self._since is None:
             return
         with self._lock:
-            if self._since is None or (self._refuses and not writes):
+            if self._since is None or began_at < self._since or (self._refuses and not writes):
                 return
             log.warning("Redis is back after %.1f s", time.monotonic() - self._since)
             self._since, self._back_at = None, time.monotonic()

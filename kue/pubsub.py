@@ -76,7 +76,7 @@ class Subscription:
                             green.sleep(BUSY_PAUSE_S)
                     elif message["type"] == "subscribe":
                         pause = RECONNECT_S
-                        outage.back(writes=False)
+                        outage.back(opened_at, writes=False)
                         if lost:
                             lost = False
                             self._on_resync()

@@ -245,6 +245,7 @@ class Engine:
         outcomes = [outcome for _, outcome in ask.outcomes]
         again, pause = False, RETRY_FIRST_S
         while True:
+            began_at = time.monotonic()
             try:
                 turn = self._scripts.finish_and_reserve(
                     link.client,
@@ -269,7 +270,7 @@ class Engine:
                     green.sleep(pause)
                     pause = min(pause * 2, RETRY_MAX_S)
             else:
-                self._outage.back()
+                self._outage.back(began_at)
                 # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
                 return turn._replace(codes=[]) if again else turn
 
