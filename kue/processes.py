@@ -41,6 +41,7 @@ class Child:
         self._pause_s = 0.0
         self._started_at = 0.0
         self._ready_fd = -1
+        self._ready = False
 
     def start(self, command: Sequence[str]) -> None:
         reading, writing = os.pipe()
@@ -65,16 +66,21 @@ class Child:
         """Return the exit code of a process that has ended (negative: the signal), None of one that runs or waits."""
         return None if self.process is None else self.process.poll()
 
-    def bury(self) -> bool:
-        """Forget a process that has ended, and choose when to start the next; return whether it had been ready."""
-        was_ready = False
-        with contextlib.suppress(BlockingIOError):
-            was_ready = bool(os.read(self._ready_fd, 1))
+    def has_been_ready(self) -> bool:
+        """Tell whether one of its lives has said so."""
+        if not self._ready and self._ready_fd >= 0:
+            with contextlib.suppress(BlockingIOError):
+                self._ready = bool(os.read(self._ready_fd, 1))
+        return self._ready
+
+    def bury(self) -> None:
+        """Forget a process that has ended, and choose when to start the next."""
+        self.has_been_ready()
         os.close(self._ready_fd)
+        self._ready_fd = -1
         lived_s = time.monotonic() - self._started_at
         self._pause_s = 0.0 if lived_s >= HEALTHY_S else min(PAUSE_MAX_S, self._pause_s * 2 or PAUSE_FIRST_S)
         self.process, self.start_at = None, time.monotonic() + self._pause_s
-        return was_ready
 
     def tell(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -89,12 +95,12 @@ class Supervisor:
         self._children = [Child(number) for number in range(1, count + 1)]
         self._signals: list[int] = []
         self._passed_on = 0
-        self._ever_ready = False
 
     def run(self) -> int:
         """Return the exit code: 0 after a signal if every process ended well, 1 if one did not or was killed.
 
-        If a process says before it was ever ready that it cannot work, the others are stopped and its code is returned.
+        If a process ends as one that cannot work, before any was ever ready, the others are stopped and its code is
+        returned.
         SIGTERM and SIGINT are passed on, also a second time; a third one kills the processes.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,10 +130,9 @@ class Supervisor:
         """Note the end of a process that was not asked to end; return its exit code if there is no use in another."""
         assert child.process is not None
         pid = child.process.pid
-        was_ready = child.bury()
-        self._ever_ready = self._ever_ready or was_ready
+        child.bury()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if code in HOPELESS and not self._ever_ready:
+        if code in HOPELESS and not any(each.has_been_ready() for each in self._children):
             log.error("worker process %d (pid %d) %s before it was ready: stopping", child.number, pid, how)
             return code
         pause_s = max(0.0, child.start_at - time.monotonic())

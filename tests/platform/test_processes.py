@@ -30,6 +30,10 @@ def work(job):
     time.sleep(job.data.get("seconds", 0))
     return os.getpid()
 
+@queue.process("leave")
+def leave(job):
+    os._exit(1)
+
 @queue.process("crash")
 def crash(job):
     os._exit(7)
@@ -180,6 +184,23 @@ def test_a_process_that_crashes_again_and_again_does_not_make_the_parent_spin(
     wait_until(lambda: len(parent.children()) == 2, 10)
     done = queue.create("work").save()
     assert done.wait(10) in parent.children()
+
+
+def test_an_exit_code_of_one_ends_nothing_once_a_process_has_been_ready(
+    start: Callable[..., Parent], queue: Any
+) -> None:
+    # Given two processes that work
+    parent = start("jobs:queue", "-p", "2")
+    parent.ready(2)
+
+    # When one ends with the code of a command that cannot work
+    job = queue.create("leave").save()
+    wait_until(lambda: "ended with exit code 1; it is started again" in parent.text(), 20)
+    queue.remove(job.id)
+
+    # Then two work again
+    wait_until(lambda: len(parent.children()) == 2, 20)
+    assert parent.process.poll() is None
 
 
 def test_a_command_that_cannot_work_ends_with_its_exit_code(start: Callable[..., Parent]) -> None:
