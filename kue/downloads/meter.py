@@ -47,7 +47,8 @@ class Meter(io.RawIOBase):
     def __init__(self, sock: Any, wrapped: Any, host: str, patience: Patience, tick: Callable[[], None]) -> None:
         super().__init__()
         self._sock, self._wrapped, self._host = sock, wrapped, host
-        self._patience, self._tick = patience, tick
+        self._patience, self._tick, self._look_s = patience, tick, LOOK_S
+        self._also: Callable[[], None] | None = None
         self._green = green.enabled()
         self._deadline: float | None = time.monotonic() + patience.headers_s
         self._overhead = 0
@@ -59,7 +60,7 @@ class Meter(io.RawIOBase):
         self._dry = False
         self._probe = bytearray(1)
         self._records = isinstance(sock, ssl.SSLSocket)
-        sock.settimeout(LOOK_S)
+        sock.settimeout(self._look_s)
         if self._records:
             # Without it a cut connection looks like the end of a body that has no declared length.
             sock.suppress_ragged_eofs = False
@@ -72,6 +73,11 @@ class Meter(io.RawIOBase):
         """The headers are through: from here on the deadline for them no longer counts."""
         self._deadline = None
         self._overhead = 0
+
+    def look_each(self, seconds: float = LOOK_S, fn: Callable[[], None] | None = None) -> None:
+        """While the server is silent, look for interrupts and call ``fn`` each so many seconds; it may raise."""
+        self._look_s, self._also = seconds, fn
+        self._sock.settimeout(seconds)
 
     def delivered(self) -> None:
         """Body bytes have reached the caller: what was read so far was not for nothing."""
@@ -143,7 +149,12 @@ class Meter(io.RawIOBase):
         if self._green:
             # A time-out of 0 would still be a turn of the hub.
             self._sock.setblocking(wait)
-        self._sock.settimeout(LOOK_S if wait else 0)
+        self._sock.settimeout(self._look_s if wait else 0)
+
+    def _silent(self) -> None:
+        self._tick()
+        if self._also is not None:
+            self._also()
 
     def _read(self, buffer: Any, flags: int = 0) -> int:
         while True:
@@ -152,12 +163,12 @@ class Meter(io.RawIOBase):
                 size: int = self._sock.recv_into(buffer, 0, flags) if flags else self._sock.recv_into(buffer)
             except TimeoutError:
                 self._waited(time.monotonic() - began, 0)
-                self._tick()
+                self._silent()
                 continue
             except ssl.SSLError as exc:
                 if isinstance(exc, ssl.SSLWantReadError):
                     self._waited(time.monotonic() - began, 0)
-                    self._tick()
+                    self._silent()
                     continue
                 raise Cut(f"{self._host} closed the connection") from None
             except OSError as exc:

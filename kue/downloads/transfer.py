@@ -31,6 +31,10 @@ SEGMENTS, SEGMENTS_FROM_BYTES = 4, 32 * 1024 * 1024
 WAITING_SHARE, FAST_RATE, LOOK_S = 0.75, 300_000_000, 0.05
 
 
+class _Lagging(Exception):
+    """One connection alone is slower than need be."""
+
+
 class Look(NamedTuple):
     """How far a connection is: the time, the byte, and how long it has waited for the server in all."""
 
@@ -129,15 +133,20 @@ class Transfer:
         def snapshot() -> Callable[[], None]:
             return self._keeper(position, hasher.state)
 
+        def watch() -> None:
+            nonlocal look
+            now = Look(self._clock(), position, answer.waited_s)
+            if self._wants_more(look, now):
+                raise _Lagging
+            if now.at - look.at >= LOOK_S:
+                look = now
+
+        if most > 1:
+            answer.while_silent(LOOK_S, watch)
         try:
             while True:
                 if most > 1:
-                    now = Look(self._clock(), position, answer.waited_s)
-                    if self._wants_more(look, now):
-                        segments.split(self.part, position, most)
-                        return position
-                    if now.at - look.at >= LOOK_S:
-                        look = now
+                    watch()
                 size = answer.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)])
                 if size == 0:
                     return position
@@ -151,6 +160,10 @@ class Transfer:
                 progress.advance(size)
                 limits.throttle(size, progress.tick)
                 self._disk.look(snapshot)
+        except _Lagging:
+            answer.as_usual()
+            segments.split(self.part, position, most)
+            return position
         except Cut as exc:
             raise cut_error(exc, position, self.part.facts, answer) from None
 
