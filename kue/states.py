@@ -91,7 +91,7 @@ TRANSITIONS: Final = (
     ),
     Transition("rescue", (ACTIVE,), (INACTIVE, FAILED), ("rescue", "enqueue", "failed"), "any process with workers"),
     Transition("cancel", (INACTIVE, DELAYED, ACTIVE), (FAILED,), ("cancel", "failed"), "an operator"),
-    Transition("hold", (INACTIVE, DELAYED, ACTIVE), (DELAYED,), ("postpone",), "an operator; the attempt is not counted"),
+    Transition("hold", (INACTIVE, DELAYED, ACTIVE), (DELAYED,), ("postpone",), "an operator; no attempt is counted"),
     Transition("move", STATES, STATES, ("enqueue",), "an operator; takes the lease from a worker that held it"),
     Transition("remove", STATES, (), ("remove",), "an operator, or complete with removeOnComplete"),
 )
