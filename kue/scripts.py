@@ -92,13 +92,15 @@ def _without_unused(text: str) -> str:
 
     A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
     """
-    while True:
-        for match in re.finditer(r"^local function (\w+)\((?:.* end|.*\n(?:.*\n)*?end)\n", text, re.MULTILINE):
-            if len(re.findall(rf"\b{match.group(1)}\b", text)) == 1:
-                text = text[: match.start()] + text[match.end() :]
-                break
-        else:
-            return text
+    parts = re.split(r"^(?=local function )", text, flags=re.MULTILINE)
+    for at in range(len(parts) - 1, 0, -1):  # from the last on: what calls a function stands behind it
+        head, _, rest = parts[at].partition("\n")
+        if not head.endswith(" end"):
+            _, _, rest = rest.partition("\nend\n") if not rest.startswith("end\n") else ("", "", rest[4:])
+        name = re.match(r"local function (\w+)", head)
+        if name and not re.search(rf"\b{name.group(1)}\b", "".join([rest, *parts[at + 1 :]])):
+            parts[at] = rest
+    return "".join(parts)
 
 
 @cache
