@@ -56,7 +56,7 @@ def live(queue: kue.Queue) -> None:
         assert failing.wait(WAIT_S) == {"n": 61}
         ends(failed, "failed")
         assert queue.counts() == {"inactive": 0, "active": 0, "complete": 53, "failed": 1, "delayed": 0}
-        assert len([each for each in heard if each.event == "complete"]) == 53
+        wait_until(lambda: len([each for each in heard if each.event == "complete"]) == 53, WAIT_S)
         told = queue.get(failing.id or 0)
         assert told.attempts_made == 3 and queue.log(told.id or 0)[0] == "attempt 1"
         assert told.to_dict()["data"] == {"n": 61, "fails": 2} and told.progress_data == {"half": True}
