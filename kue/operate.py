@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from .browse import Browsing, check_id
@@ -81,30 +82,31 @@ class Operating(Browsing):
         self,
         complete: int | None = None,
         failed: int | None = None,
-        max_age_ms: int | None = None,
-        failed_max_age_ms: int | None = None,
+        max_age: int | timedelta | None = None,
+        failed_max_age: int | timedelta | None = None,
     ) -> None:
         """Keep so many completed and failed jobs (of all types together), and none that ended too long ago.
 
-        None is no limit, and ``retain()`` ends it. ``max_age_ms`` holds for failed jobs too unless they have their own.
+        Ages are ms, or a timedelta. None is no limit, and ``retain()`` ends it. ``max_age`` holds for failed jobs too
+        unless they have their own.
         Those that ended first are removed, with a ``remove`` event each, within a few seconds, by every process that
         called this and works on jobs (``process``); never within a second of a job's end. Raises InvalidJob.
         """
-        oldest_failed = max_age_ms if failed_max_age_ms is None else failed_max_age_ms
-        self._retention.set({COMPLETE: rule(complete, max_age_ms), FAILED: rule(failed, oldest_failed)})
+        oldest_failed = max_age if failed_max_age is None else failed_max_age
+        self._retention.set({COMPLETE: rule(complete, max_age), FAILED: rule(failed, oldest_failed)})
 
     def retention(self) -> dict[str, Rule]:
         """Return what ``retain`` was told in this process, by state; a state without a limit is left out."""
         return dict(self._retention.rules)
 
-    def clean(self, state: str, *, keep: int | None = None, max_age_ms: int | None = None) -> int:
-        """Remove at once the completed or failed jobs beyond ``keep``, or older than ``max_age_ms``; return how many.
+    def clean(self, state: str, *, keep: int | None = None, max_age: int | timedelta | None = None) -> int:
+        """Remove at once the completed or failed jobs beyond ``keep``, or older than ``max_age``; return how many.
 
         Raises InvalidJob for another state.
         """
         if state not in ENDED:
             raise InvalidJob(f"clean takes {' or '.join(ENDED)}, not {state!r}")
-        wanted = rule(keep, max_age_ms)
+        wanted = rule(keep, max_age)
         return int(self._ask(lambda client: clean(self._scripts, client, state, wanted)))
 
     def change_settings(self, values: Mapping[str, str | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from .errors import InvalidJob
@@ -72,9 +73,11 @@ def clean(scripts: Scripts, client: Any, state: str, rule: Rule) -> int:
             return total
 
 
-def rule(keep: Any, max_age_ms: Any) -> Rule:
-    """Return a checked rule. Raises InvalidJob."""
-    for name, value in (("a count of jobs to keep", keep), ("max_age_ms", max_age_ms)):
+def rule(keep: Any, max_age: Any) -> Rule:
+    """Return a checked rule; ``max_age`` in ms, or a timedelta. Raises InvalidJob."""
+    if isinstance(max_age, timedelta):
+        max_age = max_age // timedelta(milliseconds=1)
+    for name, value in (("a count of jobs to keep", keep), ("max_age in ms", max_age)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise InvalidJob(f"{name} is a whole number from 0, or None for no limit; not {value!r}")
-    return Rule(keep, max_age_ms)
+    return Rule(keep, max_age)

@@ -183,7 +183,7 @@ def clean(queue: Queue, older_than: int | None, more_than: int | None, state: st
     if older_than is None and more_than is None:
         raise click.UsageError("say which: --older-than 7d, --more-than 1000, or both")
     removed = {
-        each: queue.clean(each, keep=more_than, max_age_ms=older_than) for each in ENDED if state in (None, each)
+        each: queue.clean(each, keep=more_than, max_age=older_than) for each in ENDED if state in (None, each)
     }
     if as_json:
         print_json(removed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -190,7 +191,7 @@ def test_clean_removes_at_once(steps: Steps) -> None:
     assert clean(steps.scripts, steps.client, "complete", Rule()) == 0
 
 
-@pytest.mark.parametrize("bad", [{"complete": -1}, {"failed": True}, {"max_age_ms": 1.5}, {"complete": "9"}])
+@pytest.mark.parametrize("bad", [{"complete": -1}, {"failed": True}, {"max_age": 1.5}, {"complete": "9"}])
 def test_what_is_no_number_of_jobs_is_refused(queue: Any, bad: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
         queue.retain(**bad)
@@ -199,3 +200,11 @@ def test_what_is_no_number_of_jobs_is_refused(queue: Any, bad: dict[str, Any]) -
 def test_clean_takes_ended_states_only(queue: Any) -> None:
     with pytest.raises(InvalidJob):
         queue.clean("active", keep=0)
+
+
+def test_an_age_may_be_a_timedelta(queue: Any) -> None:
+    queue.retain(complete=10, max_age=timedelta(days=1))
+    assert {state: (each.keep, each.max_age_ms) for state, each in queue.retention().items()} == {
+        "complete": (10, 86_400_000),
+        "failed": (None, 86_400_000),
+    }
