@@ -22,6 +22,8 @@ from bench.server import Server
 
 #: Seconds between two looks at the tallies: a hundredth of the shortest drain.
 LOOK_S = 0.005
+#: Looks at a tally that is just being written.
+LOOKS = 100
 #: Seconds that a worker may take until its first job.
 START_S = 40.0
 
@@ -206,9 +208,13 @@ class Bench:
     def _tally(self) -> dict[int, tuple[int, float, float]]:
         found = {}
         for path in self.folder.glob("*.tally"):
-            data = path.read_bytes()
-            if len(data) == common.TALLY.size and (tally := common.TALLY.unpack(data))[0]:
-                found[int(path.stem)] = tally
+            for _ in range(LOOKS):
+                data = path.read_bytes()
+                tally = common.TALLY.unpack(data) if len(data) == common.TALLY.size else (0, 0.0, 0.0)
+                if all(tally):
+                    found[int(path.stem)] = tally
+                if all(tally) or not any(tally):
+                    break  # else it was being written: struct puts zeros there first
         return found
 
     def _tallies(self) -> dict[int, int]:
