@@ -48,7 +48,7 @@ def test_concurrency_is_changed_while_running(http: Any, queue: Any) -> None:
     # Right after process() all slots may be out with a reservation; the engine then has none to copy the handler from.
     wait_until(lambda: http.post("/monitor/type/concurrency", json=asked).status_code == 200)
     assert queue.processing() == {"mail": 7}
-    worker = queue.workers()[0]["worker"]
+    worker = wait_until(queue.workers)[0]["worker"]
     assert http.post("/monitor/type/concurrency", json={**asked, "worker": worker, "count": 4}).status_code == 200
     assert queue.processing() == {"mail": 4}
     bad = [
