@@ -1,8 +1,8 @@
 """The engine: reserve, execute, acknowledge. One a process, whatever the number of types.
 
-Two pumps talk to Redis in turn: while the call of one is under way, attempts end and slots become free, and the other
-takes all of it with its own call. So ten busy handlers cost one round trip for several jobs. A waiter blocks on the
-tokens of the types that have free slots and, as far as is known, no jobs.
+Two pumps talk to Redis in turn: while the call of one is under way, attempts end and slots become free, and go out with
+the call of the other. So ten busy handlers cost one round trip for several jobs, and Redis works while they do. A
+waiter blocks on the tokens of the types that have free slots and, as far as is known, no jobs.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-from redis.exceptions import RedisError
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from . import green
 from . import job as jobs
 from .backoff import BackoffFunction
-from .connect import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
+from .caller import Ask, Caller
+from .connect import ANSWER_S, Connector
 from .errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from .execution import Context, Execution, arity
 from .heartbeat import Heartbeat
 from .keys import id_of
 from .pubsub import Subscription
 from .registry import Registry, TypeInfo
-from .scripts import Code, Outcome, Scripts, Turn
+from .scripts import Code, Outcome, Reserved, Scripts, Turn
 from .slots import Slot, TypeSlots, check_concurrency
 from .waiter import Waiter, until_paused_ends
 
@@ -47,15 +46,6 @@ EARLY_MAX = 1000
 ACKS_MAX = 500
 
 
-class _Ask(NamedTuple):
-    """One call to Redis: outcomes to acknowledge and slots to fill, by type, with the signals seen before."""
-
-    outcomes: list[tuple[Execution, Outcome]]
-    slots: dict[str, list[Slot]]
-    signals: dict[str, int]
-    nonce: str
-
-
 class Engine:
     """Runs the handlers of one queue in this process."""
 
@@ -69,8 +59,7 @@ class Engine:
         lease_ms: int,
         on_error: Callable[[BaseException], object],
     ) -> None:
-        self._connector, self._scripts, self._keys = connector, scripts, scripts.keys
-        self._make_job, self._backoffs, self._on_error, self._lease_ms = make_job, backoffs, on_error, lease_ms
+        self._make_job, self._backoffs = make_job, backoffs
         self.worker = f"kue:{socket.gethostname()}:{os.getpid()}"
         self._id, self._calls = uuid.uuid4().hex[:8], 0
         self._cond = threading.Condition()
@@ -82,15 +71,13 @@ class Engine:
         #: Tokens that were revoked before the answer that brought them was taken in.
         self._early: dict[str, None] = {}
         #: The calls that are under way.
-        self._asks: list[_Ask] = []
+        self._asks: list[Ask] = []
         self._started = self._stopped = False
-        self._abandon_at: float | None = None
-        self._outage = connector.outage
-        self._outage.on_away = on_error
-        self._waiter = Waiter(connector, self._keys, self._types, self._cond)
+        self._caller = Caller(connector, scripts, self.worker, lease_ms, on_error)
+        self._waiter = Waiter(connector, scripts.keys, self._types, self._cond)
         self.registry = Registry(scripts, self.worker, self._describe)
         self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
-        self._revocations = Subscription(connector, self._keys.revoked, self._revoked, self.heartbeat.beat_soon)
+        self._revocations = Subscription(connector, scripts.keys.revoked, self._revoked, self.heartbeat.beat_soon)
 
     # What the queue asks of it
 
@@ -164,7 +151,7 @@ class Engine:
         self.quiet()
         if not self.drain(timeout_s):
             with self._cond:
-                self._abandon_at = time.monotonic() + ANSWER_S
+                self._caller.give_up_at = time.monotonic() + ANSWER_S
                 left = list(self.running.values())
             for execution in left:
                 job = execution.job
@@ -201,16 +188,16 @@ class Engine:
         self.heartbeat.start()
 
     def _pump(self) -> None:
-        link = Link(self._connector, fenced=True)
+        link = self._caller.link()
         while not (self.heartbeat.known or self._stopped):
             green.sleep(KNOWN_S)  # a true thread cannot wake a green one
         while (ask := self._next_ask()) is not None:
-            turn = self._call(link, ask)
+            turn = self._caller.call(link, ask)
             self._take(ask, turn)
             green.sleep()  # short jobs are over by now and go out with the next call
         link.drop()
 
-    def _next_ask(self) -> _Ask | None:
+    def _next_ask(self) -> Ask | None:
         """Wait until there is something to say to Redis; None when the engine has stopped."""
         with self._cond:
             while not self._stopped:
@@ -226,7 +213,7 @@ class Engine:
                     slots = {known.name: known.lend(share if known.name in touched else None) for known in asking}
                     self._calls += 1
                     signals = {name: self._types[name].signals for name in slots}
-                    ask = _Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
+                    ask = Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
                     self._asks.append(ask)
                     return ask
                 self._cond.wait(until_paused_ends(self._types))
@@ -239,63 +226,18 @@ class Engine:
         """
         return min(ACKS_MAX, finished if self._asks else (finished + 1) // 2)
 
-    def _call(self, link: Link, ask: _Ask) -> Turn | None:
-        """Say it until Redis has answered: repeating is safe, by token and nonce. None if the engine gave up."""
-        wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
-        outcomes = [outcome for _, outcome in ask.outcomes]
-        again, pause = False, RETRY_FIRST_S
-        while True:
-            began_at = time.monotonic()
-            try:
-                turn = self._scripts.finish_and_reserve(
-                    link.client,
-                    outcomes,
-                    wants,
-                    lease_ms=self._lease_ms,
-                    nonce=ask.nonce,
-                    worker=self.worker,
-                    again=again,
-                )
-            except Exception as exc:
-                link.drop()
-                again = True
-                if self._abandon_at is not None and time.monotonic() > self._abandon_at:
-                    log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
-                    return None
-                away = self._outage.away(exc, link.opened_at)
-                if not is_transient(exc) and outcomes:
-                    self._acknowledge_singly(link, outcomes)
-                    outcomes = []
-                if away:
-                    green.sleep(pause)
-                    pause = min(pause * 2, RETRY_MAX_S)
-            else:
-                self._outage.back(began_at)
-                # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
-                return turn._replace(codes=[]) if again else turn
-
-    def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> None:
-        """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others."""
-        for outcome in outcomes:
-            try:
-                self._scripts.acknowledge(link.client, outcome)
-            except RedisError as exc:
-                link.drop()
-                log.error("%s job %s failed: %s", outcome.verb, outcome.job_id, exc)
-                self._on_error(exc)
-
-    def _take(self, ask: _Ask, turn: Turn | None) -> None:
+    def _take(self, ask: Ask, turn: Turn) -> None:
         """Take in the answer: forget what was acknowledged, start what was reserved, give back the slots left over."""
         starting: list[Execution] = []
         with self._cond:
             for at, (_, outcome) in enumerate(ask.outcomes):
                 self.heartbeat.forget(outcome.job_id, outcome.token)
-                if turn is not None and at < len(turn.codes) and turn.codes[at] < Code.DONE:
+                if at < len(turn.codes) and turn.codes[at] < Code.DONE:
                     log.warning("%s job %s: the attempt had lost it", outcome.verb, outcome.job_id)
             slot_of = {slot.number: (name, slot) for name, slots in ask.slots.items() for slot in slots}
-            for reserved in turn.jobs if turn is not None else ():
-                name, slot = slot_of.pop(reserved.slot)
-                execution = self._begin(reserved, slot, turn.now_ms if turn else 0)
+            for reserved in turn.jobs:
+                _, slot = slot_of.pop(reserved.slot)
+                execution = self._begin(reserved, slot, turn.now_ms)
                 if reserved.token in self._early:  # taken away again already
                     del self._early[reserved.token]
                     self._settle(execution, None)
@@ -307,7 +249,7 @@ class Engine:
             for name in ask.slots:
                 known = self._types[name]
                 known.asking -= 1
-                if turn is not None and name in turn.paused:
+                if name in turn.paused:
                     known.paused_until = time.monotonic() + PAUSED_S
                 elif name in short:
                     known.hungry = known.signals != ask.signals[name]
@@ -320,7 +262,7 @@ class Engine:
         if unblock:
             self._waiter.look_again()
 
-    def _begin(self, reserved: Any, slot: Slot, now_ms: int) -> Execution:
+    def _begin(self, reserved: Reserved, slot: Slot, now_ms: int) -> Execution:
         job = self._make_job(id_of(f"|{reserved.job_id}"), reserved.fields)
         job.state, job.started_at, job._token = "active", now_ms, reserved.token
         job.worker_id = f"{self.worker}:{job.type}:{slot.number}"
