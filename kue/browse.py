@@ -9,12 +9,13 @@ from . import memory, registry
 from .codec import number
 from .errors import InvalidJob, JobNotFound
 from .history import History
-from .job import Job, check_state, from_hash
+from .job import Job, from_hash
 from .keys import Keys, id_of, zid
 from .memory import MemoryInfo
 from .registry import WorkerInfo
 from .scripts import Scripts
-from .states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+from .search import Group, node_query, query
+from .states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
 
 #: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
 ID_MAX = 2**53 - 1
@@ -22,6 +23,8 @@ ID_MAX = 2**53 - 1
 LOOK_BYTES = 2_000_000
 #: Longest id in text.
 ID_CHARS_MAX = 64
+#: Jobs that a search finds at most, unless told otherwise.
+SEARCH_MAX = 10_000
 
 
 class LeaseInfo(TypedDict):
@@ -90,6 +93,18 @@ class Browsing:
     def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
         """Count the jobs in any state, of one type or of all; without a state, all there are."""
         return self._cards([self.keys.jobs if state is None else self._set(state, job_type)])[0]
+
+    def search(self, text: str, limit: int = SEARCH_MAX) -> list[int | str]:
+        """Return the ids of the jobs that hold all words of ``text``, best first, at most ``limit``.
+
+        Found are the jobs that were saved by queues made with ``search=True`` or by Node Kue with its search on; this
+        queue's own setting does not matter. English words match by their stem and sound, as in Node ("welcomes" finds
+        "Welcome"); words with other letters as they are, and by their plain letters too ("gioi" finds "giới").
+        """
+        found = self._found(query(text), limit)
+        if not found and not text.isascii():  # a job that Node indexed is known by the ASCII parts of its words only
+            found = self._found(node_query(text), limit, of_node=True)
+        return found
 
     def log(self, job_id: int | str, start: int = 0) -> list[str]:
         """Return a job's log from line ``start`` (from 0) on, oldest first. Node Kue: Job.log."""
@@ -231,6 +246,12 @@ class Browsing:
             asked += [len(spellings), *spellings]
         answer = self._ask(lambda client: self._scripts.run(client, "find", *asked))
         return [int(each) if each.isdecimal() else each for each in answer[1:]], int(answer[0])
+
+    def _found(self, groups: list[Group], limit: int, of_node: bool = False) -> list[int | str]:
+        if not groups:
+            return []
+        ids = self._ask(lambda client: self._scripts.search(client, groups, limit, of_node=of_node))
+        return [id_of(f"|{job_id}") for job_id in ids]
 
     def _set(self, state: str, job_type: str | None) -> str:
         return self.keys.state(state) if job_type is None else self.keys.type_state(job_type, state)

@@ -17,6 +17,9 @@ PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15
 _FLOATS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
 
 
+#: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
+MS_MAX = 2**53 - 1
+
 #: Made once: ``json.dumps`` makes an encoder for each call that is not its usual one.
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -94,6 +97,44 @@ def check_priority(value: Any) -> int | float:
     if abs(value) > 2**53:
         raise InvalidJob(f"priority is between -2^53 and 2^53, not {value!r}")
     return int(value) if value == int(value) else float(value)
+
+
+def check_whole(name: str, value: Any, longest: int) -> int:
+    """Return a whole number from 0 to ``longest``; raise InvalidJob otherwise."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value <= longest
+        or value != int(value)
+    ):
+        raise InvalidJob(f"{name} is a whole number from 0 to {longest}, not {value!r}")
+    return int(value)
+
+
+def check_ms(name: str, value: Any) -> int | float:
+    """Return a time in ms, whole if it is; raise InvalidJob otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MS_MAX:
+        raise InvalidJob(f"{name} is a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
+    return int(value) if value == int(value) else value
+
+
+def check_text(name: str, value: str) -> str:
+    """Return text that Redis can store as it is; raise InvalidJob otherwise."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidJob(f"{name} is not valid Unicode: {value!r}") from exc
+    return value
+
+
+def utf8(text: str) -> str:
+    """Return text that Redis can store: what is not valid Unicode becomes "?"."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def option_text(value: float) -> str:
+    """Return what is stored for an option: nothing for 0."""
+    return number_text(value) if value else ""
 
 
 def number(text: str | None) -> int | None:

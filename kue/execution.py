@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import backoff
-from .codec import is_truthy, to_json
+from .codec import is_truthy, to_json, utf8
 from .errors import InvalidJob, JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
 from .green import Task
-from .job import Job, utf8
+from .job import Job
 from .scripts import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from . import backoff as backoffs
 from .codec import (
+    check_ms,
     check_priority,
+    check_text,
+    check_whole,
     format_line,
     is_truthy,
     number_text,
+    option_text,
     percent,
     to_json,
 )
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
 from .fields import FIELDS, JobOptions, read_options
 from .search import found_by
-from .states import STATES
 
 if TYPE_CHECKING:
     from .queue import Queue
 
-#: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
-MS_MAX = 2**53 - 1
 #: Seconds that an attempt which has lost its job waits to be told why.
 TOLD_S = 0.5
 
@@ -93,7 +94,7 @@ class Job:
 
     def attempts(self, count: int) -> Job:
         """Set how often the job is tried in all; 1 means no retry."""
-        self.options.attempts = _whole("attempts", count, 2**31)
+        self.options.attempts = check_whole("attempts", count, 2**31)
         return self
 
     def backoff(self, backoff: Any) -> Job:
@@ -111,12 +112,12 @@ class Job:
         if isinstance(delay, datetime):
             self.options.delay_ms, self.options.delay_until = 0, int(delay.timestamp() * 1000)
         else:
-            self.options.delay_ms, self.options.delay_until = _ms("delay", delay), None
+            self.options.delay_ms, self.options.delay_until = check_ms("delay", delay), None
         return self
 
     def ttl(self, ttl_ms: float) -> Job:
         """Set how many ms an attempt may run; each ``progress`` starts them anew. 0: as long as it likes."""
-        self.options.ttl_ms = _ms("ttl", ttl_ms)
+        self.options.ttl_ms = check_ms("ttl", ttl_ms)
         return self
 
     def remove_on_complete(self, remove: bool = True) -> Job:
@@ -236,19 +237,8 @@ class Job:
         form["progress"] = raw.get("progress", 0)
         if "progress_data" in raw:
             form["progress_data"] = self.progress_data
-        names = (
-            "state",
-            "error",
-            "created_at",
-            "promote_at",
-            "updated_at",
-            "failed_at",
-            "started_at",
-            "duration",
-            "delay",
-            "workerId",
-            "ttl",
-        )
+        names = ("state", "error", "created_at", "promote_at", "updated_at", "failed_at", "started_at", "duration",
+                 "delay", "workerId", "ttl")  # fmt: skip
         form.update((name, raw[name]) for name in names if name in raw)
         form["attempts"] = {"made": made, "remaining": most - made if made else most or 1, "max": most or 1}
         return form
@@ -291,14 +281,14 @@ class Job:
     def _values(self) -> tuple[str, ...]:
         """Return the 8 values of ``create.lua``."""
         options = self.options
-        delay = f"@{options.delay_until}" if options.delay_until is not None else _number(options.delay_ms)
+        delay = f"@{options.delay_until}" if options.delay_until is not None else option_text(options.delay_ms)
         return (
-            _text("type", self.type),
+            check_text("type", self.type),
             to_json(self.data if is_truthy(self.data) else {}),
             number_text(options.priority),
-            _number(options.attempts),
+            option_text(options.attempts),
             delay,
-            _number(options.ttl_ms),
+            option_text(options.ttl_ms),
             to_json(options.backoff) if options.backoff else "",
             "true" if options.remove_on_complete else "",
         )
@@ -358,47 +348,6 @@ def from_options(queue: Queue, job_type: str, data: Any, options: Mapping[str, A
     return job
 
 
-def check_state(state: str) -> str:
-    if state not in STATES:
-        raise InvalidJob(f"state is one of {', '.join(STATES)}, not {state!r}")
-    return state
-
-
 def now_ms() -> int:
     """Return this machine's time, epoch ms; the scripts use the server's."""
     return int(time.time() * 1000)
-
-
-def _number(value: float) -> str:
-    """Return what is stored for an option: nothing for 0."""
-    return number_text(value) if value else ""
-
-
-def _ms(name: str, value: Any) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MS_MAX:
-        raise InvalidJob(f"{name} is a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
-    return int(value) if value == int(value) else value
-
-
-def _whole(name: str, value: Any, longest: int) -> int:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not 0 <= value <= longest
-        or value != int(value)
-    ):
-        raise InvalidJob(f"{name} is a whole number from 0 to {longest}, not {value!r}")
-    return int(value)
-
-
-def utf8(text: str) -> str:
-    """Return text that Redis can store: what is not valid Unicode becomes "?"."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _text(name: str, value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise InvalidJob(f"{name} is not valid Unicode: {value!r}") from exc
-    return value

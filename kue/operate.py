@@ -8,10 +8,10 @@ from typing import Any
 
 from .browse import Browsing, check_id
 from .errors import InvalidJob
-from .job import Job, check_state
+from .job import Job
 from .retention import ENDED, Retention, Rule, clean, rule
 from .scripts import Scripts
-from .states import COMPLETE, DELAYED, FAILED, INACTIVE
+from .states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 
 
 class Operating(Browsing):

@@ -11,17 +11,17 @@ from typing import Any, TypeVar, overload
 
 from . import backoff
 from . import job as jobs
+from .codec import utf8
 from .connect import Connector, patiently
 from .errors import InvalidJob, JobNotFound
 from .events import Event, Listener, last_events
 from .job import Job
-from .keys import Keys, id_of
+from .keys import Keys
 from .operate import Operating
 from .orders import Orders
 from .producer import Producer
 from .retention import Retention
 from .scripts import Scripts
-from .search import Group, node_query, query
 from .states import DELAYED, EVENTS, INACTIVE
 from .test_mode import TestMode
 from .upkeep import Upkeep
@@ -36,8 +36,6 @@ LEASE_MS = 30_000
 PATIENCE_S = 2.0
 #: The same for a handler's ``log`` and ``progress``, which go on after that unless the attempt was stopped meanwhile.
 HANDLER_PATIENCE_S = 5.0
-#: Jobs that a search finds at most, unless told otherwise.
-SEARCH_MAX = 10_000
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -125,7 +123,7 @@ class Queue(Operating):
             raise InvalidJob(f"the job's data must be a dict with a text {name!r}")
         if self.test_mode.takes([job]):
             return job
-        row = (*job._values(), job._found_by()) if self._search else job._values()
+        row = self._row(job)
         listeners = job._listeners if job.options.events else []
         with self._listener.capture() if listeners else nullcontext() as attach:
             while True:
@@ -218,20 +216,6 @@ class Queue(Operating):
         self._producer.close()
         self._connector.close()
 
-    # Searching
-
-    def search(self, text: str, limit: int = SEARCH_MAX) -> list[int | str]:
-        """Return the ids of the jobs that hold all words of ``text``, best first, at most ``limit``.
-
-        Found are the jobs that were saved by queues made with ``search=True`` or by Node Kue with its search on; this
-        queue's own setting does not matter. English words match by their stem and sound, as in Node ("welcomes" finds
-        "Welcome"); words with other letters as they are, and by their plain letters too ("gioi" finds "giới").
-        """
-        found = self._found(query(text), limit)
-        if not found and not text.isascii():  # a job that Node indexed is known by the ASCII parts of its words only
-            found = self._found(node_query(text), limit, of_node=True)
-        return found
-
     # Events
 
     def on(self, event: str, fn: Callable[..., object]) -> Queue:
@@ -258,18 +242,12 @@ class Queue(Operating):
         """
         return self._listener.subscribe(fn)
 
-    def _found(self, groups: list[Group], limit: int, of_node: bool = False) -> list[int | str]:
-        if not groups:
-            return []
-        ids = self._ask(lambda client: self._scripts.search(client, groups, limit, of_node=of_node))
-        return [id_of(f"|{job_id}") for job_id in ids]
-
     # What jobs ask of their queue
 
     def _create(self, made: list[Job]) -> None:
         if self.test_mode.takes(made):
             return
-        rows = [(*job._values(), job._found_by()) if self._search else job._values() for job in made]
+        rows = [self._row(job) for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
             self._assign(made, rows, self._producer.create(rows, made))
@@ -280,6 +258,10 @@ class Queue(Operating):
                 assert job.id is not None
                 attach(job.id, job._listeners)
                 job._listeners = []
+
+    def _row(self, job: Job) -> tuple[str, ...]:
+        """Return what ``create.lua`` takes for a job."""
+        return (*job._values(), job._found_by()) if self._search else job._values()
 
     @staticmethod
     def _assign(made: list[Job], rows: list[tuple[str, ...]], ids: list[int]) -> None:
@@ -303,7 +285,7 @@ class Queue(Operating):
 
     def _log(self, job_id: int | str, token: str, line: str) -> None:
         patience, tries = HANDLER_PATIENCE_S if token else PATIENCE_S, itertools.count()
-        text = jobs.utf8(line)
+        text = utf8(line)
         self._ask(lambda client: self._scripts.log(client, job_id, token, text, again=next(tries) > 0), patience)
 
     def _progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:

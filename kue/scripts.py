@@ -137,7 +137,7 @@ class Scripts:
     ) -> int:
         """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it.
 
-        A ninth value is what the job is found by, as ``Index.found_by`` gives it.
+        A ninth value is what the job is found by, as ``search.found_by`` gives it.
         """
         flat = [value for job in jobs for value in job[:8]]
         if any(len(job) > 8 for job in jobs):

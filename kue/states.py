@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from .errors import InvalidJob
+
 INACTIVE: Final = "inactive"
 ACTIVE: Final = "active"
 COMPLETE: Final = "complete"
@@ -95,3 +97,10 @@ TRANSITIONS: Final = (
     Transition("move", STATES, STATES, ("enqueue",), "an operator; takes the lease from a worker that held it"),
     Transition("remove", STATES, (), ("remove",), "an operator, or complete with removeOnComplete"),
 )
+
+
+def check_state(state: str) -> str:
+    """Return ``state`` if it is one; raise InvalidJob otherwise."""
+    if state not in STATES:
+        raise InvalidJob(f"state is one of {', '.join(STATES)}, not {state!r}")
+    return state

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from .. import settings
+from .. import setting_values
 from ..browse import check_id
 from ..connect import DEFAULT_URL
 from ..errors import InvalidJob
@@ -34,8 +34,8 @@ class Place(NamedTuple):
 
     def with_environment(self) -> tuple[str, str]:
         """Return the URL and the prefix, from the environment or the defaults where they are not given."""
-        url = self.url or _checked(settings.redis_url, "REDIS_URL") or DEFAULT_URL
-        return url, self.prefix or _checked(settings.prefix, "KUE_PREFIX") or "q"
+        url = self.url or _checked(setting_values.redis_url, "REDIS_URL") or DEFAULT_URL
+        return url, self.prefix or _checked(setting_values.prefix, "KUE_PREFIX") or "q"
 
 
 def _checked(parse: Callable[[str], str | None], variable: str) -> str | None:
@@ -77,8 +77,8 @@ def job_id(text: str) -> int | str:
     return value
 
 
-URL = Checked("url", settings.redis_url)
-PREFIX = Checked("word", settings.prefix)
+URL = Checked("url", setting_values.redis_url)
+PREFIX = Checked("word", setting_values.prefix)
 DURATION = Checked("duration", duration_ms)
 ID = Checked("id", job_id)
 

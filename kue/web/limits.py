@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.downloads import change_limits, changed_limits
 from kue.errors import InvalidJob
-from kue.settings import SIZE_UNITS, number_or_none, size_or_none
+from kue.setting_values import SIZE_UNITS, number_or_none, size_or_none
 from kue.web.api import queue
 from kue.web.audit import audit
 
