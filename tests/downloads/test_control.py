@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,6 @@ from tests.downloads.hostile import HostileServer, content, good
 from tests.support import wait_until
 
 Make = Callable[..., DownloadHandler]
-
-
-@pytest.fixture
-def queue(redis_url: str) -> Iterator[kue.Queue]:
-    """Return a queue on an empty server."""
-    queue = kue.create_queue(redis_url)
-    yield queue
-    queue.shutdown(timeout_s=5)
 
 
 def test_a_change_reaches_every_handler_and_none_means_no_limit(queue: kue.Queue, make: Make) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,6 @@ from tests.support import wait_until
 
 DATA = content(1_000_000)
 Make = Callable[..., DownloadHandler]
-
-
-@pytest.fixture
-def queue(redis_url: str) -> Iterator[kue.Queue]:
-    """Return a queue on an empty server."""
-    queue = kue.create_queue(redis_url)
-    yield queue
-    queue.shutdown(timeout_s=5)
 
 
 def test_a_job_goes_on_over_its_attempts(queue: kue.Queue, make: Make, folder: Path) -> None:

@@ -17,7 +17,7 @@ import kue
 from kue.scripts import Scripts
 from kue.server import find_binary
 from tests.conftest import start_server, stop_server
-from tests.integration.life import live
+from tests.integration.life import live, produce
 from tests.support import free_port, wait_until
 
 SLOTS = 16384
@@ -160,15 +160,7 @@ def test_a_killed_node_is_replaced_and_nothing_is_lost(nodes: Nodes) -> None:
     nodes.processes[0].kill()
     nodes.processes[0].wait()
     later: list[kue.Job] = []
-
-    def produce() -> None:
-        while len(later) < 20:
-            try:
-                later.append(queue.create("over", {"n": 100 + len(later)}).save())
-            except kue.QueueUnavailable:
-                pass
-
-    producer = threading.Thread(target=produce)
+    producer = threading.Thread(target=produce, args=(queue, "over", range(100, 120), later))
     producer.start()
     hold.set()
 

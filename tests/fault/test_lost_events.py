@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +11,6 @@ import kue
 from kue import events
 from tests.fault.server import FaultyServer
 from tests.support import wait_until
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[FaultyServer]:
-    with FaultyServer(tmp_path) as server:
-        yield server
 
 
 def test_a_lost_last_event_is_made_up_for_when_the_connection_is_back(server: FaultyServer) -> None:

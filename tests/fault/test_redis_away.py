@@ -10,8 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,18 +27,6 @@ LONGER_THAN_LEASE_S = 2.5
 ANSWER_S = 1.5
 LONGER_THAN_ANSWER_S = 3.0
 HELD = 3
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[FaultyServer]:
-    with FaultyServer(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(server: FaultyServer) -> Iterator[Proxy]:
-    with Proxy(server.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture(autouse=True)

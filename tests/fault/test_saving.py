@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,18 +20,6 @@ from tests.fault.server import FaultyServer
 
 #: Longest that a save may take, s: a connection and an answer that do not come, after a first failure.
 BOUND_S = 14
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[FaultyServer]:
-    with FaultyServer(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(server: FaultyServer) -> Iterator[Proxy]:
-    with Proxy(server.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import redis
 import kue
 from kue.server import find_binary
 from tests.conftest import LAUNCH, start_server, stop_server
-from tests.integration.life import live
+from tests.integration.life import live, produce
 from tests.support import free_port, wait_until
 
 #: A primary that is silent for so long is taken for dead.
@@ -142,15 +142,7 @@ def test_after_a_failover_everybody_goes_on_by_himself(guarded: Guarded) -> None
     guarded.processes[0].kill()
     guarded.processes[0].wait()
     later: list[kue.Job] = []
-
-    def produce() -> None:
-        while len(later) < 20:
-            try:
-                later.append(producer.create("over", {"n": 100 + len(later)}).save())
-            except kue.QueueUnavailable:
-                pass
-
-    thread = threading.Thread(target=produce)
+    thread = threading.Thread(target=produce, args=(producer, "over", range(100, 120), later))
     thread.start()
     hold.set()
 

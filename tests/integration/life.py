@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import kue
@@ -94,3 +95,14 @@ def live(queue: kue.Queue) -> None:
     finally:
         let_go.set()
         end()
+
+
+def produce(queue: kue.Queue, job_type: str, numbers: Iterable[int], saved: list[kue.Job]) -> None:
+    """Save a job for each number, again as long as Redis is away."""
+    for number in numbers:
+        job = queue.create(job_type, {"n": number})
+        while job.id is None:
+            try:
+                saved.append(job.save())
+            except kue.QueueUnavailable:
+                continue

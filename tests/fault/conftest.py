@@ -1,0 +1,23 @@
+"""A server of one test's own that can be killed, frozen and filled, and a line to it that can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fault.proxy import Proxy
+from tests.fault.server import FaultyServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FaultyServer]:
+    with FaultyServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: FaultyServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
