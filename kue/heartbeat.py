@@ -17,6 +17,8 @@ log = logging.getLogger("kue.heartbeat")
 
 #: Seconds until a beat that failed is tried again, at most: leases must be renewed before anybody thinks them lapsed.
 AGAIN_S = 0.5
+#: Tries of what is done last: the connection may have been lost since the last beat.
+LAST_TRIES = 2
 #: Seconds that ``stop`` waits for the thread.
 STOP_S = 3.0
 
@@ -76,11 +78,13 @@ class Heartbeat:
             pause_s = self._lease_ms / 3000
             self._wake.wait(pause_s if self.beat() else min(AGAIN_S, pause_s))
             self._wake.clear()
-        try:
-            if self._last is not None:
-                self._last(self._link.client)
-        except (RedisError, OSError):
-            pass
+        for _ in range(LAST_TRIES):
+            try:
+                if self._last is not None:
+                    self._last(self._link.client)
+                break
+            except (RedisError, OSError):
+                self._link.drop()
         self._link.drop()
         self._ended = True
 

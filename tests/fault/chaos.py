@@ -167,6 +167,11 @@ class Chaos:
                 wait_until(lambda: self._all_over(client), SETTLE_S, 0.2)
             except AssertionError:
                 self.report.wrong.append(f"after {SETTLE_S:g} s not all jobs had ended: {_counts(client)}")
+            alive = {str(worker.process.pid) for worker in self._workers}
+            try:  # the entries of killed workers go within some seconds, while somebody works
+                wait_until(lambda: {name.rpartition(":")[2] for name in client.hkeys("q:workers")} <= alive, SETTLE_S)
+            except AssertionError:
+                self.report.wrong.append(f"after {SETTLE_S:g} s killed workers are listed: {client.hkeys('q:workers')}")
             if self._node is not None:
                 self._node.stop()
 

@@ -142,10 +142,13 @@ def test_a_handler_that_blocks_the_hub_for_many_leases_keeps_its_job(
     assert job.rescues == 0
 
 
-def test_an_entry_of_a_worker_that_stopped_in_order_is_gone(queue: Any, redis_client: redis.Redis) -> None:
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_entry_of_a_worker_that_stopped_in_order_is_gone(queue: Any, redis_client: redis.Redis, cut: bool) -> None:
     queue.process("work", lambda job: None)
     wait_until(lambda: redis_client.hlen(queue.keys.workers) == 1)
 
+    if cut:  # also if its connections were lost since it last beat
+        redis_client.client_kill_filter(_type="normal", skipme=True)
     queue.shutdown(2)
 
     wait_until(lambda: redis_client.hlen(queue.keys.workers) == 0)
