@@ -5,7 +5,8 @@
 Needs nginx and openssl; curl, wget and aria2c are measured if they are there. Each round runs all of them in turn, the
 median counts, and only figures of one run can be compared. Our own runs are under eventlet, as in ``app.py``, and say
 how long the hub was held up at worst; they compute sha256 and fsync as always, which the others do not. ``no digest``
-is the same handler without either, to see what they cost.
+is the same handler without either: the copying alone, as the others do it. ``curl + digest`` is the other way round:
+what somebody does in a shell who wants to know the digest, too.
 """
 
 from __future__ import annotations
@@ -147,6 +148,9 @@ def candidates(url: str, ca: str, out: Path, limited: bool) -> dict[str, Callabl
         runs["kue, no digest"] = lambda: run_ours(out, url, ca, 0, "bare")
     if shutil.which("curl"):
         runs["curl"] = lambda: run_tool(curl)
+        runs["curl + digest"] = lambda: run_tool(
+            ["sh", "-ec", '"$@"; sync "$0"; openssl dgst -sha256 "$0"', str(out / "curl"), *curl]
+        )
     if shutil.which("wget"):
         runs["wget"] = lambda: run_tool(wget)
     if shutil.which("aria2c"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -59,19 +59,6 @@ class Answer:
         self.received += size
         self._metered.meter.delivered()
         return size
-
-    def while_silent(self, seconds: float, fn: Callable[[], None]) -> None:
-        """Call ``fn`` each so many seconds while the server sends nothing; what it raises comes out of ``copy_to``."""
-        self._metered.meter.look_each(seconds, fn)
-
-    def as_usual(self) -> None:
-        """End ``while_silent``."""
-        self._metered.meter.look_each()
-
-    @property
-    def waited_s(self) -> float:
-        """Seconds spent waiting for the server to send."""
-        return self._metered.meter.waited_s
 
     @property
     def to_end(self) -> bool:

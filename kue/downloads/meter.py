@@ -47,20 +47,17 @@ class Meter(io.RawIOBase):
     def __init__(self, sock: Any, wrapped: Any, host: str, patience: Patience, tick: Callable[[], None]) -> None:
         super().__init__()
         self._sock, self._wrapped, self._host = sock, wrapped, host
-        self._patience, self._tick, self._look_s = patience, tick, LOOK_S
-        self._also: Callable[[], None] | None = None
+        self._patience, self._tick = patience, tick
         self._green = green.enabled()
         self._deadline: float | None = time.monotonic() + patience.headers_s
         self._overhead = 0
-        #: Time spent waiting for the server in all, seconds.
-        self.waited_s = 0.0
         self._idle_s = 0.0
         self._waited_s, self._window_bytes = 0.0, 0
         self._broken: Cut | None = None
         self._dry = False
         self._probe = bytearray(1)
         self._records = isinstance(sock, ssl.SSLSocket)
-        sock.settimeout(self._look_s)
+        sock.settimeout(LOOK_S)
         if self._records:
             # Without it a cut connection looks like the end of a body that has no declared length.
             sock.suppress_ragged_eofs = False
@@ -73,11 +70,6 @@ class Meter(io.RawIOBase):
         """The headers are through: from here on the deadline for them no longer counts."""
         self._deadline = None
         self._overhead = 0
-
-    def look_each(self, seconds: float = LOOK_S, fn: Callable[[], None] | None = None) -> None:
-        """While the server is silent, look for interrupts and call ``fn`` each so many seconds; it may raise."""
-        self._look_s, self._also = seconds, fn
-        self._sock.settimeout(seconds)
 
     def delivered(self) -> None:
         """Body bytes have reached the caller: what was read so far was not for nothing."""
@@ -149,12 +141,7 @@ class Meter(io.RawIOBase):
         if self._green:
             # A time-out of 0 would still be a turn of the hub.
             self._sock.setblocking(wait)
-        self._sock.settimeout(self._look_s if wait else 0)
-
-    def _silent(self) -> None:
-        self._tick()
-        if self._also is not None:
-            self._also()
+        self._sock.settimeout(LOOK_S if wait else 0)
 
     def _read(self, buffer: Any, flags: int = 0) -> int:
         while True:
@@ -163,12 +150,12 @@ class Meter(io.RawIOBase):
                 size: int = self._sock.recv_into(buffer, 0, flags) if flags else self._sock.recv_into(buffer)
             except TimeoutError:
                 self._waited(time.monotonic() - began, 0)
-                self._silent()
+                self._tick()
                 continue
             except ssl.SSLError as exc:
                 if isinstance(exc, ssl.SSLWantReadError):
                     self._waited(time.monotonic() - began, 0)
-                    self._silent()
+                    self._tick()
                     continue
                 raise Cut(f"{self._host} closed the connection") from None
             except OSError as exc:
@@ -196,7 +183,6 @@ class Meter(io.RawIOBase):
             raise Cut(f"{self._host} sent nothing for {words.duration(patience.idle_s)}")
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise DownloadError(f"{self._host} did not finish its headers in {words.duration(patience.headers_s)}")
-        self.waited_s += seconds
         # Only the time spent waiting for the server counts: our own rate limit must not make it look slow.
         self._waited_s += seconds
         self._window_bytes += size

@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from kue import green
 
@@ -31,6 +32,10 @@ CHUNK_BYTES = 256 * 1024
 LOST_BYTES = 1024 * 1024
 #: Smallest segment, bytes; and to what their borders are rounded.
 LEAST_BYTES, ALIGN_BYTES = 1024 * 1024, 64 * 1024
+#: Connections help against waiting. If all together bring FAST_RATE bytes a second and keep the thread (under green
+#: threads: the hub) busy for BUSY_SHARE of the time, one alone would do: more only make work, and bring the bytes out
+#: of the order in which the digest takes them. Looked at after each LOOK_S seconds.
+FAST_RATE, BUSY_SHARE, LOOK_S = 300_000_000, 0.5, 0.05
 #: How long to wait for the other connections when a transfer ends early, seconds.
 JOIN_S = 2.0
 _COUNT = struct.Struct("<Q")
@@ -56,6 +61,18 @@ class Segment:
 
 class _Stopped(Exception):
     """Another thread has ended the transfer."""
+
+
+class _Enough(Exception):
+    """The first connection alone is as fast as all of them."""
+
+
+class _Look(NamedTuple):
+    """The time, the bytes here, and the CPU seconds this thread has used."""
+
+    at: float
+    total: int
+    cpu_s: float
 
 
 def plan(have: int, length: int, count: int) -> list[tuple[int, int]]:
@@ -121,7 +138,9 @@ class SegmentedFetch:
         self._stop = False
         self._errors: list[BaseException] = []
         self._helpers: list[threading.Thread] = []
-        self._others = source.twin(self._check)
+        self._others = source.twin(self._check_helper)
+        self._look: _Look | None = None
+        self._enough = False
         self._chunk_bytes = CHUNK_BYTES
 
     @property
@@ -129,11 +148,14 @@ class SegmentedFetch:
         assert self._part.facts is not None
         return self._part.facts
 
-    def run(self, answer: Answer | None, connections: int) -> int:
+    def run(self, answer: Answer | None, connections: int, all_along: bool) -> int:
         """Fetch all segments; return the size of the file.
 
-        ``answer``, if given, is already positioned at the first segment's next byte.
+        ``answer``, if given, is already positioned at the first segment's next byte. Unless ``all_along``, all
+        connections but the first end again where they are of no use.
         """
+        if not all_along:
+            self._look = self._now()
         self._chunk_bytes = min(CHUNK_BYTES, LOST_BYTES // connections)
         try:
             self._presize()
@@ -170,19 +192,30 @@ class SegmentedFetch:
             helper = threading.Thread(target=self._help, daemon=True)
             self._helpers.append(helper)
             helper.start()
-        try:
-            self._work(self._source, first, answer, self._after_chunk)
-        except (DownloadError, _Stopped) as exc:
-            self._errors.append(exc)  # the others may still bring it to an end
-        while any(helper.is_alive() for helper in self._helpers):
-            green.sleep(0.02)
-            self._after_chunk()
+        mine: Segment | None = first
+        failed = False
+        while True:
+            if mine is not None:
+                try:
+                    self._work(self._source, mine, answer, self._after_chunk)
+                except (DownloadError, _Stopped) as exc:
+                    self._errors.append(exc)  # the others may still bring it to an end
+                    failed = True
+            helped = any(helper.is_alive() for helper in self._helpers)
+            mine, answer = None if failed else self._take(), None
+            if mine is None:
+                if not helped:
+                    return
+                green.sleep(0.02)
+                self._after_chunk()
 
     def _help(self) -> None:
         try:
             segment = self._take()
             if segment is not None:
-                self._work(self._others, segment, None, self._check)
+                self._work(self._others, segment, None, self._check_helper)
+        except _Enough:
+            pass
         except BaseException as exc:
             self._errors.append(exc)
             if isinstance(exc, PartChanged | OSError):
@@ -274,6 +307,25 @@ class SegmentedFetch:
         if self._stop:
             raise _Stopped
 
+    def _check_helper(self) -> None:
+        self._check()
+        if self._enough:
+            raise _Enough
+
+    def _now(self) -> _Look:
+        return _Look(time.monotonic(), self._total(), time.thread_time())
+
+    def _ease(self) -> None:
+        """Let the other connections go if they are of no use."""
+        before = self._look
+        if before is None or self._enough or time.monotonic() - before.at < LOOK_S:
+            return
+        now = self._look = self._now()
+        seconds = now.at - before.at
+        if now.total - before.total >= FAST_RATE * seconds and now.cpu_s - before.cpu_s >= BUSY_SHARE * seconds:
+            self._enough = True
+            self._progress.log("Going on with one connection: more would not be faster")
+
     def _after_chunk(self) -> None:
         """What only the job's own thread does."""
         if self._stop:
@@ -281,6 +333,7 @@ class SegmentedFetch:
                 if isinstance(error, PartChanged | OSError):
                     raise error
         self._progress.reach(self._total())
+        self._ease()
         frontier = 0
         for segment in self._segments:
             frontier = segment.position

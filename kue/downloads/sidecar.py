@@ -137,7 +137,8 @@ class Part:
 
     def restart(self, facts: Facts) -> None:
         """Begin anew: no byte of another version may be there once the new sidecar is."""
-        os.ftruncate(self.fd, 0)
+        if self.size:  # ext4 makes the closing of a file wait that was truncated, be it an empty one
+            os.ftruncate(self.fd, 0)
         self.folder.remove(self.map)
         self.facts = facts
         self.save()

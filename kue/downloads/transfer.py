@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from . import ending, segments, words
 from .answer import Answer
@@ -25,22 +24,6 @@ from .urls import redact_url
 CHUNK_BYTES = 256 * 1024
 #: Connections for a file of at least this size, if the job does not say and the server has ranges.
 SEGMENTS, SEGMENTS_FROM_BYTES = 4, 32 * 1024 * 1024
-#: More connections are for waiting less: none are opened if one alone leaves no more than this share of the time to
-#: wait for the server, or brings as much as this, bytes a second. There they would only make work, and bring the bytes
-#: out of order, in which the digest has to take them. Looked at after each LOOK_S seconds.
-WAITING_SHARE, FAST_RATE, LOOK_S = 0.75, 300_000_000, 0.05
-
-
-class _Lagging(Exception):
-    """One connection alone is slower than need be."""
-
-
-class Look(NamedTuple):
-    """How far a connection is: the time, the byte, and how long it has waited for the server in all."""
-
-    at: float
-    position: int
-    waited_s: float
 
 
 class Transfer:
@@ -108,9 +91,10 @@ class Transfer:
             if answer is None:
                 return have
             try:
-                position = self._copy(answer, position)
-                if self._facts.segments is not None:
+                if (connections := self._connections(answer, position)) > 1:
+                    segments.split(self.part, position, connections)
                     return self._fetch_segments(answer)
+                position = self._copy(answer, position)
             finally:
                 answer.close()
             if self._facts.length is None or position == self._facts.length:
@@ -121,32 +105,16 @@ class Transfer:
             worth_another(answer)
 
     def _copy(self, answer: Answer, position: int) -> int:
-        """Copy the body to the part from byte ``position``; return where it ends.
-
-        Returns before the end, with segments in the sidecar, if more connections are worth it.
-        """
+        """Copy the body to the part from byte ``position``; return where it ends."""
         buffer = memoryview(bytearray(CHUNK_BYTES))
         limits, progress, hasher, fd = self.limits, self.progress, self._hasher, self.part.fd
         assert hasher is not None
-        most, look = self._connections(answer), Look(self._clock(), position, answer.waited_s)
 
         def snapshot() -> Callable[[], None]:
             return self._keeper(position, hasher.state)
 
-        def watch() -> None:
-            nonlocal look
-            now = Look(self._clock(), position, answer.waited_s)
-            if self._wants_more(look, now):
-                raise _Lagging
-            if now.at - look.at >= LOOK_S:
-                look = now
-
-        if most > 1:
-            answer.while_silent(LOOK_S, watch)
         try:
             while True:
-                if most > 1:
-                    watch()
                 size = answer.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)])
                 if size == 0:
                     return position
@@ -160,33 +128,20 @@ class Transfer:
                 progress.advance(size)
                 limits.throttle(size, progress.tick)
                 self._disk.look(snapshot)
-        except _Lagging:
-            answer.as_usual()
-            segments.split(self.part, position, most)
-            return position
         except Cut as exc:
             raise cut_error(exc, position, self.part.facts, answer) from None
 
-    def _connections(self, answer: Answer) -> int:
-        """Return how many connections this file may be fetched with."""
+    def _connections(self, answer: Answer, position: int) -> int:
+        """Return how many connections the rest of the file from ``position`` on is worth."""
         facts = self._facts
-        if self._alone or facts.length is None or facts.validator is None or facts.coding or answer.chunked:
+        if self._alone or (facts.length or 0) - position < 2 * segments.LEAST_BYTES:
+            return 1
+        if facts.length is None or facts.validator is None or facts.coding or answer.chunked:
             return 1
         if self.order.segments is not None:
             return self.order.segments
         ranges = answer.takes_ranges or answer.status == 206
         return SEGMENTS if ranges and facts.length >= SEGMENTS_FROM_BYTES else 1
-
-    def _wants_more(self, before: Look, now: Look) -> bool:
-        """Tell whether more connections would help one that came from ``before`` to ``now``."""
-        if (self._facts.length or 0) - now.position < 2 * segments.LEAST_BYTES:
-            return False
-        seconds = now.at - before.at
-        return self.order.segments is not None or (
-            seconds >= LOOK_S
-            and now.waited_s - before.waited_s > WAITING_SHARE * seconds
-            and now.position - before.position < FAST_RATE * seconds
-        )
 
     def _fetch_segments(self, answer: Answer | None) -> int:
         facts = self._facts
@@ -204,7 +159,7 @@ class Transfer:
         fetch = segments.SegmentedFetch(
             self.source, self.part, self.progress, self.limits, self._disk, self._hasher, found
         )
-        return fetch.run(answer, self.order.segments or SEGMENTS)
+        return fetch.run(answer, self.order.segments or SEGMENTS, all_along=self.order.segments is not None)
 
     # -- beginnings and ends
 

@@ -84,16 +84,31 @@ def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
         assert len(server.requests) == 1
 
 
-def test_a_line_that_is_faster_than_the_digest_gets_one(
+def test_connections_of_no_use_are_let_go_unless_the_job_has_asked_for_them(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
-    monkeypatch.setattr(transfer, "FAST_RATE", 1_000_000)
+    monkeypatch.setattr(segments, "FAST_RATE", 1_000_000)
+    monkeypatch.setattr(segments, "BUSY_SHARE", 0)
+    with HostileServer(limited()) as server:
+        job = FakeJob(server.url(), 1)
+        assert_file(folder, make(server)(job), DATA)
+        # Four at first; then the first one fetches what each of the others has left behind.
+        assert len(server.requests) == 7
+        assert "Going on with one connection: more would not be faster" in job.lines
+        assert_file(folder, make(server)(FakeJob(server.url(), 2, segments=4)), DATA)
+        assert len(server.requests) == 7 + 4
+
+
+def test_connections_to_a_server_that_is_waited_for_are_kept(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
+    monkeypatch.setattr(segments, "FAST_RATE", 1_000_000)
+    monkeypatch.setattr(segments, "BUSY_SHARE", 1.1)
     with HostileServer(limited()) as server:
         assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)
-        assert len(server.requests) == 1
-        assert_file(folder, make(server)(FakeJob(server.url(), 2, segments=4)), DATA)
-        assert len(server.requests) == 5
+        assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize(
