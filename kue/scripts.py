@@ -146,13 +146,14 @@ class Scripts:
         return int(self.run(client, "create", lane_key, mark, len(jobs), *flat, now_ms=now_ms))
 
     def create_unique(
-        self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
+        self, client: Any, job: Sequence[str], name: str, value: object, *, has_looked: bool = False, now_ms: int = 0
     ) -> tuple[int, bool]:
         """Create a job unless one of its type with ``data[name] == value`` waits or runs; return an id, and if new.
 
-        ``job`` as for ``create``. Safe to repeat.
+        ``job`` as for ``create``. The id is 0 if there are too many jobs for the script to look through: do so, and
+        call again with ``has_looked``. Safe to repeat.
         """
-        member = to_json({name: value})[1:-1]
+        member = "*" * has_looked + to_json({name: value})[1:-1]
         job_id, made = self.run(client, "create_unique", "", member, 1, *job, now_ms=now_ms)
         return int(job_id), bool(made)
 

@@ -2,18 +2,21 @@
   create_unique: - -> inactive or delayed, unless a job of that type with the same member in its data waits or runs.
 
   Jobs that were made here are found by the set q:unique, whatever their number; others are looked for among the first
-  SCANNED of their type in each state. The set does not grow for ever: each call looks at SWEPT members somewhere in it,
+  SCANNED of their type in each state. If there are more, the caller looks through them itself, so as not to hold up the
+  server, and calls again. The set does not grow for ever: each call looks at SWEPT members somewhere in it,
   and drops those whose job has ended, so there are never many more than jobs that have not.
 
-  ARGV[3] ''   ARGV[4] the member, compact JSON without braces: "url":"https://…"   ARGV[5] 1
+  ARGV[3] ''   ARGV[4] the member, compact JSON without braces: "url":"https://…"; with * before it, the caller has looked
+  ARGV[5] 1
   ARGV[6…]     one job, as for create.lua, whose ARGV[3] is a lane: none is needed, since a repeated call finds the job
                that the first one made
-  Returns    {id, 1} created, {id, 0} this job was there already
+  Returns    {id, 1} created, {id, 0} this job was there already, {0, 0} not among the first, and there are more
   Publishes  enqueue if a job was made that waits
 ]]
 --- @include "create"
 local SCANNED, SWEPT = 2000, 4
-local text, job_type = ARGV[4], ARGV[6]
+local has_looked = string.sub(ARGV[4], 1, 1) == '*'
+local text, job_type = string.sub(ARGV[4], has_looked and 2 or 1), ARGV[6]
 local wanted_name, wanted = next(cjson.decode('{' .. text .. '}'))
 local unique_key, entry = prefix .. ':unique', job_type .. ' ' .. text
 
@@ -34,12 +37,16 @@ if known then
   known = whole(tonumber(known))
   if not has_ended(known) and matches(known) then return {tonumber(known), 0} end   -- data may be changed by hand
 end
+local more = false
 for _, state in ipairs({'active', 'inactive', 'delayed'}) do
-  for _, zid in ipairs(redis.call('ZRANGE', type_key(job_type, state), 0, SCANNED - 1)) do
+  local set = type_key(job_type, state)
+  for _, zid in ipairs(redis.call('ZRANGE', set, 0, SCANNED - 1)) do
     local id = id_of(zid)
     if tonumber(id) and matches(id) and not has_ended(id) then return {tonumber(id), 0} end
   end
+  more = more or redis.call('ZCARD', set) > SCANNED
 end
+if more and not has_looked then return {0, 0} end
 
 local id = create()
 local size = redis.call('ZCARD', unique_key)

@@ -101,6 +101,23 @@ def test_listeners_given_before_a_unique_save_miss_nothing(redis_url: str) -> No
     queue.shutdown()
 
 
+@pytest.mark.parametrize("state", ["inactive", "delayed"])
+def test_one_among_thousands_that_were_made_otherwise_is_found(redis_url: str, state: str) -> None:
+    queue = kue.create_queue(redis_url)
+    delay = 60_000 if state == "delayed" else 0
+    same = {"more": {"url": URL}, "url": "https://other"}
+    queue.create_many([{"type": "t", "data": {"url": f"{URL}&{n}"}, "delay": delay} for n in range(2_500)])
+    queue.create_many([{"type": "u", "data": {"url": URL}}, {"type": "t", "data": same}])
+    done = queue.create("t", {"url": URL}).save()
+    queue.cancel(done.id)
+    new = queue.save_unique(queue.create("t", {"url": URL}), "url")
+    assert new.id > done.id
+    new.remove()
+    wanted = queue.create("t", {"url": URL}).delay(delay).save()
+    assert queue.save_unique(queue.create("t", {"url": URL}), "url").id == wanted.id
+    queue.shutdown()
+
+
 def test_what_save_unique_cannot_take_is_refused(redis_url: str) -> None:
     queue = kue.create_queue(redis_url)
     saved = queue.create("t", {"url": "x"}).save()
