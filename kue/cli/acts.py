@@ -129,42 +129,62 @@ def promote(queue: Queue, ids: Sequence[int | str], as_json: bool) -> int:
 
 @click.command(short_help="Fail jobs that have not ended, and stop those that run.")
 @ids_argument(True)
+@click.option("--discard", is_flag=True, help="Let one that runs keep nothing: no half-finished file.")
 @json_option
 @with_queue
-def cancel(queue: Queue, ids: Sequence[int | str], as_json: bool) -> int:
+def cancel(queue: Queue, ids: Sequence[int | str], discard: bool, as_json: bool) -> int:
     """Fail jobs that have not ended, with the error "Cancelled". One that runs is stopped."""
-    return act(queue, ids, queue.cancel, "cancelled", as_json)
+    return act(queue, ids, lambda job_id: queue.cancel(job_id, discard=discard), "cancelled", as_json)
 
 
 def types_argument(fn: Any) -> Any:
-    return click.argument("types", metavar="TYPE...", nargs=-1, required=True)(fn)
+    return click.argument("types", metavar="[TYPE]...", nargs=-1)(fn)
 
 
-@click.command(short_help="Let no worker take jobs of a type.")
+jobs_option = click.option("-j", "--job", "ids", metavar="ID", type=ID, multiple=True, help="A job instead of a type.")
+
+
+def named(types: Sequence[str], ids: Sequence[int | str]) -> None:
+    """Refuse a command that names nothing."""
+    if not types and not ids:
+        raise click.UsageError("give types, or jobs with --job ID")
+
+
+@click.command(short_help="Let no worker take jobs of a type, or pause a job.")
 @types_argument
+@jobs_option
 @with_queue
-def pause(queue: Queue, types: Sequence[str]) -> None:
+def pause(queue: Queue, types: Sequence[str], ids: Sequence[int | str]) -> int:
     """Let no worker take jobs of a type, in whatever process, until `kue resume`. What runs goes on.
 
     Workers of Node's Kue do not know of it.
+
+    \b
+    kue pause email                 a type
+    kue pause --job 12 --job 13     jobs: one that runs is stopped, and goes on where it was with `kue resume --job`
     """
+    named(types, ids)
     known = queue.types()
     for job_type in types:
         queue.pause(job_type)
         print(f"{plain(job_type)} paused")
         if job_type not in known:
             print(f"kue: there was never a job of type {plain(job_type)}", file=sys.stderr)
+    return act(queue, ids, queue.pause_job, "paused", False)
 
 
 @click.command(short_help="End a pause.")
 @types_argument
+@jobs_option
 @with_queue
-def resume(queue: Queue, types: Sequence[str]) -> None:
-    """Let workers take jobs of a paused type again."""
+def resume(queue: Queue, types: Sequence[str], ids: Sequence[int | str]) -> int:
+    """Let workers take jobs of a paused type again, or paused jobs (--job)."""
+    named(types, ids)
     paused = queue.paused()
     for job_type in types:
         queue.resume(job_type)
         print(f"{plain(job_type)} {'resumed' if job_type in paused else 'was not paused'}")
+    return act(queue, ids, queue.resume_job, "resumed", False)
 
 
 @click.command(short_help="Remove ended jobs that are too old or too many.")

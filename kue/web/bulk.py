@@ -21,6 +21,7 @@ from kue.web.audit import audit
 from kue.web.board import Board
 from kue.web.errors import error_response
 from kue.web.lists import monitor
+from kue.web.search import MAX_QUERY, matching
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -62,10 +63,10 @@ class BulkView(TypedDict):
 class Bulk:
     """One act on the jobs that were in a list when it was asked for."""
 
-    def __init__(self, board: Board, act: str, state: str, ids: list[int | str]) -> None:
+    def __init__(self, board: Board, act: str, states: tuple[str, ...], ids: list[int | str]) -> None:
         self.board = board
         self.id = secrets.token_hex(8)
-        self.act, self.state, self.ids = act, state, ids
+        self.act, self.states, self.ids = act, states, ids
         self.total = len(ids)
         self.done = self.skipped = 0
         self.phase = "waiting"
@@ -119,7 +120,7 @@ class Bulk:
                 queue.promote(job_id)
             else:
                 # A job that a worker took meanwhile is not what was to be removed.
-                if queue.get(job_id).state != self.state:
+                if queue.get(job_id).state not in self.states:
                     self.skipped += 1
                     return
                 queue.remove(job_id)
@@ -176,8 +177,13 @@ def _text(value: object) -> str:
 
 @bulk.get("/monitor/bulk/preview")
 def preview() -> ResponseReturnValue:
-    """Count the jobs that an act on this list would meet."""
+    """Count the jobs that an act on this list, or on all that a search finds (``q``), would meet."""
     state, job_type = request.args.get("state", ""), request.args.get("type") or None
+    if words := request.args.get("q", "").strip()[:MAX_QUERY]:
+        states = STATES_OF.get(request.args.get("act", ""))
+        if states is None:
+            abort(400, "act is one of " + ", ".join(STATES_OF))
+        return jsonify({"total": len(matching(queue(), words, states))})
     counts = queue().counts(job_type)
     if state not in counts:
         abort(400, "state is one of " + ", ".join(counts))
@@ -186,17 +192,27 @@ def preview() -> ResponseReturnValue:
 
 @bulk.post("/monitor/bulk")
 def begin() -> ResponseReturnValue:
-    """Take on ``{act, state, type}``; it begins after the time to undo. The answer is its view, with its id."""
+    """Take on ``{act, state, type}`` or ``{act, q}``; it begins after the time to undo. Answers its view, with its id.
+
+    With ``q`` it is for all jobs that the search finds, in whatever state the act goes with.
+    """
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict):
-        abort(400, "send {act, state, type} as JSON")
+        abort(400, "send {act, state, type} or {act, q} as JSON")
     act, state, job_type = _text(asked.get("act")), _text(asked.get("state")), _text(asked.get("type"))
-    if state not in STATES_OF.get(act, ()):
+    words, states = _text(asked.get("q")).strip()[:MAX_QUERY], STATES_OF.get(act, ())
+    if not states or (state not in states and (state or not words)):
         abort(400, "this act does not go with that state")
-    new = Bulk(_bulks().board, act, state, queue().ids(state, job_type or None))
+    if words:
+        states = (state,) if state else states
+        ids, what = matching(queue(), words, states, job_type), f"jobs found by {words!r}"
+    else:
+        states = (state,)
+        ids, what = queue().ids(state, job_type or None), f"{state} jobs"
+    new = Bulk(_bulks().board, act, states, ids)
     if not _bulks().add(new):
         abort(409, "too many bulk acts are under way: wait for one to end")
-    audit(f"{act} all ({new.total})", f"{state} jobs of " + (f"type {job_type!r}" if job_type else "every type"))
+    audit(f"{act} all ({new.total})", f"{what} of " + (f"type {job_type!r}" if job_type else "every type"))
     green.spawn(new.run, queue(), monitor().relay.touch)
     return jsonify(new.view())
 

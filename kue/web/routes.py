@@ -117,7 +117,7 @@ _STATS = members(**{f"{state}Count": NUMBER for state in STATES}, workTime=eithe
 _TOTAL = members(total=NUMBER)
 _LIMITS = members(dict.fromkeys(READERS, TEXT))
 _HEALTH = members(status={"enum": ["ok"]}, redis_ms={"type": "number"})
-_BULK = members({"type": TEXT}, act={"enum": list(STATES_OF)}, state=STATE)
+_BULK = members({"type": TEXT, "state": STATE, "q": TEXT}, act={"enum": list(STATES_OF)})
 _CLIENTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
 _PAGES = ("/{state} " + _LIST_QUERY, "/search q from", "/files", "/system", "/login next", "/")
 
@@ -161,11 +161,11 @@ ROUTES = (
         {200: DONE, **BAD, **NOT_FOUND, **CONFLICT},
         body={"type": "object"},
     ),
-    Route("get", "/monitor/bulk/preview", "Count what a bulk act would meet.", {200: _TOTAL, **BAD}, "state type"),
+    Route("get", "/monitor/bulk/preview", "What a bulk act would meet.", {200: _TOTAL, **BAD}, "state type q act"),
     Route(
         "post",
         "/monitor/bulk",
-        "Do an act on all jobs of a list, after some seconds in which it can be undone.",
+        "Do an act on all jobs of a list (`state`, `type`) or search (`q`), after some seconds to undo it.",
         {200: BulkView, **BAD, **CONFLICT},
         body=_BULK,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, TypedDict
 
 from flask import Blueprint, jsonify, render_template, request
@@ -77,6 +78,22 @@ def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, in
             break
         time.sleep(0)  # the other requests' turn
     return list(found.values()), min(looked, total), total
+
+
+def matching(queue: Queue, words: str, states: Collection[str], job_type: str = "") -> list[JobId]:
+    """Return the ids of all jobs that hold all words and are in one of ``states`` (and of a type), however many."""
+    found: list[JobId] = []
+    asked, looked, count = words.removeprefix("#").split(), 0, 1
+    wanted = [word.casefold() for word in asked]
+    while count:
+        ids, count = queue.look_through(asked, looked, CHUNK, CHUNK)
+        for job in queue.get_many(ids):
+            text = _text(job)
+            if job.state in states and job_type in ("", job.type) and all(word in text for word in wanted):
+                found.append(job.id or 0)
+        looked += count
+        time.sleep(0)  # the other requests' turn
+    return found
 
 
 def _answer() -> Found:

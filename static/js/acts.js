@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 
-const WORDS = { pause: "Pausing", cancel: "Cancelling", retry: "Retrying", promote: "Starting", remove: "Removing" };
+const WORDS = { pause: "Pausing", cancel: "Cancelling", discard: "Cancelling", retry: "Retrying", promote: "Starting", remove: "Removing" };
 
 /** Ask "really?" in the page's dialog; resolves to true or false. */
 export function confirmed(text, word = "Remove") {
@@ -30,9 +30,10 @@ export function wireActs(list, say, after = () => {}) {
     const { id } = line.dataset;
     const { action } = button.dataset;
     if (action === "remove" && !(await confirmed(`Remove job ${id}? Its record and log are deleted.`))) return;
+    if (action === "discard" && !(await confirmed(`Cancel job ${id} and delete what it has fetched so far?`, "Delete"))) return;
     button.disabled = true;
     try {
-      await act(id, action);
+      await (action === "discard" ? act(id, "cancel", { keep_partial: false }) : act(id, action));
       say("");
       after(action, id);
     } catch (error) {

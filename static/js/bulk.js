@@ -54,12 +54,16 @@ export function wireBulk(bar) {
     const button = event.target.closest("[data-bulk]");
     if (!button || running !== null) return;
     const act = button.dataset.bulk;
-    const { state, type } = bar.dataset;
+    const { state, type, q } = bar.dataset;
+    const filter = q ? { act, q } : { act, state, type };
     try {
-      const query = new URLSearchParams({ state, type });
-      const { total } = await get(`/monitor/bulk/preview?${query}`);
+      const { total } = await get(`/monitor/bulk/preview?${new URLSearchParams(filter)}`);
+      if (total === 0) {
+        say("There is no such job.");
+        return;
+      }
       if (act === "remove" && !(await confirmed(`Remove ${count(total)} jobs? Their records and logs are deleted.`))) return;
-      const { id } = await ask("POST", "/monitor/bulk", { act, state, type });
+      const { id } = await ask("POST", "/monitor/bulk", filter);
       await follow(id, act);
     } catch (error) {
       say(`Nothing was changed: ${error.message}.`, true);

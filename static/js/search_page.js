@@ -2,6 +2,7 @@
 
 import { sayIn, wireActs } from "./acts.js";
 import { get } from "./api.js";
+import { wireBulk } from "./bulk.js";
 import { showCounts, showStatus } from "./counts.js";
 import { ListView } from "./list_view.js";
 import { Live } from "./live.js";
@@ -34,4 +35,5 @@ new Live({
   status: showStatus,
 });
 wireActs(list, sayIn(document.getElementById("act_message")));
+wireBulk(document.getElementById("bulk"));
 setInterval(() => view.tick(Date.now()), 1000);

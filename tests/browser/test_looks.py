@@ -140,3 +140,38 @@ def test_removing_asks_first(program: Any, queue: Any, open_page: Callable[..., 
     page.click("#confirm [data-part=yes]")
     page.wait_for_selector("#job_1", state="detached")
     assert queue.counts()["inactive"] == 0
+
+
+def test_cancelling_can_delete_what_was_fetched(
+    program: Any, queue: Any, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(program.url)
+    page.wait_for_selector(LIVE)
+    page.click("summary:has-text('More options')")
+    page.check("[name=unique]")
+    page.click("#button_start")
+    page.wait_for_selector("#log_1:text-is('Running')")
+    page.click("#button_start")
+    page.wait_for_selector("#start_message:text-is('Started job 1.')")  # it runs already
+    page.click("#job_1 a.job_id")
+    page.wait_for_url("**/job/1")
+    page.wait_for_selector(LIVE)
+    wait_until(lambda: list(program.downloads.glob("*.part")))
+    page.click("[data-action=discard]")
+    page.click("#confirm [data-part=yes]")
+    page.wait_for_selector("#log_1:text-is('Failed')")
+    wait_until(lambda: not list(program.downloads.glob("*.part")))
+    assert queue.get(1).error == "Cancelled" and queue.counts()["inactive"] == 0
+
+
+def test_all_that_a_search_finds_is_removed(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    queue.create_many([{"type": "t", "data": {"title": title}} for title in ["red fox"] * 3 + ["red hen"]])
+    page = open_page(f"{program.url}/search?q=fox")
+    page.wait_for_selector(LIVE)
+    page.click("[data-bulk=retry]")
+    page.wait_for_selector("#bulk_message:text-is('There is no such job.')")
+    page.click("[data-bulk=remove]")
+    page.wait_for_selector("#confirm_text:has-text('Remove 3 jobs?')")
+    page.click("#confirm [data-part=yes]")
+    page.wait_for_selector("#bulk_message:text-is('Removed 3.')", timeout=15_000)
+    assert queue.counts()["inactive"] == 1

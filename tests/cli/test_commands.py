@@ -225,6 +225,16 @@ def test_pause_and_resume(kue: Kue, queue: Queue) -> None:
     assert queue.paused() == []
 
 
+def test_pause_and_resume_of_one_job(kue: Kue, queue: Queue) -> None:
+    job = queue.create("email").save()
+    assert kue("pause", "--job", str(job.id)).out == f"job {job.id} paused\n"
+    assert queue.get(job.id).state == "delayed"
+    assert kue("resume", "-j", str(job.id)).out == f"job {job.id} resumed\n"
+    assert queue.get(job.id).state == "inactive"
+    assert kue("pause", "-j", "99").code == 1
+    assert kue("pause").code == kue("resume").code == 2
+
+
 def test_clean_removes_by_age_and_by_count(kue: Kue, queue: Queue, redis_client: Any) -> None:
     create(queue, 5, state="complete")
     create(queue, 4, state="failed")

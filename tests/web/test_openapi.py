@@ -164,6 +164,7 @@ def test_what_the_pages_ask_for_is_as_described(check: Callable[..., Any], queue
         check("post", f"/monitor/job/{number}/{act}", acts, json=body)
     check("get", "/monitor/bulk/preview?state=failed", "/monitor/bulk/preview")
     check("get", "/monitor/bulk/preview?state=odd", "/monitor/bulk/preview")
+    check("get", "/monitor/bulk/preview?q=x&act=retry", "/monitor/bulk/preview")
     begun = check("post", "/monitor/bulk", "/monitor/bulk", json={"act": "retry", "state": "failed"})
     check("post", "/monitor/bulk", "/monitor/bulk", json={"act": "retry", "state": "active"})
     for bulk_id in (begun["id"], "nothing"):

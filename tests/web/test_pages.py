@@ -246,6 +246,27 @@ def test_all_failed_jobs_are_retried_in_chunks(http: Any, queue: Any, quick_bulk
     assert queue.counts()["inactive"] == 249 and queue.get(7).state == "complete"
 
 
+def test_an_act_on_all_that_a_search_finds_takes_each_state_it_goes_with(
+    http: Any, queue: Any, quick_bulk: None
+) -> None:
+    titles = ["Grüße a"] * 60 + ["Grüße b"] * 60 + ["other"]
+    queue.create_many([{"type": "t", "data": {"title": title}} for title in titles])
+    for job_id in (*range(1, 4), 121):
+        queue.set_state(job_id, "failed")
+    queue.set_state(4, "active")
+    assert http.get("/monitor/bulk/preview?act=retry&q=grüße").json == {"total": 3}
+    assert http.get("/monitor/bulk/preview?act=remove&q=GRÜSSE+a").json == {"total": 0}
+    assert http.get("/monitor/bulk/preview?act=remove&q=GRÜßE+a").json["total"] >= 59
+    assert http.get("/monitor/bulk/preview?act=eat&q=x").status_code == 400
+    begun = http.post("/monitor/bulk", json={"act": "retry", "q": "grüße"}).json
+    assert begun["total"] == 3
+    wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "done")
+    assert queue.counts()["failed"] == 1 and queue.get(121).state == "failed"
+    begun = http.post("/monitor/bulk", json={"act": "remove", "q": "grüße", "state": "inactive", "type": "t"}).json
+    wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "done")
+    assert queue.counts()["inactive"] == 0 and queue.counts()["active"] == 1 and queue.counts()["failed"] == 1
+
+
 def test_a_bulk_act_can_be_undone_before_it_begins(http: Any, queue: Any, quick_bulk: None) -> None:
     queue.create("a").save()
     begun = http.post("/monitor/bulk", json={"act": "remove", "state": "inactive"}).json
@@ -286,6 +307,9 @@ def test_a_bulk_act_whose_process_ended_has_failed(http: Any, queue: Any, redis_
         {"act": "remove", "state": "active"},
         {"act": ["x"], "state": {}},
         {"act": "eat", "state": "failed"},
+        {"act": "eat", "q": "x"},
+        {"act": "retry", "q": "x", "state": "active"},
+        {"act": "retry", "q": " "},
     ],
 )
 def test_a_bulk_act_that_makes_no_sense_is_refused(http: Any, body: Any) -> None:
