@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -237,21 +238,28 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     options = parse(argv)
-    with tempfile.TemporaryDirectory() as folder, Server() as server:
+    with Server() as server, web_program(server.url) as (port, pid):
+        told = asyncio.run(Bench(options, port).run(server.url, pid))
+    for name, value in told.items():
+        print(f"{name:14} {value}")
+    return 1 if told["lost"] else 0
+
+
+@contextlib.contextmanager
+def web_program(redis_url: str) -> Iterator[tuple[int, int]]:
+    """Run ``app.py`` without workers; yield its port and process id."""
+    with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        environ = {**os.environ, "REDIS_URL": server.url, "PORT": str(port), "KUE_WORKERS": "0", "DOWNLOAD_DIR": folder,
+        environ = {**os.environ, "REDIS_URL": redis_url, "PORT": str(port), "KUE_WORKERS": "0", "DOWNLOAD_DIR": folder,
                    "KUE_DATA_DIR": folder}  # fmt: skip
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         program = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=environ, **quiet)
         try:
             _wait_for(f"http://127.0.0.1:{port}/healthz")
-            told = asyncio.run(Bench(options, port).run(server.url, program.pid))
+            yield port, program.pid
         finally:
             program.kill()
             program.wait(timeout=20)
-    for name, value in told.items():
-        print(f"{name:14} {value}")
-    return 1 if told["lost"] else 0
 
 
 def _wait_for(url: str) -> None:
