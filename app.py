@@ -9,6 +9,9 @@ import warnings
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 if __name__ == "__main__":  # who imports this file has chosen the kind of threads already
+    import os
+
+    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")  # names are looked up aside, see main
     import eventlet
 
     eventlet.monkey_patch()  # before anything that imports socket, threading or ssl
@@ -18,6 +21,7 @@ import sys  # noqa: E402
 
 import kue  # noqa: E402
 from kue.downloads import DownloadHandler, Follower  # noqa: E402
+from kue.offload import look_names_up_aside  # noqa: E402
 from kue.program import Program, own_addresses  # noqa: E402
 from kue.server import ensure_redis  # noqa: E402
 from kue.settings import Settings  # noqa: E402
@@ -58,6 +62,7 @@ def main(argv: list[str]) -> None:
     from kue.web import create_app  # Flask is of no use to a worker
     from kue.web.redact import safe_text
 
+    look_names_up_aside()
     settings = Settings.load(argv=argv)
     url, server = ensure_redis(settings)
     queue = kue.create_queue(url, settings.prefix, search=safe_text)

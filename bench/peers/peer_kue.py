@@ -9,6 +9,7 @@ import warnings
 GREEN = os.environ.get("BENCH_GREEN", "1") == "1"
 if GREEN:
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    os.environ["EVENTLET_NO_GREENDNS"] = "yes"  # as app.py and kue worker do
     import eventlet
 
     eventlet.monkey_patch()

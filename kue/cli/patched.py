@@ -13,11 +13,14 @@ from .. import green
 
 #: Patches first, as app.py does; then the same command line. -P: no file of the working directory gets in the way.
 _PROGRAM = """
-import sys, warnings
+import os, sys, warnings
 sys.path.append({root!r})
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
 import eventlet
 eventlet.monkey_patch()
+from kue.offload import look_names_up_aside
+look_names_up_aside()
 from kue.cli import main
 main()
 """

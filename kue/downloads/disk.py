@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Callable
 
-from . import offload, words
+from kue import offload
+
+from . import words
 from .errors import DownloadPostponed
 from .order import Bounds
 from .sidecar import Part

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from . import offload
+from kue import offload
+
 from .errors import DownloadFailed, PartChanged
 from .hashing import Hasher
 from .order import Order, Result

@@ -10,9 +10,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 
-from kue import green
+from kue import green, offload
 
-from . import offload
 from .errors import PartChanged
 
 #: A thread is started when this much lies unhashed, bytes. Less than that costs no thread at all.
