@@ -44,7 +44,7 @@ PRODUCING = [
 
 
 class Details:
-    """The further steps of a run; ``quick`` leaves the million jobs out."""
+    """The further steps of a run; ``quick`` does less of each."""
 
     def __init__(self, plan: Plan, quick: bool) -> None:
         self.plan, self.bench, self.quick = plan, plan.bench, quick
@@ -88,7 +88,7 @@ class Details:
 
     def growth(self) -> Iterator[Figure]:
         """CPU of worker and server for a job, with so many waiting when it begins."""
-        for waiting in (1_000, 100_000) if self.quick else (1_000, 100_000, 1_000_000):
+        for waiting in (1_000, 100_000, 1_000_000):
             row = f"{waiting:,} waiting"
             yield from self.plan._tried(row, ("worker_us", "server_us"), lambda w=waiting: self._cost(w))
 

@@ -52,6 +52,7 @@ COLUMNS = [
     Column("kb10", "10 KB data/s"),
     Column("sleep10", "sleep 10 ms/s"),
     Column("cpu2", "CPU 2 ms/s"),
+    Column("cpu2two", "the same, 2 processes"),
     Column("worker_us", "worker µs/job", False, 1),
     Column("server_us", "server µs/job", False, 1),
 ]
@@ -92,6 +93,7 @@ class Plan:
         if not peer.pool and (ours or self.sizes.all_of_peers):
             yield from self._tried(peer.name, ("drain50",), lambda: self._at_50(peer))
             yield from self._tried(peer.name, ("two",), lambda: self._two(peer))
+            yield from self._tried(peer.name, ("cpu2two",), lambda: self._body(peer, "cpu2two", BODIES["cpu2"], 2))
         if ours or self.sizes.all_of_peers:
             for column, settings in BODIES.items():
                 yield from self._tried(peer.name, (column,), lambda s=settings, c=column: self._body(peer, c, s))
@@ -157,10 +159,10 @@ class Plan:
         times = self.bench.latency(peer, self.sizes.latencies, keep=1)
         return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
 
-    def _body(self, peer: Peer, column: str, settings: dict[str, object]) -> dict[str, float]:
+    def _body(self, peer: Peer, column: str, settings: dict[str, object], processes: int = 1) -> dict[str, float]:
         wanted = 10_000 if column == "kb10" else 2_000
         count = self._waiting(peer, min(wanted, self.sizes.jobs), keep=1, **settings)
-        return {column: self._drain(peer, count, keep=1, **settings).per_s}
+        return {column: self._drain(peer, count, processes, keep=1, **settings).per_s}
 
     def _waiting(self, peer: Peer, count: int, **settings: object) -> int:
         """Let jobs wait, as many as can be made in the time; return how many."""

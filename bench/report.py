@@ -64,6 +64,8 @@ class Ratios:
         self._more("drain at 50 / the server alone", at_50, self._value(LIMIT, "drain50"), 0.6)
         self._more("plain threads at 10 / green threads", self._value(PLAIN, "drain"), kept, 0.7)
         self._more("two processes / one", self._value(GREEN, "two"), kept, 1.5)
+        cpu = self._value(GREEN, "cpu2")
+        self._more("the same with 2 ms of CPU a job (the server idles)", self._value(GREEN, "cpu2two"), cpu, 1.5)
         name, best = self._best("enqueue")
         self._more(f"enqueue / fastest Python peer ({name})", self._value(GREEN, "enqueue"), best, 1.0)
         limit = min(self._best("bulk")[1], self._value(LIMIT, "bulk"))
@@ -85,7 +87,7 @@ class Ratios:
         node = value("memory", "Node: kue 0.11", "bytes")
         self._less("bytes a waiting job / Node Kue's", value("memory", GREEN, "bytes") / node, 1.10)
         self._less("RSS of an idle worker with plain threads, MiB", value("memory", PLAIN, "rss"), 40)
-        self._less("the same with green threads (eventlet and its DNS)", value("memory", GREEN, "rss"), 40)
+        self._less("the same with green threads (eventlet)", value("memory", GREEN, "rss"), 40)
         plain = value("kinds", "plain", "drain")
         for kind, most in (("priorities", 1.2), ("delays", 1.2), ("retries", 2.4)):
             note = " (two attempts a job)" if kind == "retries" else ""

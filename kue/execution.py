@@ -122,7 +122,9 @@ class Execution:
         elif isinstance(exc, RetryLater):
             retry = backoff.Retry("wait", str(exc.delay_ms))
         else:
-            retry = backoff.decide(job.raw.get("backoff"), job.attempts_made + 1, job.options.delay_ms, backoffs)
+            text = job.raw.get("backoff")
+            delay_ms = job.options.delay_ms if text else 0  # without, nothing else is read of the options
+            retry = backoff.decide(text, job.attempts_made + 1, delay_ms, backoffs)
         values = tuple(utf8(text[:ERROR_MAX]) for text in (error, line, message))
         return Outcome("fail", str(job.id), job._token, (*values, *retry))
 

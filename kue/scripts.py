@@ -98,7 +98,7 @@ def _without_unused(text: str) -> str:
         if not head.endswith(" end"):
             _, _, rest = rest.partition("\nend\n") if not rest.startswith("end\n") else ("", "", rest[4:])
         name = re.match(r"local function (\w+)", head)
-        if name and not re.search(rf"\b{name.group(1)}\b", "".join([rest, *parts[at + 1 :]])):
+        if name and not re.search(rf"(?<!['\w]){name.group(1)}(?!['\w])", "".join([rest, *parts[at + 1 :]])):
             parts[at] = rest
     return "".join(parts)
 

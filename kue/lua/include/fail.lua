@@ -9,16 +9,21 @@
 --   failure.note     one more log line, or ''
 local function fail_held(job, failure, ack)
   local id, key = job.id, job_key(job.id)
-  redis.call('HSET', key, 'error', failure.error, 'failed_at', now_text)
+  local stack = failure.error ~= failure.message and failure.error or nil
+  local fields = {'error', failure.error, 'failed_at', now_text,
+    'attempt_log', attempts_with(job, 'failed', failure.message, stack)}
+  local made = job.attempts
+  if made < job.max_attempts then
+    made = made + 1
+    fields[7], fields[8] = 'attempts', whole(made)
+  end
+  redis.call('HSET', key, unpack(fields))
   append_log(id, failure.line)
   if failure.note ~= '' then append_log(id, failure.note) end
-  record_attempt(job, 'failed', failure.message, failure.error ~= failure.message and failure.error or nil)
   leave(job.zid, job.type, 'active')
   publish(id, 'error', ',' .. json(failure.error))
   if ack then publish(id, 'ttl exceeded ack', '') end
 
-  local made = job.attempts
-  if made < job.max_attempts then made = redis.call('HINCRBY', key, 'attempts', 1) end
   if made >= job.max_attempts or failure.retry == 'never' then
     enter(id, job.zid, job.type, 'failed', job.priority)
     publish(id, 'failed', ',' .. json(failure.message) .. ',null')

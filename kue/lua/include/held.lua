@@ -65,8 +65,9 @@ local function attempts_of(id)
   return entries
 end
 
-local function record_attempt(job, outcome, message, stack)
-  local key, entries = job_key(job.id), attempts_of(job.id)
+-- Returns the field `attempt_log` with one more attempt.
+local function attempts_with(job, outcome, message, stack)
+  local entries = attempts_of(job.id)
   local last = entries[#entries]
   entries[#entries + 1] = {
     number = (last and tonumber(last.number) or 0) + 1, started_at = job.started_at, ended_at = now,
@@ -74,5 +75,9 @@ local function record_attempt(job, outcome, message, stack)
     stack = stack and string.sub(stack, 1, STACK_KEPT),
   }
   if #entries > ATTEMPTS_KEPT then table.remove(entries, 1) end
-  redis.call('HSET', key, 'attempt_log', json(entries))
+  return json(entries)
+end
+
+local function record_attempt(job, outcome, message)
+  redis.call('HSET', job_key(job.id), 'attempt_log', attempts_with(job, outcome, message))
 end
