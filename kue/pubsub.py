@@ -21,9 +21,9 @@ LOOK_S = 1.0
 SILENT_LOOKS = 5
 #: Seconds between tries to reconnect: first, and at most.
 RECONNECT_S, RECONNECT_MAX_S = 0.1, 2.0
-#: Messages in one read of the socket from which on the channel counts as busy, and how long the next read then waits,
-#: seconds: a read costs as much as many messages.
-BUSY, BUSY_PAUSE_S = 16, 0.004
+#: A read of the socket costs as much as many messages, so on a busy channel the next one waits till more have gathered:
+#: from BUSY messages in one read on, so long for each of them, and at most, seconds.
+BUSY, PAUSE_EACH_S, PAUSE_MAX_S = 16, 0.0001, 0.02
 #: Seconds that ``start`` waits for Redis to confirm.
 SUBSCRIBE_S = 10.0
 
@@ -73,7 +73,7 @@ class Subscription:
                         texts = [message["data"], *_received(pubsub.connection)]
                         self._on_messages(texts)
                         if len(texts) >= BUSY:
-                            green.sleep(BUSY_PAUSE_S)
+                            green.sleep(min(PAUSE_MAX_S, len(texts) * PAUSE_EACH_S))
                     elif message["type"] == "subscribe":
                         pause = RECONNECT_S
                         outage.back(opened_at, writes=False)

@@ -71,3 +71,31 @@ def test_an_update_of_no_job_says_so_and_makes_none(steps: Steps) -> None:
     with pytest.raises(JobNotFound):
         steps.scripts.update(steps.client, 9, {"data": "{}"}, now_ms=NOW)
     assert not steps.client.exists(steps.keys.job(9))
+
+
+@pytest.mark.parametrize("kind", ["t", "mail-out_2", "a/b \"c\" Grüße"])
+def test_one_alone_becomes_what_it_would_among_others(steps: Steps, kind: str) -> None:
+    # Given a job that is created alone, the short way, and the same one as a member of a batch
+    subscription = steps.listen()
+    alone = steps.create(kind=kind, priority=-5, attempts="1")
+    among = steps.create(2, kind=kind, priority=-5, attempts="1")
+    # Then nothing tells them apart
+    client, keys = steps.client, steps.keys
+    assert client.hgetall(keys.job(alone)) == client.hgetall(keys.job(among))
+    assert steps.state(alone) == steps.state(among) == "inactive"
+    for key in (keys.jobs, keys.state("inactive"), keys.type_state(kind, "inactive")):
+        assert client.zrange(key, 0, -1, withscores=True) == [(f"01|{n}", -5) for n in (1, 2, 3)]
+    assert client.llen(keys.tokens(kind)) == 3 and client.smembers("q:job:types") == {kind}
+    messages = [subscription.get_message(timeout=5)["data"] for _ in range(3)]
+    assert [message.replace(f'"id":{n},', "") for n, message in enumerate(messages, 1)] == [
+        messages[0].replace('"id":1,', "")
+    ] * 3
+    subscription.close()
+
+
+def test_one_alone_repeated_with_its_mark_is_not_created_twice(steps: Steps) -> None:
+    assert steps.create(attempts="1", lane="a", mark=1) == steps.create(attempts="1", lane="a", mark=1) == "1"
+    assert steps.create(attempts="1", lane="a", mark=11) == "2"
+    assert steps.create(attempts="1", lane="a", mark=1) == "3"
+    assert steps.client.zcard(steps.keys.jobs) == 3
+    assert steps.client.ttl(steps.keys.lane("a")) > 0
