@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import redis
@@ -143,10 +143,29 @@ class OneConnection(redis.Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] != "EVALSHA":
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        self._send(args)
+        return self.connection.read_response()  # type: ignore[union-attr]
+
+    def ahead(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
+        """Yield the answers to ``EVALSHA`` commands, each sent before the answer to the one before is waited for.
+
+        So the server works on one while the next is packed. After an error an answer may still be on its way: the
+        connection must be given up.
+        """
         connection: Any = self.connection
-        words: Any = tuple(map(str, args))
+        waiting = False
+        for command in commands:
+            self._send(command)
+            if waiting:
+                yield connection.read_response()
+            waiting = True
+        if waiting:
+            yield connection.read_response()
+
+    def _send(self, command: tuple[object, ...]) -> None:
+        connection: Any = self.connection
+        words: Any = tuple(map(str, command))
         connection.send_packed_command([pack_command(words)])
-        return connection.read_response()
 
 
 class Cluster(RedisCluster):

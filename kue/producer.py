@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from .connect import Connector, Link, patiently, unavailable
+from .connect import Connector, Link, OneConnection, patiently, unavailable
 from .errors import QueueUnavailable
 from .scripts import CREATE_MAX, Scripts
 
@@ -210,15 +210,33 @@ class Producer:
         return calls
 
     def _perform(self, calls: Sequence[_Call]) -> None:
-        for call in calls:
+        left = [call for call in calls if call.first is None]
+        for call in left:
+            call.tried = True
+        if len(left) > 1:
+            self._go_ahead(left)
+        for call in left:
             if call.first is None:
-                call.tried = True
                 call.first = self._link.patiently(
                     lambda client, call=call: self._scripts.create(  # type: ignore[misc]
                         client, call.rows, lane=call.lane, mark=call.mark
                     ),
                     RETRY_S,
                 )
+
+    def _go_ahead(self, calls: Sequence[_Call]) -> None:
+        """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
+        try:
+            client = self._link.client
+            if isinstance(client, OneConnection):
+                answers = self._scripts.create_ahead(client, ((call.rows, call.lane, call.mark) for call in calls))
+                for call in calls:
+                    call.first = next(answers)
+        except Exception:
+            self._link.drop()
+        except BaseException:
+            self._link.drop()
+            raise
 
     def _open_lane(self) -> None:
         self._lane, self._mark = _new_lane(), 0

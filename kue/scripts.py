@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoScriptError
 
 from .codec import to_json
+from .connect import OneConnection
 from .errors import JobNotFound, LeaseLost, WrongState
 from .keys import Keys
 from .states import HOLD_UNTIL_MS
@@ -124,11 +125,14 @@ class Scripts:
 
     def run(self, client: Any, name: str, *args: object, now_ms: int = 0) -> Any:
         """Call a script by its hash; a server that does not know it (restarted, flushed) is given its text."""
-        values = (1, self.keys.jobs, self.keys.prefix, now_ms, *args)
+        command = self._command(name, now_ms, args)
         try:
-            return client.execute_command("EVALSHA", _sha(name), *values)
+            return client.execute_command(*command)
         except NoScriptError:
-            return client.execute_command("EVAL", source(name), *values)
+            return client.execute_command("EVAL", source(name), *command[2:])
+
+    def _command(self, name: str, now_ms: int, args: Iterable[object]) -> tuple[object, ...]:
+        return ("EVALSHA", _sha(name), 1, self.keys.jobs, self.keys.prefix, now_ms, *args)
 
     # A producer
 
@@ -139,11 +143,23 @@ class Scripts:
 
         A ninth value is what the job is found by, as ``search.found_by`` gives it.
         """
-        flat = [value for job in jobs for value in job[:8]]
+        return int(self.run(client, "create", *self._to_create(jobs, lane, mark), now_ms=now_ms))
+
+    def create_ahead(
+        self, client: OneConnection, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
+    ) -> Iterator[int]:
+        """Yield what ``create`` returns for each (jobs, lane, mark), sending the next call before it has come.
+
+        After an error, of a server that does not know the script too, the connection must be given up.
+        """
+        return map(int, client.ahead(self._command("create", 0, self._to_create(*call)) for call in calls))
+
+    def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, mark: int) -> list[object]:
+        words: list[object] = [self.keys.lane(lane) if lane else "", mark, len(jobs)]
+        words += [value for job in jobs for value in job[:8]]
         if any(len(job) > 8 for job in jobs):
-            flat += [job[8] if len(job) > 8 else "" for job in jobs]
-        lane_key = self.keys.lane(lane) if lane else ""
-        return int(self.run(client, "create", lane_key, mark, len(jobs), *flat, now_ms=now_ms))
+            words += [job[8] if len(job) > 8 else "" for job in jobs]
+        return words
 
     def create_unique(
         self, client: Any, job: Sequence[str], name: str, value: object, *, has_looked: bool = False, now_ms: int = 0

@@ -140,6 +140,23 @@ def test_many_jobs_of_which_some_calls_went_through_are_each_made_once(server: F
     assert queue.get(jobs[-1].id or 0).data == jobs[-1].data
 
 
+@pytest.mark.parametrize("chunk", [0, 1, 2])
+def test_calls_that_were_sent_ahead_and_not_answered_make_their_jobs_once(
+    server: FaultyServer, proxy: Proxy, queue: kue.Queue, chunk: int
+) -> None:
+    # Given a server that knows the script, so that each call is sent before the one before is answered
+    queue.create_many([{"type": "t"}] * (CREATE_MAX + 1))
+    # When the answer to one of three calls is lost, and the connection with it
+    marked = chunk * CREATE_MAX + CREATE_MAX // 2
+    proxy.swallow(names_create)
+    texts = ["a-job-of-this-test" if n == marked else "x" for n in range(2 * CREATE_MAX + 600)]
+    jobs = queue.create_many([{"type": "t", "data": {"text": text}} for text in texts])
+    # Then each job was made once, and has the id under which it is stored
+    assert proxy.swallowed.is_set()
+    assert count(server) == CREATE_MAX + 1 + len(jobs) and len({job.id for job in jobs}) == len(jobs)
+    assert [queue.get(jobs[at].id or 0).data["text"] for at in (0, marked, -1)] == ["x", texts[marked], "x"]
+
+
 class Stopped(BaseException):
     """Stands for what stops a handler in its midst."""
 

@@ -4,29 +4,30 @@
 local LANE_S = 600
 
 local function create()
+  local call, format, jobs = redis.call, string.format, prefix .. ':job:'
   local lane, mark, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
   if lane ~= '' then
-    local last = redis.call('GET', lane)
+    local last = call('GET', lane)
     if last then
       local last_mark, first = string.match(last, '^(.-):(%d+)$')
       if last_mark == mark then return tonumber(first) end
     end
   end
   if count == 0 then
-    redis.call('SET', lane, mark .. ':0', 'EX', LANE_S)
+    call('SET', lane, mark .. ':0', 'EX', LANE_S)
     return 0
   end
 
-  local first = redis.call('INCRBY', prefix .. ':ids', count) - count + 1
-  local adds, tokens, ready, enqueue_args = {}, {}, {}, {}
+  local first = call('INCRBY', prefix .. ':ids', count) - count + 1
+  local adds, tokens, ready, events = {}, {}, {}, {}
 
   for n = 0, count - 1 do
     local at = 6 + n * 8
     local type, priority, delay = ARGV[at], ARGV[at + 2], ARGV[at + 4]
-    local id = whole(first + n)
-    local zid, promote_at, state, score = zid_of(id), now_text, 'inactive', priority
-    if string.sub(delay, 1, 1) == '@' then
+    local id = format('%.0f', first + n)
+    local zid, promote_at, state, score = format('%02d|%s', #id, id), now_text, 'inactive', priority
+    if delay ~= '' and string.sub(delay, 1, 1) == '@' then
       local due = math.max(now, tonumber(string.sub(delay, 2)))
       delay, promote_at = due > now and whole(due - now) or '', whole(due)
     elseif delay ~= '' then
@@ -42,25 +43,25 @@ local function create()
     if ttl ~= '' then hash[size + 1], hash[size + 2], size = 'ttl', ttl, size + 2 end
     if backoff ~= '' then hash[size + 1], hash[size + 2], size = 'backoff', backoff, size + 2 end
     if remove ~= '' then hash[size + 1], hash[size + 2], size = 'removeOnComplete', remove, size + 2 end
-    redis.call('HSET', job_key(id), unpack(hash))
+    call('HSET', jobs .. id, unpack(hash))
 
     gather(adds, all_key, priority, zid)
     gather(adds, state_key(state), score, zid)
     gather(adds, type_key(type, state), priority, zid)
-    if not enqueue_args[type] then
-      enqueue_args[type] = ',' .. json(type)
-      redis.call('SADD', prefix .. ':job:types', type)
+    if not events[type] then
+      events[type] = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'
+      call('SADD', prefix .. ':job:types', type)
     end
     if state == 'inactive' then
       gather(tokens, tokens_key(type), '1')
-      ready[#ready + 1] = {id, enqueue_args[type]}
+      ready[#ready + 1] = '{"id":' .. id .. events[type]
     end
   end
 
   write_out('ZADD', adds)
   write_out('LPUSH', tokens)
-  if lane ~= '' then redis.call('SET', lane, mark .. ':' .. whole(first), 'EX', LANE_S) end
-  for _, job in ipairs(ready) do publish(job[1], 'enqueue', job[2]) end
+  if lane ~= '' then call('SET', lane, mark .. ':' .. whole(first), 'EX', LANE_S) end
+  for _, event in ipairs(ready) do call('PUBLISH', channel, event) end
   for at = 6 + count * 8, #ARGV do
     if ARGV[at] ~= '' then index(whole(first + at - 6 - count * 8), ARGV[at]) end
   end
