@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
 from . import green
-from .connect import RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
+from .connect import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
 from .execution import Execution
-from .scripts import Outcome, Scripts, Turn
+from .scripts import Outcome, Reserved, Scripts, Turn
 from .slots import Slot
 
 log = logging.getLogger("kue.worker")
@@ -43,37 +43,75 @@ class Caller:
         #: When to give up on a Redis that is away, monotonic s; None: never.
         self.give_up_at: float | None = None
 
-    def link(self) -> Link:
-        """Return a connection for one pump."""
-        return Link(self._connector, fenced=True)
+    def link(self, answer_s: float = ANSWER_S) -> Link:
+        """Return a connection for one pump, or for the waiter."""
+        return Link(self._connector, answer_s, fenced=True)
 
     def call(self, link: Link, ask: Ask) -> Turn:
         """Say it until Redis has answered: repeating is safe, by token and nonce. Given up, it brought nothing."""
-        wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
         outcomes = [outcome for _, outcome in ask.outcomes]
+
+        def attempt(client: Any, again: bool) -> Turn:
+            return self._scripts.finish_and_reserve(client, outcomes, again=again, **self._reservation(ask))
+
+        return self._repeated(link, outcomes, attempt)
+
+    def wait(
+        self, link: Link, ask: Ask, token_keys: Sequence[str], block_s: float, forsaken: Callable[[], bool]
+    ) -> tuple[str | None, Turn]:
+        """Wait for a token and reserve; return the key of the token, if there was one in time, and what it brought.
+
+        After a failure it is found out, by the nonce, whether the reservation was made, unless it is ``forsaken``.
+        """
+        token = None
+
+        def attempt(client: Any, again: bool) -> Turn:
+            nonlocal token
+            if again:
+                return self._scripts.reserve(client, again=True, **self._reservation(ask))
+            token, turn = self._scripts.wait_and_reserve(client, token_keys, block_s, **self._reservation(ask))
+            return turn
+
+        turn = self._repeated(link, [], attempt, forsaken)
+        return token, turn
+
+    def release(self, link: Link, unwanted: Sequence[Reserved]) -> None:
+        """Hand back jobs that came when nobody here takes them any more, if Redis answers."""
+        for reserved in unwanted:
+            outcome = Outcome("release", reserved.job_id, reserved.token, ("Released: its worker stopped.", ""))
+            try:
+                self._scripts.acknowledge(link.client, outcome)
+            except (RedisError, OSError):
+                link.drop()
+
+    def _reservation(self, ask: Ask) -> dict[str, Any]:
+        wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
+        return {"wants": wants, "lease_ms": self._lease_ms, "nonce": ask.nonce, "worker": self._worker}
+
+    def _repeated(
+        self,
+        link: Link,
+        outcomes: list[Outcome],
+        attempt: Callable[[Any, bool], Turn],
+        forsaken: Callable[[], bool] = lambda: False,
+    ) -> Turn:
         again, pause, outage = False, RETRY_FIRST_S, self._connector.outage
         while True:
             began_at = time.monotonic()
             try:
-                turn = self._scripts.finish_and_reserve(
-                    link.client,
-                    outcomes,
-                    wants,
-                    lease_ms=self._lease_ms,
-                    nonce=ask.nonce,
-                    worker=self._worker,
-                    again=again,
-                )
+                turn = attempt(link.client, again)
             except Exception as exc:
                 link.drop()
                 again = True
+                if forsaken():
+                    return Turn(0, [], [], [])
                 if self.give_up_at is not None and time.monotonic() > self.give_up_at:
                     log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
                     return Turn(0, [], [], [])
                 away = outage.away(exc, link.opened_at)
                 if not is_transient(exc) and outcomes:
                     self._acknowledge_singly(link, outcomes)
-                    outcomes = []
+                    outcomes.clear()
                 if away:
                     green.sleep(pause)
                     pause = min(pause * 2, RETRY_MAX_S)

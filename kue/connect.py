@@ -147,7 +147,7 @@ class OneConnection(redis.Redis):
         return self.connection.read_response()  # type: ignore[union-attr]
 
     def ahead(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
-        """Yield the answers to ``EVALSHA`` commands, each sent before the answer to the one before is waited for.
+        """Yield the answers to commands, each sent before the answer to the one before is waited for.
 
         So the server works on one while the next is packed. After an error an answer may still be on its way: the
         connection must be given up.

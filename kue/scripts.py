@@ -215,6 +215,35 @@ class Scripts:
         now, taken, paused = self.run(client, "reserve", *tail, now_ms=now_ms)
         return Turn(int(now), [], _reserved(taken), paused)
 
+    def wait_and_reserve(
+        self,
+        client: Any,
+        token_keys: Sequence[str],
+        block_s: float,
+        wants: Mapping[str, Sequence[int]],
+        *,
+        lease_ms: int,
+        nonce: str,
+        worker: str,
+    ) -> tuple[str | None, Turn]:
+        """Wait up to ``block_s`` seconds for a token and then reserve; return the token's key, or None, and the turn.
+
+        On a connection's own client both commands are sent at once, so the answers to both come at once.
+        """
+        wait, tail = ("BLPOP", *token_keys, block_s), _reserve_args(wants, lease_ms, nonce, worker, False)
+        if not isinstance(client, OneConnection):
+            popped = client.execute_command(*wait)
+            answer = self.run(client, "reserve", *tail)
+        else:
+            answers = client.ahead([wait, self._command("reserve", 0, tail)])
+            popped = next(answers)
+            try:
+                answer = next(answers)
+            except NoScriptError:
+                answer = self.run(client, "reserve", *tail)
+        now, taken, paused = answer
+        return (str(popped[0]) if popped else None), Turn(int(now), [], _reserved(taken), paused)
+
     def finish_and_reserve(
         self,
         client: Any,

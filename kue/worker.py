@@ -2,7 +2,7 @@
 
 Two pumps talk to Redis in turn: while the call of one is under way, attempts end and slots become free, and go out with
 the call of the other. So ten busy handlers cost one round trip for several jobs, and Redis works while they do. A
-waiter blocks on the tokens of the types that have free slots and, as far as is known, no jobs.
+waiter blocks on the tokens of the types that have free slots and, as far as is known, no jobs, and brings the first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import green
@@ -74,7 +74,9 @@ class Engine:
         self._asks: list[Ask] = []
         self._started = self._stopped = False
         self._caller = Caller(connector, scripts, self.worker, lease_ms, on_error)
-        self._waiter = Waiter(connector, scripts.keys, self._types, self._cond)
+        self._waiter = Waiter(
+            connector, self._caller, scripts.keys, self._types, self._cond, self._ask_for_one, self._take
+        )
         self.registry = Registry(scripts, self.worker, self._describe)
         self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
         self._revocations = Subscription(connector, scripts.keys.revoked, self._revoked, self.heartbeat.beat_soon)
@@ -172,8 +174,9 @@ class Engine:
                 any(e.job.type == job_type for e in self.running.values())
                 or any(e.job.type == job_type for e, _ in ended)
                 or any(job_type in ask.slots for ask in self._asks)
+                or self._waiter.holds(job_type)
             )
-        return bool(self.running or self._finished or self._asks)
+        return bool(self.running or self._finished or self._asks) or self._waiter.holds(None)
 
     # The pumps
 
@@ -211,13 +214,20 @@ class Engine:
                 ]
                 if outcomes or asking:
                     slots = {known.name: known.lend(share if known.name in touched else None) for known in asking}
-                    self._calls += 1
-                    signals = {name: self._types[name].signals for name in slots}
-                    ask = Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
+                    ask = self._make_ask(outcomes, slots)
                     self._asks.append(ask)
                     return ask
                 self._cond.wait(until_paused_ends(self._types))
         return None
+
+    def _ask_for_one(self, types: Iterable[TypeSlots]) -> Ask:
+        """Return the waiter's question: one job of each type; called under the lock."""
+        return self._make_ask([], {known.name: known.lend(1) for known in types})
+
+    def _make_ask(self, outcomes: list[tuple[Execution, Outcome]], slots: dict[str, list[Slot]]) -> Ask:
+        self._calls += 1
+        signals = {name: self._types[name].signals for name in slots}
+        return Ask(outcomes, slots, signals, f"{self._id}{self._calls:x}")
 
     def _share(self, finished: int) -> int:
         """Return how many acknowledgements the next call carries: half of them, if no other call is under way.

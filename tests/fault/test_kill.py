@@ -100,10 +100,11 @@ def test_a_new_process_on_the_machine_takes_back_at_once_what_a_killed_one_held(
 
 @pytest.mark.parametrize("patch", [PLAIN, GREEN], ids=["plain", "green"])
 def test_a_frozen_worker_loses_its_jobs_after_the_lease_and_can_write_nothing_when_it_wakes(
-    redis_url: str, holder: Any, redis_client: redis.Redis, patch: str
+    redis_url: str, holder: Any, redis_client: redis.Redis, patch: str, request: pytest.FixtureRequest
 ) -> None:
     # Given a worker that froze with four jobs in hand, and another that did them
     queue = kue.create_queue(redis_url, lease_ms=1000)
+    request.addfinalizer(lambda: queue.shutdown(1))
     jobs = [queue.create("work", {"last_act": act}).save() for act in ("log", "progress", "complete", "fail")]
     process = holder(lease_ms=1000, patch=patch, slots=4, hold=FREEZE)
     for _ in jobs:
@@ -124,7 +125,6 @@ def test_a_frozen_worker_loses_its_jobs_after_the_lease_and_can_write_nothing_wh
     assert [(redis_client.hgetall(queue.keys.job(job.id)), queue.log(job.id)) for job in jobs] == before
     ends = {(fields["state"], fields["attempts"], fields["rescues"]) for fields, _ in before}
     assert ends == {("complete", "1", "1")}
-    queue.close()
 
 
 def test_a_handler_that_blocks_the_hub_for_many_leases_keeps_its_job(
