@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
-from .execution import Execution
+from .execution import Execution, handed_back
 from .scripts import Outcome, Reserved, Scripts, Turn
 from .slots import Slot
 
@@ -78,7 +78,7 @@ class Caller:
     def release(self, link: Link, unwanted: Sequence[Reserved]) -> None:
         """Hand back jobs that came when nobody here takes them any more, if Redis answers."""
         for reserved in unwanted:
-            outcome = Outcome("release", reserved.job_id, reserved.token, ("Released: its worker stopped.", ""))
+            outcome = handed_back(reserved.job_id, reserved.token, "its worker takes no more")
             try:
                 self._scripts.acknowledge(link.client, outcome)
             except (RedisError, OSError):

@@ -147,11 +147,6 @@ class OneConnection(redis.Redis):
         return self.connection.read_response()  # type: ignore[union-attr]
 
     def ahead(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
-        """Yield the answers to commands, each sent before the answer to the one before is waited for.
-
-        So the server works on one while the next is packed. After an error an answer may still be on its way: the
-        connection must be given up.
-        """
         connection: Any = self.connection
         waiting = False
         for command in commands:
@@ -166,6 +161,17 @@ class OneConnection(redis.Redis):
         connection: Any = self.connection
         words: Any = tuple(map(str, command))
         connection.send_packed_command([pack_command(words)])
+
+
+def ahead(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
+    """Yield the answers to commands, each sent before the answer to the one before is waited for, if ``client`` can.
+
+    So the server works on one while the next is packed. After an error an answer may still be on its way: unless it was
+    the last one's, the connection must be given up.
+    """
+    if isinstance(client, OneConnection):
+        return client.ahead(commands)
+    return (client.execute_command(*command) for command in commands)
 
 
 class Cluster(RedisCluster):

@@ -46,6 +46,11 @@ def arity(handler: Callable[..., object]) -> int:
     return max(1, len(wanted))
 
 
+def handed_back(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
+    """Return the outcome of an attempt that is no failure: the job waits again, and it is not counted."""
+    return Outcome("release", job_id, token, (f"Released: {why}.",))
+
+
 class Execution:
     """One attempt at one job."""
 
@@ -72,7 +77,7 @@ class Execution:
             result = self._handler(job) if self._arity == 1 else self._call_with_done()
             text = to_json(result)
         except WorkerStopping:
-            return Outcome("release", str(job.id), job._token, ("Released: its worker stopped.",))
+            return handed_back(str(job.id), job._token)
         except (JobInterrupt, LeaseLost) as exc:
             if isinstance(exc, LeaseLost) and exc.job_id != job.id:  # some other job's; this handler's own failure
                 return self._failure(exc, backoffs)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from .connect import Connector, Link, OneConnection, patiently, unavailable
+from .connect import Connector, Link, patiently, unavailable
 from .errors import QueueUnavailable
 from .scripts import CREATE_MAX, Scripts
 
@@ -227,11 +227,10 @@ class Producer:
     def _go_ahead(self, calls: Sequence[_Call]) -> None:
         """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
         try:
-            client = self._link.client
-            if isinstance(client, OneConnection):
-                answers = self._scripts.create_ahead(client, ((call.rows, call.lane, call.mark) for call in calls))
-                for call in calls:
-                    call.first = next(answers)
+            wanted = ((call.rows, call.lane, call.mark) for call in calls)
+            answers = self._scripts.create_ahead(self._link.client, wanted)
+            for call in calls:
+                call.first = next(answers)
         except Exception:
             self._link.drop()
         except BaseException:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoScriptError
 
 from .codec import to_json
-from .connect import OneConnection
+from .connect import ahead
 from .errors import JobNotFound, LeaseLost, WrongState
 from .keys import Keys
 from .states import HOLD_UNTIL_MS
@@ -146,13 +146,13 @@ class Scripts:
         return int(self.run(client, "create", *self._to_create(jobs, lane, mark), now_ms=now_ms))
 
     def create_ahead(
-        self, client: OneConnection, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
+        self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
     ) -> Iterator[int]:
         """Yield what ``create`` returns for each (jobs, lane, mark), sending the next call before it has come.
 
         After an error, of a server that does not know the script too, the connection must be given up.
         """
-        return map(int, client.ahead(self._command("create", 0, self._to_create(*call)) for call in calls))
+        return map(int, ahead(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
 
     def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, mark: int) -> list[object]:
         words: list[object] = [self.keys.lane(lane) if lane else "", mark, len(jobs)]
@@ -228,19 +228,15 @@ class Scripts:
     ) -> tuple[str | None, Turn]:
         """Wait up to ``block_s`` seconds for a token and then reserve; return the token's key, or None, and the turn.
 
-        On a connection's own client both commands are sent at once, so the answers to both come at once.
+        Both commands are sent at once, where the client can, so the answers to both come at once.
         """
-        wait, tail = ("BLPOP", *token_keys, block_s), _reserve_args(wants, lease_ms, nonce, worker, False)
-        if not isinstance(client, OneConnection):
-            popped = client.execute_command(*wait)
+        tail = _reserve_args(wants, lease_ms, nonce, worker, False)
+        answers = ahead(client, [("BLPOP", *token_keys, block_s), self._command("reserve", 0, tail)])
+        popped = next(answers)
+        try:
+            answer = next(answers)
+        except NoScriptError:
             answer = self.run(client, "reserve", *tail)
-        else:
-            answers = client.ahead([wait, self._command("reserve", 0, tail)])
-            popped = next(answers)
-            try:
-                answer = next(answers)
-            except NoScriptError:
-                answer = self.run(client, "reserve", *tail)
         now, taken, paused = answer
         return (str(popped[0]) if popped else None), Turn(int(now), [], _reserved(taken), paused)
 

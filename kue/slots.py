@@ -23,7 +23,6 @@ class TypeSlots:
     def __init__(self, name: str) -> None:
         self.name = name
         self.free: list[Slot] = []
-        self.asking = 0  #: calls under way that carry free slots of this type
         self.hungry = True  #: whether a reservation is worth a call
         self.signals = 0  #: tokens seen so far: news while a call was under way
         self.quiet = False
@@ -43,10 +42,6 @@ class TypeSlots:
     def waits(self) -> bool:
         """Tell whether to wait for a token, since there were no jobs when last asked."""
         return self._is_open() and not self.hungry
-
-    def uses_tokens(self) -> bool:
-        """Tell whether a token that was taken is followed by a reservation."""
-        return not self.quiet and bool(self.free or self.asking)
 
     def add(self, numbers: range, handler: Callable[..., Any], arity: int) -> None:
         self.free += [Slot(number, handler, arity) for number in numbers]
@@ -72,7 +67,6 @@ class TypeSlots:
         """Give away free slots for a call to Redis, ``count`` of them or all."""
         count = len(self.free) if count is None else count
         lent, self.free = self.free[:count], self.free[count:]
-        self.asking += 1
         return lent
 
     def give_back(self, slot: Slot) -> None:

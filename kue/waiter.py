@@ -121,15 +121,13 @@ class Waiter:
                     self._types[name].signals += 1
             # It may have been told to be quiet after it had chosen, and before the server knew that it waits.
             quiet = {name for name in ask.slots if self._stopped or self._types[name].quiet}
-        unwanted = [reserved for reserved in turn.jobs if reserved.fields.get("type") in quiet]
+        unwanted = [reserved for reserved in turn.jobs if reserved.fields["type"] in quiet]
         self._caller.release(link, unwanted)
         self._take(ask, turn._replace(jobs=[each for each in turn.jobs if each not in unwanted]))
-        brought = {reserved.fields.get("type") for reserved in turn.jobs}
         with self._cond:
             self._ask = None
-            for name in ask.slots:
-                # Where one was, there may be more.
-                self._types[name].hungry = self._types[name].hungry or name in brought
+            for reserved in turn.jobs:
+                self._types[reserved.fields["type"]].hungry = True  # where one was, there may be more
             self._cond.notify_all()
 
 

@@ -23,7 +23,7 @@ from .backoff import BackoffFunction
 from .caller import Ask, Caller
 from .connect import ANSWER_S, Connector
 from .errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
-from .execution import Context, Execution, arity
+from .execution import Context, Execution, arity, handed_back
 from .heartbeat import Heartbeat
 from .keys import id_of
 from .pubsub import Subscription
@@ -157,7 +157,7 @@ class Engine:
                 left = list(self.running.values())
             for execution in left:
                 job = execution.job
-                self._settle(execution, Outcome("release", str(job.id), job._token, ("Released: its worker stopped.",)))
+                self._settle(execution, handed_back(str(job.id), job._token))
                 execution.interrupt(WorkerStopping())
             self.drain(ANSWER_S)
         with self._cond:
@@ -258,7 +258,6 @@ class Engine:
             short = {name for name, _ in slot_of.values()}
             for name in ask.slots:
                 known = self._types[name]
-                known.asking -= 1
                 if name in turn.paused:
                     known.paused_until = time.monotonic() + PAUSED_S
                 elif name in short:

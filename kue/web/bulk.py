@@ -8,14 +8,15 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from flask import Blueprint, abort, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kue import green
 from kue.errors import JobNotFound, QueueUnavailable, WrongState
+from kue.states import STATES
 from kue.web.api import queue
 from kue.web.audit import audit
 from kue.web.board import Board
@@ -58,6 +59,32 @@ class BulkView(TypedDict):
     """waiting, running, done, undone, stopped or failed"""
     starts_in_ms: int
     error: str | None
+
+
+class Wanted(NamedTuple):
+    """The jobs that a bulk act is for: in these states, of a type, and found by words; "" is any."""
+
+    states: tuple[str, ...]
+    job_type: str
+    words: str
+
+    def __str__(self) -> str:
+        found = f" found by {self.words!r}" if self.words else ""
+        kind = f"type {self.job_type!r}" if self.job_type else "every type"
+        return f"{' or '.join(self.states)} jobs{found} of {kind}"
+
+    def ids(self, queue: Queue) -> list[int | str]:
+        """Read which they are."""
+        if self.words:
+            return matching(queue, self.words, self.states, self.job_type)
+        return [job_id for state in self.states for job_id in queue.ids(state, self.job_type or None)]
+
+    def count(self, queue: Queue) -> int:
+        """Return how many they are."""
+        if self.words:
+            return len(self.ids(queue))
+        counts = queue.counts(self.job_type or None)
+        return sum(counts[state] for state in self.states)
 
 
 class Bulk:
@@ -175,44 +202,38 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _wanted(allowed: Collection[str], asked: Mapping[str, object]) -> Wanted:
+    """Return the jobs that ``{state, type}`` or ``{q}`` (or all three) mean, of the allowed states; or answer 400."""
+    state, job_type, words = (_text(asked.get(name)) for name in ("state", "type", "q"))
+    words = words.strip()[:MAX_QUERY]
+    if not allowed or state not in ("", *allowed) or not (state or words):
+        abort(400, "this act does not go with that state" if allowed else "act is one of " + ", ".join(STATES_OF))
+    return Wanted((state,) if state else tuple(allowed), job_type, words)
+
+
 @bulk.get("/monitor/bulk/preview")
 def preview() -> ResponseReturnValue:
     """Count the jobs that an act on this list, or on all that a search finds (``q``), would meet."""
-    state, job_type = request.args.get("state", ""), request.args.get("type") or None
-    if words := request.args.get("q", "").strip()[:MAX_QUERY]:
-        states = STATES_OF.get(request.args.get("act", ""))
-        if states is None:
-            abort(400, "act is one of " + ", ".join(STATES_OF))
-        return jsonify({"total": len(matching(queue(), words, states))})
-    counts = queue().counts(job_type)
-    if state not in counts:
-        abort(400, "state is one of " + ", ".join(counts))
-    return jsonify({"total": counts[state]})
+    act = request.args.get("act")
+    wanted = _wanted(STATES if act is None else STATES_OF.get(act, ()), request.args)
+    return jsonify({"total": wanted.count(queue())})
 
 
 @bulk.post("/monitor/bulk")
 def begin() -> ResponseReturnValue:
     """Take on ``{act, state, type}`` or ``{act, q}``; it begins after the time to undo. Answers its view, with its id.
 
-    With ``q`` it is for all jobs that the search finds, in whatever state the act goes with.
+    With ``q`` alone it is for all jobs that the search finds, in whatever state the act goes with.
     """
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict):
         abort(400, "send {act, state, type} or {act, q} as JSON")
-    act, state, job_type = _text(asked.get("act")), _text(asked.get("state")), _text(asked.get("type"))
-    words, states = _text(asked.get("q")).strip()[:MAX_QUERY], STATES_OF.get(act, ())
-    if not states or (state not in states and (state or not words)):
-        abort(400, "this act does not go with that state")
-    if words:
-        states = (state,) if state else states
-        ids, what = matching(queue(), words, states, job_type), f"jobs found by {words!r}"
-    else:
-        states = (state,)
-        ids, what = queue().ids(state, job_type or None), f"{state} jobs"
-    new = Bulk(_bulks().board, act, states, ids)
+    act = _text(asked.get("act"))
+    wanted = _wanted(STATES_OF.get(act, ()), asked)
+    new = Bulk(_bulks().board, act, wanted.states, wanted.ids(queue()))
     if not _bulks().add(new):
         abort(409, "too many bulk acts are under way: wait for one to end")
-    audit(f"{act} all ({new.total})", f"{what} of " + (f"type {job_type!r}" if job_type else "every type"))
+    audit(f"{act} all ({new.total})", str(wanted))
     green.spawn(new.run, queue(), monitor().relay.touch)
     return jsonify(new.view())
 

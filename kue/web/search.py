@@ -47,6 +47,23 @@ def _text(job: Job) -> str:
     return safe_text("\n".join([str(job.id), job.type, raw.get("data", ""), raw.get("error", "")])).casefold()
 
 
+def _look(queue: Queue, words: str, begin: int, most: int) -> tuple[list[Job], int]:
+    """Look at the next CHUNK jobs; return those that hold all words, at most ``most``, and how many were looked at.
+
+    The server looks at what is stored; what is not shown (a password in a url) must not be found either.
+    """
+    ids, count = queue.look_through(words.split(), begin, CHUNK, most)
+    wanted = words.casefold().split()
+
+    def holds_all(job: Job) -> bool:
+        text = _text(job)
+        return all(word in text for word in wanted)
+
+    found = [job for job in queue.get_many(ids) if holds_all(job)]
+    time.sleep(0)  # the other requests' turn
+    return found, count
+
+
 def _by_index(queue: Queue, words: str) -> list[Job]:
     """Return what the search index knows: of queues that keep one."""
     return queue.get_many(queue.search(words, MAX_FOUND))
@@ -55,8 +72,7 @@ def _by_index(queue: Queue, words: str) -> list[Job]:
 def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, int]:
     """Return the jobs that hold all words, up to where was looked, and how many there are; ``begin`` there to go on.
 
-    A job found by its id comes first, then what the search index knows, then what a look through all jobs finds. The
-    server looks at what is stored; what is not shown (a password in a url) must not be found either.
+    A job found by its id comes first, then what the search index knows, then what a look through all jobs finds.
     """
     found: dict[JobId, Job] = {}
     if not begin:
@@ -64,35 +80,25 @@ def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, in
             job = queue.get(parse_id(words.removeprefix("#")))
             found[job.id or 0] = job
         found.update({job.id or 0: job for job in _by_index(queue, words)})
-    wanted = words.casefold().split()
     total = sum(queue.counts().values())
     looked, end = begin, time.monotonic() + MAX_LOOK_S
     while looked < total and len(found) < MAX_FOUND and time.monotonic() < end:
-        ids, count = queue.look_through(words.split(), looked, CHUNK, MAX_FOUND - len(found))
-        for job in queue.get_many([each for each in ids if each not in found]):
-            text = _text(job)
-            if all(word in text for word in wanted) and len(found) < MAX_FOUND:
-                found[job.id or 0] = job
+        jobs, count = _look(queue, words, looked, MAX_FOUND - len(found))
+        found.update({job.id or 0: job for job in jobs})
         looked += count
         if not count:
             break
-        time.sleep(0)  # the other requests' turn
     return list(found.values()), min(looked, total), total
 
 
 def matching(queue: Queue, words: str, states: Collection[str], job_type: str = "") -> list[JobId]:
     """Return the ids of all jobs that hold all words and are in one of ``states`` (and of a type), however many."""
     found: list[JobId] = []
-    asked, looked, count = words.removeprefix("#").split(), 0, 1
-    wanted = [word.casefold() for word in asked]
+    looked, count = 0, 1
     while count:
-        ids, count = queue.look_through(asked, looked, CHUNK, CHUNK)
-        for job in queue.get_many(ids):
-            text = _text(job)
-            if job.state in states and job_type in ("", job.type) and all(word in text for word in wanted):
-                found.append(job.id or 0)
+        jobs, count = _look(queue, words.removeprefix("#"), looked, CHUNK)
+        found += [job.id or 0 for job in jobs if job.state in states and job_type in ("", job.type)]
         looked += count
-        time.sleep(0)  # the other requests' turn
     return found
 
 

@@ -84,11 +84,16 @@ def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
         assert len(server.requests) == 1
 
 
-def test_connections_of_no_use_are_let_go_unless_the_job_has_asked_for_them(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def fast_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let DATA be a big file and the server of these tests a fast one."""
     monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
     monkeypatch.setattr(segments, "FAST_RATE", 1_000_000)
+
+
+def test_connections_of_no_use_are_let_go_unless_the_job_has_asked_for_them(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch, fast_line: None
+) -> None:
     monkeypatch.setattr(segments, "BUSY_SHARE", 0)
     with HostileServer(limited()) as server:
         job = FakeJob(server.url(), 1)
@@ -101,10 +106,8 @@ def test_connections_of_no_use_are_let_go_unless_the_job_has_asked_for_them(
 
 
 def test_connections_to_a_server_that_is_waited_for_are_kept(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch, fast_line: None
 ) -> None:
-    monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
-    monkeypatch.setattr(segments, "FAST_RATE", 1_000_000)
     monkeypatch.setattr(segments, "BUSY_SHARE", 1.1)
     with HostileServer(limited()) as server:
         assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)

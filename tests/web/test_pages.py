@@ -262,6 +262,8 @@ def test_an_act_on_all_that_a_search_finds_takes_each_state_it_goes_with(
     assert begun["total"] == 3
     wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "done")
     assert queue.counts()["failed"] == 1 and queue.get(121).state == "failed"
+    assert http.get("/monitor/bulk/preview?act=remove&q=grüße&state=failed").json == {"total": 0}
+    assert http.get("/monitor/bulk/preview?act=remove&q=grüße&type=other").json == {"total": 0}
     begun = http.post("/monitor/bulk", json={"act": "remove", "q": "grüße", "state": "inactive", "type": "t"}).json
     wait_until(lambda: http.get(f"/monitor/bulk/{begun['id']}").json["phase"] == "done")
     assert queue.counts()["inactive"] == 0 and queue.counts()["active"] == 1 and queue.counts()["failed"] == 1
