@@ -24,6 +24,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from .address import Address, parse
+from .awake import Awake
 from .errors import InvalidAddress, KueError, QueueUnavailable
 from .outage import Outage
 
@@ -139,12 +140,17 @@ class OneConnection(redis.Redis):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(single_connection_client=True, **options)
+        #: How to wait for the answers to scripts, if not asleep.
+        self.awake: Awake | None = None
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] != "EVALSHA":
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         self._send(args)
-        return self.connection.read_response()  # type: ignore[union-attr]
+        connection: Any = self.connection
+        if self.awake is not None:
+            self.awake.wait(connection._sock.fileno())
+        return connection.read_response()
 
     def ahead(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
         connection: Any = self.connection
@@ -191,8 +197,11 @@ class Link:
     never done after its repetition (not on a Cluster).
     """
 
-    def __init__(self, connector: Connector, answer_s: float | None = ANSWER_S, *, fenced: bool = False) -> None:
+    def __init__(
+        self, connector: Connector, answer_s: float | None = ANSWER_S, *, fenced: bool = False, awake: bool = False
+    ) -> None:
         self._connector, self._answer_s = connector, answer_s
+        self._awake = Awake() if awake else None
         self._fenced = fenced and not connector.is_cluster
         self._client: Any = None
         self._name: tuple[str, str] | None = None  # id and address of the connection, as the server knows it
@@ -207,6 +216,8 @@ class Link:
             self._client = self._connector.dedicated(self._answer_s)
             if self._fenced:
                 self._fence(self._client)
+            if isinstance(self._client, OneConnection):
+                self._client.awake = self._awake
         return self._client
 
     def _fence(self, client: Any) -> None:

@@ -198,6 +198,23 @@ def real_sleep(seconds: float) -> None:
     original("time").sleep(seconds)
 
 
+def others() -> tuple[int, ...] | None:
+    """Return the descriptor that can be read as soon as another green thread has something to do, if threads are green.
+
+    None: one has already, or there is no telling.
+    """
+    if not enabled():
+        return ()
+    from eventlet import hubs
+
+    hub = hubs.get_hub()
+    due = hub.sleep_until()
+    if hub.next_timers or (due is not None and due <= hub.clock()):
+        return None
+    poll: Any = getattr(hub, "poll", None)
+    return (poll.fileno(),) if hasattr(poll, "fileno") else None
+
+
 def real_event() -> Any:
     """Return an event that true threads can wait for."""
     return original("threading").Event()

@@ -27,6 +27,10 @@ from .search import found_by
 if TYPE_CHECKING:
     from .queue import Queue
 
+#: The option methods, which are also what ``create`` takes by name.
+OPTIONS = (
+    "title", "priority", "attempts", "backoff", "delay", "ttl", "remove_on_complete", "search_keys", "events",
+)  # fmt: skip
 #: Seconds that an attempt which has lost its job waits to be told why.
 TOLD_S = 0.5
 
@@ -335,16 +339,11 @@ def from_hash(queue: Queue, job_id: int | str, raw: dict[str, str]) -> Job:
 def from_options(queue: Queue, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
     """Return an unsaved job with options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
     job = Job(queue, job_type, data)
-    setters: dict[str, Callable[[Any], object]] = {
-        "title": job.title, "priority": job.priority, "attempts": job.attempts, "backoff": job.backoff,
-        "delay": job.delay, "ttl": job.ttl, "remove_on_complete": job.remove_on_complete,
-        "search_keys": job.search_keys, "events": job.events,
-    }  # fmt: skip
     for name, value in options.items():
-        if name not in setters:
-            raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(setters)}")
+        if name not in OPTIONS:
+            raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(OPTIONS)}")
         if value is not None:
-            setters[name](value)
+            getattr(job, name)(value)
     return job
 
 

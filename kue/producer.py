@@ -15,6 +15,8 @@ from .scripts import CREATE_MAX, Scripts
 
 #: Seconds after the first failure in which a create is repeated before the caller is told.
 RETRY_S = 2.0
+#: Jobs in each of the calls that many are cut into: Redis works on one while the next is packed.
+CALL_JOBS = 250
 
 
 class _Call:
@@ -59,7 +61,7 @@ class Producer:
 
     def __init__(self, connector: Connector, scripts: Scripts) -> None:
         self._connector, self._scripts = connector, scripts
-        self._link = Link(connector)
+        self._link = Link(connector, awake=True)
         self._begin()
 
     def _begin(self) -> None:
@@ -78,7 +80,7 @@ class Producer:
         bounded time if Redis is away.
         """
         if self._pid != os.getpid():  # a fork must share neither connection nor lane
-            self._link = Link(self._connector)
+            self._link = Link(self._connector, awake=True)
             self._begin()
         known = self._settle(owners) if self._doubts else {}
         if not known:
@@ -204,9 +206,9 @@ class Producer:
     def _calls(self, rows: Sequence[Sequence[str]]) -> list[_Call]:
         """Cut rows into calls. Further ones have lanes of their own, so that Redis remembers each."""
         self._mark += 1
-        calls = [_Call(rows[:CREATE_MAX], self._lane, self._mark)]
-        for at in range(CREATE_MAX, len(rows), CREATE_MAX):
-            calls.append(_Call(rows[at : at + CREATE_MAX], _new_lane(), 1))
+        calls = [_Call(rows[:CALL_JOBS], self._lane, self._mark)]
+        for at in range(CALL_JOBS, len(rows), CALL_JOBS):
+            calls.append(_Call(rows[at : at + CALL_JOBS], _new_lane(), 1))
         return calls
 
     def _perform(self, calls: Sequence[_Call]) -> None:

@@ -124,6 +124,7 @@ class Waiter:
         unwanted = [reserved for reserved in turn.jobs if reserved.fields["type"] in quiet]
         self._caller.release(link, unwanted)
         self._take(ask, turn._replace(jobs=[each for each in turn.jobs if each not in unwanted]))
+        green.sleep()  # the handler goes first
         with self._cond:
             self._ask = None
             for reserved in turn.jobs:

@@ -265,9 +265,9 @@ class Engine:
                 known.retire()
             self._asks = [each for each in self._asks if each is not ask]
             unblock = bool(short - self._waiter.blocking) and bool(self._waiter.blocking)
+            for execution in starting:  # before the pumps wake: they come after the handlers then
+                execution.task = green.spawn(self._execute, execution)
             self._cond.notify_all()
-        for execution in starting:
-            execution.task = green.spawn(self._execute, execution)
         if unblock:
             self._waiter.look_again()
 

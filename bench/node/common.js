@@ -68,6 +68,7 @@ async function main (enqueue, work, bulk) {
     for (let at = 0; at < n; at += 1000) await bulk(jobs.slice(at, at + 1000))
     say({ count: n, per_s: n / (performance.now() - start) * 1000 })
   } else if (action === 'latency') {
+    await enqueue(payload(0))
     for (let i = 0; i < n; i++) {
       await pause(Number(words[1]) * (0.5 + Math.random()))
       await enqueue({ n: i, t: now() / 1000 })

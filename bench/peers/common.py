@@ -125,6 +125,7 @@ def main(enqueue, work, bulk=None):
         say(count=len(jobs), per_s=len(jobs) / (time.perf_counter() - began))
     elif action == "latency":
         count, pause = int(sys.argv[2]), float(sys.argv[3]) / 1000
+        enqueue(payload(0))
         for n in range(count):
             time.sleep(pause * random.uniform(0.5, 1.5))
             enqueue({"n": n, "t": time.time()})
@@ -152,6 +153,7 @@ async def main_async(enqueue, bulk=None):
         say(count=len(jobs), per_s=len(jobs) / (time.perf_counter() - began))
     elif action == "latency":
         count, pause = int(sys.argv[2]), float(sys.argv[3]) / 1000
+        await enqueue(payload(0))
         for n in range(count):
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
             await enqueue({"n": n, "t": time.time()})

@@ -3,6 +3,13 @@
 -- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
 local LANE_S = 600
 
+-- Of one type: the members of its sets, its tokens, and what follows an id in its event.
+local function new_kind(type)
+  redis.call('SADD', prefix .. ':job:types', type)
+  return {inactive = {n = 0}, delayed = {n = 0}, tokens = {n = 0},
+    event = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'}
+end
+
 local function create()
   local call, format, jobs = redis.call, string.format, prefix .. ':job:'
   local lane, mark, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -20,11 +27,11 @@ local function create()
   end
 
   local first = call('INCRBY', prefix .. ':ids', count) - count + 1
-  local adds, tokens, ready, events = {}, {}, {}, {}
+  local all, states, kinds, events = {n = 0}, {inactive = {n = 0}, delayed = {n = 0}}, {}, {n = 0}
 
   for n = 0, count - 1 do
     local at = 6 + n * 8
-    local type, priority, delay = ARGV[at], ARGV[at + 2], ARGV[at + 4]
+    local type, data, priority, attempts, delay, ttl, backoff, remove = unpack(ARGV, at, at + 7)
     local id = format('%.0f', first + n)
     local zid, promote_at, state, score = format('%02d|%s', #id, id), now_text, 'inactive', priority
     if delay ~= '' and string.sub(delay, 1, 1) == '@' then
@@ -35,33 +42,36 @@ local function create()
     end
     if delay ~= '' then state, score = 'delayed', promote_at end
 
-    local hash, size = {'type', type, 'data', ARGV[at + 1], 'priority', priority, 'state', state,
-      'created_at', now_text, 'promote_at', promote_at, 'updated_at', now_text}, 14
-    local attempts, ttl, backoff, remove = ARGV[at + 3], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
-    if attempts ~= '' then hash[size + 1], hash[size + 2], size = 'max_attempts', attempts, size + 2 end
-    if delay ~= '' then hash[size + 1], hash[size + 2], size = 'delay', delay, size + 2 end
-    if ttl ~= '' then hash[size + 1], hash[size + 2], size = 'ttl', ttl, size + 2 end
-    if backoff ~= '' then hash[size + 1], hash[size + 2], size = 'backoff', backoff, size + 2 end
-    if remove ~= '' then hash[size + 1], hash[size + 2], size = 'removeOnComplete', remove, size + 2 end
-    call('HSET', jobs .. id, unpack(hash))
+    local key, more = jobs .. id, {n = 0}
+    call('HSET', key, 'type', type, 'data', data, 'priority', priority, 'state', state, 'created_at', now_text,
+      'promote_at', promote_at, 'updated_at', now_text, 'max_attempts', attempts)
+    if attempts == '' then call('HDEL', key, 'max_attempts') end
+    if delay ~= '' then add(more, 'delay', delay) end
+    if ttl ~= '' then add(more, 'ttl', ttl) end
+    if backoff ~= '' then add(more, 'backoff', backoff) end
+    if remove ~= '' then add(more, 'removeOnComplete', remove) end
+    send('HSET', key, more)
 
-    gather(adds, all_key, priority, zid)
-    gather(adds, state_key(state), score, zid)
-    gather(adds, type_key(type, state), priority, zid)
-    if not events[type] then
-      events[type] = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'
-      call('SADD', prefix .. ':job:types', type)
-    end
+    local kind = kinds[type]
+    if not kind then kind = new_kind(type); kinds[type] = kind end
+    add(all, priority, zid)
+    add(states[state], score, zid)
+    add(kind[state], priority, zid)
     if state == 'inactive' then
-      gather(tokens, tokens_key(type), '1')
-      ready[#ready + 1] = '{"id":' .. id .. events[type]
+      add(kind.tokens, '1')
+      add(events, '{"id":' .. id .. kind.event)
     end
   end
 
-  write_out('ZADD', adds)
-  write_out('LPUSH', tokens)
+  send('ZADD', all_key, all)
+  for state, members in pairs(states) do send('ZADD', state_key(state), members) end
+  for type, kind in pairs(kinds) do
+    send('ZADD', type_key(type, 'inactive'), kind.inactive)
+    send('ZADD', type_key(type, 'delayed'), kind.delayed)
+    send('LPUSH', tokens_key(type), kind.tokens)
+  end
   if lane ~= '' then call('SET', lane, mark .. ':' .. whole(first), 'EX', LANE_S) end
-  for _, event in ipairs(ready) do call('PUBLISH', channel, event) end
+  for n = 1, events.n do call('PUBLISH', channel, events[n]) end
   for at = 6 + count * 8, #ARGV do
     if ARGV[at] ~= '' then index(whole(first + at - 6 - count * 8), ARGV[at]) end
   end

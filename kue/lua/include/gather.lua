@@ -1,12 +1,22 @@
--- Changes of sorted sets gathered over several jobs, so that a script touches each set once: `lists` holds the values for
--- each key. Lua's unpack takes 8,000 values at most, so no caller gathers over more than some thousand jobs.
+-- Values gathered over several jobs, so that a script touches each key once. Lua's unpack takes 8,000 of them at most, so no
+-- caller gathers over more than some thousand jobs. They are counted here, since Lua's # searches for the end each time.
+local function add(list, first, second)
+  local n = list.n
+  list[n + 1], list[n + 2] = first, second
+  list.n = second and n + 2 or n + 1
+end
+
+local function send(command, key, list)
+  if list.n > 0 then redis.call(command, key, unpack(list, 1, list.n)) end
+end
+
+-- The same with a list for each key.
 local function gather(lists, key, first, second)
   local list = lists[key]
-  if not list then list = {}; lists[key] = list end
-  list[#list + 1] = first
-  list[#list + 1] = second
+  if not list then list = {n = 0}; lists[key] = list end
+  add(list, first, second)
 end
 
 local function write_out(command, lists)
-  for key, list in pairs(lists) do redis.call(command, key, unpack(list)) end
+  for key, list in pairs(lists) do send(command, key, list) end
 end
