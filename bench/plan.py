@@ -24,7 +24,7 @@ class Sizes:
 
 
 FULL = Sizes(jobs=20_000, limit_s=8.0, enqueue_s=16.0, latencies=500, all_of_peers=True)
-QUICK = Sizes(jobs=20_000, limit_s=2.0, enqueue_s=2.5, latencies=100, all_of_peers=False)
+QUICK = Sizes(jobs=20_000, limit_s=2.0, enqueue_s=2.5, latencies=300, all_of_peers=False)
 
 
 #: A figure by row and column; or the text of what went wrong.

@@ -93,7 +93,7 @@ class Queue(Operating):
         return jobs.from_options(self, job_type, data, options)
 
     def create_many(self, wanted: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
-        """Save many new jobs in one round trip (each thousand), and return them in order.
+        """Save many new jobs, 250 a call, none waiting for the answer to the one before; return them in order.
 
         Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
         checked before the first is saved.
