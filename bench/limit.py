@@ -16,7 +16,8 @@ import hiredis
 
 from bench.server import Server
 from kue.keys import Keys
-from kue.scripts import Outcome, Scripts, _reserved, source
+from kue.lua_source import source
+from kue.scripts import Outcome, Scripts, _reserved
 
 #: Calls in flight while working.
 CONNECTIONS = 3

@@ -1,4 +1,4 @@
-"""The Lua transitions: loads ``lua/``, and calls each script by one method.
+"""The Lua transitions: calls each script of ``lua/`` by one method.
 
 A method takes the client to call through, since workers, producers and everybody else use connections of their own.
 Times in ``now_ms`` are for tests; 0 means the server's own clock.
@@ -6,12 +6,8 @@ Times in ``now_ms`` are for tests; 0 means the server's own clock.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
@@ -20,9 +16,8 @@ from .codec import to_json
 from .connect import ahead
 from .errors import JobNotFound, LeaseLost, WrongState
 from .keys import Keys
+from .lua_source import sha, source
 from .states import HOLD_UNTIL_MS
-
-LUA_DIR = Path(__file__).parent / "lua"
 
 #: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
 CREATE_MAX = 1000
@@ -68,47 +63,6 @@ class Turn(NamedTuple):
     paused: list[str]
 
 
-@cache
-def source(name: str) -> str:
-    """Return the text of ``lua/NAME.lua`` with its ``--- @include "x"`` lines resolved, each include once."""
-    seen: set[str] = set()
-
-    def read(path: Path) -> str:
-        def include(match: re.Match[str]) -> str:
-            part = match.group(1)
-            if part in seen:
-                return ""
-            seen.add(part)
-            return read(LUA_DIR / "include" / f"{part}.lua")
-
-        return re.sub(r'^--- @include "(\w+)"$', include, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-
-    # Redis counts script memory by the text, and comments say nothing to it.
-    text = re.sub(r"--\[\[.*?\]\]", "", read(LUA_DIR / f"{name}.lua"), flags=re.DOTALL)
-    return _without_unused(re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE))
-
-
-def _without_unused(text: str) -> str:
-    """Leave out the functions that a script includes and does not call: each call makes every function of it anew.
-
-    A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
-    """
-    parts = re.split(r"^(?=local function )", text, flags=re.MULTILINE)
-    for at in range(len(parts) - 1, 0, -1):  # from the last on: what calls a function stands behind it
-        head, _, rest = parts[at].partition("\n")
-        if not head.endswith(" end"):
-            _, _, rest = rest.partition("\nend\n") if not rest.startswith("end\n") else ("", "", rest[4:])
-        name = re.match(r"local function (\w+)", head)
-        if name and not re.search(rf"(?<!['\w]){name.group(1)}(?!['\w])", "".join([rest, *parts[at + 1 :]])):
-            parts[at] = rest
-    return "".join(parts)
-
-
-@cache
-def _sha(name: str) -> str:
-    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
-
-
 def check(code: int, job_id: object) -> None:
     """Turn a script's answer into the error it stands for, if it stands for one."""
     if code == Code.GONE:
@@ -132,7 +86,7 @@ class Scripts:
             return client.execute_command("EVAL", source(name), *command[2:])
 
     def _command(self, name: str, now_ms: int, args: Iterable[object]) -> tuple[object, ...]:
-        return ("EVALSHA", _sha(name), 1, self.keys.jobs, self.keys.prefix, now_ms, *args)
+        return ("EVALSHA", sha(name), 1, self.keys.jobs, self.keys.prefix, now_ms, *args)
 
     # A producer
 

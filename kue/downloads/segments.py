@@ -8,7 +8,6 @@ loses the chunks that were under way, nothing more.
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -25,38 +24,18 @@ from .hashing import Hasher
 from .limits import DownloadLimits
 from .meter import Cut
 from .progress import Progress
-from .sidecar import Facts, Part, boot_id
+from .segment_map import COUNT, Segment
+from .sidecar import Facts, Part
 
 CHUNK_BYTES = 256 * 1024
 #: Bytes that all connections together may have written and not yet noted in the map: a killed process loses them.
 LOST_BYTES = 1024 * 1024
-#: Smallest segment, bytes; and to what their borders are rounded.
-LEAST_BYTES, ALIGN_BYTES = 1024 * 1024, 64 * 1024
 #: Connections help against waiting. If all together bring FAST_RATE bytes a second and keep the thread (under green
 #: threads: the hub) busy for BUSY_SHARE of the time, one alone would do: more only make work, and bring the bytes out
 #: of the order in which the digest takes them. Looked at after each LOOK_S seconds.
 FAST_RATE, BUSY_SHARE, LOOK_S = 300_000_000, 0.5, 0.05
 #: How long to wait for the other connections when a transfer ends early, seconds.
 JOIN_S = 2.0
-_COUNT = struct.Struct("<Q")
-
-
-class Segment:
-    """Bytes ``first`` to before ``end``; the first ``done`` of them are there."""
-
-    def __init__(self, number: int, first: int, end: int, done: int = 0) -> None:
-        self.number, self.first, self.end, self.done = number, first, end, done
-        self.taken = False
-
-    @property
-    def position(self) -> int:
-        """Where the next byte goes."""
-        return self.first + self.done
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of it is there."""
-        return self.position >= self.end
 
 
 class _Stopped(Exception):
@@ -73,49 +52,6 @@ class _Look(NamedTuple):
     at: float
     total: int
     cpu_s: float
-
-
-def plan(have: int, length: int, count: int) -> list[tuple[int, int]]:
-    """Divide the bytes from ``have`` to ``length`` evenly; the first segment begins at 0 and holds what is there."""
-    count = max(1, min(count, (length - have) // LEAST_BYTES))
-    size = (length - have) // count
-    borders = [(have + size * n) // ALIGN_BYTES * ALIGN_BYTES for n in range(1, count)]
-    edges = [0, *(border for border in borders if border > have), length]
-    return list(zip(edges, edges[1:], strict=False))
-
-
-def split(part: Part, have: int, count: int) -> None:
-    """Turn a part that grows byte by byte into one with segments. Safe to be killed at any point of it."""
-    facts = part.facts
-    assert facts is not None and facts.length is not None
-    cuts = plan(have, facts.length, count)
-    counts = [have] + [0] * (len(cuts) - 1)
-    part.folder.replace(part.map, b"".join(map(_COUNT.pack, counts)))
-    facts.segments, facts.segments_synced, facts.synced = cuts, [min(facts.synced, have)] + counts[1:], 0
-    part.save()
-
-
-def load(part: Part) -> list[Segment]:
-    """Return the segments of a part as its map has them."""
-    facts = part.facts
-    assert facts is not None and facts.segments is not None
-    if facts.boot == boot_id():
-        content = part.folder.read(part.map) or b""
-        counts = [_COUNT.unpack_from(content, at)[0] for at in range(0, len(content) - 7, 8)]
-    else:
-        counts = list(facts.segments_synced or [])
-    if len(counts) != len(facts.segments):
-        raise PartChanged("the map of what is here is damaged")
-    size = part.size
-    found = []
-    for number, ((first, end), done) in enumerate(zip(facts.segments, counts, strict=True)):
-        found.append(Segment(number, first, end, max(0, min(done, end - first, size - first))))
-    return found
-
-
-def save(part: Part, found: list[Segment]) -> None:
-    """Write the map of ``found``, before the sidecar says that it may be believed again."""
-    part.folder.replace(part.map, b"".join(_COUNT.pack(segment.done) for segment in found))
 
 
 class SegmentedFetch:
@@ -286,7 +222,7 @@ class SegmentedFetch:
             if size == 0:
                 return
             segment.done += size
-            os.pwrite(files[1], _COUNT.pack(segment.done), segment.number * _COUNT.size)
+            os.pwrite(files[1], COUNT.pack(segment.done), segment.number * COUNT.size)
             after()
             limits.throttle(size, after)
 

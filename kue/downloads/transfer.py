@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from . import ending, segments, words
+from . import ending, segment_map, words
 from .answer import Answer
 from .disk import Disk
 from .errors import DownloadError, DownloadFailed, PartChanged
@@ -18,6 +18,7 @@ from .opening import Opening
 from .order import Bounds, Order, Result
 from .progress import Progress
 from .ranges import cut_error, worth_another
+from .segments import SegmentedFetch
 from .sidecar import Facts, Part
 from .urls import redact_url
 
@@ -92,7 +93,7 @@ class Transfer:
                 return have
             try:
                 if (connections := self._connections(answer, position)) > 1:
-                    segments.split(self.part, position, connections)
+                    segment_map.split(self.part, position, connections)
                     return self._fetch_segments(answer)
                 position = self._copy(answer, position)
             finally:
@@ -134,7 +135,7 @@ class Transfer:
     def _connections(self, answer: Answer, position: int) -> int:
         """Return how many connections the rest of the file from ``position`` on is worth."""
         facts = self._facts
-        if self._alone or (facts.length or 0) - position < 2 * segments.LEAST_BYTES:
+        if self._alone or (facts.length or 0) - position < 2 * segment_map.LEAST_BYTES:
             return 1
         if facts.length is None or facts.validator is None or facts.coding or answer.chunked:
             return 1
@@ -145,18 +146,18 @@ class Transfer:
 
     def _fetch_segments(self, answer: Answer | None) -> int:
         facts = self._facts
-        found = segments.load(self.part)
+        found = segment_map.load(self.part)
         have = sum(segment.done for segment in found)
         if answer is None:
             if have == facts.length:
                 self._start(have)
                 return have
-            segments.save(self.part, found)
+            segment_map.save(self.part, found)
             self._opening.resume(facts, have)
         else:
             self.progress.log(f"Fetching with {len(found)} connections")
         assert self._hasher is not None
-        fetch = segments.SegmentedFetch(
+        fetch = SegmentedFetch(
             self.source, self.part, self.progress, self.limits, self._disk, self._hasher, found
         )
         return fetch.run(answer, self.order.segments or SEGMENTS, all_along=self.order.segments is not None)

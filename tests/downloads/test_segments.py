@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import kue
-from kue.downloads import DownloadError, DownloadHandler, segments, transfer
+from kue.downloads import DownloadError, DownloadHandler, segment_map, segments, transfer
 from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Script, Wire, content, good, send_good
 
@@ -38,7 +38,7 @@ def ranges(server: HostileServer) -> list[str]:
     [(0, 8 << 20, 4), (0, 8 << 20, 1), (5_000_000, 9 << 20, 3), (0, 1 << 20, 16), (7, 4 << 20, 4)],
 )
 def test_a_plan_covers_the_file_without_gaps(have: int, length: int, count: int) -> None:
-    plan = segments.plan(have, length, count)
+    plan = segment_map.plan(have, length, count)
     assert plan[0][0] == 0 and plan[-1][1] == length and len(plan) <= count
     assert all(left[1] == right[0] for left, right in zip(plan, plan[1:], strict=False))
     assert have < plan[0][1] and all(first < end for first, end in plan)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from kue.scripts import LUA_DIR, source
+from kue.lua_source import LUA_DIR, source
 from kue.states import TRANSITIONS
 from tests.support import ROOT
 
