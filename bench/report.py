@@ -194,6 +194,8 @@ CAVEATS = """\
   `removeOnComplete`. Peers run as their own documentation starts them, with the logging of each job off. RQ runs ten
   simple workers as processes, since it has no threads.
 - *Start*: from before the save to the handler's first line, worker idle, one job at a time. Dramatiq polls when idle.
+- *Enqueue*: kue looks for the answer to a save for up to 0.2 ms instead of sleeping, and so uses more of its core than
+  the others, which sleep; on a core that others want, it lets them go first.
 - A no-op job shows what the library costs and nothing else. With 2 ms of CPU a job all Python peers are the same.
 - Not like for like: huey keeps no record of a job in flight and loses it when its worker is killed; kue, bullmq and
   ardiq run it again. kue publishes an event for each change of state, which most others do not.
