@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 from . import memory, registry
-from .codec import number
+from .codec import check_text, number
 from .errors import InvalidJob, JobNotFound
 from .history import History
 from .job import Job, from_hash
@@ -283,7 +283,8 @@ class Browsing:
 def check_id(job_id: int | str) -> None:
     """Raise InvalidJob for what cannot be a job's id."""
     if isinstance(job_id, str) and len(job_id) <= ID_CHARS_MAX:
-        return  # another program's: Node's API takes any text
+        check_text("a job's id", job_id)  # another program's: Node's API takes any text
+        return
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
         raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
 

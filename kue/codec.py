@@ -20,6 +20,9 @@ _FLOATS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?'
 #: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
 MS_MAX = 2**53 - 1
 
+#: Made once, as the encoder below: NaN and Infinity are no JSON.
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+
 #: Made once: ``json.dumps`` makes an encoder for each call that is not its usual one.
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -43,7 +46,11 @@ def to_json(value: Any) -> str:
 
 def _as_in_javascript(match: re.Match[str]) -> str:
     text = match.group()
-    return text if text[0] == '"' or text.lstrip("-").isdecimal() else number_text(float(text))
+    if text[0] == '"' or text.lstrip("-").isdecimal():
+        return text
+    spelled = number_text(float(text))
+    # JavaScript pads the digits of a large float with zeros. Python would read another number, a whole one.
+    return text if spelled.lstrip("-").isdecimal() and int(spelled) != float(text) else spelled
 
 
 def number_text(value: float) -> str:
@@ -68,12 +75,26 @@ def number_text(value: float) -> str:
     return f"{sign}{digits[0]}{fraction}e{point - 1:+d}"
 
 
+#: A number that may be beyond the range of a float: it has an exponent of three digits, or is very long.
+_MAY_OVERFLOW = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
 def from_json(text: str | None) -> Any:
-    """Return the value of JSON text; None for none, and the text itself if it is not JSON (another program's)."""
+    """Return the value of JSON text; None for none, and the text itself if it is not JSON (another program's).
+
+    Never raises. A number that JSON does not have (NaN, Infinity, 1e400) becomes None.
+    """
     if text is None:
         return None
     try:
-        return json.loads(text)
+        if _MAY_OVERFLOW.search(text):
+            return json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        return _decode(text)
     except (ValueError, RecursionError):
         return text
 
@@ -138,20 +159,23 @@ def option_text(value: float) -> str:
 
 
 def number(text: str | None) -> int | None:
-    """Return the whole part of a number's text; None for none, or for text that is no number."""
+    """Return the whole part of a number's text; None for none, and for what is no number or beyond 2^53."""
     try:
-        return int(float(text)) if text else None
+        value = float(text) if text else None
     except (ValueError, OverflowError):
         return None
+    return int(value) if value is not None and abs(value) <= MS_MAX else None
 
 
 def number_or_float(text: str | None) -> int | float:
-    """Return a number as stored (a priority, a delay), 0 if there is none or it is no number."""
+    """Return a number as stored (a priority, a delay), 0 if there is none or it is no finite number."""
     try:
         value = float(text) if text else 0
-        return int(value) if value == int(value) else value
-    except (ValueError, OverflowError):
+    except ValueError:
         return 0
+    if not math.isfinite(value):
+        return 0
+    return int(value) if abs(value) <= MS_MAX and value == int(value) else value
 
 
 def percent(done: float, total: float) -> int:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import green
-from .codec import from_json
 from .connect import Connector
 from .errors import KueError
+from .fields import read_result
 from .keys import Keys
 from .pubsub import Subscription
 from .states import COMPLETE, FAILED, TERMINAL_EVENTS
@@ -24,6 +24,9 @@ log = logging.getLogger("kue.events")
 SWEEP_FROM, SWEEP_BATCH = 1000, 500
 #: Events kept while a save with listeners is under way.
 CAPTURE_MAX = 100_000
+
+#: The fields of a job that tell how it ended.
+ENDING = ("type", "state", "started_at", "result", "exact_result", "error")
 
 #: The beginning of a message as every Kue writes it; other JSON is read the long way.
 _HEAD = re.compile(r'\{"id":(?:(\d+)|"([^"\\]*)"),"event":"([^"\\]*)","args":\[')
@@ -243,15 +246,16 @@ def last_events(client: Any, keys: Keys, job_ids: list[int | str]) -> list[Event
     """Return the last event of each of these jobs that has ended, made from what Redis holds of it."""
     pipe = client.pipeline(transaction=False)
     for job_id in job_ids:
-        pipe.hmget(keys.job(job_id), "type", "state", "result", "error")
+        pipe.hmget(keys.job(job_id), ENDING)
     events = []
-    for job_id, (kind, state, result, error) in zip(job_ids, pipe.execute(), strict=True):
-        if kind is None:
+    for job_id, values in zip(job_ids, pipe.execute(), strict=True):
+        raw = {name: value for name, value in zip(ENDING, values, strict=True) if value is not None}
+        if "type" not in raw:
             events.append(Event(job_id, "remove", []))
-        elif state == COMPLETE:
-            events.append(Event(job_id, "complete", [from_json(result), None]))
-        elif state == FAILED:
-            events.append(Event(job_id, "failed", [first_line(error), None]))
+        elif raw.get("state") == COMPLETE:
+            events.append(Event(job_id, "complete", [read_result(raw), None]))
+        elif raw.get("state") == FAILED:
+            events.append(Event(job_id, "failed", [first_line(raw.get("error")), None]))
     return events
 
 

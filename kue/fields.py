@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .codec import from_json, number, number_or_float
+from .codec import MS_MAX, from_json, number, number_or_float
+from .states import COMPLETE
 
 
 @dataclass
@@ -36,9 +37,38 @@ def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:
     return options
 
 
+def read_result(raw: Mapping[str, str]) -> Any:
+    """Return a job's result. ``raw`` must have ``state``, ``started_at``, ``result`` and ``exact_result``, if set.
+
+    Node keeps truthy results only, in ``result``. Any other is in ``exact_result``, behind the start of the attempt
+    that it belongs to: once another attempt has started, by whatever program, it is void.
+    """
+    started_at, _, exact = raw.get("exact_result", "").partition("|")
+    if exact and raw.get("state") == COMPLETE and started_at == raw.get("started_at"):
+        return from_json(exact)
+    return from_json(raw.get("result"))
+
+
+#: The members of an entry of ``attempt_log`` that are text, and those that are numbers.
+_ATTEMPT_TEXTS, _ATTEMPT_NUMBERS = ("worker", "outcome", "error", "stack"), ("started_at", "ended_at")
+
+
 def _attempt_log(raw: Mapping[str, str]) -> list[dict[str, Any]]:
-    attempts = from_json(raw.get("attempt_log"))
-    return attempts if isinstance(attempts, list) else []
+    """Return the attempts as the scripts write them; what is no attempt is left out, anything else is None."""
+    found = from_json(raw.get("attempt_log"))
+    attempts: list[dict[str, Any]] = []
+    for entry in found if isinstance(found, list) else []:
+        if isinstance(entry, dict):
+            attempt = {name: value for name in _ATTEMPT_TEXTS if isinstance(value := entry.get(name), str)}
+            times = {name: _whole(entry.get(name)) for name in _ATTEMPT_NUMBERS if name in entry}
+            attempts.append({"number": _whole(entry.get("number")) or len(attempts) + 1, **times, **attempt})
+    return attempts
+
+
+def _whole(value: Any) -> int | None:
+    """Return the whole part of a JSON number that JavaScript can hold; None for anything else."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and abs(value) <= MS_MAX else None
 
 
 #: A job's attribute, and how it is read from its hash.
@@ -52,7 +82,7 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "started_at": lambda raw: number(raw.get("started_at")),
     "failed_at": lambda raw: number(raw.get("failed_at")),
     "duration": lambda raw: number(raw.get("duration")),
-    "result": lambda raw: from_json(raw.get("result")),
+    "result": read_result,
     "error": lambda raw: raw.get("error"),
     "worker_id": lambda raw: raw.get("workerId"),
     "progress_percent": lambda raw: number(raw.get("progress")) or 0,

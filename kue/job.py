@@ -14,7 +14,6 @@ from .codec import (
     check_text,
     check_whole,
     format_line,
-    is_truthy,
     number_text,
     option_text,
     percent,
@@ -75,7 +74,7 @@ class Job:
         self.queue = queue
         self.id = None
         self.type = job_type
-        self.data = data if is_truthy(data) else {}
+        self.data = {} if data is None else data
         self.options = JobOptions(events=queue.job_events)
         self.raw = {}
 
@@ -218,12 +217,12 @@ class Job:
         Raises as ``log``.
         """
         self._stop_if_told()
+        text, keep = to_json(data), data is not None
         self.progress_percent = percent(done, total)
-        if is_truthy(data):
+        if keep:
             self.progress_data = data
-        text = to_json(data)
         if not self._collected:
-            self._write(lambda: self.queue._progress(self, self._token, self.progress_percent, text, is_truthy(data)))
+            self._write(lambda: self.queue._progress(self, self._token, self.progress_percent, text, keep))
 
     # Its forms
 
@@ -235,7 +234,7 @@ class Job:
         raw = self.raw
         made, most = self.attempts_made, self.options.attempts
         form: dict[str, Any] = {"id": self.id, "type": self.type, "data": self.data}
-        if "result" in raw:
+        if "result" in raw or self.result is not None:
             form["result"] = self.result
         form["priority"] = self.options.priority
         form["progress"] = raw.get("progress", 0)
@@ -288,7 +287,7 @@ class Job:
         delay = f"@{options.delay_until}" if options.delay_until is not None else option_text(options.delay_ms)
         return (
             check_text("type", self.type),
-            to_json(self.data if is_truthy(self.data) else {}),
+            to_json({} if self.data is None else self.data),
             number_text(options.priority),
             option_text(options.attempts),
             delay,
@@ -300,7 +299,7 @@ class Job:
     def _found_by(self) -> str:
         """Return what a search finds the job by, for the scripts."""
         shown = self.queue._shown
-        data, keys = self.data if is_truthy(self.data) else {}, self.options.search_keys
+        data, keys = {} if self.data is None else self.data, self.options.search_keys
         return found_by(data, keys, to_json) if shown is None else found_by(data, keys, to_json, shown)
 
     def _fill(self, raw: dict[str, str]) -> Job:

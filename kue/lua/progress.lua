@@ -2,7 +2,7 @@
   progress: note how far an attempt has come; with a ttl its deadline moves on.
 
   ARGV[3] id   ARGV[4] token, or '' from outside an attempt   ARGV[5] percent
-  ARGV[6] data (JSON) for the event   ARGV[7] 1 if the hash keeps the data: Node stores truthy data only
+  ARGV[6] data (JSON) for the event   ARGV[7] 1 if there is data to keep in the hash
   Returns    1 noted, -1 no such job, -2 the attempt no longer holds it
   Publishes  progress
   Node Kue   Job#progress (lib/queue/job.js)

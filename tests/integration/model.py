@@ -194,6 +194,8 @@ class Model:
         job.fields |= {"duration": str(duration), "progress": "100"}
         if kept:
             job.fields["result"] = result
+        elif result != "null" or "result" in job.fields:
+            job.fields["exact_result"] = f"{job.fields['started_at']}|{result}"
         self._count_attempt(job)
         self._enter(job, "complete")
         self.say(job, "complete", shown, None)

@@ -3,8 +3,8 @@
 -- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
 local completed = {leave = {}, enter = {}, work_time = 0, any = false}
 
--- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the hash keeps it: Node stores truthy
--- results only.
+-- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the field `result` keeps it: Node stores
+-- truthy results only. Any other is kept in `exact_result`, with the start of the attempt that it belongs to.
 local function complete(id, token, result, kept)
   local job, code = take_back(id, token)
   if not job then return code end
@@ -19,7 +19,11 @@ local function complete(id, token, result, kept)
     return OK
   end
   local fields = {'duration', whole(duration), 'progress', '100', 'state', 'complete', 'updated_at', now_text}
-  if kept == '1' then fields[9], fields[10] = 'result', result end
+  if kept == '1' then
+    fields[9], fields[10] = 'result', result
+  elseif result ~= 'null' or job.has_old_result then
+    fields[9], fields[10] = 'exact_result', whole(job.started_at) .. '|' .. result
+  end
   if job.attempts < job.max_attempts then
     fields[#fields + 1] = 'attempts'
     fields[#fields + 1] = whole(job.attempts + 1)

@@ -24,14 +24,15 @@ end
 -- Returns the fields of an active job, else nil and a code: GONE (no such job) or LOST (not active), and its token.
 local function active(id)
   local field = redis.call('HMGET', job_key(id),
-    'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl')
+    'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl',
+    'result')
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
     id = id, zid = zid_of(id), type = field[3], priority = field[4] or '0',
     attempts = tonumber(field[5]) or 0, max_attempts = tonumber(field[6]) or 0,
     remove_on_complete = field[7] and field[7] ~= '', started_at = tonumber(field[8]) or now, worker = field[9] or '',
-    ttl = field[10],
+    ttl = field[10], has_old_result = field[11],
   }, OK, field[1]
 end
 
