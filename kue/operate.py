@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from .browse import Browsing, check_id
+from .codec import check_priority, number_text
 from .errors import InvalidJob
 from .job import Job
 from .retention import ENDED, Retention, Rule, clean, rule
@@ -68,7 +69,10 @@ class Operating(Browsing):
 
     def set_priority(self, job_id: int | str, priority: str | float) -> Job:
         """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
-        return self.get(job_id).priority(priority).save()
+        check_id(job_id)
+        text = number_text(check_priority(priority))
+        self._ask(lambda client: self._scripts.set_priority(client, job_id, text))
+        return self.get(job_id)
 
     def pause(self, job_type: str) -> None:
         """Let no worker of this library, in whatever process, take jobs of a type, until ``resume``; kept in Redis."""

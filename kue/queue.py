@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 
 from . import backoff
 from . import job as jobs
-from .codec import to_json, utf8
+from .codec import utf8
 from .connect import Connector, patiently
 from .errors import InvalidJob, JobNotFound
 from .events import Event, Listener, last_events
@@ -22,7 +22,7 @@ from .orders import Orders
 from .producer import Producer
 from .retention import Retention
 from .scripts import Scripts
-from .states import COMPLETE, DELAYED, EVENTS, FAILED, INACTIVE
+from .states import DELAYED, EVENTS, INACTIVE
 from .test_mode import TestMode
 from .upkeep import Upkeep
 from .waiting import wait_for
@@ -36,8 +36,6 @@ LEASE_MS = 30_000
 PATIENCE_S = 2.0
 #: The same for a handler's ``log`` and ``progress``, which go on after that unless the attempt was stopped meanwhile.
 HANDLER_PATIENCE_S = 5.0
-#: Jobs that a look for the same job takes at once.
-LOOK_JOBS = 500
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,8 +114,7 @@ class Queue(Operating):
     def save_unique(self, job: Job, name: str) -> Job:
         """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then return that one.
 
-        One atomic step, whatever the number of processes that try. Jobs that were saved otherwise are looked for, too;
-        where more than 2,000 of the type wait, not in that step but before it.
+        One atomic step, whatever the number of processes that try. Only jobs saved by this method are seen.
         """
         if job.id is not None or job.queue is not self:
             raise InvalidJob("save_unique takes a new job of this queue")
@@ -128,20 +125,15 @@ class Queue(Operating):
         row = self._row(job)
         listeners = job._listeners if job.options.events else []
         with self._listener.capture() if listeners else nullcontext() as attach:
-            value, has_looked = job.data[name], False
+            value = job.data[name]
 
             def create(client: Any) -> tuple[int, bool]:
-                return self._scripts.create_unique(client, row, name, value, has_looked=has_looked)
+                return self._scripts.create_unique(client, row, name, value)
 
             while True:
                 job_id, made = self._ask(create)
                 if made:
                     break
-                if not job_id:
-                    if (same := self._look_for(job.type, name, value)) is not None:
-                        return same
-                    has_looked = True
-                    continue
                 try:
                     return self.get(job_id)
                 except JobNotFound:
@@ -151,18 +143,6 @@ class Queue(Operating):
                 attach(job_id, listeners)
         job._listeners = []
         return job
-
-    def _look_for(self, job_type: str, name: str, value: str) -> Job | None:
-        """Return a job of a type that has not ended and has ``data[name] == value``, or None."""
-        start, looked = 0, 1
-        while looked:
-            ids, looked = self.look_through([to_json(value)], start, LOOK_JOBS, LOOK_JOBS)
-            for job in self.get_many(ids):
-                same = job.type == job_type and isinstance(job.data, dict) and job.data.get(name) == value
-                if same and job.state not in (COMPLETE, FAILED):
-                    return job
-            start += looked
-        return None
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 
 from .codec import to_json
 from .connect import ahead
-from .errors import JobNotFound, LeaseLost, WrongState
+from .errors import InvalidJob, JobNotFound, LeaseLost, WrongState
 from .keys import Keys
 from .lua_source import sha, source
 from .states import HOLD_UNTIL_MS
@@ -116,14 +116,13 @@ class Scripts:
         return words
 
     def create_unique(
-        self, client: Any, job: Sequence[str], name: str, value: object, *, has_looked: bool = False, now_ms: int = 0
+        self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
     ) -> tuple[int, bool]:
-        """Create a job unless one of its type with ``data[name] == value`` waits or runs; return an id, and if new.
+        """Create a job unless one made so, of its type and with ``data[name] == value``, waits or runs.
 
-        ``job`` as for ``create``. The id is 0 if there are too many jobs for the script to look through: do so, and
-        call again with ``has_looked``. Safe to repeat.
+        ``job`` as for ``create``. Return an id, and whether it is new. Safe to repeat.
         """
-        member = "*" * has_looked + to_json({name: value})[1:-1]
+        member = to_json({name: value})[1:-1]
         job_id, made = self.run(client, "create_unique", "", member, 1, *job, now_ms=now_ms)
         return int(job_id), bool(made)
 
@@ -139,7 +138,13 @@ class Scripts:
     ) -> None:
         flat = [part for pair in fields.items() for part in pair]
         args = (job_id, found_by, int(found_by_changed), *flat)
-        check(self.run(client, "update", *args, now_ms=now_ms), job_id)
+        code = self.run(client, "update", *args, now_ms=now_ms)
+        if code == Code.WRONG_STATE:
+            raise InvalidJob(f"the type of job {job_id} cannot be changed to {fields['type']!r}: create a new job")
+        check(code, job_id)
+
+    def set_priority(self, client: Any, job_id: object, priority: str, *, now_ms: int = 0) -> None:
+        check(self.run(client, "set_priority", job_id, priority, now_ms=now_ms), job_id)
 
     def search(
         self, client: Any, groups: Sequence[Sequence[str]], limit: int = -1, *, of_node: bool = False

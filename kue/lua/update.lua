@@ -5,14 +5,16 @@
   ARGV[5] 1 if that has changed: a job indexed before stays as it is otherwise (its search keys are known to its producer)
   ARGV[6…] field, value, … to write; a value '' takes the field away. A new delay (ms, or "@" and the epoch ms) counts
           from the creation, or from the last failure, as in Node
-  Returns    1 saved, -1 no such job
+  Returns    1 saved, -1 no such job, -3 it has another type than the one to write
   Publishes  enqueue if it is inactive, as Node
   Node Kue   Job#update (lib/queue/job.js)
 ]]
 --- @include "search"
 local id = ARGV[3]
 local key, zid = job_key(id), zid_of(ARGV[3])
-if redis.call('HEXISTS', key, 'type') == 0 then return -1 end
+local saved_type = redis.call('HGET', key, 'type')
+if not saved_type then return -1 end
+if ARGV[6] == 'type' and ARGV[7] ~= saved_type then return -3 end   -- it would stay in the sets of the old one
 for at = 6, #ARGV, 2 do
   local name, value = ARGV[at], ARGV[at + 1]
   if name == 'delay' and value ~= '' and value ~= redis.call('HGET', key, 'delay') then

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from kue.errors import JobNotFound
+import pytest
+import redis
+
+from kue.errors import InvalidJob, JobNotFound
 from tests.integration.script_steps import NOW, Steps
 
 
@@ -99,3 +102,50 @@ def test_one_alone_repeated_with_its_mark_is_not_created_twice(steps: Steps) -> 
     assert steps.create(attempts="1", lane="a", mark=1) == "3"
     assert steps.client.zcard(steps.keys.jobs) == 3
     assert steps.client.ttl(steps.keys.lane("a")) > 0
+
+
+@pytest.mark.parametrize("ttl", ["", "5000"])
+@pytest.mark.parametrize("state", ["inactive", "delayed", "active", "complete", "failed"])
+def test_set_priority_changes_the_priority_and_nothing_else(steps: Steps, state: str, ttl: str) -> None:
+    # Given a job in a state, and all that Redis holds of it
+    job_id = steps.create(ttl=ttl, delay="1000" if state == "delayed" else "")
+    if state == "active":
+        steps.reserve()
+    elif state in ("complete", "failed"):
+        steps.scripts.move(steps.client, job_id, state, now_ms=NOW)
+    before = steps.client.hgetall(f"q:job:{job_id}")
+    score, tokens = steps.client.zscore(f"q:jobs:{state}", "01|1"), steps.client.llen("q:t:jobs")
+    # When its priority changes
+    steps.scripts.set_priority(steps.client, job_id, "-10", now_ms=NOW + 5)
+    # Then only its places in line do
+    after = steps.client.hgetall(f"q:job:{job_id}")
+    assert after == before | {"priority": "-10", "updated_at": str(NOW + 5)}
+    assert steps.client.zscore("q:jobs", "01|1") == steps.client.zscore(f"q:jobs:t:{state}", "01|1") == -10
+    by_time = state == "delayed" or (state == "active" and ttl)
+    assert steps.client.zscore(f"q:jobs:{state}", "01|1") == (score if by_time else -10)
+    assert steps.client.llen("q:t:jobs") == tokens
+    assert steps.state(job_id) == state
+
+
+def test_set_priority_tells_of_a_job_that_is_gone(steps: Steps) -> None:
+    with pytest.raises(JobNotFound):
+        steps.scripts.set_priority(steps.client, "9", "1")
+    assert steps.client.keys("*") == []
+
+
+def test_the_type_of_a_saved_job_stays_what_it_is(queue: Any, redis_client: redis.Redis) -> None:
+    job = queue.create("a", {"n": 1}).save()
+    job.type, job.data = "b", {"n": 2}
+    with pytest.raises(InvalidJob, match="type of job 1 cannot be changed to 'b': create a new job"):
+        job.save()
+    assert queue.get(1).type == "a" and queue.get(1).data == {"n": 1}
+    assert redis_client.zcard("q:jobs:a:inactive") == 1 and redis_client.zcard("q:jobs:b:inactive") == 0
+
+
+def test_a_change_of_priority_does_not_undo_what_others_saved_meanwhile(queue: Any) -> None:
+    job = queue.create("t", {"n": 1}).save()
+    other = queue.get(job.id)
+    other.data = {"n": 2}
+    other.save()
+    assert queue.set_priority(job.id, "high").data == {"n": 2}
+    assert queue.get(job.id).options.priority == -10

@@ -50,10 +50,35 @@ def test_a_job_that_has_ended_makes_room_for_another(steps: Steps, end: str) -> 
     assert unique(steps) == (2, False)
 
 
-def test_a_job_that_was_made_otherwise_is_found_too(steps: Steps) -> None:
-    steps.scripts.create(steps.client, [row(URL + "2"), row(URL)], now_ms=NOW)
+def test_only_jobs_that_were_made_unique_are_seen(steps: Steps) -> None:
+    steps.scripts.create(steps.client, [row(URL)], now_ms=NOW)
+    assert unique(steps) == (2, True)
     assert unique(steps) == (2, False)
-    assert unique(steps, "https://example.com/a/Grüße.bin") == (3, True)
+
+
+def test_a_unique_job_costs_the_same_whatever_the_length_of_the_queue(steps: Steps) -> None:
+    def commands_of_one() -> int:
+        steps.client.config_resetstat()
+        unique(steps, URL + str(steps.client.incr("n")))
+        stats = steps.client.info("commandstats")
+        return sum(each["calls"] for name, each in stats.items() if name.startswith("cmdstat_"))
+
+    unique(steps), unique(steps, URL + "x")
+    short = max(commands_of_one() for _ in range(8))
+    for at in range(0, 5000, 500):
+        steps.scripts.create(steps.client, [row(f"{URL}&{at + n}") for n in range(500)], now_ms=NOW)
+    assert max(commands_of_one() for _ in range(8)) <= short + 10
+
+
+def test_claims_of_jobs_that_ended_go_without_further_unique_jobs(steps: Steps) -> None:
+    for n in range(300):
+        unique(steps, URL + str(n))
+        steps.scripts.move(steps.client, n + 1, "complete" if n else "inactive")
+    for n in range(400):
+        steps.scripts.run(steps.client, "balance", now_ms=NOW + 1 + 37 * n)
+        if steps.client.zcard("q:unique") == 1:
+            break
+    assert steps.client.zrange("q:unique", 0, -1, withscores=True)[0][1] == 1
 
 
 def test_another_type_and_text_elsewhere_in_the_data_do_not_count(steps: Steps) -> None:
@@ -98,23 +123,6 @@ def test_listeners_given_before_a_unique_save_miss_nothing(redis_url: str) -> No
     job.on("complete", lambda *_: heard.append("complete"))
     queue.save_unique(job, "url").wait(10)
     wait_until(lambda: heard == ["enqueue", "complete"])
-    queue.shutdown()
-
-
-@pytest.mark.parametrize("state", ["inactive", "delayed"])
-def test_one_among_thousands_that_were_made_otherwise_is_found(redis_url: str, state: str) -> None:
-    queue = kue.create_queue(redis_url)
-    delay = 60_000 if state == "delayed" else 0
-    same = {"more": {"url": URL}, "url": "https://other"}
-    queue.create_many([{"type": "t", "data": {"url": f"{URL}&{n}"}, "delay": delay} for n in range(2_500)])
-    queue.create_many([{"type": "u", "data": {"url": URL}}, {"type": "t", "data": same}])
-    done = queue.create("t", {"url": URL}).save()
-    queue.cancel(done.id)
-    new = queue.save_unique(queue.create("t", {"url": URL}), "url")
-    assert new.id > done.id
-    new.remove()
-    wanted = queue.create("t", {"url": URL}).delay(delay).save()
-    assert queue.save_unique(queue.create("t", {"url": URL}), "url").id == wanted.id
     queue.shutdown()
 
 

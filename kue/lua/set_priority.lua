@@ -1,0 +1,25 @@
+--[[
+  set_priority: change a job's priority, and nothing else of it.
+
+  ARGV[3] id   ARGV[4] priority, a number
+  Returns    1 changed, -1 no such job
+  Publishes  enqueue if it is inactive, as Node when it saves a job
+  Node Kue   PUT /job/:id/priority/:level, Job#update (lib/queue/job.js), which writes the whole job from a copy
+]]
+--- @include "sets"
+local id, priority = ARGV[3], ARGV[4]
+local key, zid = job_key(id), zid_of(ARGV[3])
+local field = redis.call('HMGET', key, 'type', 'state', 'ttl')
+local type, state, ttl = field[1], field[2], field[3]
+if not type then return -1 end
+redis.call('HSET', key, 'priority', priority, 'updated_at', now_text)
+redis.call('ZADD', all_key, priority, zid)
+if not state then return 1 end
+redis.call('ZADD', type_key(type, state), 'XX', priority, zid)
+if state == 'active' then   -- with a ttl the score is the deadline
+  if not tonumber(ttl or '') then redis.call('ZADD', state_key(state), 'XX', active_score(priority), zid) end
+elseif state ~= 'delayed' then
+  redis.call('ZADD', state_key(state), 'XX', priority, zid)
+end
+if state == 'inactive' then publish(id, 'enqueue', ',' .. json(type)) end
+return 1
