@@ -59,8 +59,8 @@ def queue() -> kue.Queue:
 
 
 def main(argv: list[str]) -> None:
+    from kue.redaction import safe_text
     from kue.web import create_app  # Flask is of no use to a worker
-    from kue.web.redact import safe_text
 
     look_names_up_aside()
     settings = Settings.load(argv=argv)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
+
+from redis.exceptions import ResponseError
 
 from . import memory, registry
 from .codec import check_text, number
@@ -16,6 +19,8 @@ from .registry import WorkerInfo
 from .scripts import Scripts
 from .search import Group, node_query, query
 from .states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
+
+log = logging.getLogger("kue")
 
 #: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
 ID_MAX = 2**53 - 1
@@ -51,25 +56,15 @@ class Browsing:
         if not job_ids:
             return []
 
-        def read(client: Any) -> Any:
-            pipe = client.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipe.hgetall(self.keys.job(job_id))
-            return pipe.execute()
-
-        found = zip(job_ids, self._ask(read), strict=True)
-        return [from_hash(self, job_id, raw) for job_id, raw in found if "type" in raw]  # type: ignore[arg-type]
+        found = self._each([("HGETALL", self.keys.job(job_id)) for job_id in job_ids], {})
+        jobs = zip(job_ids, found, strict=True)
+        return [from_hash(self, job_id, raw) for job_id, raw in jobs if "type" in raw]  # type: ignore[arg-type]
 
     def fields(self, job_ids: Sequence[int | str], names: Sequence[str]) -> list[list[str | None]]:
         """Read some fields of jobs as stored, in one round trip; all None for a job that is not there."""
 
-        def read(client: Any) -> Any:
-            pipe = client.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipe.hmget(self.keys.job(job_id), names)
-            return pipe.execute()
-
-        return list(self._ask(read)) if job_ids else []
+        nothing: list[str | None] = [None] * len(names)
+        return self._each([("HMGET", self.keys.job(job_id), *names) for job_id in job_ids], nothing)
 
     def range(self, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
@@ -108,16 +103,16 @@ class Browsing:
 
     def log(self, job_id: int | str, start: int = 0) -> list[str]:
         """Return a job's log from line ``start`` (from 0) on, oldest first. Node Kue: Job.log."""
-        return list(self._ask(lambda client: client.lrange(self.keys.log(job_id), start, -1)))
+        return list(self._one("LRANGE", self.keys.log(job_id), start, -1, default=[]))
 
     def types(self) -> list[str]:
         """Return every type that was ever saved, sorted."""
-        return sorted(self._ask(lambda client: client.smembers(self.keys.types)))
+        return sorted(self._one("SMEMBERS", self.keys.types, default=[]))
 
     def ids(self, state: str, job_type: str | None = None) -> list[int | str]:
         """Return the ids of the jobs in a state, in the order of its set."""
         key = self._set(check_state(state), job_type)
-        return [id_of(member) for member in self._ask(lambda client: client.zrange(key, 0, -1))]
+        return [id_of(member) for member in self._one("ZRANGE", key, 0, -1, default=[])]
 
     def active(self) -> list[int | str]:
         """Return the ids of the active jobs; so for the other states below. Node Kue: Queue#active."""
@@ -168,43 +163,42 @@ class Browsing:
 
     def work_time(self) -> int:
         """Return the ms that completed jobs took in all."""
-        return number(self._ask(lambda client: client.get(self.keys.work_time))) or 0
+        return number(self._one("GET", self.keys.work_time, default=None)) or 0
 
     def rank(self, job: Job) -> int | None:
         """Return how many jobs of its type go before a waiting job; None if it does not wait."""
         key = self.keys.type_state(job.type, INACTIVE)
-        rank = self._ask(lambda client: client.zrank(key, zid(job.id)))
+        rank = self._one("ZRANK", key, zid(job.id), default=None)
         return None if rank is None else int(rank)
 
     def rank_in(self, job_id: int | str, state: str, job_type: str | None = None) -> int | None:
         """Return a job's rank among those of a state (and type), from 0; None if it is not there."""
         key = self._set(check_state(state), job_type)
-        rank = self._ask(lambda client: client.zrank(key, zid(job_id)))
+        rank = self._one("ZRANK", key, zid(job_id), default=None)
         return None if rank is None else int(rank)
 
     def place(self, job: Job) -> tuple[int | None, int | str | None]:
         """Return what ``rank`` does, and the id of the job right before it; None if there is none."""
         key = self.keys.type_state(job.type, INACTIVE)
         rank = self.rank(job)
-        before = self._ask(lambda client: client.zrange(key, rank - 1, rank - 1)) if rank else []
+        before = self._one("ZRANGE", key, rank - 1, rank - 1, default=[]) if rank else []
         return rank, id_of(before[0]) if before else None
 
     def setting(self, name: str) -> str | None:
         """Return a value of the hash ``q:settings``, which Kue reads and never writes. Node Kue: Queue#setting."""
-        value = self._ask(lambda client: client.hget(self.keys.settings, name))
-        return None if value is None else str(value)
+        return self.settings(name)[0]
 
     def settings(self, *names: str) -> list[str | None]:
         """Return several values of ``q:settings`` in one round trip; None where there is none."""
-        return list(self._ask(lambda client: client.hmget(self.keys.settings, names)))
+        return list(self._one("HMGET", self.keys.settings, *names, default=[None] * len(names)))
 
     def paused(self) -> list[str]:
         """Return the types that are paused for every worker, sorted."""
-        return sorted(self._ask(lambda client: client.smembers(self.keys.paused)))
+        return sorted(self._one("SMEMBERS", self.keys.paused, default=[]))
 
     def workers(self) -> list[WorkerInfo]:
         """Return the processes that work on this queue, as they last told (each third of a lease), sorted by name."""
-        return self._ask(lambda client: registry.read(client, self.keys.workers))  # type: ignore[no-any-return]
+        return registry.read(self._one("HGETALL", self.keys.workers, default={}))
 
     @property
     def history(self) -> History:
@@ -219,14 +213,11 @@ class Browsing:
     def leases(self) -> LeaseInfo:
         """Return how many running jobs are held under a lease, and how late the latest of them is."""
 
-        def read(client: Any) -> Any:
-            pipe = client.pipeline(transaction=False)
-            pipe.zcard(self.keys.leases)
-            pipe.zrange(self.keys.leases, 0, 0, withscores=True)
-            return pipe.execute()
-
-        held, first = self._ask(read)
-        return {"held": int(held), "late_ms": max(0, self.server_ms() - int(first[0][1])) if first else 0}
+        key = self.keys.leases
+        held, first = self._each([("ZCARD", key), ("ZRANGE", key, 0, 0, "WITHSCORES")], None)
+        until = number(first[1]) if first else None
+        late_ms = 0 if until is None else max(0, self.server_ms() - until)
+        return {"held": int(held or 0), "late_ms": late_ms}
 
     def memory(self) -> MemoryInfo:
         """Return what the server uses and what this queue costs of it, estimated from a few jobs. Bounded in time."""
@@ -257,24 +248,45 @@ class Browsing:
         return self.keys.state(state) if job_type is None else self.keys.type_state(job_type, state)
 
     def _cards(self, keys: list[str]) -> list[int]:
-        def count(client: Any) -> Any:
-            pipe = client.pipeline(transaction=False)
-            for key in keys:
-                pipe.zcard(key)
-            return pipe.execute()
+        return [int(each) for each in self._each([("ZCARD", key) for key in keys], 0)]
 
-        return [int(each) for each in self._ask(count)] if keys else []
+    def _one(self, *command: object, default: Any) -> Any:
+        """Return the answer to a command that reads, or ``default`` if its key holds another kind of value."""
+        return self._each([command], default)[0]
+
+    def _each(self, commands: Sequence[Sequence[object]], default: Any) -> list[Any]:
+        """Return the answers to commands that read, in one round trip: ``default`` for a key of another kind.
+
+        What lies under such a key is not this queue's. It is left out, so that all else can still be read; the doctor
+        names it.
+        """
+        if not commands:
+            return []
+
+        def read(client: Any) -> Any:
+            pipe = client.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            answers = pipe.execute(raise_on_error=False)
+            for command, answer in zip(commands, answers, strict=True):
+                if isinstance(answer, Exception) and not _is_wrong_type(answer):
+                    raise answer
+                if isinstance(answer, Exception):
+                    log.warning("%s holds another kind of value than it should; it is left out", command[1])
+            return answers
+
+        return [default if isinstance(answer, Exception) else answer for answer in self._ask(read)]
 
     def _range(self, key: str, start: int, stop: int, order: str) -> list[Job]:
         if order not in ("asc", "desc"):
             raise InvalidJob(f'order is "asc" or "desc", not {order!r}')
-        found = [id_of(member) for member in self._ask(lambda client: client.zrange(key, start, stop))]
+        found = [id_of(member) for member in self._one("ZRANGE", key, start, stop, default=[])]
         found.sort(key=lambda each: (isinstance(each, str), each), reverse=order == "desc")
         return self.get_many(found)
 
     def _read(self, job_id: int | str) -> dict[str, str]:
         check_id(job_id)
-        raw: dict[str, str] = self._ask(lambda client: client.hgetall(self.keys.job(job_id)))
+        raw: dict[str, str] = self._one("HGETALL", self.keys.job(job_id), default={})
         if "type" not in raw:
             raise JobNotFound(job_id)
         return raw
@@ -287,6 +299,10 @@ def check_id(job_id: int | str) -> None:
         return
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
         raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
+
+
+def _is_wrong_type(error: Exception) -> bool:
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 def _ascii_lower(text: str) -> str:

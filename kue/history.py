@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from .codec import MS_MAX, from_json, number
 from .scripts import Scripts
 
 #: Seconds of a span, and spans that are kept, by name. Two minutes more than an hour are shown are kept.
@@ -36,6 +37,15 @@ class Span(TypedDict, total=False):
     run_slow: int
 
 
+_FIGURES = frozenset(Span.__annotations__) - {"at"}
+#: Number of the last span that a date can name.
+AT_MAX = 4_000_000_000
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MS_MAX
+
+
 class History:
     """The spans of one queue. ``ask`` makes one call to Redis."""
 
@@ -52,9 +62,11 @@ class History:
         size_ms = (MINUTE_S if name == "minutes" else HALF_S) * 1000
         found = self._ask(lambda client: client.hgetall(self._scripts.keys.history(name)))
         spans: list[Span] = []
-        for at, text in sorted((int(at), text) for at, text in found.items()):
-            figures: dict[str, Any] = json.loads(text)
-            spans.append({"at": at * size_ms, **figures})  # type: ignore[typeddict-item]
+        for at, text in sorted((number(at) or 0, text) for at, text in found.items()):
+            told = from_json(text)
+            if 0 < at <= AT_MAX and isinstance(told, dict):  # somebody else may write there
+                figures = {key: int(value) for key, value in told.items() if key in _FIGURES and _is_figure(value)}
+                spans.append({"at": at * size_ms, **figures})  # type: ignore[typeddict-item]
         return spans
 
 

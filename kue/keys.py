@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Digits of the largest id, 2^53 - 1. A longer number is another program's text.
+ID_DIGITS_MAX = 16
+
 
 class Keys:
     """Names of the keys of the queue with ``prefix``, for example ``q`` or ``{q}`` on a Cluster."""
@@ -70,4 +73,4 @@ def zid(job_id: object) -> str:
 def id_of(member: str) -> int | str:
     """Return the id in a sorted-set member; text only if somebody stored a job under a textual id."""
     text = member.partition("|")[2]
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) <= ID_DIGITS_MAX else text

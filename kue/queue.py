@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar, overload
 
 from . import backoff
@@ -114,7 +114,8 @@ class Queue(Operating):
     def save_unique(self, job: Job, name: str) -> Job:
         """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then return that one.
 
-        One atomic step, whatever the number of processes that try. Only jobs saved by this method are seen.
+        One atomic step, whatever the number of processes that try. Only jobs saved by this method are seen, and those
+        given to ``claim_unique``.
         """
         if job.id is not None or job.queue is not self:
             raise InvalidJob("save_unique takes a new job of this queue")
@@ -143,6 +144,13 @@ class Queue(Operating):
                 attach(job_id, listeners)
         job._listeners = []
         return job
+
+    def claim_unique(self, job: Job, name: str) -> None:
+        """Let ``save_unique`` find a saved job by ``data[name]``, unless it finds another; only for strings."""
+        value = job.data.get(name) if isinstance(job.data, dict) else None
+        if isinstance(value, str) and not self.test_mode.holds(job):
+            with suppress(JobNotFound):  # it has ended and was removed meanwhile
+                self._ask(lambda client: self._scripts.claim(client, job.id, name, value))
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.

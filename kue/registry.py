@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from .codec import MS_MAX, from_json
 from .scripts import Scripts
 
 log = logging.getLogger("kue.registry")
@@ -69,7 +70,7 @@ class Registry:
                 for job_id in taken:
                     log.warning("rescue job %s: its worker %s is dead", job_id, worker)
                 rescued += taken
-            elif entry.get("seen_at", 0) + FORGET_MS > time.time() * 1000:
+            elif (_whole(entry.get("seen_at")) or 0) + FORGET_MS > time.time() * 1000:
                 continue
             client.hdel(self._key, worker)
         return rescued
@@ -95,17 +96,34 @@ class Registry:
         client.hdel(self._key, self._worker)
 
 
-def read(client: Any, key: str) -> list[WorkerInfo]:
-    """Return the entries of ``q:workers``, sorted by name; what is no entry of ours is left out."""
+def read(entries: Mapping[str, str]) -> list[WorkerInfo]:
+    """Return the entries of ``q:workers`` that can be read, sorted by name; what is no entry of ours is left out."""
     found = []
-    for worker, text in sorted(client.hgetall(key).items()):
+    for worker, text in sorted(entries.items()):
         entry = _entry(text)
-        try:
-            info = {name: entry[name] for name in WorkerInfo.__annotations__ if name != "worker"}
-        except KeyError:
+        figures = [_whole(entry.get(name)) for name in ("pid", "started_at", "seen_at", "clock_off_ms")]
+        host, types = entry.get("host"), entry.get("types")
+        if None in figures or not isinstance(host, str) or not isinstance(types, dict):
             continue
-        found.append(WorkerInfo(worker=worker, **info))  # type: ignore[typeddict-item]
+        pid, started_at, seen_at, clock_off_ms = (each or 0 for each in figures)
+        found.append(
+            WorkerInfo(
+                worker=worker, host=host, pid=pid, started_at=started_at, seen_at=seen_at, clock_off_ms=clock_off_ms,
+                types={name: _type_info(told) for name, told in types.items() if isinstance(told, dict)},
+            )  # fmt: skip
+        )
     return found
+
+
+def _type_info(told: Mapping[str, Any]) -> TypeInfo:
+    slots, busy = (max(0, _whole(told.get(name)) or 0) for name in ("slots", "busy"))
+    return TypeInfo(slots=slots, busy=busy, paused=told.get("paused") is True)
+
+
+def _whole(value: object) -> int | None:
+    """Return the whole part of a number that JavaScript can hold; None for anything else."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and abs(value) <= MS_MAX else None  # type: ignore[arg-type, call-overload]
 
 
 def is_dead(entry: dict[str, Any]) -> bool:
@@ -150,8 +168,5 @@ def born(pid: int) -> str | None:
 
 
 def _entry(text: str) -> dict[str, Any]:
-    try:
-        entry = json.loads(text)
-    except ValueError:
-        return {}
+    entry = from_json(text)
     return entry if isinstance(entry, dict) else {}

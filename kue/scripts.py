@@ -122,9 +122,14 @@ class Scripts:
 
         ``job`` as for ``create``. Return an id, and whether it is new. Safe to repeat.
         """
-        member = to_json({name: value})[1:-1]
-        job_id, made = self.run(client, "create_unique", "", member, 1, *job, now_ms=now_ms)
+        job_id, made = self.run(client, "create_unique", "", _member(name, value), 1, *job, now_ms=now_ms)
         return int(job_id), bool(made)
+
+    def claim(self, client: Any, job_id: object, name: str, value: object, *, now_ms: int = 0) -> bool:
+        """Let ``create_unique`` find a job; return whether it does now, which it does not if it finds another."""
+        code = self.run(client, "claim", job_id, _member(name, value), now_ms=now_ms)
+        check(code, job_id)
+        return bool(code == Code.OK)
 
     def update(
         self,
@@ -322,6 +327,10 @@ class Scripts:
     def tidy(self, client: Any, job_id: object) -> None:
         """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""
         self.run(client, "remove", job_id, 1)
+
+
+def _member(name: str, value: object) -> str:
+    return to_json({name: value})[1:-1]
 
 
 def _reserve_args(

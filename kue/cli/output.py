@@ -12,14 +12,21 @@ from typing import Any
 
 import click
 
+from ..json_text import strict_json
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE
 
 COLOURS = {INACTIVE: "cyan", ACTIVE: "blue", COMPLETE: "green", FAILED: "red", DELAYED: "yellow"}
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on one line."""
-    print(json.dumps(value, ensure_ascii=False, separators=(",", ":")), flush=True)
+    """Print one JSON value on one line. What steers a terminal is escaped; so is what UTF-8 cannot hold."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        text = strict_json(value)
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+    print(text, flush=True)
 
 
 def coloured() -> bool:

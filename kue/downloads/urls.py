@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import unquote
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from ..redaction import safe_text
 from .errors import InvalidUrl
 from .guard import AllowList, literal_address, why_forbidden
 
@@ -17,11 +18,6 @@ from .guard import AllowList, literal_address, why_forbidden
 MAX_URL_BYTES = 8 * 1024
 SCHEME_PORTS = {"http": 80, "https": 443}
 
-#: Query fields whose values let their reader in, as in signed links to object stores.
-_SECRET_FIELD = re.compile(
-    r"(?i)(^|[-_.])(access[-_]?key|api[-_]?key|auth|authorization|credential|jwt|key|pass|passwd|password|pwd|secret|"
-    r"security[-_]?token|sig|signature|token|access[-_]?token|id[-_]?token|client[-_]?secret)$"
-)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
@@ -92,18 +88,8 @@ def without_credentials(parts: Url) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Return ``url`` as it may be shown: no user or password, and ``***`` for signatures and tokens in its query."""
-    try:
-        parts = parse_url(url)
-    except (LocationParseError, ValueError):
-        return re.sub(r"//[^/?#]*@", "//", url)
-    query = parts.query
-    if query:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        if any(_SECRET_FIELD.search(name) for name, _ in pairs):
-            shown = [(name, "***" if _SECRET_FIELD.search(name) else value) for name, value in pairs]
-            query = urlencode(shown, safe="*/:", quote_via=quote)
-    return str(parts._replace(auth=None, fragment=None, query=query).url)
+    """Return ``url`` as it may be shown: no user, password or fragment, and ``***`` for signatures and tokens."""
+    return safe_text(url.partition("#")[0])
 
 
 def host_label(parts: Url) -> str:

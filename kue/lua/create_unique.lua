@@ -2,8 +2,9 @@
   create_unique: - -> inactive or delayed, unless a job with the same claim waits or runs.
 
   A claim is a type and one member of the data. It lies in the set q:unique with the id of the job that made it, and is
-  void once that job has ended, is gone, or has other data. Only jobs that were made by this script are seen, so that a
-  call costs the same whatever the length of the queue. Each call drops some void claims (see also balance.lua).
+  void once that job has ended, is gone, or has other data. Only jobs that were made by this script or have a claim by
+  claim.lua are seen, so that a call costs the same whatever the length of the queue. Each drops some void claims (see
+  also balance.lua).
 
   ARGV[3] ''   ARGV[4] the member, compact JSON without braces: "url":"https://…"
   ARGV[5] 1
@@ -18,17 +19,8 @@ local SWEPT = 4
 local text, job_type = ARGV[4], ARGV[6]
 local entry = job_type .. ' ' .. text
 
-local function holds(id)
-  if has_ended(id) then return false end
-  local wanted_name, wanted = next(cjson.decode('{' .. text .. '}'))
-  local data = redis.call('HGET', job_key(id), 'data') or ''
-  if not string.find(data, text, 1, true) then return false end   -- it may be changed by hand
-  local read, decoded = pcall(cjson.decode, data)
-  return read and type(decoded) == 'table' and decoded[wanted_name] == wanted
-end
-
-local claimed = redis.call('ZSCORE', claims_key, entry)
-if claimed and holds(whole(tonumber(claimed))) then return {tonumber(claimed), 0} end
+local claimed = claimed_by(entry, text)
+if claimed then return {tonumber(claimed), 0} end
 
 local id = create()
 sweep_claims(SWEPT)

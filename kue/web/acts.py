@@ -11,11 +11,11 @@ from flask.typing import ResponseReturnValue
 from kue.copies import run_as_new
 from kue.downloads import discard_part
 from kue.errors import InvalidJob
+from kue.redaction import restore
 from kue.web.api import parse_id, queue
 from kue.web.audit import audit
 from kue.web.job_page import job_page
 from kue.web.lists import monitor
-from kue.web.redact import restore
 from kue.web.start import DOWNLOAD_TYPE, Refused, check_priority, check_url
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from kue.web.errors import error_response, wants_page
 from kue.web.intake import new_job, wants_unique
 from kue.web.job_page import job_page
 from kue.web.lists import monitor
+from kue.web.start import DOWNLOAD_TYPE
 
 if TYPE_CHECKING:
     from kue.job import Job
@@ -57,12 +58,12 @@ def job_form(job: Job, *, id_as_text: bool = False) -> dict[str, Any]:
 
 
 def _is_json(text: str | None) -> bool:
-    if text is None:
-        return True
     try:
-        json.loads(text)
+        json.loads(text or "{}")
     except ValueError:
         return False
+    except RecursionError:
+        return True
     return True
 
 
@@ -120,8 +121,6 @@ def one(job_id: str) -> ResponseReturnValue:
     job = queue().get(parse_id(parts[0]))
     if wants_page():
         return job_page(job)
-    if not _is_json(job.raw.get("data")):
-        return error_response(500, f'the data of job "{job.id}" is not JSON')
     response = jsonify(job_form(job, id_as_text=True))
     response.headers["Cache-Control"] = "no-store"
     response.vary.add("Accept")
@@ -193,7 +192,12 @@ def create() -> ResponseReturnValue:
         return "", 204
     if isinstance(asked, dict):
         made = new_job(queue(), asked)
-        job = queue().save_unique(made, "url") if wants_unique(asked) else made.save()
+        if wants_unique(asked):
+            job = queue().save_unique(made, "url")
+        else:
+            job = made.save()
+            if job.type == DOWNLOAD_TYPE:
+                queue().claim_unique(job, "url")
         monitor().relay.touch([job.id or 0])
         return jsonify({"message": "job created" if job is made else "job exists", "id": job.id})
     if len(asked) > MAX_BULK:

@@ -13,6 +13,7 @@ from flask_socketio import SocketIO
 from kue import green
 from kue.web import errors, script
 from kue.web.acts import acts
+from kue.web.answers import SafeJson, SafeResponse
 from kue.web.api import api, lower_case_words
 from kue.web.bulk import bulk
 from kue.web.files import files
@@ -23,7 +24,6 @@ from kue.web.monitor import Monitor
 from kue.web.openapi import openapi
 from kue.web.packets import ClientPacket
 from kue.web.pages import pages
-from kue.web.redact import Json
 from kue.web.sample import sample
 from kue.web.search import finder
 from kue.web.security import Security
@@ -79,7 +79,7 @@ def create_app(
         static_url_path="/static",
     )
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, KUE_SETTINGS=settings, KUE_QUEUE=queue, KUE_TITLE="kue")
-    app.json = Json(app)
+    app.json, app.response_class = SafeJson(app), SafeResponse
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from kue.copies import copies_of, original_of
-from kue.web.redact import safe, safe_text
+from kue.redaction import safe, safe_text
 from kue.web.texts import duration_text, pretty_json
 from kue.web.views import PRIORITY_NAMES, JobRow, job_row, reason
 from kue.web.why import why_waiting

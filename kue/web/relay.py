@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from kue.errors import QueueUnavailable
+from kue.redaction import safe
 from kue.states import EVENTS
-from kue.web.redact import safe
 from kue.web.views import Frame, JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ class Relay:
     def touch(self, job_ids: Iterable[JobId]) -> None:
         """Show these jobs anew: something changed them that Redis announces to nobody."""
         with self.lock:
-            self._dirty.update(dict.fromkeys(job_ids))
+            for job_id in job_ids:
+                self._note(job_id)
         self._wake.set()
 
     def stop(self) -> None:
@@ -236,6 +238,13 @@ class Relay:
                 next_frame = next_counts = time.monotonic() + RETRY_S
                 self._tell_stale(exc)
 
+    def _note(self, job_id: JobId) -> None:
+        """Have a job in the next frame. Of too many, only that there were too many is kept: the frame says resync."""
+        if len(self._dirty) > FRAME_ROWS:
+            self._resync = True
+        else:
+            self._dirty[job_id] = None
+
     def _drain(self) -> None:
         """Pass the waiting events on to the plain clients and note which jobs they name."""
         anybody = self._has_plain()
@@ -247,7 +256,7 @@ class Relay:
                 self._resync = True
                 continue
             if event.id is not None and event.event not in SILENT_EVENTS:
-                self._dirty[event.id] = None
+                self._note(event.id)
             if anybody:
                 told = plain_event(event)
                 if told is not None:
@@ -316,6 +325,4 @@ class Relay:
 
 def _why(exc: Exception) -> str:
     """Return what a visitor may read about a failure; the log has the rest."""
-    from kue.errors import QueueUnavailable
-
     return "Redis does not answer" if isinstance(exc, (QueueUnavailable, OSError)) else "the server met an error"

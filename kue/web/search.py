@@ -11,9 +11,9 @@ from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import JobNotFound
+from kue.redaction import safe_text
 from kue.web.api import parse_id, queue
 from kue.web.lists import monitor
-from kue.web.redact import safe_text
 from kue.web.views import JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:

@@ -180,5 +180,8 @@ def parse(args: tuple[object, ...]) -> StartRequest:
 def create(queue: Queue, request: StartRequest) -> int:
     """Save the job and return its id, or that of one that waits or runs already. Raises what the queue raises."""
     job = queue.create(DOWNLOAD_TYPE, dict(request.data), **request.options)
-    job = queue.save_unique(job, "url") if request.unique else job.save()
+    if request.unique:
+        job = queue.save_unique(job, "url")
+    else:
+        queue.claim_unique(job.save(), "url")
     return int(job.id or 0)

@@ -6,6 +6,8 @@ import datetime
 import json
 from typing import Any
 
+from kue.json_text import strict_json
+
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -53,7 +55,10 @@ def time_text(ms: float) -> str:
 
 def pretty_json(value: Any) -> str:
     """Return a value as JSON for reading, or as it is if it is a text that is no JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # nested beyond what Python recurses to: on one line
+        return strict_json(value)
 
 
 def ordinal(number: int) -> str:

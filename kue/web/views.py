@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
+from kue.codec import MS_MAX
+from kue.redaction import safe_text
 from kue.states import HOLD_UNTIL_MS
-from kue.web.redact import safe_text
 from kue.web.texts import ago_text, duration_text
 
 if TYPE_CHECKING:
     from kue.job import Job
+
+log = logging.getLogger("kue.web")
 
 #: Characters of a title, url or error that a row carries; the job's own page shows the whole.
 TEXT_LIMIT = 300
@@ -102,14 +106,6 @@ class Frame(TypedDict, total=False):
     """Why nothing newer can be told at present."""
 
 
-class ListAnswer(TypedDict):
-    """A list for the page: rows as read after `mark` was taken."""
-
-    mark: Mark
-    rows: list[JobRow]
-    counts: dict[str, int]
-
-
 def first_line(text: object, limit: int = TEXT_LIMIT) -> str:
     """Return the first line of ``text`` that holds anything, safe to show, cut to ``limit`` characters."""
     for line in safe_text(str(text)).splitlines():
@@ -142,18 +138,19 @@ def job_title(job: Job) -> str:
 
 
 def _number(value: object) -> int | float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """Return a number that JavaScript can count with; None for anything else."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and abs(value) <= MS_MAX else None  # type: ignore[arg-type, return-value]
 
 
 def _row_bytes(job: Job) -> RowBytes | None:
     data = job.progress_data
     if not isinstance(data, dict):
         return None
-    done, total, rate = _number(data.get("bytes")), _number(data.get("total")), _number(data.get("rate"))
+    done, total, rate, eta_s = (_number(data.get(name)) for name in ("bytes", "total", "rate", "eta_s"))
     if done is None:
         return None
-    total = None if total is None else int(total)
-    return {"done": int(done), "total": total, "rate": int(rate or 0), "eta_s": _number(data.get("eta_s"))}
+    return {"done": int(done), "total": None if total is None else int(total), "rate": int(rate or 0), "eta_s": eta_s}
 
 
 def result_file(job: Job) -> str | None:
@@ -171,7 +168,18 @@ def result_host(job: Job) -> str | None:
 
 
 def job_row(job: Job) -> JobRow:
-    """Return the job as one line of a list, without its payload."""
+    """Return the job as one line of a list, without its payload. One that cannot be shown says so in its own line."""
+    try:
+        return _job_row(job)
+    except Exception:
+        log.exception("job %s cannot be shown", job.id)
+        return {
+            "id": job.id or 0, "type": str(job.type), "title": "This job cannot be read", "state": str(job.state),
+            "priority": 0, "progress": 0, "created_at": 0, "attempts_made": 0, "attempts_max": 1,
+        }  # fmt: skip
+
+
+def _job_row(job: Job) -> JobRow:
     row: JobRow = {
         "id": job.id or 0,
         "type": str(job.type),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from kue.redaction import safe_text
 from kue.states import HOLD_UNTIL_MS
-from kue.web.redact import safe_text
 from kue.web.texts import duration_text, ordinal
 from kue.web.views import reason
 from kue.web.workers import crews, views

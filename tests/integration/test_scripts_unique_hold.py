@@ -56,6 +56,15 @@ def test_only_jobs_that_were_made_unique_are_seen(steps: Steps) -> None:
     assert unique(steps) == (2, False)
 
 
+def test_a_job_that_claims_is_seen_unless_another_is(steps: Steps) -> None:
+    steps.scripts.create(steps.client, [row(URL)] * 2, now_ms=NOW)
+    assert steps.scripts.claim(steps.client, 1, "url", URL)
+    assert not steps.scripts.claim(steps.client, 2, "url", URL)
+    assert unique(steps) == (1, False)
+    with pytest.raises(JobNotFound):
+        steps.scripts.claim(steps.client, 9, "url", URL)
+
+
 def test_a_unique_job_costs_the_same_whatever_the_length_of_the_queue(steps: Steps) -> None:
     def commands_of_one() -> int:
         steps.client.config_resetstat()

@@ -15,3 +15,20 @@ local function sweep_claims(count)
     if has_ended(whole(tonumber(redis.call('ZSCORE', claims_key, entry)))) then redis.call('ZREM', claims_key, entry) end
   end
 end
+
+-- Tell whether a job that has not ended has `text`, one member of a JSON object, in its data: that may be changed by hand.
+local function holds_claim(id, text)
+  if has_ended(id) then return false end
+  local wanted_name, wanted = next(cjson.decode('{' .. text .. '}'))
+  local data = redis.call('HGET', job_key(id), 'data') or ''
+  if not string.find(data, text, 1, true) then return false end
+  local read, decoded = pcall(cjson.decode, data)
+  return read and type(decoded) == 'table' and decoded[wanted_name] == wanted
+end
+
+-- Returns the id of the job that holds a claim, or nil.
+local function claimed_by(entry, text)
+  local score = redis.call('ZSCORE', claims_key, entry)
+  local id = score and whole(tonumber(score))
+  return id and holds_claim(id, text) and id or nil
+end

@@ -1,0 +1,25 @@
+"""What every answer of the app goes through: JSON that is strict and holds no secrets, text that can be encoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from flask.json.provider import DefaultJSONProvider
+
+from kue.json_text import printable, strict_json
+from kue.redaction import safe
+
+
+class SafeJson(DefaultJSONProvider):
+    """The app's JSON: compact ASCII in Kue's order of members, strict, and without the secrets of URLs."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return strict_json(safe(obj), self.default)
+
+
+class SafeResponse(Response):
+    """A response whose text can always be encoded: half of a surrogate pair is sent as U+FFFD."""
+
+    def __init__(self, response: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(printable(response) if isinstance(response, str) else response, *args, **kwargs)
