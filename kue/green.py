@@ -83,6 +83,12 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
     return task
 
 
+def is_kill(exc: BaseException) -> bool:
+    """Tell whether an exception ends a green thread from outside, as happens when its hub goes."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and isinstance(exc, greenlet.GreenletExit)
+
+
 class _GreenPool:
     """Green threads that are used again, of one hub.
 
