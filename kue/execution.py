@@ -46,6 +46,12 @@ def arity(handler: Callable[..., object]) -> int:
     return max(1, len(wanted))
 
 
+def not_runnable(job_id: str, token: str, exc: BaseException) -> Outcome:
+    """Return the outcome of an attempt that could not even begin, or end: the job fails for good."""
+    text = f"This worker cannot run the job: {type(exc).__name__}: {_text_of(exc)}"[:ERROR_MAX]
+    return Outcome("fail", job_id, token, (utf8(text), utf8(text), utf8(text), *backoff.Retry("never")))
+
+
 def handed_back(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
     """Return the outcome of an attempt that is no failure: the job waits again, and it is not counted."""
     return Outcome("release", job_id, token, (f"Released: {why}.",))
@@ -54,10 +60,14 @@ def handed_back(job_id: str, token: str, why: str = "its worker stopped") -> Out
 class Execution:
     """One attempt at one job."""
 
-    __slots__ = ("_arity", "_handler", "context", "job", "settled", "slot", "task")
+    __slots__ = ("_arity", "_handler", "context", "job", "settled", "slot", "task", "type")
 
-    def __init__(self, job: Job, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context) -> None:
+    def __init__(
+        self, job: Job, job_type: str, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context
+    ) -> None:
         self.job, self.slot, self.context = job, slot, context
+        #: The type whose slot it has. The job's own is a field that anybody may have written.
+        self.type = job_type
         self._handler, self._arity = handler, handler_arity
         self.task: Task | None = None
         #: Whether the engine has taken leave of this attempt; what it says later counts for nothing.

@@ -165,9 +165,9 @@ class _ThreadPool:
             start = self._idle == 0
             if not start:
                 self._idle -= 1
-        self._work.put((fn, args))
-        if start:
+        if start:  # first, since it may fail: work left in the line without a thread would take that of a later one
             threading.Thread(target=self._loop, name="kue", daemon=True).start()
+        self._work.put((fn, args))
 
     def _loop(self) -> None:
         while True:

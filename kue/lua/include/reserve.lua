@@ -1,6 +1,19 @@
 --- @include "tokens"
 -- inactive -> active, up to the number of free slots of each type.
+local reply_type = type   -- the name is taken by types of jobs below
 local GARBAGE_MAX = 1000   -- broken entries that one call clears away before it gives up looking
+
+-- Redis does not roll back, so the keys of a type are looked at before anything is written: a key of another kind, or one
+-- that an ACL denies, then stops its own type alone. Returns the number of waiting jobs, or nil and what is wrong.
+local function waiting_of(type)
+  local waiting = redis.pcall('ZCARD', type_key(type, 'inactive'))
+  local tokens = redis.pcall('LLEN', tokens_key(type))
+  local active = redis.pcall('ZCARD', type_key(type, 'active'))
+  for _, reply in ipairs({waiting, tokens, active}) do
+    if reply_type(reply) == 'table' then return nil, reply.err end
+  end
+  return waiting
+end
 
 -- Returns type, state, priority and ttl out of a hash as a flat list.
 local function essence(flat)
@@ -12,19 +25,23 @@ local function essence(flat)
     elseif name == 'priority' then priority = flat[i + 1]
     elseif name == 'ttl' then ttl = flat[i + 1] end
   end
-  return type, state, priority or '0', ttl
+  return type, state, score_of(priority or '0'), ttl
 end
 
--- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type.
-local function discard(id, zid, type, state)
-  if not type then
+-- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A key of a job that
+-- is no hash is left for the doctor to tell of.
+local function discard(id, zid, type, state, is_hash)
+  if not is_hash then
+    redis.call('ZREM', state_key('inactive'), zid)
+  elseif not type then
     erase(id, zid, false, false)
   elseif state ~= 'inactive' then
     redis.call('ZREM', state_key('inactive'), zid)
   end
 end
 
--- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`.
+-- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`; returns how many jobs still
+-- wait.
 local function reserve_type(type, slots, worker, nonce, lease_until, taken)
   local waiting_key, garbage, filled = type_key(type, 'inactive'), 0, 0
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
@@ -35,7 +52,8 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
     for i = 1, #popped, 2 do
       local zid, id = popped[i], id_of(popped[i])
       local key = job_key(id)
-      local flat = redis.call('HGETALL', key)
+      local flat = redis.pcall('HGETALL', key)
+      local is_hash = not flat.err
       local own_type, state, priority, ttl = essence(flat)
       if own_type and state == 'inactive' then
         filled = filled + 1
@@ -50,7 +68,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
         publish(id, 'start', start_args)
       else
         garbage = garbage + 1
-        discard(id, zid, own_type, state)
+        discard(id, zid, own_type, state, is_hash)
       end
     end
     if #leaving > 0 then
@@ -60,7 +78,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
       redis.call('ZADD', leases_key, unpack(leasing))
     end
   end
-  balance_tokens(type)
+  return balance_tokens(type)
 end
 
 -- The jobs that an earlier call with the same nonce took, when its reply was lost.
@@ -77,7 +95,8 @@ local function taken_by(nonce)
   return taken
 end
 
--- Returns the reserved jobs, and those of the types that are paused.
+-- Returns the reserved jobs, and of the types those that are paused, those of which more jobs wait, and those whose keys are
+-- broken, each followed by what is wrong.
 -- ARGV from `at`: lease_ms, nonce, worker "kue:host:pid", again (1: the reply to this nonce was lost), the number of
 -- types, and for each type its name, the number of its free slots, and their numbers.
 local function reserve(at)
@@ -85,18 +104,24 @@ local function reserve(at)
   local taken = ARGV[at + 3] == '1' and taken_by(nonce) or {}
   local again = #taken > 0
   local types, paused_key, paused = tonumber(ARGV[at + 4]), prefix .. ':paused', {}
+  local more, broken = {}, {}
   at = at + 5
   for _ = 1, types do
     local type, count = ARGV[at], tonumber(ARGV[at + 1])
     local slots = {}
     for i = 1, count do slots[i] = ARGV[at + 1 + i] end
     at = at + 2 + count
-    if redis.call('SISMEMBER', paused_key, type) == 1 then
+    local waiting, wrong = waiting_of(type)
+    if wrong then
+      broken[#broken + 1] = type
+      broken[#broken + 1] = wrong
+    elseif redis.call('SISMEMBER', paused_key, type) == 1 then
       paused[#paused + 1] = type
       balance_tokens(type)
-    elseif not again then
-      reserve_type(type, slots, worker, nonce, lease_until, taken)
+    else
+      if not again then waiting = reserve_type(type, slots, worker, nonce, lease_until, taken) end
+      if waiting > 0 then more[#more + 1] = type end
     end
   end
-  return taken, paused
+  return taken, paused, more, broken
 end
