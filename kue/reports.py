@@ -1,4 +1,4 @@
-"""Errors that no waiting cures, told as what they are: in the log and to ``queue.on("error")``, but not all the time."""
+"""Errors that no waiting cures, told as what they are, in the log and to ``queue.on("error")``, now and then."""
 
 from __future__ import annotations
 

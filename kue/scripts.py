@@ -348,9 +348,8 @@ def _reserve_args(
 
 def _turn(answer: list[Any], codes: Sequence[int] = ()) -> Turn:
     now, taken, paused, more, broken = answer
-    return Turn(
-        int(now), list(codes), _reserved(taken), paused, more, dict(zip(broken[::2], broken[1::2], strict=True))
-    )
+    faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
+    return Turn(int(now), list(codes), _reserved(taken), paused, more, faults)
 
 
 def _reserved(taken: list[list[Any]]) -> list[Reserved]:

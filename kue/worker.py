@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from . import green
 from . import job as jobs
@@ -65,7 +65,7 @@ class Engine:
         lease_ms: int,
         on_error: Callable[[BaseException], object],
     ) -> None:
-        self._make_job, self._backoffs = make_job, backoffs
+        self._scripts, self._make_job, self._backoffs = scripts, make_job, backoffs
         self.worker = f"kue:{socket.gethostname()}:{os.getpid()}"
         self._id, self._calls = uuid.uuid4().hex[:8], 0
         self._cond = threading.Condition()
@@ -176,6 +176,21 @@ class Engine:
         self._waiter.stop()
         self.heartbeat.stop(self._leave)
         self._revocations.stop()
+
+    def hand_back(self) -> bool:
+        """Hand back what runs, for a process that is about to be ended: in a true thread, without any lock.
+
+        Returns whether Redis has taken it.
+        """
+        link = self._caller.link(RELEASE_S)
+        try:
+            for job_id, token in list(self.heartbeat.tokens.items()):
+                self._scripts.acknowledge(link.client, handed_back(job_id, token))
+            self._leave(link.client)
+        except (RedisError, OSError) as exc:
+            log.error("jobs could not be handed back (%s); they run again when their leases lapse", exc)
+            return False
+        return True
 
     def _leave(self, client: Any) -> None:
         self.registry.leave(client)

@@ -23,6 +23,9 @@ local all_key, leases_key, channel = prefix .. ':jobs', prefix .. ':leases', pre
 local function zid_of(id) return string.format('%02d|%s', #id, id) end
 local function id_of(zid) return string.sub(zid, (string.find(zid, '|', 1, true) or 0) + 1) end
 
+-- Whether a reply of redis.pcall to a command that gives a number is an error.
+local function is_error(reply) return type(reply) == 'table' end
+
 -- The number that a field holds; nil for other text, NaN and infinity: anybody may write into a hash.
 local function number_of(text)
   local number = text and tonumber(text)

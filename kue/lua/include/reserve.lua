@@ -1,19 +1,6 @@
 --- @include "tokens"
 -- inactive -> active, up to the number of free slots of each type.
-local reply_type = type   -- the name is taken by types of jobs below
 local GARBAGE_MAX = 1000   -- broken entries that one call clears away before it gives up looking
-
--- Redis does not roll back, so the keys of a type are looked at before anything is written: a key of another kind, or one
--- that an ACL denies, then stops its own type alone. Returns the number of waiting jobs, or nil and what is wrong.
-local function waiting_of(type)
-  local waiting = redis.pcall('ZCARD', type_key(type, 'inactive'))
-  local tokens = redis.pcall('LLEN', tokens_key(type))
-  local active = redis.pcall('ZCARD', type_key(type, 'active'))
-  for _, reply in ipairs({waiting, tokens, active}) do
-    if reply_type(reply) == 'table' then return nil, reply.err end
-  end
-  return waiting
-end
 
 -- Returns type, state, priority and ttl out of a hash as a flat list.
 local function essence(flat)
@@ -41,12 +28,15 @@ local function discard(id, zid, type, state, is_hash)
 end
 
 -- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`; returns how many jobs still
--- wait.
+-- wait, or nil and what is wrong: a key of another kind, or one that an ACL denies, stops its own type alone.
 local function reserve_type(type, slots, worker, nonce, lease_until, taken)
   local waiting_key, garbage, filled = type_key(type, 'inactive'), 0, 0
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
+  local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- before a job is taken: nothing is rolled back
+  if is_error(active) then return nil, active.err end
   while filled < #slots and garbage < GARBAGE_MAX do
-    local popped = redis.call('ZPOPMIN', waiting_key, #slots - filled)
+    local popped = redis.pcall('ZPOPMIN', waiting_key, #slots - filled)
+    if popped.err then return nil, popped.err end
     if #popped == 0 then break end
     local leaving, entering, entering_type, leasing = {}, {}, {}, {}
     for i = 1, #popped, 2 do
@@ -111,16 +101,20 @@ local function reserve(at)
     local slots = {}
     for i = 1, count do slots[i] = ARGV[at + 1 + i] end
     at = at + 2 + count
-    local waiting, wrong = waiting_of(type)
+    local waiting, wrong
+    if redis.call('SISMEMBER', paused_key, type) == 1 then
+      paused[#paused + 1] = type
+      balance_tokens(type)
+    elseif again then
+      waiting, wrong = balance_tokens(type)
+    else
+      waiting, wrong = reserve_type(type, slots, worker, nonce, lease_until, taken)
+    end
     if wrong then
       broken[#broken + 1] = type
       broken[#broken + 1] = wrong
-    elseif redis.call('SISMEMBER', paused_key, type) == 1 then
-      paused[#paused + 1] = type
-      balance_tokens(type)
-    else
-      if not again then waiting = reserve_type(type, slots, worker, nonce, lease_until, taken) end
-      if waiting > 0 then more[#more + 1] = type end
+    elseif waiting and waiting > 0 then
+      more[#more + 1] = type
     end
   end
   return taken, paused, more, broken
