@@ -140,7 +140,7 @@ def test_a_worker_runs_handlers_and_ends_when_its_jobs_have(
     process.terminate()
     # Then it lets the job end
     code, err = ended(process)
-    assert code == 0 and "stopping: running jobs have 10 s" in err and "still ran: 0" in err
+    assert code == 0 and "stopping: running jobs have 5 s" in err and "still ran: 0" in err
     assert job.refresh().state == "complete" and queue.log(job.id or 0) == ["plain"]
     assert queue.workers() == []
 

@@ -15,14 +15,15 @@ local function essence(flat)
   return type, state, score_of(priority or '0'), ttl
 end
 
--- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A key of a job that
--- is no hash is left for the doctor to tell of.
-local function discard(id, zid, type, state, is_hash)
-  if not is_hash then
-    redis.call('ZREM', state_key('inactive'), zid)
-  elseif not type then
+-- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A job of another type
+-- goes where it belongs; a key of a job that is no hash is left for the doctor to tell of.
+local function discard(id, zid, type, state, priority, is_hash)
+  if is_hash and not type then
     erase(id, zid, false, false)
-  elseif state ~= 'inactive' then
+  elseif state == 'inactive' then
+    redis.call('SADD', prefix .. ':job:types', type)
+    if not is_error(redis.pcall('ZADD', type_key(type, 'inactive'), priority, zid)) then balance_tokens(type) end
+  else
     redis.call('ZREM', state_key('inactive'), zid)
   end
 end
@@ -45,7 +46,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
       local flat = redis.pcall('HGETALL', key)
       local is_hash = not flat.err
       local own_type, state, priority, ttl = essence(flat)
-      if own_type and state == 'inactive' then
+      if own_type == type and state == 'inactive' then
         filled = filled + 1
         local token, n = nonce .. '.' .. (#taken + 1) .. '@' .. now_text, #leaving
         redis.call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
@@ -58,7 +59,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
         publish(id, 'start', start_args)
       else
         garbage = garbage + 1
-        discard(id, zid, own_type, state, is_hash)
+        discard(id, zid, own_type, state, priority, is_hash)
       end
     end
     if #leaving > 0 then
