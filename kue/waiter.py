@@ -31,7 +31,8 @@ LEAVE_S = 2.0
 class Waiter:
     """One blocking connection for all types of a process. ``types`` and ``cond`` are the engine's.
 
-    ``lend(types)`` gives the question for one slot of each; ``take(ask, turn)`` starts what it brought.
+    ``lend(types)`` gives the question for one slot of each; ``take(ask, turn)`` starts what it brought, and
+    ``take_back(ask)`` is for one that could not be asked.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Waiter:
         cond: threading.Condition,
         lend: Callable[[Iterable[TypeSlots]], Ask],
         take: Callable[[Ask, Turn], None],
+        take_back: Callable[[Ask], None],
     ) -> None:
         self._caller, self._keys, self._wake_key = caller, keys, wake_key
-        self._types, self._cond, self._lend, self._take = types, cond, lend, take
+        self._types, self._cond, self._lend = types, cond, lend
+        self._take, self._take_back = take, take_back
         self._ask: Ask | None = None
         self._left_at = 0.0
         #: Names of the types that it blocks on now.
@@ -92,13 +95,16 @@ class Waiter:
         if ask is None:
             return False
         keys = [self._wake_key, *(self._keys.tokens(name) for name in ask.slots)]
-        turn = self._caller.wait(link, ask, keys, BLOCK_S, self._forsaken)
-        with self._cond:
-            self.blocking, self._woken = set(), False
+        turn = None
         try:
-            self._take(ask, turn)
+            turn = self._caller.wait(link, ask, keys, BLOCK_S, self._forsaken)
         finally:
             with self._cond:
+                self.blocking, self._woken = set(), False
+                if turn is None:
+                    self._take_back(ask)
+                else:
+                    self._take(ask, turn)
                 self._ask = None
                 self._cond.notify_all()
         if turn.jobs:

@@ -84,7 +84,14 @@ class Engine:
         self._wake_name = f"{self.worker}:{self._id}"
         self._wake_key = scripts.keys.wake(self._wake_name)
         self._waiter = Waiter(
-            self._caller, scripts.keys, self._wake_key, self._types, self._cond, self._ask_for_one, self._take
+            self._caller,
+            scripts.keys,
+            self._wake_key,
+            self._types,
+            self._cond,
+            self._ask_for_one,
+            self._take,
+            self._take_back,
         )
         self.registry = Registry(scripts, self.worker, self._describe)
         self.heartbeat = Heartbeat(connector, scripts, lease_ms, self._lost, self.registry.beat)
@@ -231,7 +238,12 @@ class Engine:
         if wake:
             self._caller.wake(link, self._wake_name)
         if ask is not None:
-            self._take(ask, self._caller.call(link, ask))
+            try:
+                turn = self._caller.call(link, ask)
+            except Exception:
+                self._take_back(ask)
+                raise
+            self._take(ask, turn)
             green.sleep()  # short jobs are over by now and go out with the next call
         return wake or ask is not None
 
@@ -273,6 +285,17 @@ class Engine:
         With all of them in one call, the handlers would wait while Redis works, and Redis while they do.
         """
         return min(ACKS_MAX, finished if self._asks else (finished + 1) // 2)
+
+    def _take_back(self, ask: Ask) -> None:
+        """A call could not be made, by a fault of ours: what it carried goes with the next."""
+        with self._cond:
+            self._finished[:0] = ask.outcomes
+            for name, lent in ask.slots.items():
+                for slot in lent:
+                    self._types[name].give_back(slot)
+                self._types[name].ask_again()
+            self._asks = [each for each in self._asks if each is not ask]
+            self._cond.notify_all()
 
     def _take(self, ask: Ask, turn: Turn) -> None:
         """Take in the answer: forget what was acknowledged, start what was reserved, give back the slots left over."""

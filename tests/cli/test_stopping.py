@@ -66,7 +66,9 @@ def test_the_default_leaves_time_below_ten_seconds() -> None:
     assert stopping.GRACE_S + processes.KILL_S < 9.5
 
 
-@pytest.mark.parametrize(("job_type", "words"), [("stubborn", ()), ("stubborn", ("--green",)), ("blocks", ("--green",))])
+@pytest.mark.parametrize(
+    ("job_type", "words"), [("stubborn", ()), ("stubborn", ("--green",)), ("blocks", ("--green",))]
+)
 def test_a_handler_that_does_not_end_is_left_and_its_job_handed_back(
     queue: Queue, start: Callable[..., Any], folder: Path, job_type: str, words: tuple[str, ...]
 ) -> None:

@@ -3,9 +3,9 @@
     python -m tests.fault.waits --seed 7 --waits 200000 [--redis redis-server]
 
 Plain threads. Two workers, one of which comes and goes, share the types; calls to Redis are held up at random, the
-concurrency changes, types are paused and resumed, in the process and for all, and running jobs are cancelled. The workers'
-user of Redis may neither read the number of its connection nor unblock another. Ends with status 1 if a job waited longer
-than the limit.
+concurrency changes, types are paused and resumed, in the process and for all, and running jobs are cancelled. The user
+of Redis that the workers are may neither read the number of its connection nor unblock another. Ends with status 1 if a
+job waited longer than the limit.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import redis
 import kue
 from tests.support import wait_until
 
-
 #: Seconds that separate a wake-up that was lost (the wait ends by itself after one second) from a busy machine.
 LOST_S = 0.6
 
