@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kue import Queue, create_queue, processes, stopping
+from kue import Queue, create_queue, essential, processes, stopping
 from tests.cli.conftest import environment
 from tests.fault.server import FaultyServer
 from tests.support import ROOT, wait_until
@@ -126,6 +126,21 @@ def test_the_app_stops_when_its_terminal_is_closed(redis_url: str, tmp_path: Pat
     finally:
         process.kill()
     assert code == 0 and "stopped" in err
+
+
+def test_a_worker_without_a_thread_that_it_needs_ends(
+    queue: Queue, start: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    (folder / "lost.py").write_text(
+        "from jobs import queue\n"
+        "def gone(): raise SystemExit\n"
+        "@queue.process('break')\n"
+        "def broken(job): queue._engine._next_ask = gone\n"
+    )
+    process = start("worker", "lost:queue", cwd=folder)
+    queue.create("break").save()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == essential.EXIT_CODE and "the thread pump has ended" in err
 
 
 def test_under_nohup_a_closed_terminal_is_none() -> None:

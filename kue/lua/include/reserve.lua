@@ -76,11 +76,11 @@ end
 local function taken_by(nonce)
   local taken = {}
   for _, id in ipairs(redis.call('ZRANGE', leases_key, 0, -1)) do
-    local flat = redis.call('HGETALL', job_key(id))
-    local field = {}
-    for i = 1, #flat, 2 do field[flat[i]] = flat[i + 1] end
-    if field.state == 'active' and field.token and string.sub(field.token, 1, #nonce + 1) == nonce .. '.' then
-      taken[#taken + 1] = {id, field.token, string.match(field.workerId or '', ':(%d+)$') or '0', flat}
+    local field = redis.call('HMGET', job_key(id), 'token', 'state', 'workerId')   -- of most, no more is needed
+    local token, state, worker = field[1], field[2], field[3]
+    if state == 'active' and token and string.sub(token, 1, #nonce + 1) == nonce .. '.' then
+      local slot = string.match(worker or '', ':(%d+)$') or '0'
+      taken[#taken + 1] = {id, token, slot, redis.call('HGETALL', job_key(id))}
     end
   end
   return taken
