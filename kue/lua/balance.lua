@@ -12,6 +12,6 @@ sweep_claims(100)
 local types = redis.call('SMEMBERS', prefix .. ':job:types')
 for _, type in ipairs(types) do
   local waiting, tokens = redis.pcall('ZCARD', type_key(type, 'inactive')), redis.pcall('LLEN', tokens_key(type))
-  if not is_error(waiting) and not is_error(tokens) and waiting > tokens then balance_tokens(type) end
+  if not (fault_of(waiting) or fault_of(tokens)) and waiting > tokens then balance_tokens(type) end
 end
 return #types

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 import kue
+from kue import doctor
 from tests.support import wait_until
 
 #: Seconds that separate a wake-up that was lost (the wait ends by itself after one second) from a busy machine.
@@ -180,6 +181,13 @@ def test_its_list_is_gone_with_it(redis_url: str, redis_client: redis.Redis) -> 
         starts_soon(queue, "a")
     queue.shutdown(5)
     assert redis_client.keys("q:wake:*") == []
+
+
+def test_its_list_is_nothing_wrong_and_no_type(queue: kue.Queue, redis_client: redis.Redis) -> None:
+    redis_client.lpush("q:wake:kue:host:1:abcd", "1")
+    queue.create("a").save()
+    assert list(doctor.examine(queue, settle_s=0.02, tokens_settle_s=0.1)) == []
+    assert queue.types() == ["a"]
 
 
 def test_an_idle_worker_that_was_told_to_be_quiet_takes_nothing(queue: kue.Queue) -> None:

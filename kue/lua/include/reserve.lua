@@ -22,7 +22,7 @@ local function discard(id, zid, type, state, priority, is_hash)
     erase(id, zid, false, false)
   elseif state == 'inactive' then
     redis.call('SADD', prefix .. ':job:types', type)
-    if not is_error(redis.pcall('ZADD', type_key(type, 'inactive'), priority, zid)) then balance_tokens(type) end
+    if not fault_of(redis.pcall('ZADD', type_key(type, 'inactive'), priority, zid)) then balance_tokens(type) end
   else
     redis.call('ZREM', state_key('inactive'), zid)
   end
@@ -34,17 +34,17 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
   local waiting_key, garbage, filled = type_key(type, 'inactive'), 0, 0
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
   local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- before a job is taken: nothing is rolled back
-  if is_error(active) then return nil, active.err end
+  if fault_of(active) then return nil, active.err end
   while filled < #slots and garbage < GARBAGE_MAX do
     local popped = redis.pcall('ZPOPMIN', waiting_key, #slots - filled)
-    if popped.err then return nil, popped.err end
+    if fault_of(popped) then return nil, popped.err end
     if #popped == 0 then break end
     local leaving, entering, entering_type, leasing = {}, {}, {}, {}
     for i = 1, #popped, 2 do
       local zid, id = popped[i], id_of(popped[i])
       local key = job_key(id)
       local flat = redis.pcall('HGETALL', key)
-      local is_hash = not flat.err
+      local is_hash = not fault_of(flat)
       local own_type, state, priority, ttl = essence(flat)
       if own_type == type and state == 'inactive' then
         filled = filled + 1

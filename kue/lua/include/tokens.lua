@@ -3,9 +3,9 @@
 -- or nil and what is wrong with a key.
 local function balance_tokens(type)
   local key, waiting = tokens_key(type), redis.pcall('ZCARD', type_key(type, 'inactive'))
-  if is_error(waiting) then return nil, waiting.err end
+  if fault_of(waiting) then return nil, waiting.err end
   local tokens = redis.pcall('LLEN', key)
-  if is_error(tokens) then return nil, tokens.err end
+  if fault_of(tokens) then return nil, tokens.err end
   if tokens > waiting then
     if waiting == 0 then redis.call('DEL', key) else redis.call('LTRIM', key, 0, waiting - 1) end
   end
