@@ -127,18 +127,15 @@ class Caller:
 
         Returns those that are still to be said: Redis went away in between, or lets this worker say nothing at all.
         """
-        left: list[Outcome] = []
-        for outcome in outcomes:
+        for at, outcome in enumerate(outcomes):
             try:
                 self._scripts.acknowledge(link.client, outcome)
             except Exception as exc:
                 link.drop()
                 if is_transient(exc) or isinstance(exc, (AuthenticationError, NoPermissionError)):
-                    left.append(outcome)
-                    self._reports.tell("acknowledgements wait", exc)
-                else:
-                    self._reports.tell(f"{outcome.verb} job {outcome.job_id} failed", exc)
-        return left
+                    return list(outcomes[at:])
+                self._reports.tell(f"{outcome.verb} job {outcome.job_id} failed", exc)
+        return []
 
 
 def _nothing(broken: dict[str, str]) -> Turn:

@@ -101,12 +101,15 @@ class Waiter:
         finally:
             with self._cond:
                 self.blocking, self._woken = set(), False
+            try:
                 if turn is None:
                     self._take_back(ask)
                 else:
                     self._take(ask, turn)
-                self._ask = None
-                self._cond.notify_all()
+            finally:
+                with self._cond:
+                    self._ask = None
+                    self._cond.notify_all()
         if turn.jobs:
             green.sleep()  # the handler goes first
         return True

@@ -88,6 +88,41 @@ def test_a_type_that_an_acl_denies_stops_alone(
         redis_client.acl_deluser("some")
 
 
+def test_an_acknowledgement_waits_while_the_worker_is_let_say_nothing(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    # Given a running job of a worker whose password is changed
+    def allow(password: str) -> None:
+        redis_client.acl_setuser(
+            "some", enabled=True, reset_passwords=True, passwords=[f"+{password}"], keys=["q:*", "*:lock"],
+            channels=["q:*"], commands=["+@all"],
+        )  # fmt: skip
+
+    allow("x")
+    worker, producer = kue.create_queue(redis_url.replace("redis://", "redis://some:x@")), kue.create_queue(redis_url)
+    finish, errors = threading.Event(), []  # type: tuple[threading.Event, list[BaseException]]
+    worker.on("error", errors.append)
+    try:
+        worker.process("a", 1, lambda job: finish.wait(30))
+        jobs = [producer.create("a").save(), producer.create("a").save()]
+        wait_until(lambda: jobs[0].refresh().state == "active", 10)
+        allow("other")
+        redis_client.execute_command("CLIENT", "KILL", "USER", "some")
+        finish.set()
+        wait_until(lambda: any(isinstance(error, redis.AuthenticationError) for error in errors), 10)
+        # When it is let in again
+        allow("x")
+        # Then it says what it had to say, and works on
+        for job in jobs:
+            assert job.wait(15) is True
+        assert jobs[0].refresh().attempts_made == 1 and jobs[0].rescues == 0
+    finally:
+        finish.set()
+        worker.shutdown(5)
+        producer.close()
+        redis_client.acl_deluser("some")
+
+
 def test_a_job_whose_key_is_no_hash_is_left_alone(queue: kue.Queue, redis_client: redis.Redis) -> None:
     broken = queue.create("a").save()
     redis_client.delete(f"q:job:{broken.id}")
