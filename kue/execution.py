@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import backoff
+from . import backoff, green
 from .codec import is_truthy, to_json, utf8
 from .errors import InvalidJob, JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
 from .green import Task
@@ -18,6 +18,9 @@ from .scripts import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000
+#: Seconds between two looks whether a handler that reports by ``done`` was told to stop, or has reported: the second
+#: where threads are green.
+LOOK_S, GREEN_LOOK_S = 1.0, 0.05
 #: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
 
@@ -111,7 +114,9 @@ class Execution:
             self._handler(self.job, done)
         else:
             self._handler(self.job, self.context, done)
-        while not ended.wait(1.0):
+        # A true thread that calls done wakes no green one.
+        look_s = GREEN_LOOK_S if green.enabled() else LOOK_S
+        while not ended.wait(look_s):
             if self.job._interrupt is not None:
                 raise self.job._interrupt
         error, result = said[0]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from kue.queue import Queue
+from kue.stopping import STOPPING
 from tests.cli.conftest import environment
 from tests.interop.node import Node
 from tests.support import ROOT, wait_until
@@ -185,10 +186,11 @@ def test_a_worker_without_a_queue_says_why(
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("jobs", "broken"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
     try:
         code = run(["worker", target])
     finally:
+        signal.set_wakeup_fd(-1)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     err = capsys.readouterr().err
