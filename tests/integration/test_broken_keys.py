@@ -155,6 +155,8 @@ def test_a_field_that_holds_anything_harms_its_own_job_alone(
     # Each of them comes to an end, or waits for a time that it names; none is stuck
     wait_until(lambda: queue.inactive_count() == 0 and queue.running() == [] and not queue._engine._finished, 10)  # type: ignore[union-attr]
     wait_until(lambda: redis_client.zcard("q:jobs:active") == 0, 5, message="none is stuck")
+    states = {redis_client.hget(f"q:job:{job.id}", "state") for job in jobs}
+    assert states <= {"complete", "failed", "delayed", None}  # None: removed on completion
     assert redis_client.zcard("q:jobs:a:active") == redis_client.zcard("q:leases") == 0
 
 
