@@ -76,7 +76,7 @@ class Details:
 
         def wait(peer: Peer) -> dict[str, float]:
             self.bench.server.empty()
-            with self.bench.working(peer):
+            with self.bench.working(peer, idle_type=1):
                 self.bench.ask(peer, "wait", 20)
                 times = self.bench.ask(peer, "wait", self.plan.sizes.latencies)["times"]
             return {"wait50": percentile(times, 0.5), "wait99": percentile(times, 0.99)}

@@ -115,7 +115,7 @@ def work_limit(server: Server, batch: int, limit_s: float) -> float:
         say(line, [])
     while idle < len(lines) and time.perf_counter() - began < limit_s:
         for line in select.select(lines, [], [], 5)[0]:
-            for _, codes, taken, _ in line.answers():
+            for _, codes, taken, *_ in line.answers():
                 done += len(codes)
                 outcomes = [Outcome("complete", job.job_id, job.token, ("1", "1")) for job in _reserved(taken)]
                 if outcomes:

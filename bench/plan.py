@@ -156,7 +156,7 @@ class Plan:
 
     def _latency(self, peer: Peer) -> dict[str, float]:
         self.bench.server.empty()
-        times = self.bench.latency(peer, self.sizes.latencies, keep=1)
+        times = self.bench.latency(peer, self.sizes.latencies, keep=1, idle_type=1)
         return {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99)}
 
     def _body(self, peer: Peer, column: str, settings: dict[str, object], processes: int = 1) -> dict[str, float]:

@@ -193,7 +193,8 @@ CAVEATS = """\
 - *Kept*: the finished job or its result stays in Redis, as kue does by default. *Nothing kept*: results off, or
   `removeOnComplete`. Peers run as their own documentation starts them, with the logging of each job off. RQ runs ten
   simple workers as processes, since it has no threads.
-- *Start*: from before the save to the handler's first line, worker idle, one job at a time. Dramatiq polls when idle.
+- *Start*: from before the save to the handler's first line, worker idle, one job at a time; those of kue have a second
+  type without jobs. Dramatiq polls when idle.
 - *Enqueue*: kue looks for the answer to a save for up to 0.2 ms instead of sleeping, and so uses more of its core than
   the others, which sleep; on a core that others want, it lets them go first.
 - A no-op job shows what the library costs and nothing else. With 2 ms of CPU a job all Python peers are the same.

@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from . import green
 from .connect import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
-from .execution import Execution, handed_back
-from .scripts import Outcome, Reserved, Scripts, Turn
+from .reports import ErrorReports
+from .scripts import Outcome, Scripts, Turn
 from .slots import Slot
 
 log = logging.getLogger("kue.worker")
 
 
 class Ask(NamedTuple):
-    """One call to Redis: outcomes to acknowledge and slots to fill, by type, with the signals seen before."""
+    """One call to Redis: outcomes to acknowledge, each with its type, and slots to fill, with the signals before it."""
 
-    outcomes: list[tuple[Execution, Outcome]]
+    outcomes: list[tuple[str, Outcome]]
     slots: dict[str, list[Slot]]
     signals: dict[str, int]
     nonce: str
@@ -36,10 +36,10 @@ class Caller:
         scripts: Scripts,
         worker: str,
         lease_ms: int,
-        on_error: Callable[[BaseException], object],
+        reports: ErrorReports,
     ) -> None:
         self._connector, self._scripts, self._worker = connector, scripts, worker
-        self._lease_ms, self._on_error = lease_ms, on_error
+        self._lease_ms, self._reports = lease_ms, reports
         #: When to give up on a Redis that is away, monotonic s; None: never.
         self.give_up_at: float | None = None
 
@@ -54,35 +54,31 @@ class Caller:
         def attempt(client: Any, again: bool) -> Turn:
             return self._scripts.finish_and_reserve(client, outcomes, again=again, **self._reservation(ask))
 
-        return self._repeated(link, outcomes, attempt)
+        return self._repeated(link, ask, outcomes, attempt)
 
     def wait(
-        self, link: Link, ask: Ask, token_keys: Sequence[str], block_s: float, forsaken: Callable[[], bool]
-    ) -> tuple[str | None, Turn]:
-        """Wait for a token and reserve; return the key of the token, if there was one in time, and what it brought.
+        self, link: Link, ask: Ask, keys: Sequence[str], block_s: float, forsaken: Callable[[], bool]
+    ) -> Turn:
+        """Wait for an element in one of the lists and reserve; return what that brought.
 
         After a failure it is found out, by the nonce, whether the reservation was made, unless it is ``forsaken``.
         """
-        token = None
 
         def attempt(client: Any, again: bool) -> Turn:
-            nonlocal token
             if again:
                 return self._scripts.reserve(client, again=True, **self._reservation(ask))
-            token, turn = self._scripts.wait_and_reserve(client, token_keys, block_s, **self._reservation(ask))
-            return turn
+            return self._scripts.wait_and_reserve(client, keys, block_s, **self._reservation(ask))
 
-        turn = self._repeated(link, [], attempt, forsaken)
-        return token, turn
+        return self._repeated(link, ask, [], attempt, forsaken)
 
-    def release(self, link: Link, unwanted: Sequence[Reserved]) -> None:
-        """Hand back jobs that came when nobody here takes them any more, if Redis answers."""
-        for reserved in unwanted:
-            outcome = handed_back(reserved.job_id, reserved.token, "its worker takes no more")
-            try:
-                self._scripts.acknowledge(link.client, outcome)
-            except (RedisError, OSError):
-                link.drop()
+    def wake(self, link: Link, engine: str) -> None:
+        """End the wait of this process's waiter."""
+
+        def attempt(client: Any, again: bool) -> Turn:
+            self._scripts.wake(client, engine)
+            return _nothing({})
+
+        self._repeated(link, Ask([], {}, {}, ""), [], attempt)
 
     def _reservation(self, ask: Ask) -> dict[str, Any]:
         wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
@@ -91,6 +87,7 @@ class Caller:
     def _repeated(
         self,
         link: Link,
+        ask: Ask,
         outcomes: list[Outcome],
         attempt: Callable[[Any, bool], Turn],
         forsaken: Callable[[], bool] = lambda: False,
@@ -102,17 +99,22 @@ class Caller:
                 turn = attempt(link.client, again)
             except Exception as exc:
                 link.drop()
-                again = True
                 if forsaken():
-                    return Turn(0, [], [], [])
+                    return _nothing({})
                 if self.give_up_at is not None and time.monotonic() > self.give_up_at:
                     log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
-                    return Turn(0, [], [], [])
-                away = outage.away(exc, link.opened_at)
-                if not is_transient(exc) and outcomes:
-                    self._acknowledge_singly(link, outcomes)
-                    outcomes.clear()
-                if away:
+                    return _nothing({})
+                if is_transient(exc):
+                    wait = outage.away(exc, link.opened_at)
+                else:
+                    self._reports.tell("a worker's call to Redis failed", exc)
+                    if outcomes:
+                        outcomes[:] = self._acknowledge_singly(link, outcomes)
+                    elif again:  # twice in a row, and no waiting cures it: the slots are of more use elsewhere
+                        return _nothing(dict.fromkeys(ask.slots, ""))
+                    wait = True
+                again = True
+                if wait:
                     green.sleep(pause)
                     pause = min(pause * 2, RETRY_MAX_S)
             else:
@@ -120,12 +122,22 @@ class Caller:
                 # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
                 return turn._replace(codes=[]) if again else turn
 
-    def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> None:
-        """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others."""
-        for outcome in outcomes:
+    def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others.
+
+        Returns those that are still to be said: Redis went away in between, or lets this worker say nothing at all.
+        """
+        for at, outcome in enumerate(outcomes):
             try:
                 self._scripts.acknowledge(link.client, outcome)
-            except RedisError as exc:
+            except Exception as exc:
                 link.drop()
-                log.error("%s job %s failed: %s", outcome.verb, outcome.job_id, exc)
-                self._on_error(exc)
+                if is_transient(exc) or isinstance(exc, (AuthenticationError, NoPermissionError)):
+                    return list(outcomes[at:])
+                self._reports.tell(f"{outcome.verb} job {outcome.job_id} failed", exc)
+        return []
+
+
+def _nothing(broken: dict[str, str]) -> Turn:
+    """Return what a call brought that was given up, with the types that are to be left alone for a while."""
+    return Turn(0, [], [], [], [], broken)

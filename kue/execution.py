@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import backoff
+from . import backoff, green
 from .codec import is_truthy, to_json, utf8
 from .errors import InvalidJob, JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
 from .green import Task
@@ -18,6 +18,9 @@ from .scripts import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000
+#: Seconds between two looks whether a handler that reports by ``done`` was told to stop, or has reported: the second
+#: where threads are green.
+LOOK_S, GREEN_LOOK_S = 1.0, 0.05
 #: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
 
@@ -46,6 +49,12 @@ def arity(handler: Callable[..., object]) -> int:
     return max(1, len(wanted))
 
 
+def not_runnable(job_id: str, token: str, exc: BaseException) -> Outcome:
+    """Return the outcome of an attempt that could not even begin, or end: the job fails for good."""
+    text = f"This worker cannot run the job: {type(exc).__name__}: {_text_of(exc)}"[:ERROR_MAX]
+    return Outcome("fail", job_id, token, (utf8(text), utf8(text), utf8(text), *backoff.Retry("never")))
+
+
 def handed_back(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
     """Return the outcome of an attempt that is no failure: the job waits again, and it is not counted."""
     return Outcome("release", job_id, token, (f"Released: {why}.",))
@@ -54,10 +63,14 @@ def handed_back(job_id: str, token: str, why: str = "its worker stopped") -> Out
 class Execution:
     """One attempt at one job."""
 
-    __slots__ = ("_arity", "_handler", "context", "job", "settled", "slot", "task")
+    __slots__ = ("_arity", "_handler", "context", "job", "settled", "slot", "task", "type")
 
-    def __init__(self, job: Job, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context) -> None:
+    def __init__(
+        self, job: Job, job_type: str, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context
+    ) -> None:
         self.job, self.slot, self.context = job, slot, context
+        #: The type whose slot it has. The job's own is a field that anybody may have written.
+        self.type = job_type
         self._handler, self._arity = handler, handler_arity
         self.task: Task | None = None
         #: Whether the engine has taken leave of this attempt; what it says later counts for nothing.
@@ -101,7 +114,9 @@ class Execution:
             self._handler(self.job, done)
         else:
             self._handler(self.job, self.context, done)
-        while not ended.wait(1.0):
+        # A true thread that calls done wakes no green one.
+        look_s = GREEN_LOOK_S if green.enabled() else LOOK_S
+        while not ended.wait(look_s):
             if self.job._interrupt is not None:
                 raise self.job._interrupt
         error, result = said[0]

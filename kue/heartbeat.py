@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import Connector, Link
+from .essential import run_essential
 from .scripts import Scripts
 
 log = logging.getLogger("kue.heartbeat")
@@ -51,7 +52,7 @@ class Heartbeat:
     def start(self) -> None:
         if not self._started:
             self._started = True
-            green.real_thread(self._run)
+            green.real_thread(run_essential, "heartbeat", self._run)
 
     def stop(self, last: Callable[[Any], object] | None = None) -> None:
         """End the thread; ``last(client)`` is what it does at the end, after any beat under way.

@@ -59,6 +59,10 @@ class Keys:
         """Ours: slots that a worker process is told to have, by type; it takes them within seconds (hash, 60 s)."""
         return f"{self.prefix}:orders:{worker}"
 
+    def wake(self, engine: str) -> str:
+        """Ours: what ends the wait of one worker process for tokens (list, at most one element, WAKE_S)."""
+        return f"{self.prefix}:wake:{engine}"
+
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
         return f"{self.prefix}:lane:{lane}"

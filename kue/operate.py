@@ -11,7 +11,7 @@ from .codec import check_priority, number_text
 from .errors import InvalidJob
 from .job import Job
 from .retention import ENDED, Retention, Rule, clean, rule
-from .scripts import Scripts
+from .scripts import RESUMED, Scripts
 from .states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 
 
@@ -79,8 +79,13 @@ class Operating(Browsing):
         self._ask(lambda client: client.sadd(self.keys.paused, job_type))
 
     def resume(self, job_type: str) -> None:
-        """End ``pause``; workers notice within a second."""
-        self._ask(lambda client: client.srem(self.keys.paused, job_type))
+        """End ``pause``. Workers are told; one that does not hear it notices within a second."""
+
+        def call(client: Any) -> None:
+            client.srem(self.keys.paused, job_type)
+            client.publish(self.keys.revoked, RESUMED)
+
+        self._ask(call)
 
     def retain(
         self,

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import green
+from . import green, stopping
 
 log = logging.getLogger("kue")
 
@@ -20,8 +20,9 @@ LOOK_S = 0.1
 #: A process that lived so long is started again at once; one that dies sooner waits, twice as long each time.
 HEALTHY_S = 10.0
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 30.0
-#: Seconds on top of what running jobs get, until a process that does not end is killed.
-KILL_S = 10.0
+#: Seconds on top of what running jobs get, until a process that does not end is killed. By then it should have ended
+#: itself, and the 10 s that docker grants are not over.
+KILL_S = 4.0
 #: Exit codes of a command that cannot work, however often it is tried: it is wrong, or the user's module is.
 HOPELESS = (1, 2)
 
@@ -101,9 +102,9 @@ class Supervisor:
 
         If a process ends as one that cannot work, before any was ever ready, the others are stopped and its code is
         returned.
-        SIGTERM and SIGINT are passed on, also a second time; a third one kills the processes.
+        SIGTERM, SIGINT and SIGHUP are passed on, also a second time; a third one kills the processes.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stopping.handled():
             signal.signal(number, lambda came, frame: self._signals.append(came))
         failed = 0
         while not self._signals:
@@ -158,7 +159,7 @@ class Supervisor:
                 if (code := child.ended()) is not None:
                     child.bury()
                     # One that was told before it had set its handlers has taken no job yet.
-                    result = result or int(code not in (0, -signal.SIGTERM, -signal.SIGINT))
+                    result = result or int(code != 0 and -code not in stopping.STOPPING)
             if all(child.process is None for child in self._children):
                 return result
             time.sleep(LOOK_S)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import signal
 import socket
 import time
 from typing import Any
 
-from . import green
+from . import essential, green
 from .errors import KueError
 from .queue import Queue
 from .settings import Settings
+from .stopping import GRACE_S, StopSignals
 
 log = logging.getLogger("kue")
 
-#: Seconds that running jobs get to end after the first SIGINT or SIGTERM; then they are handed back.
-STOP_S = 7.0
 #: Seconds between two looks whether a signal came.
 LOOK_S = 0.1
 
@@ -34,13 +31,13 @@ class Program:
 
     def __init__(self, settings: Settings, queue: Queue, server: Any = None) -> None:
         self._settings, self._queue, self._server = settings, queue, server
-        self._signals = 0
+        essential.on_exit = essential.exit_process
+        self._signals = StopSignals()
+        self._signals.hand_back = queue._hand_back
         self._socket: socket.socket | None = None
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
         for name in ("kue.web.socketio", "kue.web.engineio"):  # a line for each packet
             logging.getLogger(name).setLevel(logging.WARNING)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._signalled)
 
     def listen(self) -> None:
         """Take the port, before any job is. Raises KueError if somebody else has it."""
@@ -61,22 +58,17 @@ class Program:
         green.spawn(green.serve_wsgi, self._socket, app)
         shown = "localhost" if self._settings.host in ("127.0.0.1", "::1") else self._settings.host
         log.info("open http://%s:%d", shown, self._settings.port)
-        while not self._signals:
+        while not self._signals.count:
             green.sleep(LOOK_S)
-        log.info("stopping: running jobs have %.0f s; press again to stop now", STOP_S)
+        log.info("stopping: running jobs have %.0f s; press again to stop now", GRACE_S)
         self._queue.quiet()
         stop(app)
-        give_up = time.monotonic() + STOP_S
-        while self._queue.running() and self._signals < 2 and time.monotonic() < give_up:
+        give_up = time.monotonic() + GRACE_S
+        while self._queue.running() and self._signals.count < 2 and time.monotonic() < give_up:
             green.sleep(LOOK_S)
         self._queue.shutdown(0)
         self._close()
         log.info("stopped")
-
-    def _signalled(self, number: int, frame: object) -> None:
-        self._signals += 1
-        if self._signals > 2:  # it does not get anywhere, and somebody insists
-            os._exit(128 + number)
 
     def _close(self) -> None:
         if self._socket is not None:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import Connector, unavailable
+from .essential import run_essential
 
 log = logging.getLogger("kue.pubsub")
 
@@ -50,7 +51,7 @@ class Subscription:
         with self._lock:
             if not self._started and not self._stopping:
                 self._started = True
-                green.spawn(self._run)
+                green.spawn(run_essential, f"subscription of {self._channel}", self._run)
         if wait and not self._ready.wait(SUBSCRIBE_S):
             raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
 

@@ -337,6 +337,10 @@ class Queue(Operating):
                 self._upkeep.start()
             return self._engine
 
+    def _hand_back(self) -> bool:
+        """Hand back all that runs, in a true thread, when the process's own threads do not get on."""
+        return self._engine is None or self._engine.hand_back()
+
     def _tell_error(self, exc: BaseException) -> None:
         for fn in self._on_error:
             try:

@@ -22,6 +22,12 @@ from .states import HOLD_UNTIL_MS
 #: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
 CREATE_MAX = 1000
 
+#: What ``Queue.resume`` publishes where workers hear of revocations: "id token reason", with an id that no job has.
+RESUMED = "* * resumed"
+
+#: Seconds after which an element that no worker takes from its list goes: the process is gone.
+WAKE_S = 60
+
 #: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
 _WIDTHS = {"complete": 2, "fail": 6, "release": 2}
 
@@ -55,12 +61,18 @@ class Reserved(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a worker's call brought: the server's time, a code for each outcome, jobs, and types found paused."""
+    """What a worker's call brought: the server's time, a code for each outcome, jobs, and what it found of the types.
+
+    ``paused``: types that nobody may take from; ``more``: types of which jobs still wait; ``broken``: types that cannot
+    be asked for, each with what is wrong.
+    """
 
     now_ms: int
     codes: list[int]
     jobs: list[Reserved]
     paused: list[str]
+    more: Sequence[str] = ()
+    broken: Mapping[str, str] = {}  # noqa: RUF012
 
 
 def check(code: int, job_id: object) -> None:
@@ -176,33 +188,30 @@ class Scripts:
     ) -> Turn:
         """Take up to one job for each free slot number in ``wants`` (by type)."""
         tail = _reserve_args(wants, lease_ms, nonce, worker, again)
-        now, taken, paused = self.run(client, "reserve", *tail, now_ms=now_ms)
-        return Turn(int(now), [], _reserved(taken), paused)
+        return _turn(self.run(client, "reserve", *tail, now_ms=now_ms))
 
     def wait_and_reserve(
         self,
         client: Any,
-        token_keys: Sequence[str],
+        keys: Sequence[str],
         block_s: float,
         wants: Mapping[str, Sequence[int]],
         *,
         lease_ms: int,
         nonce: str,
         worker: str,
-    ) -> tuple[str | None, Turn]:
-        """Wait up to ``block_s`` seconds for a token and then reserve; return the token's key, or None, and the turn.
+    ) -> Turn:
+        """Wait up to ``block_s`` seconds for an element in one of the lists ``keys``, and then reserve.
 
         Both commands are sent at once, where the client can, so the answers to both come at once.
         """
         tail = _reserve_args(wants, lease_ms, nonce, worker, False)
-        answers = ahead(client, [("BLPOP", *token_keys, block_s), self._command("reserve", 0, tail)])
-        popped = next(answers)
+        answers = ahead(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, tail)])
+        next(answers)
         try:
-            answer = next(answers)
+            return _turn(next(answers))
         except NoScriptError:
-            answer = self.run(client, "reserve", *tail)
-        now, taken, paused = answer
-        return (str(popped[0]) if popped else None), Turn(int(now), [], _reserved(taken), paused)
+            return _turn(self.run(client, "reserve", *tail))
 
     def finish_and_reserve(
         self,
@@ -222,8 +231,12 @@ class Scripts:
             args += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
             args += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
         args += _reserve_args(wants, lease_ms, nonce, worker, again)
-        now, codes, taken, paused = self.run(client, "finish_and_reserve", *args, now_ms=now_ms)
-        return Turn(int(now), codes, _reserved(taken), paused)
+        now, codes, *reservation = self.run(client, "finish_and_reserve", *args, now_ms=now_ms)
+        return _turn([now, *reservation], codes)
+
+    def wake(self, client: Any, engine: str) -> None:
+        """End the wait of the worker process whose list is named so."""
+        self.run(client, "wake", engine, WAKE_S)
 
     def acknowledge(self, client: Any, outcome: Outcome, *, now_ms: int = 0) -> Code:
         """Acknowledge one attempt by the script that its verb names."""
@@ -340,6 +353,12 @@ def _reserve_args(
     for job_type, slots in wants.items():
         args += (job_type, len(slots), *slots)
     return args
+
+
+def _turn(answer: list[Any], codes: Sequence[int] = ()) -> Turn:
+    now, taken, paused, more, broken = answer
+    faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
+    return Turn(int(now), list(codes), _reserved(taken), paused, more, faults)
 
 
 def _reserved(taken: list[list[Any]]) -> list[Reserved]:

@@ -24,7 +24,7 @@ class TypeSlots:
         self.name = name
         self.free: list[Slot] = []
         self.hungry = True  #: whether a reservation is worth a call
-        self.signals = 0  #: tokens seen so far: news while a call was under way
+        self.signals = 0  #: how often it was learnt that jobs may wait: news while a call was under way
         self.quiet = False
         self.paused_until = 0.0
         self._total = 0  #: slots in all, free or not
@@ -47,7 +47,29 @@ class TypeSlots:
         self.free += [Slot(number, handler, arity) for number in numbers]
         self._total += len(numbers)
         self._newest = (handler, arity)
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """There may be jobs: a reservation is worth a call, whatever the answers say to calls that are under way."""
+        self.hungry, self.paused_until = True, 0.0
+        self.signals += 1
+
+    def hold_off(self, seconds: float, signals: int) -> None:
+        """Make no call for some seconds, unless there is news since one was made, with so many signals before."""
         self.hungry = True
+        if self.signals == signals:
+            self.paused_until = time.monotonic() + seconds
+
+    def take_answer(self, more: bool, signals: int) -> None:
+        """Learn from the answer to a call, made with so many signals before, whether jobs still wait.
+
+        Answers may be taken in in another order than they were given. So one that knows of no more jobs counts only
+        if no other has told of some meanwhile; jobs that came after both have left tokens.
+        """
+        if more:
+            self.ask_again()
+        elif self.signals == signals:
+            self.hungry = False
 
     def resize(self, count: int, first_number: int) -> int:
         """Have ``count`` slots, new ones numbered from ``first_number`` on; return how many are new.

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from . import backoff, green
 from .codec import number, to_json
 from .connect import Connector, Link, is_transient
+from .essential import run_essential
 from .keys import Keys, id_of
 from .registry import Registry
 from .scripts import Code, Scripts
@@ -70,7 +71,7 @@ class Upkeep:
         self._tasks.append([task, 0.0])
 
     def start(self) -> None:
-        green.spawn(self._run)
+        green.spawn(run_essential, "upkeep", self._run)
 
     def stop(self) -> None:
         self._stopping = True
@@ -79,7 +80,7 @@ class Upkeep:
     def _run(self) -> None:
         while not self._stopping:
             now = time.monotonic()
-            self._let_go()
+            self._stop_lost_attempts()
             for task in self._tasks:
                 if task[1] > now:
                     continue
@@ -97,6 +98,12 @@ class Upkeep:
                         log.exception("upkeep: %s failed; trying again each second", task[0].__name__)
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
         self._link.drop()
+
+    def _stop_lost_attempts(self) -> None:
+        try:
+            self._let_go()
+        except Exception:
+            log.exception("upkeep: an attempt whose lease was lost could not be stopped")
 
     # Each returns the seconds until it wants to run again.
 

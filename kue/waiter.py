@@ -2,6 +2,10 @@
 
 Behind the wait lies a reservation for one free slot of each of these types, at the server already when the token comes:
 so the first job of an idle worker takes no further round trip. The pumps ask for what else there may be.
+
+What it waits for may change while it does. One more key that it blocks on is a list of this process's own: a pump that
+sees the change puts an element there. The element stays until it is taken, so it cannot come too early and be lost, as
+CLIENT UNBLOCK can, and it needs no permission beyond the queue's keys.
 """
 
 from __future__ import annotations
@@ -10,84 +14,105 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from redis.exceptions import RedisError
-
 from . import green
 from .caller import Ask, Caller
-from .connect import ANSWER_S, Connector, Link
+from .connect import ANSWER_S, Link
+from .essential import repeat, run_essential
 from .keys import Keys
 from .scripts import Turn
 from .slots import TypeSlots
 
 #: Seconds that it blocks at most; after that its reservation finds jobs whose token was lost.
 BLOCK_S = 1.0
-#: The same on a Cluster, where nobody can end it early: each node numbers its clients for itself.
-CLUSTER_BLOCK_S = 0.2
-#: Seconds that a stop waits for it, after it was told to look again: a server that is away never answers.
+#: Seconds that a stop waits for it: a server that is away never answers.
 LEAVE_S = 2.0
 
 
 class Waiter:
     """One blocking connection for all types of a process. ``types`` and ``cond`` are the engine's.
 
-    ``lend(types)`` gives the question for one slot of each; ``take(ask, turn)`` starts what it brought.
+    ``lend(types)`` gives the question for one slot of each; ``take(ask, turn)`` starts what it brought, and
+    ``take_back(ask)`` is for one that could not be asked.
     """
 
     def __init__(
         self,
-        connector: Connector,
         caller: Caller,
         keys: Keys,
+        wake_key: str,
         types: Mapping[str, TypeSlots],
         cond: threading.Condition,
         lend: Callable[[Iterable[TypeSlots]], Ask],
         take: Callable[[Ask, Turn], None],
+        take_back: Callable[[Ask], None],
     ) -> None:
-        self._connector, self._caller, self._keys = connector, caller, keys
-        self._types, self._cond, self._lend, self._take = types, cond, lend, take
+        self._caller, self._keys, self._wake_key = caller, keys, wake_key
+        self._types, self._cond, self._lend = types, cond, lend
+        self._take, self._take_back = take, take_back
         self._ask: Ask | None = None
-        self._told_at = 0.0
+        self._left_at = 0.0
         #: Names of the types that it blocks on now.
         self.blocking: set[str] = set()
-        self._client_id: int | None = None
-        self._block_s = CLUSTER_BLOCK_S if connector.is_cluster else BLOCK_S
+        self._woken = False
         self._stopped = False
 
     def start(self) -> None:
-        green.spawn(self._run)
+        green.spawn(run_essential, "waiter", self._run)
 
     def stop(self) -> None:
         with self._cond:
             self._stopped = True
             self._cond.notify_all()
-        self.look_again()
 
-    def look_again(self) -> None:
-        """Let it choose anew what it waits for."""
-        self._told_at = time.monotonic()
-        if self._client_id is not None:
-            try:
-                self._connector.shared().execute_command("CLIENT", "UNBLOCK", self._client_id)
-            except (RedisError, OSError):
-                pass  # it looks again by itself within BLOCK_S
+    def expect_leave(self) -> None:
+        """Note that types became quiet: it is about to be woken, and ``holds`` waits for it for LEAVE_S."""
+        self._left_at = time.monotonic()
 
     def holds(self, job_type: str | None) -> bool:
-        """Tell whether a job (of a type) may just be coming, for a stop that has told it to look again."""
+        """Tell whether a job (of a type) may just be coming, for a stop that has made the types quiet."""
         ask = self._ask
-        return ask is not None and job_type in (None, *ask.slots) and time.monotonic() - self._told_at < LEAVE_S
+        return ask is not None and job_type in (None, *ask.slots) and time.monotonic() - self._left_at < LEAVE_S
+
+    def claim_wake(self) -> bool:
+        """Tell, once for each wait, whether it waits for other types than it should; called under the lock.
+
+        Who is told so must wake it. Whatever changes a type need only notify the pumps, which ask here each time.
+        """
+        if not self.blocking or self._woken:
+            return False
+        self._woken = any(
+            known.quiet if name in self.blocking else known.waits() for name, known in self._types.items()
+        )
+        return self._woken
 
     def _run(self) -> None:
         link = self._caller.link(BLOCK_S + ANSWER_S)
-        while (ask := self._choose()) is not None:
-            if self._client_id is None:
-                self._client_id = self._number(link)
-            keys = [self._keys.tokens(name) for name in ask.slots]
-            opened_at = link.opened_at
-            token, turn = self._caller.wait(link, ask, keys, self._block_s, self._forsaken)
-            if link.opened_at != opened_at:
-                self._client_id = None  # on another connection by now
-            self._hand_over(link, ask, token, turn)
+        repeat("the wait for jobs", lambda: self._step(link))
         link.drop()
+
+    def _step(self, link: Link) -> bool:
+        ask = self._choose()
+        if ask is None:
+            return False
+        keys = [self._wake_key, *(self._keys.tokens(name) for name in ask.slots)]
+        turn = None
+        try:
+            turn = self._caller.wait(link, ask, keys, BLOCK_S, self._forsaken)
+        finally:
+            with self._cond:
+                self.blocking, self._woken = set(), False
+            try:
+                if turn is None:
+                    self._take_back(ask)
+                else:
+                    self._take(ask, turn)
+            finally:
+                with self._cond:
+                    self._ask = None
+                    self._cond.notify_all()
+        if turn.jobs:
+            green.sleep()  # the handler goes first
+        return True
 
     def _choose(self) -> Ask | None:
         """Wait until there is a type to wait for; return the question for these, None after ``stop``."""
@@ -98,38 +123,12 @@ class Waiter:
                     self.blocking = {each.name for each in waiting}
                     self._ask = self._lend(waiting)
                     return self._ask
-                self._cond.wait(until_paused_ends(self._types) or BLOCK_S)
+                self._cond.wait(BLOCK_S)
         return None
-
-    def _number(self, link: Link) -> int | None:
-        """Return the connection's number at the server, by which the wait can be ended early."""
-        try:
-            return None if self._connector.is_cluster else int(link.client.execute_command("CLIENT", "ID"))
-        except (RedisError, OSError):
-            link.drop()
-            return None
 
     def _forsaken(self) -> bool:
         """Tell whether nobody wants a job any more."""
         return self._stopped or all(each.quiet for each in self._types.values())
-
-    def _hand_over(self, link: Link, ask: Ask, token: str | None, turn: Turn) -> None:
-        with self._cond:
-            self.blocking = set()
-            for name in ask.slots:
-                if self._keys.tokens(name) == token:
-                    self._types[name].signals += 1
-            # It may have been told to be quiet after it had chosen, and before the server knew that it waits.
-            quiet = {name for name in ask.slots if self._stopped or self._types[name].quiet}
-        unwanted = [reserved for reserved in turn.jobs if reserved.fields["type"] in quiet]
-        self._caller.release(link, unwanted)
-        self._take(ask, turn._replace(jobs=[each for each in turn.jobs if each not in unwanted]))
-        green.sleep()  # the handler goes first
-        with self._cond:
-            self._ask = None
-            for reserved in turn.jobs:
-                self._types[reserved.fields["type"]].hungry = True  # where one was, there may be more
-            self._cond.notify_all()
 
 
 def until_paused_ends(types: Mapping[str, TypeSlots]) -> float | None:

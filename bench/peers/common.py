@@ -8,6 +8,7 @@ BENCH_CONCURRENCY  jobs at once in one worker process
 BENCH_KEEP         1: finished jobs or their results are kept, 0: nothing is
 BENCH_BODY         what a job does: noop, sleep10 (ms), cpu2 (ms)
 BENCH_BYTES        size of the data of a job beside its number
+BENCH_IDLE_TYPE    1: where a worker has types of jobs, it has a second one without jobs
 
 A program is called ``enqueue N SECONDS``, ``bulk N``, ``latency N PAUSE_MS``, or ``work``.
 """

@@ -66,6 +66,8 @@ def work():
     told = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     queue.process("bench", common.CONCURRENCY, handler)
+    if os.environ.get("BENCH_IDLE_TYPE"):
+        queue.process("idle", common.CONCURRENCY, handler)
     while not told:
         time.sleep(0.05)
     if profile is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
@@ -14,8 +13,9 @@ from typing import Any
 
 import click
 
-from .. import green, processes
+from .. import essential, green, processes
 from ..queue import Queue
+from ..stopping import GRACE_S, StopSignals
 from .options import DURATION, Place, with_place
 from .output import plain
 from .patched import command, ensure_patched, need
@@ -50,7 +50,12 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
     help="Jobs of a type that run at once; may be repeated.",
 )
 @click.option(
-    "--timeout", default="10s", show_default=True, type=DURATION, metavar="TIME", help="What running jobs get to end."
+    "--timeout",
+    default=f"{GRACE_S:g}s",
+    show_default=True,
+    type=DURATION,
+    metavar="TIME",
+    help="What running jobs get to end.",
 )
 @click.option(
     "-p",
@@ -83,8 +88,9 @@ def worker(
     The module is looked for in the working directory first. It decides about its Redis; -r and -q set REDIS_URL and
     KUE_PREFIX for it to read.
 
-    SIGTERM or Ctrl-C: take no new job, give running ones --timeout to end, hand back what still runs (it runs again
-    elsewhere, the attempt not counted). Twice: hand back at once. The exit code is then 0.
+    SIGTERM, Ctrl-C or a closed terminal: take no new job, give running ones --timeout to end, hand back what still runs
+    (it runs again elsewhere, the attempt not counted). Twice: hand back at once. The exit code is then 0. Whatever a
+    handler does, the process has ended a few seconds after --timeout: with the default, within 10 s.
 
     With -p each process has the concurrency of -c for itself. Signals go to the parent, which passes them on.
     """
@@ -116,11 +122,18 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
     """Run one worker process until a signal comes; return its exit code."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
     processes.end_with_parent()
-    signals = _Signals()
-    queue = load(target)
+    essential.on_exit = essential.exit_process
+    signals = StopSignals(timeout_s)
+    try:
+        queue = load(target)
+    except BaseException:
+        signals.close()
+        raise
+    signals.hand_back = queue._hand_back
     try:
         _prepare(queue, target, concurrency)
-        signals.wait()
+        while not signals.count:
+            green.sleep(LOOK_S)
         log.info("stopping: running jobs have %g s; once more to stop now", timeout_s)
         queue.quiet()
         give_up = time.monotonic() + timeout_s
@@ -148,29 +161,6 @@ def _prepare(queue: Queue, target: str, concurrency: Mapping[str, int]) -> None:
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
     print(f"ready: works on {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
     processes.tell_ready()
-
-
-class _Signals:
-    """Counts SIGTERM and SIGINT. A third one ends the process where it is."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._came)
-
-    def _came(self, number: int, frame: object) -> None:
-        self.count += 1
-        if self.count > 2:
-            os._exit(128 + number)
-
-    def ignore(self) -> None:
-        """All is done. At its end Python restores the default handlers, and a late signal would spoil the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-
-    def wait(self) -> None:
-        while not self.count:
-            green.sleep(LOOK_S)
 
 
 def load(target: str) -> Queue:

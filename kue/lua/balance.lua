@@ -11,6 +11,7 @@
 sweep_claims(100)
 local types = redis.call('SMEMBERS', prefix .. ':job:types')
 for _, type in ipairs(types) do
-  if redis.call('ZCARD', type_key(type, 'inactive')) > redis.call('LLEN', tokens_key(type)) then balance_tokens(type) end
+  local waiting, tokens = redis.pcall('ZCARD', type_key(type, 'inactive')), redis.pcall('LLEN', tokens_key(type))
+  if not (fault_of(waiting) or fault_of(tokens)) and waiting > tokens then balance_tokens(type) end
 end
 return #types

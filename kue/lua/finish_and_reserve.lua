@@ -4,7 +4,8 @@
   ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values that the verb's own script takes:
           complete: result, kept   fail: error, line, message, retry, delay, note   release: reason, delay
   ARGV[…] as in include/reserve.lua
-  Returns    {now_ms, {code of each acknowledgement}, {reserved jobs, as reserve.lua}, {paused types}}
+  Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more wait}, {types with
+             broken keys}}, as reserve.lua
   Publishes  what complete, fail, release and reserve publish
 ]]
 --- @include "complete"
@@ -29,5 +30,5 @@ for n = 1, tonumber(ARGV[3]) do
   end
 end
 write_completed()
-local taken, paused = reserve(at)
-return {now_text, codes, taken, paused}
+local taken, paused, more, broken = reserve(at)
+return {now_text, codes, taken, paused, more, broken}

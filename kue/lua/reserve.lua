@@ -3,10 +3,10 @@
 
   ARGV[3…]   as in include/reserve.lua
   Returns    {now_ms, {{id, token, slot, hash as a flat list, from before the reservation}, …},
-             {paused types}}
+             {paused types}, {types of which more wait}, {types with broken keys, each with what is wrong}}
   Publishes  start for each job
   Node Kue   Worker#getJob, Worker#process (lib/queue/worker.js)
 ]]
 --- @include "reserve"
-local taken, paused = reserve(3)
-return {now_text, taken, paused}
+local taken, paused, more, broken = reserve(3)
+return {now_text, taken, paused, more, broken}

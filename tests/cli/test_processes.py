@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from kue.queue import Queue
+from kue.stopping import STOPPING
 from tests.cli.conftest import environment
 from tests.interop.node import Node
 from tests.support import ROOT, wait_until
@@ -140,7 +141,7 @@ def test_a_worker_runs_handlers_and_ends_when_its_jobs_have(
     process.terminate()
     # Then it lets the job end
     code, err = ended(process)
-    assert code == 0 and "stopping: running jobs have 10 s" in err and "still ran: 0" in err
+    assert code == 0 and "stopping: running jobs have 5 s" in err and "still ran: 0" in err
     assert job.refresh().state == "complete" and queue.log(job.id or 0) == ["plain"]
     assert queue.workers() == []
 
@@ -185,10 +186,11 @@ def test_a_worker_without_a_queue_says_why(
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("jobs", "broken"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
     try:
         code = run(["worker", target])
     finally:
+        signal.set_wakeup_fd(-1)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     err = capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,30 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         yield started
     finally:
         started.close()
+
+
+def test_no_job_of_several_types_waits_for_long(nodes: Nodes) -> None:
+    queue = kue.create_queue(nodes.url, nodes.prefix_on(1, "waits"))
+    begun: list[float] = []
+    began = threading.Event()
+
+    def handle(job: kue.Job) -> None:
+        begun.append(time.monotonic())
+        began.set()
+
+    try:
+        for name in "ab":
+            queue.process(name, 1, handle)
+        waits_s = []
+        for at in range(200):
+            began.clear()
+            queue.create("ab"[at * 7 % 11 % 2]).save()
+            saved_at = time.monotonic()
+            assert began.wait(10)
+            waits_s.append(begun[-1] - saved_at)
+        assert max(waits_s[5:]) < 0.6, sorted(waits_s)[-5:]
+    finally:
+        queue.shutdown(2)
 
 
 def test_queues_on_three_shards_live_beside_each_other(nodes: Nodes) -> None:

@@ -116,6 +116,22 @@ def test_a_handler_that_left_its_work_to_others_is_over_when_its_ttl_is(queue: A
     assert (job.refresh().state, job.result) == ("failed", None)
 
 
+def test_done_may_be_called_from_a_true_thread(queue: Any) -> None:
+    @queue.process("aside")
+    def aside(job: Any, done: Any) -> None:
+        def work() -> None:
+            green.real_sleep(0.02)
+            done(None, "done")
+
+        green.real_thread(work)
+
+    queue.create("aside").save().wait(LIMIT_S)  # the connections are there
+    began_at = time.monotonic()
+    for _ in range(3):
+        assert queue.create("aside").save().wait(LIMIT_S) == "done"
+    assert time.monotonic() - began_at < 1.5  # three seconds, where nobody hears it
+
+
 @pytest.mark.parametrize("swallow", [False, True])
 def test_a_cancelled_handler_is_stopped_within_a_second_and_can_clean_up(queue: Any, swallow: bool) -> None:
     began, cleaned = threading.Event(), threading.Event()

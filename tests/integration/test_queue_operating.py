@@ -379,19 +379,23 @@ def test_a_failed_job_tells_where_it_failed_however_deep(queue: Any) -> None:
 def test_a_job_cancelled_before_its_worker_knows_that_it_has_it_does_not_run(queue: Any) -> None:
     ran: list[int] = []
     queue.process("t", 1, lambda job: ran.append(job.id))
-    engine, ask = queue._engine, queue._scripts.finish_and_reserve
+    engine: Any = queue._engine
     cancelled: list[int] = []
 
-    def cancel_in_between(*args: Any, **options: Any) -> Any:
-        turn = ask(*args, **options)
-        for reserved in turn.jobs:
-            if not cancelled:
-                cancelled.append(int(reserved.job_id))
-                queue.cancel(cancelled[0])
-                wait_until(lambda token=reserved.token: token in engine._early, LIMIT_S)
-        return turn
+    def cancelling(ask: Any) -> Any:
+        def cancel_in_between(*args: Any, **options: Any) -> Any:
+            turn = ask(*args, **options)
+            for reserved in turn.jobs:
+                if not cancelled:
+                    cancelled.append(int(reserved.job_id))
+                    queue.cancel(cancelled[0])
+                    wait_until(lambda token=reserved.token: token in engine._early, LIMIT_S)
+            return turn
 
-    queue._scripts.finish_and_reserve = cancel_in_between
+        return cancel_in_between
+
+    for name in ("finish_and_reserve", "wait_and_reserve"):  # whichever brings the first
+        setattr(queue._scripts, name, cancelling(getattr(queue._scripts, name)))
     first, second = queue.create("t", {}).save(), queue.create("t", {}).save()
     second.wait(LIMIT_S)  # the slot is free
     assert (cancelled, ran) == ([first.id], [second.id])

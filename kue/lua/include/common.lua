@@ -23,6 +23,27 @@ local all_key, leases_key, channel = prefix .. ':jobs', prefix .. ':leases', pre
 local function zid_of(id) return string.format('%02d|%s', #id, id) end
 local function id_of(zid) return string.sub(zid, (string.find(zid, '|', 1, true) or 0) + 1) end
 
+-- What a reply of redis.pcall says to be wrong with a key, or nil: it is of another kind, or an ACL denies it. What is no
+-- key's fault, as of a server that is full or read-only, ends the script.
+local function fault_of(reply)
+  local fault = type(reply) == 'table' and reply.err
+  if not fault then return nil end
+  if string.find(fault, 'WRONGTYPE', 1, true) or string.find(fault, 'ermission', 1, true) then return fault end
+  error(fault, 0)
+end
+
+-- The number that a field holds; nil for other text, NaN and infinity: anybody may write into a hash.
+local function number_of(text)
+  local number = text and tonumber(text)
+  return number and number - number == 0 and number or nil
+end
+
+-- A field as the score of a sorted set. A score that Redis refuses would end the script between two writes.
+local function score_of(text)
+  if string.find(text, '^%-?%d+$') and #text < 16 then return text end
+  return string.format('%.17g', number_of(text) or 0)
+end
+
 -- JSON text as JavaScript writes it: cjson alone would escape the slash.
 local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
 

@@ -39,5 +39,5 @@ local function write_completed()
   if not completed.any then return end
   write_out('ZREM', completed.leave)
   write_out('ZADD', completed.enter)
-  redis.call('INCRBY', prefix .. ':stats:work-time', whole(completed.work_time))
+  redis.pcall('INCRBY', prefix .. ':stats:work-time', whole(completed.work_time))   -- a sum that overflows harms nobody
 end

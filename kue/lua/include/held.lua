@@ -29,9 +29,9 @@ local function active(id)
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
-    id = id, zid = zid_of(id), type = field[3], priority = field[4] or '0',
-    attempts = tonumber(field[5]) or 0, max_attempts = tonumber(field[6]) or 0,
-    remove_on_complete = field[7] and field[7] ~= '', started_at = tonumber(field[8]) or now, worker = field[9] or '',
+    id = id, zid = zid_of(id), type = field[3], priority = score_of(field[4] or '0'),
+    attempts = number_of(field[5]) or 0, max_attempts = number_of(field[6]) or 0,
+    remove_on_complete = field[7] and field[7] ~= '', started_at = number_of(field[8]) or now, worker = field[9] or '',
     ttl = field[10], has_old_result = field[11],
   }, OK, field[1]
 end
@@ -71,12 +71,13 @@ local function attempts_with(job, outcome, message, stack)
   local entries = attempts_of(job.id)
   local last = entries[#entries]
   entries[#entries + 1] = {
-    number = (last and tonumber(last.number) or 0) + 1, started_at = job.started_at, ended_at = now,
+    number = (last and number_of(last.number) or 0) + 1, started_at = job.started_at, ended_at = now,
     worker = job.worker, outcome = outcome, error = string.sub(message, 1, ERROR_KEPT),
     stack = stack and string.sub(stack, 1, STACK_KEPT),
   }
   if #entries > ATTEMPTS_KEPT then table.remove(entries, 1) end
-  return json(entries)
+  local written, text = pcall(json, entries)
+  return written and text or json({entries[#entries]})   -- what somebody else wrote there may be no JSON, as NaN
 end
 
 local function record_attempt(job, outcome, message)

@@ -12,32 +12,41 @@ local function essence(flat)
     elseif name == 'priority' then priority = flat[i + 1]
     elseif name == 'ttl' then ttl = flat[i + 1] end
   end
-  return type, state, priority or '0', ttl
+  return type, state, score_of(priority or '0'), ttl
 end
 
--- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type.
-local function discard(id, zid, type, state)
-  if not type then
+-- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A job of another type
+-- goes where it belongs; a key of a job that is no hash is left for the doctor to tell of.
+local function discard(id, zid, type, state, priority, is_hash)
+  if is_hash and not type then
     erase(id, zid, false, false)
-  elseif state ~= 'inactive' then
+  elseif state == 'inactive' then
+    redis.call('SADD', prefix .. ':job:types', type)
+    if not fault_of(redis.pcall('ZADD', type_key(type, 'inactive'), priority, zid)) then balance_tokens(type) end
+  else
     redis.call('ZREM', state_key('inactive'), zid)
   end
 end
 
--- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`.
+-- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`; returns how many jobs still
+-- wait, or nil and what is wrong: a key of another kind, or one that an ACL denies, stops its own type alone.
 local function reserve_type(type, slots, worker, nonce, lease_until, taken)
   local waiting_key, garbage, filled = type_key(type, 'inactive'), 0, 0
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
+  local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- before a job is taken: nothing is rolled back
+  if fault_of(active) then return nil, active.err end
   while filled < #slots and garbage < GARBAGE_MAX do
-    local popped = redis.call('ZPOPMIN', waiting_key, #slots - filled)
+    local popped = redis.pcall('ZPOPMIN', waiting_key, #slots - filled)
+    if fault_of(popped) then return nil, popped.err end
     if #popped == 0 then break end
     local leaving, entering, entering_type, leasing = {}, {}, {}, {}
     for i = 1, #popped, 2 do
       local zid, id = popped[i], id_of(popped[i])
       local key = job_key(id)
-      local flat = redis.call('HGETALL', key)
+      local flat = redis.pcall('HGETALL', key)
+      local is_hash = not fault_of(flat)
       local own_type, state, priority, ttl = essence(flat)
-      if own_type and state == 'inactive' then
+      if own_type == type and state == 'inactive' then
         filled = filled + 1
         local token, n = nonce .. '.' .. (#taken + 1) .. '@' .. now_text, #leaving
         redis.call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
@@ -50,7 +59,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
         publish(id, 'start', start_args)
       else
         garbage = garbage + 1
-        discard(id, zid, own_type, state)
+        discard(id, zid, own_type, state, priority, is_hash)
       end
     end
     if #leaving > 0 then
@@ -60,24 +69,25 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
       redis.call('ZADD', leases_key, unpack(leasing))
     end
   end
-  balance_tokens(type)
+  return balance_tokens(type)
 end
 
 -- The jobs that an earlier call with the same nonce took, when its reply was lost.
 local function taken_by(nonce)
   local taken = {}
   for _, id in ipairs(redis.call('ZRANGE', leases_key, 0, -1)) do
-    local flat = redis.call('HGETALL', job_key(id))
-    local field = {}
-    for i = 1, #flat, 2 do field[flat[i]] = flat[i + 1] end
-    if field.state == 'active' and field.token and string.sub(field.token, 1, #nonce + 1) == nonce .. '.' then
-      taken[#taken + 1] = {id, field.token, string.match(field.workerId or '', ':(%d+)$') or '0', flat}
+    local field = redis.call('HMGET', job_key(id), 'token', 'state', 'workerId')   -- of most, no more is needed
+    local token, state, worker = field[1], field[2], field[3]
+    if state == 'active' and token and string.sub(token, 1, #nonce + 1) == nonce .. '.' then
+      local slot = string.match(worker or '', ':(%d+)$') or '0'
+      taken[#taken + 1] = {id, token, slot, redis.call('HGETALL', job_key(id))}
     end
   end
   return taken
 end
 
--- Returns the reserved jobs, and those of the types that are paused.
+-- Returns the reserved jobs, and of the types those that are paused, those of which more jobs wait, and those whose keys are
+-- broken, each followed by what is wrong.
 -- ARGV from `at`: lease_ms, nonce, worker "kue:host:pid", again (1: the reply to this nonce was lost), the number of
 -- types, and for each type its name, the number of its free slots, and their numbers.
 local function reserve(at)
@@ -85,18 +95,28 @@ local function reserve(at)
   local taken = ARGV[at + 3] == '1' and taken_by(nonce) or {}
   local again = #taken > 0
   local types, paused_key, paused = tonumber(ARGV[at + 4]), prefix .. ':paused', {}
+  local more, broken = {}, {}
   at = at + 5
   for _ = 1, types do
     local type, count = ARGV[at], tonumber(ARGV[at + 1])
     local slots = {}
     for i = 1, count do slots[i] = ARGV[at + 1 + i] end
     at = at + 2 + count
+    local waiting, wrong
     if redis.call('SISMEMBER', paused_key, type) == 1 then
       paused[#paused + 1] = type
       balance_tokens(type)
-    elseif not again then
-      reserve_type(type, slots, worker, nonce, lease_until, taken)
+    elseif again then
+      waiting, wrong = balance_tokens(type)
+    else
+      waiting, wrong = reserve_type(type, slots, worker, nonce, lease_until, taken)
+    end
+    if wrong then
+      broken[#broken + 1] = type
+      broken[#broken + 1] = wrong
+    elseif waiting and waiting > 0 then
+      more[#more + 1] = type
     end
   end
-  return taken, paused
+  return taken, paused, more, broken
 end

@@ -4,7 +4,8 @@ local LOG_LINES = 1000   -- a job's log keeps its newest lines
 
 -- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
 local function active_score(priority, ttl)
-  if ttl and tonumber(ttl) then return whole(now + tonumber(ttl)) end
+  if number_of(ttl) then return whole(now + number_of(ttl)) end
+  priority = score_of(priority)
   if tonumber(priority) == 0 then return '0' end
   return string.sub(priority, 1, 1) == '-' and priority or '-' .. priority
 end
@@ -16,8 +17,8 @@ end
 
 local function enter(id, zid, type, state, priority, score)
   redis.call('HSET', job_key(id), 'state', state, 'updated_at', now_text)
-  redis.call('ZADD', state_key(state), score or priority, zid)
-  redis.call('ZADD', type_key(type, state), priority, zid)
+  redis.call('ZADD', state_key(state), score_of(score or priority), zid)
+  redis.call('ZADD', type_key(type, state), score_of(priority), zid)
 end
 
 -- A job becomes inactive: with a token, since Node's workers block on it.

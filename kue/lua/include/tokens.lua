@@ -1,10 +1,14 @@
 --- @include "sets"
--- Keep q:TYPE:jobs at one token a waiting job: fewer would starve Node's workers, more are noise.
+-- Keep q:TYPE:jobs at one token a waiting job: fewer would starve Node's workers, more are noise. Returns how many wait,
+-- or nil and what is wrong with a key.
 local function balance_tokens(type)
-  local key, waiting = tokens_key(type), redis.call('ZCARD', type_key(type, 'inactive'))
-  local tokens = redis.call('LLEN', key)
+  local key, waiting = tokens_key(type), redis.pcall('ZCARD', type_key(type, 'inactive'))
+  if fault_of(waiting) then return nil, waiting.err end
+  local tokens = redis.pcall('LLEN', key)
+  if fault_of(tokens) then return nil, tokens.err end
   if tokens > waiting then
     if waiting == 0 then redis.call('DEL', key) else redis.call('LTRIM', key, 0, waiting - 1) end
   end
   for _ = tokens + 1, waiting do redis.call('LPUSH', key, '1') end
+  return waiting
 end

@@ -1,0 +1,151 @@
+"""A program that is told to stop has stopped in time, whatever its handlers and Redis do."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kue import Queue, create_queue, essential, processes, stopping
+from tests.cli.conftest import environment
+from tests.fault.server import FaultyServer
+from tests.support import ROOT, wait_until
+
+JOBS = """
+import os, time
+import kue
+from kue import green
+
+queue = kue.create_queue(os.environ["REDIS_URL"])
+
+@queue.process("stubborn")
+def stubborn(job):
+    while True:
+        try:
+            job.log("here")
+            time.sleep(60)
+        except BaseException:
+            pass
+
+@queue.process("blocks")
+def blocks(job):
+    job.log("here")
+    while True:
+        green.original("time").sleep(60)  # in C, with all other green threads behind it
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "jobs.py").write_text(JOBS)
+    return tmp_path
+
+
+def stopped(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, float]:
+    """Return the exit code, what was said, and the seconds that it took."""
+    began_at = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    return process.returncode, err, time.monotonic() - began_at
+
+
+def started(queue: Queue, job_type: str) -> Any:
+    job = queue.create(job_type).save()
+    wait_until(lambda: queue.log(job.id or 0) == ["here"], 20)
+    return job
+
+
+def test_the_default_leaves_time_below_ten_seconds() -> None:
+    assert stopping.GRACE_S + stopping.MARGIN_S + stopping.HAND_BACK_S < 9
+    assert stopping.GRACE_S + processes.KILL_S < 9.5
+
+
+@pytest.mark.parametrize(
+    ("job_type", "words"), [("stubborn", ()), ("stubborn", ("--green",)), ("blocks", ("--green",))]
+)
+def test_a_handler_that_does_not_end_is_left_and_its_job_handed_back(
+    queue: Queue, start: Callable[..., Any], folder: Path, job_type: str, words: tuple[str, ...]
+) -> None:
+    process = start("worker", "jobs:queue", "--timeout", "100ms", *words, cwd=folder)
+    job = started(queue, job_type)
+    code, err, took_s = stopped(process)
+    assert code == 0 and took_s < 6, (took_s, err)
+    job.refresh()
+    assert (job.state, job.attempts_made) == ("inactive", 0)
+    assert queue.workers() == []
+
+
+@pytest.mark.parametrize("words", [(), ("--green",)])
+def test_a_worker_whose_redis_is_frozen_ends(
+    tmp_path: Path, folder: Path, start: Callable[..., Any], words: tuple[str, ...]
+) -> None:
+    (tmp_path / "redis").mkdir()
+    with FaultyServer(tmp_path / "redis") as server:
+        queue = create_queue(server.url)
+        environ = {"REDIS_URL": server.url}
+        process = start("worker", "jobs:queue", "--timeout", "100ms", *words, cwd=folder, env=environ)
+        started(queue, "stubborn")
+        server.freeze()
+        try:
+            _, err, took_s = stopped(process)
+        finally:
+            server.thaw()
+        assert took_s < 6, err
+        queue.close()
+
+
+@pytest.mark.parametrize("words", [(), ("-p", "2")])
+def test_a_closed_terminal_is_a_stop(
+    queue: Queue, start: Callable[..., Any], folder: Path, words: tuple[str, ...]
+) -> None:
+    process = start("worker", "jobs:queue", "--timeout", "100ms", *words, cwd=folder)
+    job = started(queue, "stubborn")
+    code, err, _ = stopped(process, signal.SIGHUP)
+    assert code == 0 and "handed back what still ran: 1" in err
+    assert job.refresh().state == "inactive"
+
+
+def test_the_app_stops_when_its_terminal_is_closed(redis_url: str, tmp_path: Path, port: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py")],
+        cwd=tmp_path,
+        env=environment(redis_url, PORT=str(port), KUE_DATA_DIR=str(tmp_path)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        wait_until(lambda: "open http" in process.stderr.readline(), 30)
+        code, err, _ = stopped(process, signal.SIGHUP)
+    finally:
+        process.kill()
+    assert code == 0 and "stopped" in err
+
+
+def test_a_worker_without_a_thread_that_it_needs_ends(
+    queue: Queue, start: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    (folder / "lost.py").write_text(
+        "from jobs import queue\n"
+        "def gone(): raise SystemExit\n"
+        "@queue.process('break')\n"
+        "def broken(job): queue._engine._next_ask = gone\n"
+    )
+    process = start("worker", "lost:queue", cwd=folder)
+    queue.create("break").save()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == essential.EXIT_CODE and "the thread pump has ended" in err
+
+
+def test_under_nohup_a_closed_terminal_is_none() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert set(stopping.handled()) == {signal.SIGTERM, signal.SIGINT}
+    finally:
+        signal.signal(signal.SIGHUP, before)
