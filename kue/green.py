@@ -83,6 +83,12 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
     return task
 
 
+def is_kill(exc: BaseException) -> bool:
+    """Tell whether an exception ends a green thread from outside, as happens when its hub goes."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and isinstance(exc, greenlet.GreenletExit)
+
+
 class _GreenPool:
     """Green threads that are used again, of one hub.
 
@@ -159,9 +165,9 @@ class _ThreadPool:
             start = self._idle == 0
             if not start:
                 self._idle -= 1
-        self._work.put((fn, args))
-        if start:
+        if start:  # first, since it may fail: work left in the line without a thread would take that of a later one
             threading.Thread(target=self._loop, name="kue", daemon=True).start()
+        self._work.put((fn, args))
 
     def _loop(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from .connect import Connector, Link, patiently, unavailable
+from .connect import CREATE_IN_DOUBT, Connector, Link, patiently, unavailable
 from .errors import QueueUnavailable
 from .scripts import CREATE_MAX, Scripts
 
@@ -110,6 +110,7 @@ class Producer:
                         self._connector.shared(), [], lane=call.lane, mark=call.mark
                     ),
                     RETRY_S,
+                    in_doubt=CREATE_IN_DOUBT,
                 )
             if call.first:
                 known[at] = call.first + place.offset
@@ -164,7 +165,7 @@ class Producer:
             except Exception as again:
                 error = again
             except BaseException as again:
-                error = unavailable(again)
+                error = unavailable(again, CREATE_IN_DOUBT)
         if error is not None:
             self._open_lane()
         with self._lock:
@@ -224,6 +225,7 @@ class Producer:
                         client, call.rows, lane=call.lane, mark=call.mark
                     ),
                     RETRY_S,
+                    in_doubt=CREATE_IN_DOUBT,
                 )
 
     def _go_ahead(self, calls: Sequence[_Call]) -> None:

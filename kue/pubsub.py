@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from . import green
 from .connect import Connector, unavailable
+from .essential import run_essential
+from .liveness import ConnectionForgotten
 
 log = logging.getLogger("kue.pubsub")
 
@@ -50,7 +52,7 @@ class Subscription:
         with self._lock:
             if not self._started and not self._stopping:
                 self._started = True
-                green.spawn(self._run)
+                green.spawn(run_essential, f"subscription to {self._channel}", self._run)
         if wait and not self._ready.wait(SUBSCRIBE_S):
             raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
 
@@ -109,7 +111,7 @@ class Subscription:
             if silent == SILENT_LOOKS:
                 pubsub.ping()
             elif silent > 2 * SILENT_LOOKS:
-                raise TimeoutError("no answer to PING")
+                raise ConnectionForgotten("no answer to PING on the subscription")
 
     @staticmethod
     def _close(connection: Any) -> None:
