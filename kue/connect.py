@@ -26,7 +26,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from .address import Address, parse
 from .awake import Awake
 from .errors import InvalidAddress, KueError, QueueUnavailable
-from .liveness import LATE_S, LiveConnection, keepalive_options, make_live
+from .liveness import LATE_S, ConnectionForgotten, LiveConnection, keepalive_options, make_live
 from .outage import Outage
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
@@ -128,6 +128,12 @@ class Connector:
     def dedicated(self, answer_s: float | None = ANSWER_S) -> Any:
         """Return a new client with one connection of its own, for one thread; ``answer_s`` None waits for ever."""
         return self._make(answer_s, single=True)
+
+    def after_fork(self) -> None:
+        """Called in a child process: leave the parent's connections alone. Their locks may be held for ever here."""
+        self._shared, on_away = None, self.outage.on_away
+        self.outage = Outage()
+        self.outage.on_away = on_away
 
     def close(self) -> None:
         if self._shared is not None:
@@ -285,12 +291,15 @@ def patiently(
 
     ``in_doubt`` is the sentence about the call that the error ends with.
     """
-    give_up, pause = time.monotonic() + patience_s, RETRY_FIRST_S
+    give_up, pause, renewed = time.monotonic() + patience_s, RETRY_FIRST_S, False
     while True:
         try:
             return call()
         except Exception as exc:
             after_failure()
+            if isinstance(exc, ConnectionForgotten) and not renewed:
+                renewed = True
+                continue  # however late it was found: a new connection works
             if not is_transient(exc):
                 raise
             if time.monotonic() + pause > give_up:
@@ -342,7 +351,7 @@ def _from_address(address: Address, answer_s: float | None, single: bool) -> Any
 
 
 def _late(answer_s: float | None, timeout_s: float | None) -> float | None:
-    """Return the seconds after which an answer is late: what blocks gets its time on top. None: the timeout is first."""
+    """Return the seconds after which an answer is late, what blocks being added. None: the timeout comes first."""
     if answer_s is None or timeout_s is None:
         return None
     late_s = LATE_S + max(0.0, answer_s - ANSWER_S)

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import redis
@@ -31,8 +31,10 @@ LATE_S = 1.0
 #: Seconds that the first connection has for its answer after the second one had two.
 GRACE_S = 0.1
 
-#: Seconds until the first keepalive probe, between two, and without an acknowledgement; unanswered probes that are enough.
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, UNACKNOWLEDGED_S = 15, 5, 3, 30
+#: Seconds until the first keepalive probe and between two, and the number of unanswered ones that are enough.
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 15, 5, 3
+#: Seconds that sent data may stay without an acknowledgement.
+UNACKNOWLEDGED_S = 30
 
 #: Whether redis-py's ``read_response`` takes a timeout, as it does from version 8 on.
 _TAKES_TIMEOUT = "timeout" in inspect.signature(redis.Connection.read_response).parameters
@@ -155,7 +157,7 @@ class LiveConnection:
         return self
 
 
-@lru_cache(maxsize=None)
+@cache
 def live(connection_class: Any, late_s: float | None) -> Any:
     """Return a connection class of redis-py with LiveConnection mixed in."""
     return type(connection_class.__name__, (LiveConnection, connection_class), {"late_s": late_s})

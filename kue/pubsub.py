@@ -44,13 +44,13 @@ class Subscription:
         self._on_messages, self._on_resync = on_messages, on_resync
         self._lock = threading.Lock()
         self._started = False
-        self._stopping = False
+        self.stopping = False
         self._ready = threading.Event()
 
     def start(self, wait: bool = True) -> None:
         """Subscribe, if that is not done yet; with ``wait`` return once Redis confirms, or raise QueueUnavailable."""
         with self._lock:
-            if not self._started and not self._stopping:
+            if not self._started and not self.stopping:
                 self._started = True
                 green.spawn(run_essential, f"subscription to {self._channel}", self._run)
         if wait and not self._ready.wait(SUBSCRIBE_S):
@@ -58,11 +58,11 @@ class Subscription:
 
     def stop(self) -> None:
         """End the subscription; its thread sees it within LOOK_S and closes the connection itself."""
-        self._stopping = True
+        self.stopping = True
 
     def _run(self) -> None:
         pause, lost, outage = RECONNECT_S, False, self._connector.outage
-        while not self._stopping:
+        while not self.stopping:
             client = pubsub = None
             opened_at = time.monotonic()
             try:
@@ -84,7 +84,7 @@ class Subscription:
                             self._on_resync()
                         self._ready.set()
             except (RedisError, OSError) as exc:
-                if self._stopping:
+                if self.stopping:
                     break
                 lost = True
                 if outage.away(exc, opened_at):
@@ -101,7 +101,7 @@ class Subscription:
     def _messages(self, pubsub: Any) -> Iterator[dict[str, Any]]:
         """Yield messages until the stop; raise if the connection is lost, or silent beyond doubt."""
         silent = 0
-        while not self._stopping:
+        while not self.stopping:
             message = pubsub.get_message(timeout=LOOK_S)
             if message is not None:
                 silent = 0
