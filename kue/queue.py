@@ -224,7 +224,9 @@ class Queue(Operating):
     # Events
 
     def on(self, event: str, fn: Callable[..., object]) -> Queue:
-        """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process, in the listener's thread.
+        """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process.
+
+        Handlers run one after another, in a thread of their own: a slow one delays others, but nothing else.
 
         "error" calls ``fn(exception)`` for what goes wrong in this process outside a handler, once as Redis goes away
         too. Returns the queue, so that it chains. Node Kue: Queue#on.

@@ -41,11 +41,11 @@ def test_a_slow_handler_holds_up_no_other_call(queue: Any) -> None:
 def test_a_handler_may_save_wait_and_listen(queue: Any) -> None:
     results: list[Any] = []
 
-    def follow(job_id: int, result: Any) -> None:
+    def follow(job_id: int, result: Any, *args: Any) -> None:
         if not results:
             results.append(None)
             queue.on("job failed", lambda *args: None)
-            results[0] = queue.create("second").on("complete", lambda result: results.append(result)).save().wait(5)
+            results[0] = queue.create("second").on("complete", lambda result, *args: results.append(result)).save().wait(5)
 
     queue.process("first", 1, lambda job: 1)
     queue.process("second", 1, lambda job: 2)
@@ -74,7 +74,7 @@ def test_after_unsubscribing_a_handler_is_not_called_for_what_is_waiting(queue: 
         go_on.wait(5)
 
     unsubscribe = queue.subscribe(slow)
-    queue.on("job enqueue", lambda job_id: last.set() if job_id == 2 else None)
+    queue.on("job enqueue", lambda job_id, *args: last.set() if job_id == 2 else None)
     queue.create("a").save()
     assert begun.wait(5)
     queue.create("a").save()
@@ -87,8 +87,8 @@ def test_after_unsubscribing_a_handler_is_not_called_for_what_is_waiting(queue: 
 
 def test_a_handler_that_calls_exit_ends_nothing(queue: Any) -> None:
     heard: list[int] = []
-    queue.on("job enqueue", lambda job_id: sys.exit(1))
-    queue.on("job enqueue", heard.append)
+    queue.on("job enqueue", lambda *args: sys.exit(1))
+    queue.on("job enqueue", lambda job_id, *args: heard.append(job_id))
     queue.create("a").save()
     queue.create("a").save()
     wait_until(lambda: heard == [1, 2], 5)
