@@ -309,9 +309,11 @@ def patiently(
 
 
 class Sentinels(Sentinel):
-    """Sentinels that say in a few words what they do not know."""
+    """Sentinels that say in a few words what they do not know; asked rarely, and each time over new connections."""
 
     def discover_master(self, service_name: str) -> Any:
+        for each in self.sentinels:
+            each.connection_pool.disconnect(inuse_connections=False)
         try:
             return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except MasterNotFoundError as exc:
@@ -343,8 +345,6 @@ def _from_address(address: Address, answer_s: float | None, single: bool) -> Any
     }  # fmt: skip
     make = Sentinels
     sentinel = make(list(address.hosts), sentinel_kwargs=sentinel_options, **options)
-    for each in sentinel.sentinels:
-        make_live(each.connection_pool, None)
     client = sentinel.master_for(address.service)
     make_live(client.connection_pool, late_s)
     return client

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from . import green
-from .connect import Connector, unavailable
+from .connect import Connector, is_transient, unavailable
 from .essential import run_essential
 from .liveness import ConnectionForgotten
 
@@ -61,7 +61,7 @@ class Subscription:
         self.stopping = True
 
     def _run(self) -> None:
-        pause, lost, outage = RECONNECT_S, False, self._connector.outage
+        pause, lost, refusal, outage = RECONNECT_S, False, "", self._connector.outage
         while not self.stopping:
             client = pubsub = None
             opened_at = time.monotonic()
@@ -77,7 +77,7 @@ class Subscription:
                         if len(texts) >= BUSY:
                             green.sleep(min(PAUSE_MAX_S, len(texts) * PAUSE_EACH_S))
                     elif message["type"] == "subscribe":
-                        pause = RECONNECT_S
+                        pause, refusal = RECONNECT_S, ""
                         outage.back(opened_at, writes=False)
                         if lost:
                             lost = False
@@ -87,7 +87,10 @@ class Subscription:
                 if self.stopping:
                     break
                 lost = True
-                if outage.away(exc, opened_at):
+                if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
+                    refusal = str(exc)
+                    log.error("cannot subscribe to %s: %s; trying again until it is allowed", self._channel, exc)
+                if not is_transient(exc) or outage.away(exc, opened_at):
                     green.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
             except Exception:  # a message that nobody could foresee: it must not make us deaf for good

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,11 @@ import kue
 from kue import liveness
 from kue.connect import Connector
 from kue.pubsub import _received
+from kue.server import find_binary, ping
+from tests.conftest import LAUNCH, stop_server
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 #: A call on a forgotten connection took 5 s and failed; one that is made again takes little over liveness.LATE_S.
 SOON_S = 3.0
@@ -180,3 +184,51 @@ def test_the_private_parts_of_redis_py_that_are_used_are_there(server: FaultySer
     assert _received(pubsub.connection) == ["second", "third"]
     pubsub.close()
     client.close()
+
+
+def use_forgotten(url: str, prefix: str, proxies: list[Proxy]) -> None:
+    """Let all connections of a queue be forgotten, and use each kind."""
+    queue = kue.create_queue(url, prefix)
+    try:
+        queue.process("a", 1, lambda job: "done")
+        assert queue.create("a").save().wait(5) == "done"
+        for proxy in proxies:
+            proxy.stall()
+        for call in (lambda: queue.create("a").save().wait(10), lambda: queue.counts()):
+            began_at = time.monotonic()
+            assert call()
+            assert time.monotonic() - began_at < 2 * SOON_S
+    finally:
+        for proxy in proxies:
+            proxy.unblock()
+        queue.shutdown(2)
+
+
+def test_a_cluster_goes_on_over_new_connections(tmp_path: Path) -> None:
+    port = free_port()
+    with Proxy(port) as proxy, FaultyServer(
+        tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-port",
+        str(proxy.port), "--cluster-announce-ip", "127.0.0.1", fsync="no", port=port,
+    ) as server:  # fmt: skip
+        client: Any = server.client()
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")), 10)
+        use_forgotten(f"redis+cluster://127.0.0.1:{proxy.port}", "q", [proxy])
+
+
+def test_sentinels_and_their_primary_go_on_over_new_connections(
+    server: FaultyServer, proxy: Proxy, tmp_path: Path
+) -> None:
+    port, config = free_port(), tmp_path / "sentinel.conf"
+    lines = [f"port {port}", "bind 127.0.0.1", f"sentinel monitor main 127.0.0.1 {proxy.port} 1",
+             "sentinel down-after-milliseconds main 60000", ""]  # fmt: skip
+    config.write_text("\n".join(lines), encoding="utf-8")
+    command = [*LAUNCH, str(find_binary()), str(config), "--sentinel"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: (ping(("127.0.0.1", port)) or "").startswith("+PONG"), 10)
+        with Proxy(port) as before_sentinel:
+            url = f"redis+sentinel://127.0.0.1:{before_sentinel.port}/main"
+            use_forgotten(url, "q", [proxy, before_sentinel])
+    finally:
+        stop_server(process)

@@ -45,7 +45,8 @@ def test_a_handler_may_save_wait_and_listen(queue: Any) -> None:
         if not results:
             results.append(None)
             queue.on("job failed", lambda *args: None)
-            results[0] = queue.create("second").on("complete", lambda result, *args: results.append(result)).save().wait(5)
+            job = queue.create("second").on("complete", lambda result, *args: results.append(result))
+            results[0] = job.save().wait(5)
 
     queue.process("first", 1, lambda job: 1)
     queue.process("second", 1, lambda job: 2)
