@@ -197,7 +197,7 @@ def use_forgotten(url: str, prefix: str, proxies: list[Proxy]) -> None:
         for call in (lambda: queue.create("a").save().wait(10), lambda: queue.counts()):
             began_at = time.monotonic()
             assert call()
-            assert time.monotonic() - began_at < 2 * SOON_S
+            assert time.monotonic() - began_at < 3 * SOON_S
     finally:
         for proxy in proxies:
             proxy.unblock()
