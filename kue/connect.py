@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import redis
@@ -26,6 +26,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from .address import Address, parse
 from .awake import Awake
 from .errors import InvalidAddress, KueError, QueueUnavailable
+from .liveness import LATE_S, ConnectionForgotten, LiveConnection, keepalive_options, make_live
 from .outage import Outage
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
@@ -62,9 +63,15 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and any(word in str(error) for word in _LATER)
 
 
-def unavailable(error: BaseException) -> KueError:
+#: What a caller is told about a call whose fate is unknown.
+CALL_IN_DOUBT = "The call may or may not have taken effect; try again later."
+CREATE_IN_DOUBT = "The job may or may not have been created; saving the same object again is safe."
+
+
+def unavailable(error: BaseException, in_doubt: str = CALL_IN_DOUBT) -> KueError:
     """Return the error that a user's call raises when Redis could not be asked."""
-    return QueueUnavailable(f"Redis is not available ({error}); nothing is known to be changed, try again later")
+    fault = "refuses" if isinstance(error, ResponseError) else "is unreachable"
+    return QueueUnavailable(f"Redis {fault} ({error}). {in_doubt}")
 
 
 #: What every connection of ours has: text, one protocol, and no hidden second try.
@@ -77,6 +84,7 @@ def _options(answer_s: float | None) -> dict[str, Any]:
         "socket_connect_timeout": CONNECT_S,
         "socket_timeout": answer_s,
         "socket_keepalive": True,
+        "socket_keepalive_options": keepalive_options(),
         "retry": Retry(NoBackoff(), 0),
     }
 
@@ -121,6 +129,12 @@ class Connector:
         """Return a new client with one connection of its own, for one thread; ``answer_s`` None waits for ever."""
         return self._make(answer_s, single=True)
 
+    def after_fork(self) -> None:
+        """Called in a child process: leave the parent's connections alone. Their locks may be held for ever here."""
+        self._shared, on_away = None, self.outage.on_away
+        self.outage = Outage()
+        self.outage.on_away = on_away
+
     def close(self) -> None:
         if self._shared is not None:
             self._shared.close()
@@ -140,6 +154,7 @@ class OneConnection(redis.Redis):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(single_connection_client=True, **options)
+        self.auto_close_connection_pool = True
         #: How to wait for the answers to scripts, if not asleep.
         self.awake: Awake | None = None
 
@@ -156,17 +171,17 @@ class OneConnection(redis.Redis):
         connection: Any = self.connection
         waiting = False
         for command in commands:
-            self._send(command)
+            self._send(command, check_health=not waiting)
             if waiting:
                 yield connection.read_response()
             waiting = True
         if waiting:
             yield connection.read_response()
 
-    def _send(self, command: tuple[object, ...]) -> None:
+    def _send(self, command: tuple[object, ...], check_health: bool = True) -> None:
         connection: Any = self.connection
         words: Any = tuple(map(str, command))
-        connection.send_packed_command([pack_command(words)])
+        connection.send_packed_command([pack_command(words)], check_health=check_health)
 
 
 def ahead(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
@@ -181,13 +196,28 @@ def ahead(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
 
 
 class Cluster(RedisCluster):
-    """A Cluster's client that fails as other clients do."""
+    """A Cluster's client that fails as other clients do, on connections that notice when they are dead."""
+
+    def __init__(self, *, late_s: float | None, **options: Any) -> None:
+        self._late_s = late_s
+        super().__init__(**options)
+        for node in self.get_nodes():  # type: ignore[no-untyped-call]
+            self.get_redis_connection(node)
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        client = super().get_redis_connection(node)
+        make_live(client.connection_pool, self._late_s)
+        return client
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except RedisClusterException as exc:  # no RedisError: nobody would catch it
             raise redis.ConnectionError(str(exc)) from exc
+
+
+def _is_forgotten(connection: object) -> bool:
+    return isinstance(connection, LiveConnection) and connection.is_forgotten()
 
 
 class Link:
@@ -211,6 +241,8 @@ class Link:
 
     @property
     def client(self) -> Any:
+        if isinstance(self._client, OneConnection) and _is_forgotten(self._client.connection):
+            self.drop()  # here rather than in the call, since the new connection must be fenced first
         if self._client is None:
             self.opened_at = time.monotonic()
             self._client = self._connector.dedicated(self._answer_s)
@@ -241,34 +273,47 @@ class Link:
             except (RedisError, OSError):
                 pass
 
-    def patiently(self, call: Callable[[Any], T], patience_s: float) -> T:
+    def patiently(self, call: Callable[[Any], T], patience_s: float, in_doubt: str = CALL_IN_DOUBT) -> T:
         """Return ``call(client)``, repeated for ``patience_s`` while Redis is away; then raise QueueUnavailable.
 
         Only for calls that are safe to repeat when their answer was lost.
         """
-        return patiently(lambda: call(self.client), patience_s, self.drop)
+        return patiently(lambda: call(self.client), patience_s, self.drop, in_doubt)
 
 
-def patiently(call: Callable[[], T], patience_s: float, after_failure: Callable[[], object] = lambda: None) -> T:
-    """Return ``call()``, repeated for ``patience_s`` while it fails for a reason that passes; then QueueUnavailable."""
-    give_up, pause = time.monotonic() + patience_s, RETRY_FIRST_S
+def patiently(
+    call: Callable[[], T],
+    patience_s: float,
+    after_failure: Callable[[], object] = lambda: None,
+    in_doubt: str = CALL_IN_DOUBT,
+) -> T:
+    """Return ``call()``, repeated for ``patience_s`` while it fails for a reason that passes; then QueueUnavailable.
+
+    ``in_doubt`` is the sentence about the call that the error ends with.
+    """
+    give_up, pause, renewed = time.monotonic() + patience_s, RETRY_FIRST_S, False
     while True:
         try:
             return call()
         except Exception as exc:
             after_failure()
+            if isinstance(exc, ConnectionForgotten) and not renewed:
+                renewed = True
+                continue  # however late it was found: a new connection works
             if not is_transient(exc):
                 raise
             if time.monotonic() + pause > give_up:
-                raise unavailable(exc) from exc
+                raise unavailable(exc, in_doubt) from exc
         time.sleep(pause)
         pause = min(pause * 2, RETRY_MAX_S)
 
 
 class Sentinels(Sentinel):
-    """Sentinels that say in a few words what they do not know."""
+    """Sentinels that say in a few words what they do not know; asked rarely, and each time over new connections."""
 
     def discover_master(self, service_name: str) -> Any:
+        for each in self.sentinels:
+            each.connection_pool.disconnect(inuse_connections=False)
         try:
             return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except MasterNotFoundError as exc:
@@ -277,26 +322,40 @@ class Sentinels(Sentinel):
 
 
 def _from_address(address: Address, answer_s: float | None, single: bool) -> Any:
-    kind: Any = OneConnection if single else redis.Redis
     options = {**_options(answer_s), **address.options}
     if "socket_timeout" in address.options and answer_s is not None:
         options["socket_timeout"] = _answer(answer_s, address.options["socket_timeout"])
-    if address.scheme == "unix":
-        options = _for_unix_socket(options)
-        return kind(unix_socket_path=address.path, **options)
+    late_s = _late(answer_s, options["socket_timeout"])
     if address.scheme == "redis+cluster":
-        return _cluster(address.hosts, options)
+        return _cluster(address.hosts, options, late_s)
     if address.scheme != "redis+sentinel":
-        (host, port), *_ = address.hosts
-        return kind(host=host, port=port, **options)
+        make: Any = redis.Redis
+        if address.scheme == "unix":
+            client = make(unix_socket_path=address.path, **_for_unix_socket(options))
+        else:
+            (host, port), *_ = address.hosts
+            client = make(host=host, port=port, **options)
+        make_live(client.connection_pool, late_s)
+        return OneConnection(connection_pool=client.connection_pool) if single else client
     shared = {name: value for name, value in address.options.items() if name.startswith("ssl")}
     sentinel_options = {
         "socket_timeout": SENTINEL_S, "retry": Retry(NoBackoff(), 0), "protocol": 2,
+        "socket_keepalive": True, "socket_keepalive_options": keepalive_options(),
         **shared, **address.sentinel_options,
     }  # fmt: skip
-    make: Any = Sentinels
+    make = Sentinels
     sentinel = make(list(address.hosts), sentinel_kwargs=sentinel_options, **options)
-    return sentinel.master_for(address.service)
+    client = sentinel.master_for(address.service)
+    make_live(client.connection_pool, late_s)
+    return client
+
+
+def _late(answer_s: float | None, timeout_s: float | None) -> float | None:
+    """Return the seconds after which an answer is late, what blocks being added. None: the timeout comes first."""
+    if answer_s is None or timeout_s is None:
+        return None
+    late_s = LATE_S + max(0.0, answer_s - ANSWER_S)
+    return late_s if late_s < timeout_s else None
 
 
 def _answer(answer_s: float, own_s: float) -> float:
@@ -305,9 +364,8 @@ def _answer(answer_s: float, own_s: float) -> float:
 
 
 def _for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in options.items() if name not in ("socket_connect_timeout", "socket_keepalive")
-    }
+    tcp_only = ("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options")
+    return {name: value for name, value in options.items() if name not in tcp_only}
 
 
 def _like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Redis:
@@ -315,32 +373,43 @@ def _like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Re
     kwargs = {**pool.connection_kwargs, **_options(answer_s)}
     for name in [each for each in kwargs if each == "connection_pool" or each.startswith("maint_")]:
         del kwargs[name]  # what belongs to that pool
+    kwargs["socket_keepalive_options"] |= _own_keepalive(pool.connection_kwargs)
+    late_s = _late(answer_s, answer_s)
     if issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
         kwargs = _for_unix_socket(kwargs)
     kwargs["connection_class"] = pool.connection_class
     if isinstance(pool, SentinelConnectionPool):
         make: Any = SentinelConnectionPool
-        return redis.Redis.from_pool(make(pool.service_name, pool.sentinel_manager, is_master=pool.is_master, **kwargs))
-    made = (OneConnection if single else redis.Redis)(connection_pool=type(pool)(**kwargs))
-    made.auto_close_connection_pool = True
-    return made
+        made_pool = make(pool.service_name, pool.sentinel_manager, is_master=pool.is_master, **kwargs)
+        make_live(made_pool, late_s)
+        return redis.Redis.from_pool(made_pool)
+    made_pool = type(pool)(**kwargs)
+    make_live(made_pool, late_s)
+    return OneConnection(connection_pool=made_pool) if single else redis.Redis.from_pool(made_pool)
+
+
+def _own_keepalive(options: Mapping[str, Any]) -> dict[int, int]:
+    """Return the keepalive options that the user's client has, which go before ours."""
+    own = options.get("socket_keepalive_options")
+    return dict(own) if isinstance(own, Mapping) else {}
 
 
 def _like_cluster(client: Any, answer_s: float | None) -> Any:
-    kwargs = {**client.get_connection_kwargs(), **_COMMON, "socket_timeout": answer_s}
+    kwargs = {**client.get_connection_kwargs(), **_COMMON, "socket_timeout": answer_s, "socket_keepalive": True}
+    kwargs["socket_keepalive_options"] = keepalive_options() | _own_keepalive(kwargs)
     for name in ("host", "port", "connection_class", "redis_connect_func", "retry"):
         kwargs.pop(name, None)
     kwargs["address_remap"] = client.nodes_manager.address_remap
-    return _cluster([(node.host, node.port) for node in client.get_nodes()], kwargs)
+    return _cluster([(node.host, node.port) for node in client.get_nodes()], kwargs, _late(answer_s, answer_s))
 
 
-def _cluster(hosts: Iterable[tuple[str, int]], options: dict[str, Any]) -> Any:
+def _cluster(hosts: Iterable[tuple[str, int]], options: dict[str, Any], late_s: float | None) -> Any:
     """Return a client of the Cluster that one of ``hosts`` belongs to. Fails as a connection does if none answers."""
     node: Any = ClusterNode
     nodes = [node(host, port) for host, port in hosts]
     options = {"socket_connect_timeout": NODE_CONNECT_S, **options, "retry": Retry(NoBackoff(), 0)}
     try:
         # A shard without a node is no reason to leave the queues on the others.
-        return Cluster(startup_nodes=nodes, require_full_coverage=False, **options)
+        return Cluster(startup_nodes=nodes, require_full_coverage=False, late_s=late_s, **options)
     except RedisClusterException as exc:
         raise redis.ConnectionError(str(exc)) from exc

@@ -59,7 +59,7 @@ class InvalidAddress(KueError, ValueError):
 
 
 class QueueUnavailable(KueError, ConnectionError):
-    """Redis did not answer, or refuses writes. Nothing is known to be saved; try again later.
+    """Redis is unreachable, or refuses writes. The call may or may not have taken effect; try again later.
 
     The same Job objects may be saved again within ten minutes: one that was created all the same, because only the
     answer was lost, is then found, not doubled.

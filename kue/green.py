@@ -190,6 +190,12 @@ class _ThreadPool:
 _pool = _ThreadPool()
 
 
+def after_fork() -> None:
+    """Called in a child process: the idle threads of the pool are the parent's."""
+    global _pool
+    _pool = _ThreadPool()
+
+
 def real_thread(fn: Callable[..., object], *args: object) -> None:
     """Run ``fn(*args)`` in a true thread of the operating system, also where threads are patched.
 

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
+from .codec import check_text
+from .errors import InvalidJob
+
 #: Digits of the largest id, 2^53 - 1. A longer number is another program's text.
 ID_DIGITS_MAX = 16
+#: What a Cluster hashes in place of the whole key: the text in the first braces, if there is any.
+_HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
+
+
+def check_prefix(prefix: object) -> str:
+    """Return a queue's prefix; raise InvalidJob if its keys could not be told from others', or lie in many slots."""
+    if not isinstance(prefix, str) or not prefix:
+        raise InvalidJob(f'the prefix is a text such as "q", not {prefix!r}')
+    if "{" in prefix and not _HASH_TAG.match(prefix):
+        raise InvalidJob(
+            f'the prefix {prefix!r} has a "{{" but no hash tag, so a Cluster would spread the keys: write "{{q}}"'
+        )
+    return check_text("the prefix", prefix)
 
 
 class Keys:

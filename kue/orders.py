@@ -49,6 +49,8 @@ class Orders:
         pipe.hgetall(self._key)
         pipe.delete(self._key)
         told, _ = pipe.execute()
+        if isinstance(told, list):  # what redis-py makes of a transaction's answers on a Cluster
+            told = dict(zip(told[::2], told[1::2], strict=True))
         for job_type, count in told.items():
             try:
                 self._apply(job_type, int(count))

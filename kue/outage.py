@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from redis.exceptions import BusyLoadingError, ResponseError
 
+from .liveness import ConnectionForgotten
+
 log = logging.getLogger("kue")
 
 
@@ -27,8 +29,10 @@ class Outage:
         """Note that a call failed on a connection opened then (monotonic s); return whether to pause before the next.
 
         A connection from before the last outage's end may have died in that outage: no news, and worth another try at
-        once on a new one.
+        once on a new one. One that was found dead while the server answered on another is no news either.
         """
+        if isinstance(exc, ConnectionForgotten):
+            return False
         refuses = isinstance(exc, ResponseError) and not isinstance(exc, BusyLoadingError)
         with self._lock:
             if self._since is not None:

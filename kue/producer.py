@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from .connect import Connector, Link, patiently, unavailable
+from .connect import CREATE_IN_DOUBT, Connector, Link, patiently, unavailable
 from .errors import QueueUnavailable
 from .scripts import CREATE_MAX, Scripts
 
@@ -61,11 +60,11 @@ class Producer:
 
     def __init__(self, connector: Connector, scripts: Scripts) -> None:
         self._connector, self._scripts = connector, scripts
-        self._link = Link(connector, awake=True)
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
-        self._pid = os.getpid()
+    def begin(self) -> None:
+        """Start anew, also in a process that was forked: it must share neither connection nor lane."""
+        self._link = Link(self._connector, awake=True)
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._busy = False
@@ -79,9 +78,6 @@ class Producer:
         ``owners``: for each row the object by which a second try is recognised. Raises QueueUnavailable within a
         bounded time if Redis is away.
         """
-        if self._pid != os.getpid():  # a fork must share neither connection nor lane
-            self._link = Link(self._connector, awake=True)
-            self._begin()
         known = self._settle(owners) if self._doubts else {}
         if not known:
             return self._join(_Entry(rows, owners))
@@ -110,6 +106,7 @@ class Producer:
                         self._connector.shared(), [], lane=call.lane, mark=call.mark
                     ),
                     RETRY_S,
+                    in_doubt=CREATE_IN_DOUBT,
                 )
             if call.first:
                 known[at] = call.first + place.offset
@@ -151,6 +148,27 @@ class Producer:
                 entry = self._waiting.pop(0)
                 batch.append(entry)
                 size += len(entry.rows)
+        try:
+            error = self._send(own, batch)
+            if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
+                with self._lock:
+                    for entry in self._waiting:
+                        entry.error = error
+                    batch, self._waiting = batch + self._waiting, []
+        except BaseException as exc:  # whatever it is: without an answer the others would wait for ever
+            for entry in batch:
+                if entry is not own and not entry.ids and entry.error is None:
+                    entry.error = unavailable(exc, CREATE_IN_DOUBT)
+            raise
+        finally:
+            with self._lock:
+                self._pass_on()
+            for entry in batch:
+                if entry is not own and entry.done is not None:
+                    entry.done.set()
+
+    def _send(self, own: _Entry, batch: Sequence[_Entry]) -> Exception | None:
+        """Create the jobs of a batch and give each entry its ids or the error, which is returned."""
         calls = self._calls([row for entry in batch for row in entry.rows])
         error: Exception | None = None
         try:
@@ -164,19 +182,12 @@ class Producer:
             except Exception as again:
                 error = again
             except BaseException as again:
-                error = unavailable(again)
+                error = unavailable(again, CREATE_IN_DOUBT)
         if error is not None:
             self._open_lane()
         with self._lock:
             self._hand_out(batch, calls, error)
-            if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
-                for entry in self._waiting:
-                    entry.error = error
-                batch, self._waiting = batch + self._waiting, []
-            self._pass_on()
-        for entry in batch:
-            if entry is not own and entry.done is not None:
-                entry.done.set()
+        return error
 
     def _hand_out(self, batch: Sequence[_Entry], calls: Sequence[_Call], error: Exception | None) -> None:
         """Give each entry its ids or the error; if its caller does not learn where its jobs are, remember it."""
@@ -224,6 +235,7 @@ class Producer:
                         client, call.rows, lane=call.lane, mark=call.mark
                     ),
                     RETRY_S,
+                    in_doubt=CREATE_IN_DOUBT,
                 )
 
     def _go_ahead(self, calls: Sequence[_Call]) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from . import green
-from .connect import Connector, unavailable
+from .connect import Connector, is_transient, unavailable
 from .essential import run_essential
+from .liveness import ConnectionForgotten
 
 log = logging.getLogger("kue.pubsub")
 
@@ -43,25 +44,25 @@ class Subscription:
         self._on_messages, self._on_resync = on_messages, on_resync
         self._lock = threading.Lock()
         self._started = False
-        self._stopping = False
+        self.stopping = False
         self._ready = threading.Event()
 
     def start(self, wait: bool = True) -> None:
         """Subscribe, if that is not done yet; with ``wait`` return once Redis confirms, or raise QueueUnavailable."""
         with self._lock:
-            if not self._started and not self._stopping:
+            if not self._started and not self.stopping:
                 self._started = True
-                green.spawn(run_essential, f"subscription of {self._channel}", self._run)
+                green.spawn(run_essential, f"subscription to {self._channel}", self._run)
         if wait and not self._ready.wait(SUBSCRIBE_S):
             raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
 
     def stop(self) -> None:
         """End the subscription; its thread sees it within LOOK_S and closes the connection itself."""
-        self._stopping = True
+        self.stopping = True
 
     def _run(self) -> None:
-        pause, lost, outage = RECONNECT_S, False, self._connector.outage
-        while not self._stopping:
+        pause, lost, refusal, outage = RECONNECT_S, False, "", self._connector.outage
+        while not self.stopping:
             client = pubsub = None
             opened_at = time.monotonic()
             try:
@@ -76,17 +77,20 @@ class Subscription:
                         if len(texts) >= BUSY:
                             green.sleep(min(PAUSE_MAX_S, len(texts) * PAUSE_EACH_S))
                     elif message["type"] == "subscribe":
-                        pause = RECONNECT_S
+                        pause, refusal = RECONNECT_S, ""
                         outage.back(opened_at, writes=False)
                         if lost:
                             lost = False
                             self._on_resync()
                         self._ready.set()
             except (RedisError, OSError) as exc:
-                if self._stopping:
+                if self.stopping:
                     break
                 lost = True
-                if outage.away(exc, opened_at):
+                if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
+                    refusal = str(exc)
+                    log.error("cannot subscribe to %s: %s; trying again until it is allowed", self._channel, exc)
+                if not is_transient(exc) or outage.away(exc, opened_at):
                     green.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
             except Exception:  # a message that nobody could foresee: it must not make us deaf for good
@@ -100,7 +104,7 @@ class Subscription:
     def _messages(self, pubsub: Any) -> Iterator[dict[str, Any]]:
         """Yield messages until the stop; raise if the connection is lost, or silent beyond doubt."""
         silent = 0
-        while not self._stopping:
+        while not self.stopping:
             message = pubsub.get_message(timeout=LOOK_S)
             if message is not None:
                 silent = 0
@@ -110,7 +114,7 @@ class Subscription:
             if silent == SILENT_LOOKS:
                 pubsub.ping()
             elif silent > 2 * SILENT_LOOKS:
-                raise TimeoutError("no answer to PING")
+                raise ConnectionForgotten("no answer to PING on the subscription")
 
     @staticmethod
     def _close(connection: Any) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar, overload
 
-from . import backoff
+from . import backoff, fork
 from . import job as jobs
 from .codec import utf8
 from .connect import Connector, patiently
 from .errors import InvalidJob, JobNotFound
 from .events import Event, Listener, last_events
 from .job import Job
-from .keys import Keys
+from .keys import Keys, check_prefix
 from .operate import Operating
 from .orders import Orders
 from .producer import Producer
@@ -53,6 +53,7 @@ class Queue(Operating):
         job_events: bool = True,
     ) -> None:
         self._connector = Connector(redis)
+        check_prefix(prefix)
         if self._connector.is_cluster and "{" not in prefix:
             prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot
         self.prefix = prefix
@@ -61,8 +62,7 @@ class Queue(Operating):
         self.backoffs: dict[str, backoff.BackoffFunction] = {}
         self._scripts = Scripts(self.keys)
         self._producer = Producer(self._connector, self._scripts)
-        self._listener = Listener(self._connector, self.keys.events)
-        self._listener.ended = lambda ids: list(self._ask(lambda client: last_events(client, self.keys, ids)))
+        self._listener = self._new_listener()
         self._lease_ms = lease_ms
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -76,6 +76,7 @@ class Queue(Operating):
         #: For the tests of programs that make jobs.
         self.test_mode = TestMode(self)
         self._connector.outage.on_away = self._tell_error
+        fork.watch(self)
 
     def __repr__(self) -> str:
         return f"<Queue {self.prefix}>"
@@ -231,7 +232,9 @@ class Queue(Operating):
     # Events
 
     def on(self, event: str, fn: Callable[..., object]) -> Queue:
-        """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process, in the listener's thread.
+        """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process.
+
+        Handlers run one after another, in a thread of their own: a slow one delays others, but nothing else.
 
         "error" calls ``fn(exception)`` for what goes wrong in this process outside a handler, once as Redis goes away
         too. Returns the queue, so that it chains. Node Kue: Queue#on.
@@ -308,6 +311,21 @@ class Queue(Operating):
         return wait_for(job, self._listener, timeout_s)
 
     # Inside
+
+    def _new_listener(self) -> Listener:
+        listener = Listener(self._connector, self.keys.events)
+        listener.ended = lambda ids: list(self._ask(lambda client: last_events(client, self.keys, ids)))
+        return listener
+
+    def _after_fork(self) -> None:
+        """Called in a child process, which starts with no handlers of jobs or events: these are the parent's."""
+        self._lock = threading.Lock()
+        self._connector.after_fork()
+        self._producer.begin()
+        self.test_mode.after_fork()
+        self._listener.stop()  # its green thread, if threads are green, exists here too
+        self._listener = self._new_listener()
+        self._engine = self._upkeep = None
 
     def _ask(self, call: Callable[[Any], Any], patience_s: float = PATIENCE_S) -> Any:
         """Make one call to Redis for a user: repeated for a while if Redis is away, then QueueUnavailable."""

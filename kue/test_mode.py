@@ -62,6 +62,10 @@ class TestMode:
             self.jobs.clear()
             self.logs.clear()
 
+    def after_fork(self) -> None:
+        """Called in a child process, where another thread of the parent's would hold the lock for ever."""
+        self._lock = threading.Lock()
+
     # What the queue and its jobs ask
 
     def takes(self, made: Sequence[Job]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from .errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
@@ -10,8 +11,8 @@ from .events import Listener, first_line
 from .job import Job
 from .states import FAILED
 
-#: Seconds between two looks at a job that somebody waits for, in case its event was lost.
-WAIT_LOOK_S = 5.0
+#: Seconds between two looks at a job that somebody waits for, in case its event was lost: first, and at most.
+WAIT_LOOK_FIRST_S, WAIT_LOOK_S = 1.0, 5.0
 
 
 def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
@@ -28,9 +29,9 @@ def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
         if event in ("complete", "failed", "remove", "resync"):
             ended.set()
 
-    listener.on_job(job_id, "*", heard)
-    try:
-        left = timeout_s
+    give_up = None if timeout_s is None else time.monotonic() + timeout_s
+    look_s = WAIT_LOOK_FIRST_S
+    with listener.waiting(job_id, heard):
         while True:
             if not said:
                 job.refresh()
@@ -38,17 +39,15 @@ def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
                     return job.result
                 if job.state == FAILED:
                     raise JobFailed(job_id, first_line(job.error))
+            left = None if give_up is None else give_up - time.monotonic()
             if left is not None and left <= 0 and not said:
                 raise WaitTimeout(job_id, timeout_s or 0)
-            pause = WAIT_LOOK_S if left is None else min(left, WAIT_LOOK_S)
-            ended.wait(pause)
+            ended.wait(look_s if left is None else max(0.0, min(left, look_s)))
             ended.clear()
-            left = None if left is None else left - pause
+            look_s = min(2 * look_s, WAIT_LOOK_S)
             for event, *args in said:
                 if event == "complete":
                     return args[0] if args else None
                 if event == "failed":
                     raise JobFailed(job_id, str(args[0]) if args else "")
                 raise JobNotFound(job_id)
-    finally:
-        listener.off_job(job_id, heard)

@@ -21,9 +21,9 @@ class FaultyServer:
     With ``fsync`` "always" an answer is given only once the file is on the disk: a kill loses nothing acknowledged.
     """
 
-    def __init__(self, directory: Path, *options: str, fsync: str = "always") -> None:
+    def __init__(self, directory: Path, *options: str, fsync: str = "always", port: int = 0) -> None:
         self.directory = directory
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = ["--appendonly", "yes", "--appendfsync", fsync, *options]
         self._process: subprocess.Popen[bytes] | None = None
