@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from redis.exceptions import ResponseError
@@ -203,7 +204,7 @@ class Browsing:
     @property
     def history(self) -> History:
         """What happened in the last hour and the last day, as web processes heard it."""
-        return History(self._ask, self._scripts)
+        return History(self._ask, lambda key: self._one("HGETALL", key, default={}), self._scripts)
 
     def server_ms(self) -> int:
         """Return the time of the server, epoch ms: what all times in Redis are by."""
@@ -272,7 +273,7 @@ class Browsing:
                 if isinstance(answer, Exception) and not _is_wrong_type(answer):
                     raise answer
                 if isinstance(answer, Exception):
-                    log.warning("%s holds another kind of value than it should; it is left out", command[1])
+                    _report_kind(str(command[1]))
             return answers
 
         return [default if isinstance(answer, Exception) else answer for answer in self._ask(read)]
@@ -299,6 +300,12 @@ def check_id(job_id: int | str) -> None:
         return
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
         raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
+
+
+@lru_cache(maxsize=1000)
+def _report_kind(key: str) -> None:
+    """Log once for each key, not at each look of a page."""
+    log.warning("%s holds another kind of value than it should, and is left out", key)
 
 
 def _is_wrong_type(error: Exception) -> bool:

@@ -47,10 +47,15 @@ def _is_figure(value: object) -> bool:
 
 
 class History:
-    """The spans of one queue. ``ask`` makes one call to Redis."""
+    """The spans of one queue. ``ask`` makes one call to Redis; ``read_hash`` reads a hash, {} if it is none."""
 
-    def __init__(self, ask: Callable[[Callable[[Any], Any]], Any], scripts: Scripts) -> None:
-        self._ask, self._scripts = ask, scripts
+    def __init__(
+        self,
+        ask: Callable[[Callable[[Any], Any]], Any],
+        read_hash: Callable[[str], dict[str, str]],
+        scripts: Scripts,
+    ) -> None:
+        self._ask, self._read_hash, self._scripts = ask, read_hash, scripts
 
     def note(self, name: str, at: int, figures: Span) -> None:
         """Keep ``figures`` of the span that began at ``at`` spans since the epoch; ``name`` is minutes or halves."""
@@ -60,7 +65,7 @@ class History:
     def read(self, name: str) -> list[Span]:
         """Return the spans that are known, oldest first; where nobody listened there is none."""
         size_ms = (MINUTE_S if name == "minutes" else HALF_S) * 1000
-        found = self._ask(lambda client: client.hgetall(self._scripts.keys.history(name)))
+        found = self._read_hash(self._scripts.keys.history(name))
         spans: list[Span] = []
         for at, text in sorted((number(at) or 0, text) for at, text in found.items()):
             told = from_json(text)

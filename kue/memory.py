@@ -31,14 +31,14 @@ class MemoryInfo(TypedDict):
 
 def read(client: Any, keys: Keys) -> MemoryInfo:
     """Ask the server. A server that hides INFO or MEMORY from this user is taken as telling nothing."""
-    jobs = int(client.zcard(keys.jobs))
-    told: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": jobs, "queue": None}
+    told: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
     with contextlib.suppress(ResponseError, RedisClusterException, AttributeError):
         info = client.info("memory")
         told["used"], told["limit"] = info.get("used_memory"), info.get("maxmemory") or None
         told["policy"] = info.get("maxmemory_policy")
     with contextlib.suppress(ResponseError, RedisClusterException):
-        told["queue"] = _estimate(client, keys, jobs)
+        told["jobs"] = int(client.zcard(keys.jobs))
+        told["queue"] = _estimate(client, keys, told["jobs"])
     return told
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 from ..keys import id_of
 from ..queue import Queue
 from ..states import INACTIVE, STATES
@@ -17,7 +14,7 @@ def waiting_ids(queue: Queue, state: str, job_type: str | None, number: int) -> 
     """Return the ids of the first jobs of ``inactive`` or ``delayed``, in the order in which they will run."""
     if state == INACTIVE or job_type is None:
         key = queue._set(state, job_type)
-        return [id_of(member) for member in queue._ask(lambda client: client.zrange(key, 0, number - 1))]
+        return [id_of(member) for member in queue._one("ZRANGE", key, 0, number - 1, default=[])]
     # The delayed jobs of one type are kept by priority; only the set of all is in order of time.
     jobs = [job for job in queue.get_many(queue.ids(state, job_type)) if job.id is not None]
     jobs.sort(key=lambda job: job.promote_at or 0)
@@ -37,21 +34,21 @@ def newest_ids(queue: Queue, state: str | None, job_type: str | None, number: in
         keys = [queue.keys.type_state(job_type, each) for each in STATES]
     found: set[int | str] = set()
     for key in keys:
-        found.update(queue._ask(partial(_ends, key, number)))
+        found.update(_ends(queue, key, number))
     return sorted(found, key=lambda each: (isinstance(each, int), each if isinstance(each, int) else 0), reverse=True)[
         :number
     ]
 
 
-def _ends(key: str, number: int, client: Any) -> list[int | str]:
+def _ends(queue: Queue, key: str, number: int) -> list[int | str]:
     found: list[int | str] = []
-    below: str = "+inf"
+    below = "+inf"
     for _ in range(PRIORITIES_MAX):
-        last = client.execute_command("ZREVRANGEBYSCORE", key, below, "-inf", "WITHSCORES", "LIMIT", 0, 1)
+        last = queue._one("ZREVRANGEBYSCORE", key, below, "-inf", "WITHSCORES", "LIMIT", 0, 1, default=[])
         if not last:
             break
-        score = last[0][1] if isinstance(last[0], (list, tuple)) else last[1]
-        members = client.zrevrangebyscore(key, score, score, 0, number)
+        score = last[1]
+        members = queue._one("ZREVRANGEBYSCORE", key, score, score, "LIMIT", 0, number, default=[])
         found += [id_of(member) for member in members]
-        below = f"({score!r}" if isinstance(score, float) else f"({score}"
+        below = f"({score}"
     return found

@@ -32,9 +32,9 @@ end
 local looked, read, ids = 0, 0, {}
 for _, zid in ipairs(redis.call('ZREVRANGE', all_key, ARGV[3], ARGV[4])) do
   local id = id_of(zid)
-  local field = redis.call('HMGET', job_key(id), 'type', 'data', 'error')
+  local field = redis.pcall('HMGET', job_key(id), 'type', 'data', 'error')
   looked = looked + 1
-  if field[1] then
+  if field[1] then   -- what is no hash is no job
     local text = table.concat({ id, field[1], field[2] or '', field[3] or '' }, '\n')
     read = read + #text
     if has_all(string.lower(text)) then ids[#ids + 1] = id end

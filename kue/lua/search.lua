@@ -24,7 +24,7 @@ while at <= #ARGV do
   local keys = {}
   for i = at + 1, at + tonumber(ARGV[at]) do
     local key = prefix .. ':' .. ARGV[i]
-    if redis.call('EXISTS', key) == 1 then keys[#keys + 1] = key end
+    if redis.call('TYPE', key).ok == 'zset' then keys[#keys + 1] = key end
   end
   at = at + 1 + tonumber(ARGV[at])
   local group = keys[1]

@@ -10,6 +10,7 @@ from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from kue.errors import InvalidJob, JobNotFound, KueError, QueueUnavailable, WrongState
+from kue.web.answers import SafeResponse
 
 log = logging.getLogger("kue.web")
 
@@ -33,7 +34,7 @@ def wants_page() -> bool:
 def _answer(status: int, message: str) -> Response:
     if API_PATH.match(request.path.lower()) and not wants_page():
         return error_response(status, message)
-    return Response(render_template("error.html", status=status, message=message), status, mimetype="text/html")
+    return SafeResponse(render_template("error.html", status=status, message=message), status, mimetype="text/html")
 
 
 def install(app: Flask) -> None:
@@ -74,7 +75,7 @@ def install(app: Flask) -> None:
             message = "there is no such page"
             if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
                 return error_response(404, message)
-            return Response(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
+            return SafeResponse(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
         return _answer(status, exc.description or exc.name)
 
     @app.errorhandler(Exception)

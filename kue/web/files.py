@@ -16,6 +16,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import FileWrapper
 
 from kue.errors import JobNotFound
+from kue.web.answers import SafeResponse
 from kue.web.api import queue
 from kue.web.audit import audit
 from kue.web.errors import error_response, wants_page
@@ -48,7 +49,7 @@ def _missing(message: str) -> Any:
     """Answer 404 with a sentence that says what is missing."""
     if wants_page():
         page = render_template("error.html", status=404, message=message)
-        abort(Response(page, 404, mimetype="text/html"))
+        abort(SafeResponse(page, 404, mimetype="text/html"))
     abort(error_response(404, message))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response, current_app, render_template
 
 from kue.job import Job
+from kue.web.answers import SafeResponse
 from kue.web.detail import job_detail
 from kue.web.lists import monitor
 
@@ -18,7 +19,7 @@ def job_page(job: Job, *, part: bool = False) -> Response:
     body = render_template(
         name, page="job", job=job_detail(queue, job), mark=mark, counts=None if part else queue.counts()
     )
-    response = Response(body, mimetype="text/html")
+    response = SafeResponse(body, mimetype="text/html")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Kue-Mark"] = f"{mark['epoch']} {mark['seq']}"
     response.vary.add("Accept")

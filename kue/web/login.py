@@ -7,6 +7,7 @@ import re
 from flask import Blueprint, Response, current_app, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
+from kue.web.answers import SafeResponse
 from kue.web.audit import audit
 from kue.web.security import Security
 
@@ -27,7 +28,7 @@ def _next_path() -> str:
 
 def _form(status: int, message: str = "") -> Response:
     body = render_template("login.html", message=message, next_path=_next_path())
-    return Response(body, status, mimetype="text/html", headers={"Cache-Control": "no-store"})
+    return SafeResponse(body, status, mimetype="text/html", headers={"Cache-Control": "no-store"})
 
 
 @login.get("/login")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from flask import Blueprint, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, QueueUnavailable
@@ -16,6 +16,7 @@ from kue.history import HALF_S, MINUTE_S, Span
 from kue.orders import set_slots
 from kue.states import STATES
 from kue.web import warnings
+from kue.web.answers import SafeResponse
 from kue.web.api import queue
 from kue.web.audit import audit
 from kue.web.chart import Plots, plots
@@ -191,7 +192,7 @@ def part() -> ResponseReturnValue:
     mark = monitor().relay.mark()
     body = render_template("_system.html", system=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
-    return Response(body, mimetype="text/html", headers=headers)
+    return SafeResponse(body, mimetype="text/html", headers=headers)
 
 
 def _set_slots(wanted: object, name: str, count: int) -> None:

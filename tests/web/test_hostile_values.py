@@ -39,7 +39,7 @@ ODD = [
 VALUES = st.sampled_from(ODD) | st.binary(max_size=30) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "replace"))
 HASHES = st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1)
 QUICK = settings(
-    max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=True
 )
 
 PAGES = ("/", "/inactive", "/active", "/complete", "/failed", "/delayed", "/system", "/search?q=healthy", "/files")
