@@ -243,10 +243,3 @@ def listen(host: str, port: int) -> socket.socket:
         sock = socket.create_server((host, port), family=family)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
-
-
-def serve_wsgi(sock: socket.socket, app: Any) -> None:
-    """Serve a WSGI application on a socket of ``listen`` until it is closed, without an access log."""
-    from eventlet import wsgi
-
-    wsgi.server(sock, app, log_output=False, socket_timeout=60)

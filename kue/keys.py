@@ -47,6 +47,8 @@ class Keys:
         self.leases = f"{prefix}:leases"
         #: Ours: types that no worker may reserve from, anywhere (set).
         self.paused = f"{prefix}:paused"
+        #: Ours: written to see whether Redis takes writes (string, 10 s).
+        self.health = f"{prefix}:health"
         #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
         self.workers = f"{prefix}:workers"
 

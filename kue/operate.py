@@ -8,6 +8,7 @@ from typing import Any
 
 from .browse import Browsing, check_id
 from .codec import check_priority, number_text
+from .connect import Connector, patiently
 from .errors import InvalidJob
 from .job import Job
 from .retention import ENDED, Retention, Rule, clean, rule
@@ -20,6 +21,11 @@ class Operating(Browsing):
 
     _scripts: Scripts
     _retention: Retention
+    _connector: Connector
+
+    def check_health(self) -> None:
+        """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""
+        patiently(lambda: self._connector.shared().set(self.keys.health, "1", ex=10), 0)
 
     def remove(self, job_id: int | str) -> None:
         """Remove a job and all that belongs to it. Raises JobNotFound."""

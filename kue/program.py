@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Any
 
-from . import essential, green
+from . import descriptors, essential, green
 from .errors import KueError
 from .queue import Queue
 from .settings import Settings
@@ -32,6 +32,7 @@ class Program:
     def __init__(self, settings: Settings, queue: Queue, server: Any = None) -> None:
         self._settings, self._queue, self._server = settings, queue, server
         essential.on_exit = essential.exit_process
+        descriptors.raise_limit()
         self._signals = StopSignals()
         self._signals.hand_back = queue._hand_back
         self._socket: socket.socket | None = None
@@ -53,9 +54,10 @@ class Program:
     def run(self, app: Any, socketio: Any) -> None:
         """Serve until a signal comes, then stop. A second signal stops at once; jobs are handed back all the same."""
         from .web import stop
+        from .web.wsgi_server import WsgiServer
 
         assert self._socket is not None
-        green.spawn(green.serve_wsgi, self._socket, app)
+        green.spawn(essential.run_essential, "web server", WsgiServer(self._socket, app).run)
         shown = "localhost" if self._settings.host in ("127.0.0.1", "::1") else self._settings.host
         log.info("open http://%s:%d", shown, self._settings.port)
         while not self._signals.count:

@@ -15,6 +15,7 @@ from kue.web import errors, script
 from kue.web.acts import acts
 from kue.web.answers import SafeJson, SafeResponse
 from kue.web.api import api, lower_case_words
+from kue.web.bodies import with_length
 from kue.web.bulk import bulk
 from kue.web.files import files
 from kue.web.health import health
@@ -44,6 +45,10 @@ PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Largest body of an HTTP request.
 MAX_BODY_BYTES = 1024 * 1024
+
+
+def _body_limit(path: str) -> int:
+    return MAX_MESSAGE_BYTES if path.startswith("/socket.io/") else MAX_BODY_BYTES
 
 
 def folder(name: str) -> str:
@@ -103,6 +108,7 @@ def create_app(
     )
     script.install(app, flask_wsgi)
     _tolerate_capitals(app)
+    app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor
     errors.install(app)
@@ -126,7 +132,9 @@ def _tolerate_capitals(app: Flask) -> None:
 def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
     """Serve until the process is told to stop. Small packets leave at once (TCP_NODELAY); requests are not logged."""
     if socketio.async_mode == "eventlet":
-        green.serve_wsgi(green.listen(host, port), app)
+        from kue.web.wsgi_server import WsgiServer
+
+        WsgiServer(green.listen(host, port), app).run()
     else:
         socketio.run(app, host=host, port=port, allow_unsafe_werkzeug=True)
 

@@ -8,7 +8,9 @@ from flask import Blueprint, Response, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from redis.exceptions import ResponseError
 
+from kue.errors import QueueUnavailable
 from kue.web.api import queue
 from kue.web.lists import monitor
 from kue.web.metrics import QueueMetrics
@@ -18,9 +20,15 @@ health = Blueprint("health", __name__)
 
 @health.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """Say whether this process answers and its Redis does: 200 or 503, nothing about the queue."""
+    """Say whether this process answers and its Redis takes writes: 200 or 503, nothing about the queue."""
     begun = time.monotonic()
-    queue().counts()
+    try:
+        queue().check_health()
+    except QueueUnavailable as exc:
+        cause = exc.__cause__
+        refused = isinstance(cause, ResponseError)  # it answers, with a reason that names no secrets
+        why = f"Redis refuses writes: {cause}" if refused else "Redis is unreachable"
+        return jsonify({"status": "error", "error": why}), 503
     return jsonify({"status": "ok", "redis_ms": round((time.monotonic() - begun) * 1000, 1)})
 
 

@@ -16,6 +16,7 @@ from flask import request
 from flask_socketio import SocketIO, join_room, leave_room
 
 from kue.errors import InvalidJob, KueError, QueueUnavailable
+from kue.essential import run_essential
 from kue.web import start
 from kue.web.accounts import Visitor
 from kue.web.audit import audit
@@ -74,8 +75,9 @@ class Monitor:
         """Start listening and emitting."""
         self.relay.start()
         self._unsubscribe = self.queue.subscribe(self.tally.hear)
-        for task in (self.relay.run, self.tally.run, self.lag.run):
-            self.socketio.start_background_task(task)
+        tasks = {"relay": self.relay.run, "counting of events": self.tally.run, "event loop lag": self.lag.run}
+        for name, task in tasks.items():
+            self.socketio.start_background_task(run_essential, name, task)
 
     def say_goodbye(self, reason: str) -> None:
         """Tell every client that the server goes away. What still happens until it does is told as before."""
