@@ -24,6 +24,8 @@ CREATE_MAX = 1000
 
 #: What ``Queue.resume`` publishes where workers hear of revocations: "id token reason", with an id that no job has.
 RESUMED = "* * resumed"
+#: The same, when the server's clock has jumped: every worker renews its leases at once (include/clock.lua).
+RENEW = "* * renew"
 
 #: Seconds after which an element that no worker takes from its list goes: the process is gone.
 WAKE_S = 60
@@ -40,6 +42,18 @@ class Code(IntEnum):
     GONE = -1
     LOST = -2
     WRONG_STATE = -3
+
+
+class ClockWatch(NamedTuple):
+    """What a script needs to tell a jump of the server's clock: see ``include/clock.lua``. ms."""
+
+    blind: int = 0
+    grace: int = 0
+    elapsed: int = 0
+
+
+#: Do not look at the clock.
+NO_CLOCK = ClockWatch()
 
 
 class Outcome(NamedTuple):
@@ -265,9 +279,9 @@ class Scripts:
         promoted, next_ms = self.run(client, "promote", limit, now_ms=now_ms)
         return int(promoted), int(next_ms)
 
-    def balance(self, client: Any) -> None:
-        """Restore the tokens of waiting jobs, of every type."""
-        self.run(client, "balance")
+    def balance(self, client: Any, period_ms: int = 0, *, now_ms: int = 0) -> None:
+        """Restore the tokens of waiting jobs, of every type, unless another process did within ``period_ms``."""
+        self.run(client, "balance", period_ms, now_ms=now_ms)
 
     def timeout(
         self,
@@ -279,9 +293,15 @@ class Scripts:
         delay: str,
         note: str,
         *,
+        clock: ClockWatch = NO_CLOCK,
         now_ms: int = 0,
     ) -> Code:
-        return Code(self.run(client, "timeout", job_id, deadline, attempts, retry, delay, note, now_ms=now_ms))
+        args = (job_id, deadline, attempts, retry, delay, note, *clock)
+        return Code(self.run(client, "timeout", *args, now_ms=now_ms))
+
+    def watch_clock(self, client: Any, clock: ClockWatch, *, now_ms: int = 0) -> int:
+        """Keep what was promised by time if the server's clock has jumped; return its time, epoch ms."""
+        return int(self.run(client, "watch_clock", *clock, now_ms=now_ms))
 
     def rescue(
         self,
@@ -291,13 +311,15 @@ class Scripts:
         rescues_max: int = 3,
         dead_worker: str = "",
         until_ms: int = 0,
+        clock: ClockWatch = NO_CLOCK,
         now_ms: int = 0,
     ) -> list[str]:
         """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid"); return their ids.
 
         ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
         """
-        return list(self.run(client, "rescue", limit, rescues_max, dead_worker, until_ms, now_ms=now_ms))
+        args = (limit, rescues_max, dead_worker, until_ms, *clock)
+        return list(self.run(client, "rescue", *args, now_ms=now_ms))
 
     def retain(
         self,

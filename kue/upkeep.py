@@ -16,7 +16,7 @@ from .connect import Connector, Link, is_transient
 from .essential import run_essential
 from .keys import Keys, id_of
 from .registry import Registry
-from .scripts import Code, Scripts
+from .scripts import ClockWatch, Code, Scripts
 
 log = logging.getLogger("kue.upkeep")
 
@@ -28,11 +28,12 @@ TIMEOUT_S, RESCUE_S = 0.25, 1.0
 BALANCE_S = 3.0
 #: Time between two looks for dead processes of this machine, s.
 RECLAIM_S = 3.0
-#: Time without the server, or at the start, after which lapsed leases are left alone for a while, and that while, s:
-#: the other workers could not renew either, and are about to.
-BLIND_S, GRACE_S = 3.0, 4.0
-#: Jobs that one look takes.
-BATCH = 1000
+#: Seconds in which no process looked at the server's clock, after which leases may have lapsed for no fault of workers.
+BLIND_S = 3.0
+#: What a renewal may take beyond its interval, s.
+RENEWAL_S = 2.0
+#: Jobs that one look takes, and overdue ones: each of these is a call, and promotion waits for them.
+BATCH, TIMEOUTS_MAX = 1000, 50
 #: What Node's ttl watcher holds while it waits a second for answers, and how often we give ours again meanwhile.
 NODE_TTL_LOCK, ANSWERS = "activeJobsTTL:lock", 4
 #: Lower end of the scores that are deadlines in q:jobs:active, as in Node Kue.
@@ -56,11 +57,14 @@ class Upkeep:
         self._registry, self._let_go = registry, let_go
         self._wake = threading.Event()
         self._stopping = False
-        self._blind_ms = min(BLIND_S * 1000, lease_ms / 3)
-        self._grace_s = min(GRACE_S, lease_ms / 1000)
+        self._blind_ms = int(min(BLIND_S * 1000, lease_ms / 3))
+        #: A whole interval between two heartbeats, and what one may take.
+        self._grace_ms = int(lease_ms / 3 + min(RENEWAL_S * 1000, lease_ms / 3))
+        #: Names of the tasks that failed last time.
         self._failing: set[str] = set()
         self._seen_ms = 0  # the server's time when it last answered
-        self._rescue_from = time.monotonic() + self._grace_s
+        self._looked_at: float | None = None
+        self._rescue_from = 0.0
         self._answers: dict[str, int] = {}  # by job id, how often Node's watcher is still to be answered
         self._tasks: list[list[Any]] = [
             [each, 0.0] for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance)
@@ -86,16 +90,16 @@ class Upkeep:
                     continue
                 try:
                     task[1] = now + task[0](self._link.client)
-                    self._failing.discard(task[0].__name__)
+                    self._failing.discard(_name(task[0]))
                 except Exception as exc:
                     self._link.drop()
                     task[1] = now + RESCUE_S
                     if is_transient(exc):  # for the others too, and the engine tells of it
                         green.sleep(RESCUE_S)
                         break
-                    if task[0].__name__ not in self._failing:
-                        self._failing.add(task[0].__name__)
-                        log.exception("upkeep: %s failed; trying again each second", task[0].__name__)
+                    if _name(task[0]) not in self._failing:
+                        self._failing.add(_name(task[0]))
+                        log.exception("upkeep: %s failed; trying again each second", _name(task[0]))
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
         self._link.drop()
 
@@ -121,27 +125,36 @@ class Upkeep:
     def time_out(self, client: Any) -> float:
         """Fail the attempts that ran past their ttl."""
         keys: Keys = self._keys
-        found = client.execute_command("TIME")
-        now_ms = int(found[0]) * 1000 + int(found[1]) // 1000
-        if now_ms - self._seen_ms > self._blind_ms:
-            self._rescue_from = time.monotonic() + self._grace_s
-        self._seen_ms = now_ms
+        looking_at = time.monotonic()
+        self._seen_ms = now_ms = self._scripts.watch_clock(client, self._clock())
+        self._looked_at = looking_at
         self._answer_node(client)
         overdue = client.zrangebyscore(
-            keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=BATCH, withscores=True
+            keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=TIMEOUTS_MAX, withscores=True
         )
-        for member, deadline in overdue:
+        pipe = client.pipeline(transaction=False)
+        for member, _ in overdue:
+            pipe.hmget(keys.job(id_of(member)), "type", "backoff", "attempts", "delay")
+        found = pipe.execute(raise_on_error=False) if overdue else []
+        for (member, deadline), fields in zip(overdue, found, strict=True):
             job_id = str(id_of(member))
-            kind, text, made, delay = client.hmget(keys.job(job_id), "type", "backoff", "attempts", "delay")
+            if isinstance(fields, Exception) and is_transient(fields):
+                raise fields
+            kind, text, made, delay = fields if isinstance(fields, list) else [None] * 4
             if kind is None:
                 self._scripts.tidy(client, job_id)
                 continue
             attempts = number(made) or 0
             retry = backoff.decide(text, attempts + 1, number(delay), self._backoffs)
-            if self._scripts.timeout(client, job_id, int(deadline), attempts, *retry) == Code.OK:
+            if self._scripts.timeout(client, job_id, int(deadline), attempts, *retry, clock=self._clock()) == Code.OK:
                 log.warning("timeout job %s: ttl exceeded", job_id)
                 self._answers[job_id] = ANSWERS
-        return TIMEOUT_S if len(overdue) < BATCH else 0.0
+        return TIMEOUT_S if len(overdue) < TIMEOUTS_MAX else 0.0
+
+    def _clock(self) -> ClockWatch:
+        """Return what a script needs to see a jump of the server's clock before it takes anything away."""
+        elapsed_ms = 0 if self._looked_at is None else int((time.monotonic() - self._looked_at) * 1000)
+        return ClockWatch(self._blind_ms, self._grace_ms, elapsed_ms)
 
     def _answer_node(self, client: Any) -> None:
         """Say again that overdue jobs were seen to, while Node's watcher may be waiting for it.
@@ -160,18 +173,25 @@ class Upkeep:
 
     def balance(self, client: Any) -> float:
         """Restore tokens that were lost with the worker that took them: Node's workers block on them."""
-        self._scripts.balance(client)
+        self._scripts.balance(client, int(BALANCE_S * 900))  # of all processes one at a time is enough
         return BALANCE_S
 
     def rescue(self, client: Any) -> float:
         """Take back the jobs of workers that stopped renewing their leases."""
         if time.monotonic() < self._rescue_from:
-            return min(RESCUE_S, self._grace_s)
+            return RESCUE_S
+        until_ms = self._seen_ms + self._blind_ms
         try:
-            rescued = self._scripts.rescue(client, limit=BATCH, until_ms=self._seen_ms + int(self._blind_ms))
+            rescued = self._scripts.rescue(client, limit=BATCH, until_ms=until_ms, clock=self._clock())
         except RedisError:
-            self._rescue_from = time.monotonic() + self._grace_s  # what is refused here is refused to others too
+            # What is refused here is refused to others too: their renewals.
+            self._rescue_from = time.monotonic() + self._grace_ms / 1000
             raise
         for job_id in rescued:
             log.warning("rescue job %s: its worker's lease had lapsed", job_id)
         return RESCUE_S if len(rescued) < BATCH else 0.0
+
+
+def _name(task: Callable[..., object]) -> str:
+    """Return a task's name for the log; two classes may have a method of the same name."""
+    return task.__qualname__.removeprefix("Upkeep.")

@@ -32,7 +32,7 @@ from .keys import id_of
 from .pubsub import Subscription
 from .registry import Registry, TypeInfo
 from .reports import ErrorReports
-from .scripts import RESUMED, Code, Outcome, Reserved, Scripts, Turn
+from .scripts import RENEW, RESUMED, Code, Outcome, Reserved, Scripts, Turn
 from .slots import Slot, TypeSlots, check_concurrency
 from .waiter import Waiter, until_paused_ends
 
@@ -419,6 +419,9 @@ class Engine:
         for message in messages:
             if message == RESUMED:
                 self._resumed()
+                continue
+            if message == RENEW:
+                self.heartbeat.beat_soon()
                 continue
             job_id, _, rest = message.partition(" ")
             token, _, reason = rest.partition(" ")

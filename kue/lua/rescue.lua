@@ -5,13 +5,16 @@
   ARGV[5] worker "kue:host:pid", or '': only that process's jobs, whatever their lease says (it is known to be dead)
   ARGV[6] epoch ms after which the call is too old to be done, or 0: while it was on its way (a frozen server, a broken
           network) nobody could renew a lease
+  ARGV[7…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock
   Returns    {id, …} of the rescued jobs
   Publishes  rescue [worker, rescues], then enqueue, or error and failed
 ]]
 --- @include "fail"
+--- @include "clock"
 local limit, rescues_max, dead, valid_until = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local rescued = {}
 if valid_until > 0 and now > valid_until then return rescued end
+watch_clock(tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' and now_text or '+inf',
     'LIMIT', 0, dead == '' and limit or -1)) do
   local key = job_key(id)

@@ -3,14 +3,17 @@
 
   ARGV[3] id   ARGV[4] deadline, the score in q:jobs:active that the caller saw   ARGV[5] attempts made, as it saw them
   ARGV[6] retry: now, wait or never   ARGV[7] delay in ms, or ''   ARGV[8] note for the log, or ''
+  ARGV[9…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock
   Returns    1 timed out, 0 not over (the deadline moved), -1 no such job, -2 not active, or another attempt by now
   Publishes  ttl exceeded, error, ttl exceeded ack (for Node's watcher), then as fail; for a job of a Node worker neither
              of the two, since that worker would fail it again
   Node Kue   Queue#watchStuckJobs' sibling checkActiveJobTtl (lib/kue.js)
 ]]
 --- @include "fail"
+--- @include "clock"
 local NODE_GRACE_MS = 5000
 local id, deadline, attempts = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+watch_clock(tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]))
 local job, code = active(id)
 if not job then return code end
 local score = tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '0')

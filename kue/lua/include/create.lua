@@ -34,9 +34,11 @@ local function create()
     local type, data, priority, attempts, delay, ttl, backoff, remove = unpack(ARGV, at, at + 7)
     local id = format('%.0f', first + n)
     local zid, promote_at, state, score = format('%02d|%s', #id, id), now_text, 'inactive', priority
+    local due_at
     if delay ~= '' and string.sub(delay, 1, 1) == '@' then
       local due = math.max(now, tonumber(string.sub(delay, 2)))
       delay, promote_at = due > now and whole(due - now) or '', whole(due)
+      due_at = promote_at   -- a date: it stays where it is when the clock is set
     elseif delay ~= '' then
       promote_at = whole(now + math.floor(tonumber(delay)))   -- Node's delays may have fractions
     end
@@ -47,6 +49,7 @@ local function create()
       'promote_at', promote_at, 'updated_at', now_text, 'max_attempts', attempts)
     if attempts == '' then call('HDEL', key, 'max_attempts') end
     if delay ~= '' then add(more, 'delay', delay) end
+    if delay ~= '' and due_at then add(more, 'due_at', due_at) end
     if ttl ~= '' then add(more, 'ttl', ttl) end
     if backoff ~= '' then add(more, 'backoff', backoff) end
     if remove ~= '' then add(more, 'removeOnComplete', remove) end

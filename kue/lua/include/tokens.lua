@@ -1,4 +1,6 @@
 --- @include "sets"
+local TOKENS_MAX = 1000   -- tokens that one call restores at most: the next call goes on
+
 -- Keep q:TYPE:jobs at one token a waiting job: fewer would starve Node's workers, more are noise. Returns how many wait,
 -- or nil and what is wrong with a key.
 local function balance_tokens(type)
@@ -9,6 +11,11 @@ local function balance_tokens(type)
   if tokens > waiting then
     if waiting == 0 then redis.call('DEL', key) else redis.call('LTRIM', key, 0, waiting - 1) end
   end
-  for _ = tokens + 1, waiting do redis.call('LPUSH', key, '1') end
+  local missing = math.min(waiting - tokens, TOKENS_MAX)
+  if missing > 0 then
+    local values = {}
+    for at = 1, missing do values[at] = '1' end
+    redis.call('LPUSH', key, unpack(values))
+  end
   return waiting
 end

@@ -1,0 +1,67 @@
+--- @include "sets"
+-- The server's clock, as the queue saw it last: it may jump (a laptop wakes up, a machine is moved, an operator sets it), and
+-- while the server is down or frozen nobody can renew anything. What was promised by time then keeps the time it had left.
+--   q:clock  hash  seen: epoch ms of the last look, by whichever process; some look each quarter of a second
+local clock_key = prefix .. ':clock'
+local DEADLINES_FROM = 100000   -- lower scores in q:jobs:active are priorities
+local LOOK_MS = 100             -- how often a look is written down
+local BACK_MS = 1000            -- smaller steps back are the ordinary correction of a clock
+local FAR_MS = 253402300799000  -- HOLD_UNTIL_MS: a suspended job
+
+-- Move the members of a zset whose score lies above `from`, to what `moved(score, member)` returns, if that is a number.
+local function move_scores(key, from, moved)
+  local changes = {}
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. whole(from), '+inf')) do
+    local score = moved(tonumber(redis.call('ZSCORE', key, member)), member)
+    if score then changes[#changes + 1] = {whole(score), member} end
+  end
+  for _, change in ipairs(changes) do redis.call('ZADD', key, change[1], change[2]) end
+end
+
+-- Attempts with a ttl: their deadlines move with the clock.
+local function move_deadlines(seen, jump)
+  move_scores(state_key('active'), math.max(DEADLINES_FROM, math.min(seen, now)), function(deadline)
+    if jump > 0 then return deadline > seen and deadline + jump or nil end
+    return deadline + jump >= now and deadline + jump or nil   -- else it was set after the jump
+  end)
+end
+
+-- Delayed jobs, after a step back: those that wait for some time, not for a date.
+local function move_delayed(jump)
+  move_scores(state_key('delayed'), now, function(due, member)
+    if due >= FAR_MS then return nil end
+    local key = job_key(id_of(member))
+    local field = redis.call('HMGET', key, 'due_at', 'updated_at')
+    local changed = now - (tonumber(field[2] or '') or 0)
+    if field[1] == whole(due) or (changed >= 0 and changed < BACK_MS) then return nil end
+    local earlier = math.max(now, due + jump)
+    redis.call('HSET', key, 'promote_at', whole(earlier))
+    return earlier
+  end)
+end
+
+-- Compare the clock with the last look. `blind`: ms without a look after which leases may have lapsed for no fault of their
+-- workers; 0 leaves all as it is. `grace`: ms in which every living worker renews its leases. `elapsed`: ms that the caller's
+-- own clock says since its last look, or 0 if it has had none: so much of a gap is time that really went by.
+local function watch_clock(blind, grace, elapsed)
+  if blind <= 0 then return end
+  local seen = tonumber(redis.call('HGET', clock_key, 'seen') or '')
+  if seen and now >= seen and now - seen < LOOK_MS then return end
+  redis.call('HSET', clock_key, 'seen', now_text)
+  local gap = seen and now - seen or 0
+  if gap > blind then
+    -- A lease that was good at the last look has the time it had then, at most the grace. Older ones have lapsed.
+    move_scores(leases_key, seen, function(lapses)
+      return lapses < now + grace and math.min(lapses + gap, now + grace) or nil
+    end)
+    local jump = gap - elapsed
+    if jump > blind then move_deadlines(seen, jump) end
+  elseif gap < -BACK_MS then
+    move_scores(leases_key, now + grace, function(lapses) return math.max(lapses + gap, now + grace) end)
+    move_deadlines(seen, gap)
+    move_delayed(gap)
+  else
+    return
+  end
+  redis.call('PUBLISH', prefix .. ':revoked', '* * renew')   -- let every worker renew its leases at once
+end
