@@ -14,6 +14,7 @@ from .codec import (
     check_text,
     check_whole,
     format_line,
+    from_json,
     number_text,
     option_text,
     percent,
@@ -234,8 +235,8 @@ class Job:
         raw = self.raw
         made, most = self.attempts_made, self.options.attempts
         form: dict[str, Any] = {"id": self.id, "type": self.type, "data": self.data}
-        if "result" in raw or self.result is not None:
-            form["result"] = self.result
+        if "result" in raw:  # truthy ones only, as Node keeps them: `result` has any
+            form["result"] = from_json(raw["result"])
         form["priority"] = self.options.priority
         form["progress"] = raw.get("progress", 0)
         if "progress_data" in raw:

@@ -6,7 +6,7 @@
   Publishes  enqueue if it is inactive, as Node when it saves a job
   Node Kue   PUT /job/:id/priority/:level, Job#update (lib/queue/job.js), which writes the whole job from a copy
 ]]
---- @include "sets"
+--- @include "held"
 local id, priority = ARGV[3], ARGV[4]
 local key, zid = job_key(id), zid_of(ARGV[3])
 local field = redis.call('HMGET', key, 'type', 'state', 'ttl')
@@ -16,10 +16,15 @@ redis.call('HSET', key, 'priority', priority, 'updated_at', now_text)
 redis.call('ZADD', all_key, priority, zid)
 if not state then return 1 end
 redis.call('ZADD', type_key(type, state), 'XX', priority, zid)
-if state == 'active' then   -- with a ttl the score is the deadline
-  if not tonumber(ttl or '') then redis.call('ZADD', state_key(state), 'XX', active_score(priority), zid) end
+if state == 'active' then   -- with a ttl the score is the deadline: Node sets it anew, of an attempt of ours it stays
+  if not (tonumber(ttl or '') and is_leased(id)) then
+    redis.call('ZADD', state_key(state), 'XX', active_score(priority, ttl), zid)
+  end
 elseif state ~= 'delayed' then
   redis.call('ZADD', state_key(state), 'XX', priority, zid)
 end
-if state == 'inactive' then publish(id, 'enqueue', ',' .. json(type)) end
+if state == 'inactive' then   -- with one more token, as Node
+  redis.call('LPUSH', tokens_key(type), '1')
+  publish(id, 'enqueue', ',' .. json(type))
+end
 return 1

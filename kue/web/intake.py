@@ -92,7 +92,8 @@ def new_job(queue: Queue, asked: object) -> Job:
     if not isinstance(asked, dict):
         raise InvalidJob(NO_TYPE)
     job_type = _type(asked.get("type"))
-    job = queue.create(job_type, asked.get("data"))
+    data = asked.get("data")
+    job = queue.create(job_type, data if is_truthy(data) else None)  # as Node's API
     to_json(job.data)
     options = asked.get("options")
     if not isinstance(options, dict):  # as in Node, what has no members has no options
