@@ -21,6 +21,7 @@ class Operating(Browsing):
 
     _scripts: Scripts
     _retention: Retention
+    _search: bool
     _connector: Connector
 
     def check_health(self) -> None:
@@ -77,7 +78,8 @@ class Operating(Browsing):
         """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
         check_id(job_id)
         text = number_text(check_priority(priority))
-        self._ask(lambda client: self._scripts.set_priority(client, job_id, text))
+        found_by = self.get(job_id)._found_by() if self._search else ""
+        self._ask(lambda client: self._scripts.set_priority(client, job_id, text, found_by))
         return self.get(job_id)
 
     def pause(self, job_type: str) -> None:

@@ -174,8 +174,10 @@ class Scripts:
             raise InvalidJob(f"the type of job {job_id} cannot be changed to {fields['type']!r}: create a new job")
         check(code, job_id)
 
-    def set_priority(self, client: Any, job_id: object, priority: str, *, now_ms: int = 0) -> None:
-        check(self.run(client, "set_priority", job_id, priority, now_ms=now_ms), job_id)
+    def set_priority(
+        self, client: Any, job_id: object, priority: str, found_by: str = "", *, now_ms: int = 0
+    ) -> None:
+        check(self.run(client, "set_priority", job_id, priority, found_by, now_ms=now_ms), job_id)
 
     def search(
         self, client: Any, groups: Sequence[Sequence[str]], limit: int = -1, *, of_node: bool = False
