@@ -71,7 +71,10 @@ def create_queue(
     search: bool | Callable[[str], str] = False,
     job_events: bool = True,
 ) -> Queue:
-    """Return a queue on the Redis that ``redis`` names: None (127.0.0.1:6379), a URL, a client, or a factory.
+    """Return a queue on the Redis that ``redis`` names: a URL, a client, or a factory.
+
+    None: REDIS_URL, else a Redis on 127.0.0.1:6379 if one answers, else the embedded Valkey that runs in KUE_DATA_DIR
+    (``.kue``). ``embedded://`` and ``embedded:///path`` start an embedded Valkey, or share it.
 
     ``prefix`` begins all of the queue's keys; queues with different prefixes know nothing of each other. ``lease_ms``
     (30,000): how long a job stays with a worker that gives no sign of life. ``search``: index the jobs that this queue

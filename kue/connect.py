@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import redis
 from hiredis import pack_command
@@ -23,11 +24,13 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from .address import Address, parse
+from .address import Address, parse, without_password
 from .awake import Awake
 from .errors import InvalidAddress, KueError, QueueUnavailable
 from .liveness import LATE_S, ConnectionForgotten, LiveConnection, keepalive_options, make_live
 from .outage import Outage
+
+log = logging.getLogger("kue")
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
@@ -89,22 +92,38 @@ def _options(answer_s: float | None) -> dict[str, Any]:
     }
 
 
+@runtime_checkable
+class Locator(Protocol):
+    """A Redis that is looked for when the first connection is made."""
+
+    def address(self) -> Address:
+        """Return where it is. Raises redis.ConnectionError if it is not there yet."""
+
+    def close(self) -> None:
+        """Let go of what was started for it."""
+
+
 class Connector:
     """Makes the clients of one queue, all alike, from what the user gave.
 
-    ``source``: None (127.0.0.1:6379), a URL (see address.py), a ``redis.Redis``, a ``RedisCluster``, or a function that
+    ``source``: a URL (see address.py), a Locator, a ``redis.Redis``, a ``RedisCluster``, or a function that
     returns one; it is called at once, to see which, and again for each connection. A client given by the user is only a
     pattern: ours use connections of their own, made with its settings, and never close the user's.
     """
 
-    def __init__(self, source: object = None) -> None:
+    def __init__(self, source: object = DEFAULT_URL) -> None:
         #: Whether Redis is away, as all connections of this queue see it.
         self.outage = Outage()
         self._shared: Any = None
-        self._source: Any = DEFAULT_URL if source is None else source
-        pattern: Any = self._source
+        self._source: Any = source
+        self._told = ""  # the URL that was given, until it has been logged
+        self.is_cluster = False
+        if isinstance(source, Locator):
+            return
+        pattern: Any = source
         if isinstance(pattern, str):
             self._source = pattern = parse(pattern)
+            self._told = without_password(str(source))
         elif callable(pattern) and not isinstance(pattern, (redis.Redis, RedisCluster)):
             try:
                 pattern = pattern()
@@ -123,6 +142,9 @@ class Connector:
         """Return the client for everybody's occasional calls; it keeps a pool and is safe in any thread."""
         if self._shared is None:
             self._shared = self._make(ANSWER_S, single=False)
+            if self._told:
+                log.info("jobs are in Redis at %s", self._told)
+                self._told = ""
         return self._shared
 
     def dedicated(self, answer_s: float | None = ANSWER_S) -> Any:
@@ -139,9 +161,13 @@ class Connector:
         if self._shared is not None:
             self._shared.close()
             self._shared = None
+        if isinstance(self._source, Locator):
+            self._source.close()
 
     def _make(self, answer_s: float | None, *, single: bool) -> Any:
         source: Any = self._source
+        if isinstance(source, Locator):
+            source = source.address()
         if isinstance(source, Address):
             return _from_address(source, answer_s, single)
         if not isinstance(source, (redis.Redis, RedisCluster)):

@@ -83,6 +83,10 @@ class Keys:
         """Ours: what ends the wait of one worker process for tokens (list, at most one element, WAKE_S)."""
         return f"{self.prefix}:wake:{engine}"
 
+    def secret(self, name: str) -> str:
+        """Ours: a random secret that the processes of a queue share (string, hex)."""
+        return f"{self.prefix}:secret:{name}"
+
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
         return f"{self.prefix}:lane:{lane}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -23,6 +25,17 @@ class Operating(Browsing):
     _retention: Retention
     _search: bool
     _connector: Connector
+
+    def shared_secret(self, name: str) -> bytes:
+        """Return 32 random bytes that all processes of this queue share under a name; made when first asked for."""
+        key = self.keys.secret(name)
+
+        def call(client: Any) -> Any:
+            client.set(key, secrets.token_hex(32), nx=True)
+            return client.get(key)
+
+        text = self._ask(call)
+        return hashlib.sha256(str(text).encode()).digest()
 
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""

@@ -12,7 +12,7 @@ from . import descriptors, essential, green
 from .errors import KueError
 from .queue import Queue
 from .settings import Settings
-from .stopping import GRACE_S, StopSignals
+from .stopping import GRACE_S, StopSignals, wait_for_redis
 
 log = logging.getLogger("kue")
 
@@ -50,6 +50,13 @@ class Program:
             if exc.errno == errno.EADDRINUSE:
                 raise KueError(f"port {port} is taken by another program; choose one with --port or PORT") from exc
             raise KueError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+
+    def wait_for_redis(self) -> bool:
+        """Wait until Redis answers; return False if a signal came first: then all is closed."""
+        if wait_for_redis(self._queue, self._signals):
+            return True
+        self._close()
+        return False
 
     def run(self, app: Any, socketio: Any) -> None:
         """Serve until a signal comes, then stop. A second signal stops at once; jobs are handed back all the same."""

@@ -17,6 +17,7 @@ from .errors import InvalidJob, JobNotFound
 from .events import Event, Listener, last_events
 from .job import Job
 from .keys import Keys, check_prefix
+from .locate import source_of
 from .operate import Operating
 from .orders import Orders
 from .producer import Producer
@@ -52,7 +53,7 @@ class Queue(Operating):
         search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
-        self._connector = Connector(redis)
+        self._connector = Connector(source_of(redis))
         check_prefix(prefix)
         if self._connector.is_cluster and "{" not in prefix:
             prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot

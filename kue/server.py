@@ -44,12 +44,13 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
     """Return the URL of a Redis that answers, and the embedded server if that is what had to be started.
 
     REDIS_URL if it is set (taken as it is), else a Redis on 127.0.0.1:6379 that answers, else the embedded Valkey.
-    Raises ServerError. The caller stops the server when it is done.
+    ``embedded://`` is made and ended by the queue. Raises ServerError. The caller stops the server when it is done.
     """
     if settings.redis_url:
         return settings.redis_url, None
     usable, problem = probe(USUAL_HOST, USUAL_PORT)
     if usable:
+        log.info("jobs are in Redis at %s:%d", USUAL_HOST, USUAL_PORT)
         return f"redis://{USUAL_HOST}:{USUAL_PORT}/0", None
     server = EmbeddedServer(settings.data_dir)
     try:
@@ -58,6 +59,7 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
         raise ServerError(f"{exc} Besides, {problem}." if problem else str(exc)) from exc
     if problem:
         log.warning("%s. Using the embedded Valkey in %s.", problem, settings.data_dir)
+    log.info("jobs are in the embedded Valkey in %s", settings.data_dir)
     return url, server
 
 

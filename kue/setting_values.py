@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from .address import parse
 from .errors import InvalidAddress
+from .locate import embedded_dir, is_embedded
 
 #: More green threads than this for downloads only cost memory.
 MAX_CONCURRENCY = 10_000
@@ -56,6 +57,9 @@ def redis_url(text: str) -> str | None:
     if not text:
         return None
     try:
+        if is_embedded(text):
+            embedded_dir(text)
+            return text
         parse(text)
     except InvalidAddress as exc:
         raise ValueError(f"{exc}; {URL_FORMS}") from None

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 
 from . import green
+from .errors import QueueUnavailable
+from .queue import Queue
 
 log = logging.getLogger("kue")
 
@@ -104,3 +106,20 @@ class StopSignals:
         green.real_thread(hand_back)
         done.wait(HAND_BACK_S)
         os._exit(0 if outcome[0] else 1)
+
+
+def wait_for_redis(queue: Queue, signals: StopSignals) -> bool:
+    """Wait until Redis answers; return whether it did before a signal came. A wrong password is an error at once."""
+    waiting = False
+    while not signals.count:
+        try:
+            queue._ask(lambda client: client.ping())
+        except QueueUnavailable as exc:
+            if not waiting:
+                log.warning("waiting for Redis: %s", exc.__cause__ or exc)
+            waiting = True
+        else:
+            if waiting:
+                log.info("Redis answers")
+            return True
+    return False

@@ -57,7 +57,7 @@ _ROWS = (
 )
 
 
-def measure(url: str, jobs: int, concurrency: int) -> dict[str, float]:
+def measure(url: str | None, jobs: int, concurrency: int) -> dict[str, float]:
     """Return the numbers by the names of ``_ROWS``; times in ms, rates in jobs a second."""
     queue = open_queue(Place(url, f"kue-bench-{uuid.uuid4().hex[:8]}"))
     try:
@@ -82,7 +82,7 @@ def measure(url: str, jobs: int, concurrency: int) -> dict[str, float]:
         remove_all(url, queue.prefix)
 
 
-def remove_all(url: str, prefix: str) -> None:
+def remove_all(url: str | None, prefix: str) -> None:
     """Remove every key of the queue that was measured."""
     queue = Queue(url, prefix)
 

@@ -30,7 +30,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
     """
     url, prefix = place.with_environment()
     need("flask", "flask_socketio", "eventlet", "prometheus_client", extra="web", what="the dashboard")
-    flags = ["--workers", "0", "--port", str(port), "--redis-url", url, "--prefix", prefix]
+    flags = ["--workers", "0", "--port", str(port), "--prefix", prefix, *(["--redis-url", url] if url else [])]
     for name, value in given.items():
         if value is not None:
             flags += [f"--{name.replace('_', '-')}", value]
@@ -50,7 +50,8 @@ def serve(settings: Settings, place: Place) -> None:
     from ..web import create_app
 
     queue = open_queue(place)
-    queue.counts()  # a Redis that cannot be reached is told at once, not on the page
     program = Program(settings, queue)
     program.listen()
+    if not program.wait_for_redis():
+        return
     program.run(*create_app(settings, queue))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +14,6 @@ import click
 
 from .. import setting_values
 from ..browse import check_id
-from ..connect import DEFAULT_URL
 from ..errors import InvalidJob
 from ..queue import Queue
 
@@ -32,9 +33,9 @@ class Place(NamedTuple):
         """Return this place, completed by another."""
         return Place(self.url or other.url, self.prefix or other.prefix)
 
-    def with_environment(self) -> tuple[str, str]:
-        """Return the URL and the prefix, from the environment or the defaults where they are not given."""
-        url = self.url or _checked(setting_values.redis_url, "REDIS_URL") or DEFAULT_URL
+    def with_environment(self) -> tuple[str | None, str]:
+        """Return the URL and the prefix, from the environment where they are not given; no URL: see kue/locate.py."""
+        url = self.url or _checked(setting_values.redis_url, "REDIS_URL")
         return url, self.prefix or _checked(setting_values.prefix, "KUE_PREFIX") or "q"
 
 
@@ -122,11 +123,22 @@ def with_queue(fn: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     @wraps(fn)
     def command(ctx: click.Context, place: Place, /, *args: Any, **kwargs: Any) -> Any:
+        if sys.stderr.isatty() and not kwargs.get("as_json"):
+            _tell_where()
         queue = open_queue(place)
         ctx.call_on_close(queue.close)
         return ctx.invoke(fn, queue, *args, **kwargs)
 
     return command
+
+
+def _tell_where() -> None:
+    """Say on stderr that the jobs are in an embedded server: whoever expects those of a Redis may wonder."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: "embedded" in record.getMessage() and record.levelno == logging.INFO)
+    handler.setFormatter(logging.Formatter("kue: %(message)s"))
+    logging.getLogger("kue").addHandler(handler)
+    logging.getLogger("kue").setLevel(logging.INFO)
 
 
 def open_queue(place: Place, **options: Any) -> Queue:

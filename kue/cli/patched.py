@@ -36,7 +36,7 @@ def need(*modules: str, extra: str, what: str) -> None:
     """Raise a clear error if a package is not installed."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        how = f"install kue with its extra \"{extra}\", by pip install '.[{extra}]' in its folder"
+        how = f"pip install 'kue[{extra}]'"
         raise click.ClickException(f"{what} needs {', '.join(missing)}: {how}")
 
 

@@ -20,6 +20,7 @@ from .dashboard import dashboard
 from .doctor import doctor
 from .jobs import create, log, ls, show
 from .options import Place, place_options
+from .serve import serve
 from .stats import stats
 from .worker import worker
 
@@ -52,6 +53,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     kue stats                       what is in the queue
     kue ls failed                   the failed jobs
     kue retry --type email          let all failed jobs of a type run again
+    kue serve                       the page and a worker that downloads
     kue dashboard -p 3050           the live page, over any Kue's Redis
     kue worker app:queue            work on jobs with the handlers of app.py
 
@@ -61,7 +63,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 
 COMMANDS = (
-    *(dashboard, worker, stats, ls, show, log, create),
+    *(serve, dashboard, worker, stats, ls, show, log, create),
     *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench),
 )
 for command in COMMANDS:

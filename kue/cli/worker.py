@@ -15,7 +15,7 @@ import click
 
 from .. import essential, green, processes
 from ..queue import Queue
-from ..stopping import GRACE_S, StopSignals
+from ..stopping import GRACE_S, StopSignals, wait_for_redis
 from .options import DURATION, Place, with_place
 from .output import plain
 from .patched import command, ensure_patched, need
@@ -131,7 +131,8 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
         raise
     signals.hand_back = queue._hand_back
     try:
-        _prepare(queue, target, concurrency)
+        if wait_for_redis(queue, signals):
+            _prepare(queue, target, concurrency)
         while not signals.count:
             green.sleep(LOOK_S)
         log.info("stopping: running jobs have %g s; once more to stop now", timeout_s)
@@ -149,7 +150,6 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
 
 def _prepare(queue: Queue, target: str, concurrency: Mapping[str, int]) -> None:
     """Check and set what the command line says, and tell that the worker is ready."""
-    queue._ask(lambda client: client.ping())
     types = queue.processing()
     if not types:
         raise click.ClickException(f"{target} has no handlers; its module must call queue.process(…)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -72,16 +71,18 @@ class Accounts:
         self.required = bool(self._tokens)
         self._wrong: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
-        known = "\0".join(text for text, _ in users)
-        #: Signs the session cookie. Made from the passwords, slowly: web processes share logins, a restart keeps
-        #: them, and a new password ends them.
-        self.secret = (
-            hashlib.pbkdf2_hmac("sha256", known.encode(), b"kue session", 200_000) if users else secrets.token_bytes(32)
-        )
+        self._passwords = {user: text for text, _ in users for user in [text.partition(":")[0]]}
 
-    def visitor_of(self, user: object) -> Visitor | None:
-        """Return who a user is whose session cookie says that he logged in."""
-        return next((visitor for _, _, visitor in self._users if visitor.name == user), None)
+    def mark_of(self, user: str, key: bytes) -> str:
+        """Return what a session of a user holds, so that a new password ends it. Without ``key`` it tells nothing."""
+        return hmac.new(key, self._passwords.get(user, "").encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    def visitor_of(self, user: object, mark: object, key: bytes) -> Visitor | None:
+        """Return who a user is whose session cookie says that he logged in, unless his password has changed since."""
+        for _, _, visitor in self._users:
+            if visitor.name == user and hmac.compare_digest(str(mark), self.mark_of(visitor.name, key)):
+                return visitor
+        return None
 
     def check(self, user: object, password: object, address: str | None) -> Visitor | None:
         """Return who gives a user and a password, None if they are wrong or after too many tries."""

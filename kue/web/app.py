@@ -88,7 +88,7 @@ def create_app(
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
-    security = Security(settings)
+    security = Security(settings, queue)
     security.install(app)
     flask_wsgi = app.wsgi_app
     socketio = SocketIO(
@@ -108,6 +108,7 @@ def create_app(
     )
     script.install(app, flask_wsgi)
     _tolerate_capitals(app)
+    app.wsgi_app = security.guard_socket(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor

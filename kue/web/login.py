@@ -51,6 +51,7 @@ def enter() -> ResponseReturnValue:
         return _form(401, "The user or the password is wrong.")
     session.clear()
     session["user"] = visitor.name
+    session["mark"] = accounts.mark_of(visitor.name, _security().key.get())
     audit("log in", f"({visitor.role.value})", visitor)
     return redirect(_next_path(), 303)
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 from flask import Flask, Response, abort, g, redirect, request, session
 from flask.sessions import SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
+from itsdangerous import URLSafeTimedSerializer
 
 from kue.web import audit
 from kue.web.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
 from kue.web.errors import error_response, wants_page
+from kue.web.session_key import SessionKey
 
 if TYPE_CHECKING:
+    from kue.queue import Queue
     from kue.settings import Settings
 
 #: No inline script or style, nothing from elsewhere, no frames.
@@ -52,7 +56,16 @@ MAY_NOT = "you may look, but not change anything"
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """The session cookie goes over TLS only if it came by TLS, also behind a proxy that ends it."""
+    """The session cookie is signed with the shared key, and goes over TLS only if it came by TLS."""
+
+    def __init__(self, key: SessionKey) -> None:
+        self._key = key
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(
+            self._key.get(), salt=self.salt, serializer=self.serializer,
+            signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
+        )  # fmt: skip
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower().startswith("https")
@@ -61,9 +74,10 @@ class _Sessions(SecureCookieSessionInterface):
 class Security:
     """The checks of one app."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, queue: Queue) -> None:
         self.settings = settings
         self.accounts = Accounts(settings)
+        self.key = SessionKey(queue)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
@@ -126,9 +140,10 @@ class Security:
         """
         if not self.accounts.required:
             return ANYBODY
-        known = self.accounts.visitor_of(session.get("user"))
-        if known is not None:
-            return known
+        if "user" in session:
+            known = self.accounts.visitor_of(session["user"], session.get("mark"), self.key.get())
+            if known is not None:
+                return known
         if isinstance(auth, dict) and auth:
             if "token" in auth:
                 return self.accounts.check_token(auth["token"], request.remote_addr)
@@ -162,15 +177,31 @@ class Security:
         headers.setdefault("X-Frame-Options", "DENY")
         return response
 
+    def guard_socket(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """Return a WSGI application that refuses what Engine.IO would answer, and Flask's checks never see.
+
+        A foreign Host header is another site's name that resolves to this machine; JSONP is how another site's page
+        would read an answer.
+        """
+
+        def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ.get("PATH_INFO", "").startswith("/socket.io/"):
+                query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+                if "j" in query or not self.host_is_ours(environ.get("HTTP_HOST", "")):
+                    start_response("400 Bad Request", [("Content-Type", "text/plain")])
+                    return [b"JSONP is not supported\n" if "j" in query else b"unknown host name\n"]
+            return app(environ, start_response)
+
+        return around
+
     def install(self, app: Flask) -> None:
         """Put the checks in front of every view of the app."""
         app.config.update(
-            SECRET_KEY=self.accounts.secret,
             SESSION_COOKIE_NAME="kue_session",
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Lax",
         )
-        app.session_interface = _Sessions()
+        app.session_interface = _Sessions(self.key)
         app.extensions["kue_security"] = self
         app.before_request(self.check_request)
         app.after_request(self.add_headers)

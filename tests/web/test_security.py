@@ -290,3 +290,47 @@ def test_a_socket_is_refused_under_a_name_that_is_not_ours_or_from_another_site(
     assert connected(Host=own) and not connected(Host="attacker.example", Origin="http://attacker.example")
     from_elsewhere = site.http().get("/socket.io/?EIO=4&transport=polling", headers={"Origin": "http://attacker.example"})
     assert from_elsewhere.status_code == 400
+
+
+def test_a_cookie_does_not_verify_a_guess_of_another_password(make_site: Any, redis_client: Any) -> None:
+    # Given the cookie of somebody who knows the read-only password, and all that is known beside it
+    site = make_site(KUE_AUTH=AUTH, KUE_AUTH_READONLY="eva:known")
+    http = site.http()
+    http.post("/login", data={"user": "eva", "password": "known"})
+    cookie = http.get_cookie("kue_session", domain="127.0.0.1").value
+    # Then with another secret in Redis the same passwords make another key: nothing follows from them
+    kept = redis_client.get("q:secret:session")
+    assert len(kept) == 64
+    redis_client.delete("q:secret:session")
+    other = make_site(KUE_AUTH=AUTH, KUE_AUTH_READONLY="eva:known").http()
+    other.set_cookie("kue_session", cookie, domain="127.0.0.1")
+    assert other.get("/stats").status_code == 401
+    # And the processes that share it share the login, also after a restart
+    redis_client.set("q:secret:session", kept)
+    third = make_site(KUE_AUTH=AUTH, KUE_AUTH_READONLY="eva:known").http()
+    third.set_cookie("kue_session", cookie, domain="127.0.0.1")
+    assert third.get("/stats").status_code == 200
+    # A new password ends the sessions of its user
+    fourth = make_site(KUE_AUTH=AUTH, KUE_AUTH_READONLY="eva:changed").http()
+    fourth.set_cookie("kue_session", cookie, domain="127.0.0.1")
+    assert fourth.get("/stats").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "query", "status"),
+    [(None, "", 200), ("evil.test", "", 400), ("evil.test:3000", "", 400), (None, "&j=0", 400), (None, "&j=", 400)],
+)
+def test_a_handshake_for_a_foreign_host_or_by_jsonp_is_refused(
+    make_site: Any, host: str | None, query: str, status: int
+) -> None:
+    import urllib.error
+    import urllib.request
+
+    site = make_site(listen=True)
+    headers = {"Host": host} if host else {}
+    request = urllib.request.Request(f"{site.url}/socket.io/?EIO=4&transport=polling{query}", headers=headers)
+    try:
+        assert urllib.request.urlopen(request, timeout=10).status == status
+    except urllib.error.HTTPError as exc:
+        assert exc.code == status
+        exc.close()

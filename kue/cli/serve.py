@@ -1,0 +1,32 @@
+"""``kue serve``: the app as ``python app.py`` runs it, also from an installed package."""
+
+from __future__ import annotations
+
+import click
+
+from ..errors import KueError
+from ..settings import SettingsError
+from .patched import ensure_patched, need
+
+
+@click.command(
+    short_help="Serve the page and download: the whole app.",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def serve(flags: tuple[str, ...]) -> None:
+    """Serve the page on http://localhost:3000 and work on downloads. It takes the flags of `python app.py`.
+
+    Without a Redis it starts an embedded Valkey, which keeps the jobs in .kue and ends with it.
+    """
+    need("flask", "flask_socketio", "eventlet", "prometheus_client", "requests", extra="web", what="kue serve")
+    ensure_patched()
+    from ..serving import serve as run
+
+    try:
+        run(flags)
+    except SettingsError as exc:
+        raise click.UsageError(str(exc)) from None
+    except KueError as exc:
+        raise click.ClickException(str(exc)) from None
