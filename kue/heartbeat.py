@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from . import green
-from .connect import Connector, Link
+from .connect import Connector, Link, is_transient
 from .essential import run_essential
 from .scripts import Scripts
 
@@ -46,6 +46,7 @@ class Heartbeat:
         self._stopping = False
         self._last: Callable[[Any], object] | None = None
         self._started = self._ended = False
+        self._is_failing = self._is_unregistered = False
         #: Whether it has beaten once: before that, nobody would know whose a dead process's jobs were.
         self.known = False
 
@@ -89,6 +90,18 @@ class Heartbeat:
         self._link.drop()
         self._ended = True
 
+    def _register(self, client: Any) -> None:
+        """Say who works here. Where that is refused, jobs are worked all the same, and a lease tells of a death."""
+        assert self._also is not None
+        try:
+            self._also(client)
+        except ResponseError as exc:
+            if is_transient(exc):
+                raise
+            if not self._is_unregistered:
+                log.warning("this worker cannot be registered, so pages do not show it: %s", exc)
+                self._is_unregistered = True
+
     def beat(self) -> bool:
         """Renew all leases once; return whether that worked. A Redis that is away is the engine's to report."""
         held = list(self.tokens.items())  # one step of the interpreter: other threads may be writing
@@ -98,9 +111,13 @@ class Heartbeat:
                 if lost:
                     self._lost([job_id for job_id in lost if self.tokens.get(job_id) == dict(held)[job_id]])
             if self._also is not None:
-                self._also(self._link.client)
+                self._register(self._link.client)
             self.known = True
-        except Exception:  # whatever it was: without this thread all leases would lapse
+        except Exception as exc:  # whatever it was: without this thread all leases would lapse
             self._link.drop()
+            if not is_transient(exc) and not self._is_failing:
+                log.exception("the heartbeat fails; leases are renewed as soon as it does not")
+                self._is_failing = True
             return False
+        self._is_failing = False
         return True

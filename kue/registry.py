@@ -35,7 +35,7 @@ class WorkerInfo(TypedDict):
     """A worker process as it last told of itself. Times are epoch ms by the clock of Redis."""
 
     worker: str
-    """``kue:host:pid``, the beginning of the ``workerId`` of its jobs."""
+    """``kue:host:pid.id``, the beginning of the ``workerId`` of its jobs."""
     host: str
     pid: int
     started_at: int

@@ -316,7 +316,7 @@ class Scripts:
         clock: ClockWatch = NO_CLOCK,
         now_ms: int = 0,
     ) -> list[str]:
-        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid"); return their ids.
+        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid.id"); return their ids.
 
         ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
         """

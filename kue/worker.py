@@ -66,8 +66,9 @@ class Engine:
         on_error: Callable[[BaseException], object],
     ) -> None:
         self._scripts, self._make_job, self._backoffs = scripts, make_job, backoffs
-        self.worker = f"kue:{socket.gethostname()}:{os.getpid()}"
         self._id, self._calls = uuid.uuid4().hex[:8], 0
+        # Two containers may share a host's name and a pid, and two queues of a program both.
+        self.worker = f"kue:{socket.gethostname()}:{os.getpid()}.{self._id}"
         self._cond = threading.Condition()
         self._types: dict[str, TypeSlots] = {}
         self._slots = 0

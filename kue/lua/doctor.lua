@@ -91,7 +91,7 @@ local function examine_job(job, wrong)
     wrong[#wrong + 1] = {'state', (state or '') .. '>' .. job.target}
   elseif state == 'active' and not job.lease then
     local placed = at[state_key('active')] or at[type_key(job.type, 'active')]
-    local ours = redis.call('HEXISTS', prefix .. ':workers', string.match(job.worker, '^(kue:.-:%d+):') or '') == 1
+    local ours = redis.call('HEXISTS', prefix .. ':workers', string.match(job.worker, '^(kue:.-:%d+%.?%x*):') or '') == 1
     if not placed or job.worker == '' or ours then
       job.target = 'inactive'
       wrong[#wrong + 1] = {'unowned', job.worker}

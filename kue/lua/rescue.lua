@@ -2,7 +2,7 @@
   rescue: take back jobs whose lease has lapsed; active -> inactive, the attempt not counted, or failed after too many.
 
   ARGV[3] limit   ARGV[4] rescues that a job may have before it fails
-  ARGV[5] worker "kue:host:pid", or '': only that process's jobs, whatever their lease says (it is known to be dead)
+  ARGV[5] worker "kue:host:pid.id", or '': only that process's jobs, whatever their lease says (it is known to be dead)
   ARGV[6] epoch ms after which the call is too old to be done, or 0: while it was on its way (a frozen server, a broken
           network) nobody could renew a lease
   ARGV[7…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock

@@ -181,9 +181,8 @@ def test_a_job_of_another_machines_dead_worker_runs_again_after_the_lease(
     assert f"rescued from {worker}:work:1" in queue.log(job.id)[0]
     wait_until(lambda: len(heard) == 1)
     assert heard == [(job.id, f"{worker}:work:1", 1)]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"rescue job {job.id}: its worker's lease had lapsed"
-    ]
+    told = [record.getMessage() for record in caplog.records if "Redis is" not in record.getMessage()]
+    assert told == [f"rescue job {job.id}: its worker's lease had lapsed"]
 
 
 def test_a_job_whose_workers_die_four_times_fails_and_names_them(
@@ -196,7 +195,7 @@ def test_a_job_whose_workers_die_four_times_fails_and_names_them(
         has_begun(process)
         process.kill()
         process.wait(10)
-        dead.append(f":{process.pid}:work:1")
+        dead.append(f":{process.pid}.")
 
     queue.process("other", lambda job: None)
 

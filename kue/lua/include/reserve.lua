@@ -88,7 +88,7 @@ end
 
 -- Returns the reserved jobs, and of the types those that are paused, those of which more jobs wait, and those whose keys are
 -- broken, each followed by what is wrong.
--- ARGV from `at`: lease_ms, nonce, worker "kue:host:pid", again (1: the reply to this nonce was lost), the number of
+-- ARGV from `at`: lease_ms, nonce, worker "kue:host:pid.id", again (1: the reply to this nonce was lost), the number of
 -- types, and for each type its name, the number of its free slots, and their numbers.
 local function reserve(at)
   local lease_until, nonce, worker = whole(now + tonumber(ARGV[at])), ARGV[at + 1], ARGV[at + 2]
