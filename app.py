@@ -1,4 +1,4 @@
-"""The program: patch, then run the app. `python app.py --help` lists the settings; kue/serving.py puts it together.
+"""The program: patch, then run the app. `python app.py --help` lists the settings; kue/app/serving.py puts it together.
 
 `python -m kue worker app:queue` works on its jobs without serving the page.
 """
@@ -19,8 +19,8 @@ if __name__ == "__main__":  # who imports this file has chosen the kind of threa
 import sys  # noqa: E402
 
 import kue  # noqa: E402
-from kue.serving import serve  # noqa: E402
-from kue.serving import working_queue as queue  # noqa: E402, F401
+from kue.app.serving import serve  # noqa: E402
+from kue.app.serving import working_queue as queue  # noqa: E402, F401
 
 if __name__ == "__main__":
     try:

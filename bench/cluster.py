@@ -13,7 +13,7 @@ import redis
 from redis.crc import key_slot
 
 from bench.server import ending_with_us, free_port
-from kue.server import find_binary, ping
+from kue.embedded.server import find_binary, ping
 
 SLOTS, SHARDS = 16384, 3
 

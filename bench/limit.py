@@ -15,9 +15,9 @@ from typing import Any
 import hiredis
 
 from bench.server import Server
-from kue.keys import Keys
-from kue.lua_source import source
-from kue.scripts import Outcome, Scripts, _reserved
+from kue.storage.keys import Keys
+from kue.storage.script_loader import source
+from kue.storage.scripts import Outcome, Scripts, _reserved
 
 #: Calls in flight while working.
 CONNECTIONS = 3

@@ -14,9 +14,9 @@ from typing import Any
 import redis
 
 from bench import host
-from kue.server import find_binary, ping
+from kue.embedded.server import find_binary, ping
 
-LAUNCH = Path(__file__).resolve().parent.parent / "kue" / "server_launch.py"
+LAUNCH = Path(__file__).resolve().parent.parent / "kue" / "embedded" / "launcher.py"
 
 
 def ending_with_us(command: list[str]) -> list[str]:

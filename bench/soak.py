@@ -133,7 +133,7 @@ def main() -> int:
     if given.worker:
         work(given.worker)
         return 0
-    from kue.server import EmbeddedServer
+    from kue.embedded.server import EmbeddedServer
 
     with tempfile.TemporaryDirectory() as directory, EmbeddedServer(directory) as server:
         command = [sys.executable, "-m", "bench.soak", "--worker", server.url]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .client.events import Event
 from .errors import (
     InvalidAddress,
     InvalidJob,
@@ -34,7 +35,6 @@ from .errors import (
     WorkerStopping,
     WrongState,
 )
-from .events import Event
 from .job import Job
 from .queue import LEASE_MS, Queue
 

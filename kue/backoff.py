@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from .codec import number_text
 from .errors import InvalidJob
+from .storage.codec import number_text
 
 #: ``fn(attempts_made, delay_ms) -> ms``, registered by ``queue.backoff(name, fn)``.
 BackoffFunction = Callable[[int, int], float]

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
-from .codec import number
-from .connect import is_transient, unavailable
+from .connection.connector import is_transient, unavailable
 from .errors import KueError
-from .keys import id_of, zid
 from .queue import Queue
 from .states import STATES
+from .storage.codec import number
+from .storage.keys import id_of, zid
 
 #: Seconds between two looks at something that is wrong.
 SETTLE_S = 1.0

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from . import backoff as backoffs
-from .codec import (
+from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
+from .search import found_by
+from .storage.codec import (
     check_ms,
     check_priority,
     check_text,
@@ -20,9 +22,7 @@ from .codec import (
     percent,
     to_json,
 )
-from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
-from .fields import FIELDS, JobOptions, read_options
-from .search import found_by
+from .storage.hash_fields import FIELDS, JobOptions, read_options
 
 if TYPE_CHECKING:
     from .queue import Queue

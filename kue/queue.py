@@ -9,25 +9,26 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar, overload
 
-from . import backoff, fork
+from . import backoff
 from . import job as jobs
-from .codec import utf8
-from .connect import Connector, patiently
+from .client.events import Event, Listener, last_events
+from .client.producer import Producer
+from .client.result_wait import wait_for
+from .concurrency import fork
+from .connection.connector import Connector, patiently
+from .connection.locate import source_of
 from .errors import InvalidJob, JobNotFound
-from .events import Event, Listener, last_events
 from .job import Job
-from .keys import Keys, check_prefix
-from .locate import source_of
-from .operate import Operating
-from .orders import Orders
-from .producer import Producer
-from .retention import Retention
-from .scripts import Scripts
+from .management.operations import Operating
+from .management.retention import Retention
 from .states import DELAYED, EVENTS, INACTIVE
+from .storage.codec import utf8
+from .storage.keys import Keys, check_prefix
+from .storage.scripts import Scripts
 from .test_mode import TestMode
-from .upkeep import Upkeep
-from .waiting import wait_for
-from .worker import Engine
+from .worker.engine import Engine
+from .worker.maintenance import Upkeep
+from .worker.remote_control import Orders
 
 log = logging.getLogger("kue")
 

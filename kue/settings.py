@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import KueError
-from .setting_values import (
+from .setting_parsers import (
     MAX_CONCURRENCY,
     bearer_token,
     credentials,

@@ -10,7 +10,7 @@
 ``inactive``: waiting. In by create, promote, fail, release, rescue or by hand; out by reserve, lowest priority first.
 ``delayed``: waiting for its time. Out by promote, which every process with workers runs, within 100 ms of the time.
 ``active``: a worker holds it, under a token and a lease. Out by the worker, by its ttl, or by rescue after the lease.
-    A job that somebody paused (hold) is delayed until HOLD_UNTIL_MS, and goes on when it is promoted by hand.
+    A job that somebody paused (suspend) is delayed until HOLD_UNTIL_MS, and goes on when it is promoted by hand.
 ``complete``, ``failed``: done. They stay until removed, retried by hand, or trimmed by retention.
 """
 
@@ -93,7 +93,7 @@ TRANSITIONS: Final = (
     ),
     Transition("rescue", (ACTIVE,), (INACTIVE, FAILED), ("rescue", "enqueue", "failed"), "any process with workers"),
     Transition("cancel", (INACTIVE, DELAYED, ACTIVE), (FAILED,), ("cancel", "failed"), "an operator"),
-    Transition("hold", (INACTIVE, DELAYED, ACTIVE), (DELAYED,), ("postpone",), "an operator; no attempt is counted"),
+    Transition("suspend", (INACTIVE, DELAYED, ACTIVE), (DELAYED,), ("postpone",), "an operator; no attempt is counted"),
     Transition("move", STATES, STATES, ("enqueue",), "an operator; takes the lease from a worker that held it"),
     Transition("remove", STATES, (), ("remove",), "an operator, or complete with removeOnComplete"),
 )

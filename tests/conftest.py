@@ -37,13 +37,13 @@ __all__ = [
 ]
 
 #: Through this, a test server ends with pytest, also with a killed one.
-LAUNCH = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", "", ""]
+LAUNCH = [sys.executable, "-I", "-S", str(ROOT / "kue" / "embedded" / "launcher.py"), str(os.getpid()), "", "", ""]
 LAUNCH.append("deathsig" if sys.platform == "linux" else "watch")
 
 
 def start_server(binary: str, directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a Redis or Valkey in memory only, on a free loopback port; return it and its URL."""
-    from kue.server import ping
+    from kue.embedded.server import ping
 
     for _ in range(5):
         port = free_port()
@@ -75,7 +75,7 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def _valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from kue.server import find_binary
+    from kue.embedded.server import find_binary
 
     process, url = start_server(str(find_binary()), tmp_path_factory.mktemp("valkey"))
     yield url

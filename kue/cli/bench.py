@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..connect import patiently
+from ..connection.connector import patiently
 from ..errors import KueError
 from ..queue import Queue
 from .options import Place, json_option, open_queue, with_place

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ..settings import Settings, SettingsError
+from .green_start import ensure_patched, need
 from .options import Place, open_queue, with_place
-from .patched import ensure_patched, need
 
 
 @click.command(short_help="Serve the live page over any Kue's Redis.")
@@ -46,7 +46,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 
 def serve(settings: Settings, place: Place) -> None:
     """Serve until a signal comes, in a patched process."""
-    from ..program import Program
+    from ..app.monitor_process import Program
     from ..web import create_app
 
     queue = open_queue(place)

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from ..codec import PRIORITIES, from_json
 from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from ..job import Job, now_ms
 from ..queue import Queue
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+from ..storage.codec import PRIORITIES, from_json
 from .listing import newest_ids, waiting_ids
 from .options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
 from .output import ago, duration, paint, plain, plain_lines, print_json, table

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..keys import id_of
 from ..queue import Queue
 from ..states import INACTIVE, STATES
+from ..storage.keys import id_of
 
 #: Priorities that are looked through for the newest jobs; those of further ones are left out.
 PRIORITIES_MAX = 64

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from .. import setting_values
-from ..browse import check_id
+from .. import setting_parsers
 from ..errors import InvalidJob
+from ..management.queries import check_id
 from ..queue import Queue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,9 +34,9 @@ class Place(NamedTuple):
         return Place(self.url or other.url, self.prefix or other.prefix)
 
     def with_environment(self) -> tuple[str | None, str]:
-        """Return the URL and the prefix, from the environment where they are not given; no URL: see kue/locate.py."""
-        url = self.url or _checked(setting_values.redis_url, "REDIS_URL")
-        return url, self.prefix or _checked(setting_values.prefix, "KUE_PREFIX") or "q"
+        """Return the URL and the prefix, from the environment where not given; no URL: see kue/connection/locate.py."""
+        url = self.url or _checked(setting_parsers.redis_url, "REDIS_URL")
+        return url, self.prefix or _checked(setting_parsers.prefix, "KUE_PREFIX") or "q"
 
 
 def _checked(parse: Callable[[str], str | None], variable: str) -> str | None:
@@ -78,8 +78,8 @@ def job_id(text: str) -> int | str:
     return value
 
 
-URL = Checked("url", setting_values.redis_url)
-PREFIX = Checked("word", setting_values.prefix)
+URL = Checked("url", setting_parsers.redis_url)
+PREFIX = Checked("word", setting_parsers.prefix)
 DURATION = Checked("duration", duration_ms)
 ID = Checked("id", job_id)
 

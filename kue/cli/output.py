@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from ..json_text import strict_json
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE
+from ..storage.json_text import strict_json
 
 COLOURS = {INACTIVE: "cyan", ACTIVE: "blue", COMPLETE: "green", FAILED: "red", DELAYED: "yellow"}
 

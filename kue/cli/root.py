@@ -14,7 +14,7 @@ from redis.sentinel import MasterNotFoundError
 
 from .. import __version__
 from ..errors import KueError, QueueUnavailable
-from .acts import cancel, clean, pause, promote, resume, retry, rm
+from .actions import cancel, clean, pause, promote, resume, retry, rm
 from .bench import bench
 from .dashboard import dashboard
 from .doctor import doctor

@@ -6,7 +6,7 @@ import click
 
 from ..errors import KueError
 from ..settings import SettingsError
-from .patched import ensure_patched, need
+from .green_start import ensure_patched, need
 
 
 @click.command(
@@ -22,7 +22,7 @@ def serve(flags: tuple[str, ...]) -> None:
     """
     need("flask", "flask_socketio", "eventlet", "prometheus_client", "requests", extra="web", what="kue serve")
     ensure_patched()
-    from ..serving import serve as run
+    from ..app.serving import serve as run
 
     try:
         run(flags)

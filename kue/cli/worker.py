@@ -13,12 +13,13 @@ from typing import Any
 
 import click
 
-from .. import essential, green, processes
+from ..concurrency import essential, green
+from ..process import supervisor
+from ..process.stop_signals import GRACE_S, StopSignals, wait_for_redis
 from ..queue import Queue
-from ..stopping import GRACE_S, StopSignals, wait_for_redis
+from .green_start import command, ensure_patched, need
 from .options import DURATION, Place, with_place
 from .output import plain
-from .patched import command, ensure_patched, need
 
 log = logging.getLogger("kue")
 
@@ -115,13 +116,13 @@ def _run_processes(
     for job_type, slots in concurrency:
         words += ["-c", f"{job_type}={slots}"]
     program = command(*words, *(["--green"] if is_green else []))
-    return processes.Supervisor(program, count, timeout_ms / 1000).run()
+    return supervisor.Supervisor(program, count, timeout_ms / 1000).run()
 
 
 def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) -> int:
     """Run one worker process until a signal comes; return its exit code."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
-    processes.end_with_parent()
+    supervisor.end_with_parent()
     essential.on_exit = essential.exit_process
     signals = StopSignals(timeout_s)
     try:
@@ -160,7 +161,7 @@ def _prepare(queue: Queue, target: str, concurrency: Mapping[str, int]) -> None:
         queue.concurrency(job_type, count)
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
     print(f"ready: works on {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
-    processes.tell_ready()
+    supervisor.tell_ready()
 
 
 def load(target: str) -> Queue:

@@ -1,14 +1,14 @@
 """Downloads as jobs: resumable, checked, and kept away from addresses that are not public."""
 
-from .control import Follower, change_limits, changed_limits
 from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
-from .guard import AllowList, Guard
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler, discard_part
+from .http.address_guard import AllowList, Guard
+from .http.urls import check_url, redact_url
+from .http.watchdog import Patience
 from .limits import DownloadLimits
-from .meter import Patience
-from .order import Result
 from .progress import ProgressData
-from .urls import check_url, redact_url
+from .remote_limits import Follower, change_limits, changed_limits
+from .request import Result
 
 __all__ = [
     "ATTEMPTS",

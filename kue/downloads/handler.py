@@ -12,19 +12,20 @@ from pathlib import Path
 
 from kue.errors import JobCancelled
 
-from . import urls, words
-from .connection import Network
-from .disk import NO_ROOM_MS
+from . import messages
+from .attempt import Transfer
 from .errors import DownloadError, DownloadFailed, DownloadPostponed
-from .fetch import Source
-from .folder import NO_ROOM, Folder, lock
-from .guard import Guard, Resolver
+from .files.disk_space import NO_ROOM_MS
+from .files.folder import NO_ROOM, Folder, lock
+from .files.partial import Facts, Part, part_key
+from .http import urls
+from .http.address_guard import Guard, Resolver
+from .http.connection import Network
+from .http.fetch import Source
+from .http.watchdog import Patience
 from .limits import DownloadLimits, HostBusy, check_limit
-from .meter import Patience
-from .order import Bounds, Order, Result
 from .progress import JobLike, Progress
-from .sidecar import Facts, Part, part_key
-from .transfer import Transfer
+from .request import Bounds, Order, Result
 
 #: Attempts and backoff for a download job, unless its sender says otherwise.
 ATTEMPTS = 5
@@ -127,7 +128,7 @@ class DownloadHandler:
             ) from None
         except OSError as exc:
             raise self._disk_error(exc) from exc
-        progress.log(f"Saved {words.size(result['bytes'])} as {result['file']}")
+        progress.log(f"Saved {messages.size(result['bytes'])} as {result['file']}")
         return result
 
     def _keeps(self, order: Order, reason: str) -> bool:

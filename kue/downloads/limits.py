@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kue import green
+from kue.concurrency import green
 
 #: Longest sleep before a waiter looks again, seconds: a changed number and an interrupt are seen that soon.
 LOOK_S = 0.2

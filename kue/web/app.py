@@ -10,25 +10,26 @@ from engineio.payload import Payload
 from flask import Flask
 from flask_socketio import SocketIO
 
-from kue import green
-from kue.web import errors, script
-from kue.web.acts import acts
+from kue.concurrency import green
+from kue.web import errors
+from kue.web.access.login import login
+from kue.web.access.security import Security
+from kue.web.actions.bulk import bulk
+from kue.web.actions.download_limits import limits
+from kue.web.actions.job_actions import acts
 from kue.web.answers import SafeJson, SafeResponse
-from kue.web.api import api, lower_case_words
-from kue.web.bodies import with_length
-from kue.web.bulk import bulk
-from kue.web.files import files
-from kue.web.health import health
-from kue.web.limits import limits
-from kue.web.login import login
-from kue.web.monitor import Monitor
-from kue.web.openapi import openapi
-from kue.web.packets import ClientPacket
-from kue.web.pages import pages
-from kue.web.sample import sample
-from kue.web.search import finder
-from kue.web.security import Security
-from kue.web.system import system
+from kue.web.api.health import health
+from kue.web.api.kue_api import api, lower_case_words
+from kue.web.api.openapi import openapi
+from kue.web.live import client_script
+from kue.web.live.packets import ClientPacket
+from kue.web.live.socket_events import Monitor
+from kue.web.pages.files import files
+from kue.web.pages.home import pages
+from kue.web.pages.sample_file import sample
+from kue.web.pages.search import finder
+from kue.web.pages.system import system
+from kue.web.server.bodies import with_length
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -106,7 +107,7 @@ def create_app(
         logger=_quiet_logger("kue.web.socketio"),
         engineio_logger=_quiet_logger("kue.web.engineio"),
     )
-    script.install(app, flask_wsgi)
+    client_script.install(app, flask_wsgi)
     _tolerate_capitals(app)
     app.wsgi_app = security.guard_socket(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
@@ -133,7 +134,7 @@ def _tolerate_capitals(app: Flask) -> None:
 def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
     """Serve until the process is told to stop. Small packets leave at once (TCP_NODELAY); requests are not logged."""
     if socketio.async_mode == "eventlet":
-        from kue.web.wsgi_server import WsgiServer
+        from kue.web.server.wsgi_server import WsgiServer
 
         WsgiServer(green.listen(host, port), app).run()
     else:

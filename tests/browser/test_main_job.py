@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import kue
-from kue.web.sample import SIZE_BYTES, sample_bytes
+from kue.web.pages.sample_file import SIZE_BYTES, sample_bytes
 from tests.support import wait_until
 
 LIVE = '#live_status[data-live="live"]'

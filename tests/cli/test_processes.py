@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from kue.process.stop_signals import STOPPING
 from kue.queue import Queue
-from kue.stopping import STOPPING
 from tests.cli.conftest import environment
 from tests.interop.node import Node
 from tests.support import ROOT, wait_until

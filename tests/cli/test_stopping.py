@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from kue import Queue, create_queue, essential, processes, stopping
+from kue import Queue, create_queue
+from kue.concurrency import essential
+from kue.process import stop_signals, supervisor
 from tests.cli.conftest import environment
 from tests.fault.server import FaultyServer
 from tests.support import ROOT, wait_until
@@ -20,7 +22,7 @@ from tests.support import ROOT, wait_until
 JOBS = """
 import os, time
 import kue
-from kue import green
+from kue.concurrency import green
 
 queue = kue.create_queue(os.environ["REDIS_URL"])
 
@@ -62,8 +64,8 @@ def started(queue: Queue, job_type: str) -> Any:
 
 
 def test_the_default_leaves_time_below_ten_seconds() -> None:
-    assert stopping.GRACE_S + stopping.MARGIN_S + stopping.HAND_BACK_S < 9
-    assert stopping.GRACE_S + processes.KILL_S < 9.5
+    assert stop_signals.GRACE_S + stop_signals.MARGIN_S + stop_signals.HAND_BACK_S < 9
+    assert stop_signals.GRACE_S + supervisor.KILL_S < 9.5
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,6 @@ def test_a_worker_without_a_thread_that_it_needs_ends(
 def test_under_nohup_a_closed_terminal_is_none() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert set(stopping.handled()) == {signal.SIGTERM, signal.SIGINT}
+        assert set(stop_signals.handled()) == {signal.SIGTERM, signal.SIGINT}
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 import kue
-from kue.downloads import DownloadHandler, Follower, change_limits, changed_limits, control
+from kue.downloads import DownloadHandler, Follower, change_limits, changed_limits, remote_limits
 from tests.downloads.conftest import assert_file
 from tests.downloads.hostile import HostileServer, content, good
 from tests.support import wait_until
@@ -29,7 +29,7 @@ def test_a_change_reaches_every_handler_and_none_means_no_limit(queue: kue.Queue
     followers[0].look()
     assert handlers[0].current()["min_free"] == 0
     # What nobody changed any more is as the process was started.
-    queue.change_settings(dict.fromkeys(control.FIELDS.values()))
+    queue.change_settings(dict.fromkeys(remote_limits.FIELDS.values()))
     followers[0].look()
     assert handlers[0].current() == {"slots": None, "per_host": 3, "rate": 1000, "min_free": 5}
 

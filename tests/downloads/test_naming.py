@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kue.downloads.naming import (
+from kue.downloads.files.filenames import (
     MAX_NAME_BYTES,
     choose_name,
     final_name,

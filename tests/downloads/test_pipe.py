@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kue.downloads import DownloadHandler, connection
-from kue.downloads.pipe import PIPE_BYTES, Pipe, possible
+from kue.downloads import DownloadHandler
+from kue.downloads.files.splice import PIPE_BYTES, Pipe, possible
+from kue.downloads.http import connection
 from tests.downloads.conftest import assert_file
 from tests.downloads.hostile import FakeJob, HostileServer, content, good
 

@@ -11,8 +11,8 @@ import pytest
 
 import kue
 from kue.downloads import DownloadHandler
-from kue.downloads import disk as disk_module
 from kue.downloads import handler as handler_module
+from kue.downloads.files import disk_space as disk_module
 from tests.downloads.conftest import assert_file, finished, parts
 from tests.downloads.hostile import HostileServer, Request, Wire, content, send_good
 from tests.support import wait_until

@@ -14,7 +14,7 @@ import pytest
 
 import kue
 from kue.downloads import DownloadError, DownloadFailed, DownloadHandler
-from kue.downloads import sidecar as sidecars
+from kue.downloads.files import partial as sidecars
 from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Script, Wire, content, send_good
 
@@ -350,9 +350,9 @@ def test_bytes_that_are_not_those_that_were_written_start_over(make: Make, folde
 def test_bytes_reach_the_disk_and_the_sidecar_while_it_runs(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kue.downloads.disk.SYNC_S", 0.1)
-    monkeypatch.setattr("kue.downloads.disk.SPACE_S", 0.05)
-    monkeypatch.setattr("kue.downloads.hashing.BEHIND_BYTES", 100_000)
+    monkeypatch.setattr("kue.downloads.files.disk_space.SYNC_S", 0.1)
+    monkeypatch.setattr("kue.downloads.files.disk_space.SPACE_S", 0.05)
+    monkeypatch.setattr("kue.downloads.files.digests.BEHIND_BYTES", 100_000)
     script: Script = lambda request, wire: send_good(request, wire, DATA, rate=1_000_000, stop_after=900_000)  # noqa: E731
     with HostileServer(script) as server:
         fail_once(make(server), FakeJob(server.url()))

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import kue
-from kue.downloads import DownloadError, DownloadHandler, segment_map, segments, transfer
+from kue.downloads import DownloadError, DownloadHandler, attempt
+from kue.downloads.files import segment_map, segments
 from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Script, Wire, content, good, send_good
 
@@ -75,7 +76,7 @@ def test_four_connections_are_nearly_four_times_as_fast_where_each_is_limited(ma
 def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
+    monkeypatch.setattr(attempt, "SEGMENTS_FROM_BYTES", len(DATA))
     with HostileServer(limited()) as server:
         assert_file(folder, make(server)(FakeJob(server.url(), 1)), DATA)
         assert len(server.requests) == 4
@@ -87,7 +88,7 @@ def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
 @pytest.fixture
 def fast_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let DATA be a big file and the server of these tests a fast one."""
-    monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", len(DATA))
+    monkeypatch.setattr(attempt, "SEGMENTS_FROM_BYTES", len(DATA))
     monkeypatch.setattr(segments, "FAST_RATE", 1_000_000)
 
 
@@ -122,7 +123,7 @@ def test_connections_to_a_server_that_is_waited_for_are_kept(
 def test_a_server_that_cannot_do_it_gets_one_connection(
     make: Make, folder: Path, headers: dict[str, str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SEGMENTS_FROM_BYTES", 1000)
+    monkeypatch.setattr(attempt, "SEGMENTS_FROM_BYTES", 1000)
     with HostileServer(good(DATA, **headers)) as server:
         assert_file(folder, make(server)(FakeJob(server.url())), DATA)
     assert len(server.requests) == 1

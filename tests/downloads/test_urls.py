@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kue.downloads import InvalidUrl, check_url, redact_url
-from kue.downloads.urls import credentials_of, origin_of, split_url, without_credentials
+from kue.downloads.http.urls import credentials_of, origin_of, split_url, without_credentials
 
 
 @pytest.mark.parametrize(

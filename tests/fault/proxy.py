@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kue import green
+from kue.concurrency import green
 from tests.support import free_port
 
 #: True ones, also in a test whose threads are green.

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from kue.server import find_binary, ping
+from kue.embedded.server import find_binary, ping
 from tests.support import ROOT, free_port, wait_until
 
 
@@ -30,7 +30,8 @@ class FaultyServer:
 
     def start(self, *options: str, timeout_s: float = 20.0, wait: bool = True) -> None:
         """Start it, and wait until it has read its file. It ends with the thread that calls this (on Linux)."""
-        launch = [sys.executable, "-I", "-S", str(ROOT / "kue" / "server_launch.py"), str(os.getpid()), "", "", ""]
+        launcher = ROOT / "kue" / "embedded" / "launcher.py"
+        launch = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), "", "", ""]
         launch.append("deathsig" if sys.platform == "linux" else "watch")
         command = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self.directory), "--logfile", str(self.directory / "server.log")]

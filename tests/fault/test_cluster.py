@@ -15,8 +15,8 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 
 import kue
-from kue.scripts import Scripts
-from kue.server import find_binary
+from kue.embedded.server import find_binary
+from kue.storage.scripts import Scripts
 from tests.conftest import start_server, stop_server
 from tests.integration.life import live, produce
 from tests.support import free_port, wait_until

@@ -15,10 +15,10 @@ import pytest
 import redis
 
 import kue
-from kue import liveness
-from kue.connect import Connector
-from kue.pubsub import _received
-from kue.server import find_binary, ping
+from kue.connection import liveness
+from kue.connection.connector import Connector
+from kue.connection.subscription import _received
+from kue.embedded.server import find_binary, ping
 from tests.conftest import LAUNCH, stop_server
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer
@@ -99,7 +99,7 @@ def test_a_worker_and_a_waiting_caller_go_on(
 def test_a_subscription_finds_itself_forgotten(
     queue: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kue.pubsub.LOOK_S", 0.1)
+    monkeypatch.setattr("kue.connection.subscription.LOOK_S", 0.1)
     heard: list[Any] = []
     queue.subscribe(lambda event: heard.append(event.event))
     proxy.stall()

@@ -195,7 +195,7 @@ def test_a_job_whose_workers_die_four_times_fails_and_names_them(
         has_begun(process)
         process.kill()
         process.wait(10)
-        dead.append(f":{process.pid}.")
+        dead.append(f":{process.pid}")
 
     queue.process("other", lambda job: None)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import kue
-from kue import events
+from kue.client import events
 from tests.fault.server import FaultyServer
 from tests.support import wait_until
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import kue
-from kue.connect import Connector
+from kue.connection.connector import Connector
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer
 from tests.support import free_port, wait_until

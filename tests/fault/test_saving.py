@@ -11,10 +11,10 @@ import pytest
 import redis
 
 import kue
-from kue.connect import Connector
-from kue.keys import Keys
-from kue.producer import Producer
-from kue.scripts import CREATE_MAX, Scripts
+from kue.client.producer import Producer
+from kue.connection.connector import Connector
+from kue.storage.keys import Keys
+from kue.storage.scripts import CREATE_MAX, Scripts
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer
 

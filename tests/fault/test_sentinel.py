@@ -12,7 +12,7 @@ import pytest
 import redis
 
 import kue
-from kue.server import find_binary
+from kue.embedded.server import find_binary
 from tests.conftest import LAUNCH, start_server, stop_server
 from tests.integration.life import live, produce
 from tests.support import free_port, wait_until

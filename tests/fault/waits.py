@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import kue
-from kue.server import find_binary
+from kue.embedded.server import find_binary
 
 TYPES = ("a", "b", "c", "d", "e")
 #: What the workers' user may do on the queue.

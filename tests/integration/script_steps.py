@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
-from kue.keys import Keys
-from kue.scripts import Outcome, Reserved, Scripts
+from kue.storage.keys import Keys
+from kue.storage.scripts import Outcome, Reserved, Scripts
 
 NOW = 1_700_000_000_000
 WORKER = "kue:host:1"

@@ -70,20 +70,20 @@ def test_a_type_that_an_acl_denies_stops_alone(
     keys += [f"q:{name}" for name in ("job:*", "jobs", "a:*", "leases", "workers", "paused", "stats:*", "wake:*")]
     keys += ["q:orders:*", "q:history:*", "*:lock"]
     redis_client.acl_setuser("some", enabled=True, passwords=["+x"], keys=keys, channels=["q:*"], commands=["+@all"])
-    worker, producer = kue.create_queue(redis_url.replace("redis://", "redis://some:x@")), kue.create_queue(redis_url)
+    engine, producer = kue.create_queue(redis_url.replace("redis://", "redis://some:x@")), kue.create_queue(redis_url)
     errors: list[BaseException] = []
-    worker.on("error", errors.append)
+    engine.on("error", errors.append)
     try:
         with caplog.at_level(logging.WARNING):
             for name in ("a", "b"):
-                worker.process(name, 1, lambda job: None)
+                engine.process(name, 1, lambda job: None)
             producer.create("b").save()
             for _ in range(5):
                 works(producer, "a")
         assert any("ermission" in str(error) for error in errors), errors
         assert "Redis is away" not in caplog.text
     finally:
-        worker.shutdown(5)
+        engine.shutdown(5)
         producer.close()
         redis_client.acl_deluser("some")
 
@@ -99,11 +99,11 @@ def test_an_acknowledgement_waits_while_the_worker_is_let_say_nothing(
         )  # fmt: skip
 
     allow("x")
-    worker, producer = kue.create_queue(redis_url.replace("redis://", "redis://some:x@")), kue.create_queue(redis_url)
+    engine, producer = kue.create_queue(redis_url.replace("redis://", "redis://some:x@")), kue.create_queue(redis_url)
     finish, errors = threading.Event(), []  # type: tuple[threading.Event, list[BaseException]]
-    worker.on("error", errors.append)
+    engine.on("error", errors.append)
     try:
-        worker.process("a", 1, lambda job: finish.wait(30))
+        engine.process("a", 1, lambda job: finish.wait(30))
         jobs = [producer.create("a").save(), producer.create("a").save()]
         wait_until(lambda: jobs[0].refresh().state == "active", 10)
         allow("other")
@@ -118,7 +118,7 @@ def test_an_acknowledgement_waits_while_the_worker_is_let_say_nothing(
         assert jobs[0].refresh().attempts_made == 1 and jobs[0].rescues == 0
     finally:
         finish.set()
-        worker.shutdown(5)
+        engine.shutdown(5)
         producer.close()
         redis_client.acl_deluser("some")
 
@@ -234,9 +234,9 @@ def test_a_job_for_which_no_thread_can_be_started_waits_again(
 ) -> None:
     queue.process("a", 1, lambda job: None)
     works(queue, "a")
-    from kue import worker
+    from kue.worker import engine
 
-    spawn, left = worker.green.spawn, [1]
+    spawn, left = engine.green.spawn, [1]
 
     def fail_once(fn: Any, *args: object) -> Any:
         if fn == queue._engine._execute and left:  # type: ignore[union-attr]
@@ -244,7 +244,7 @@ def test_a_job_for_which_no_thread_can_be_started_waits_again(
             raise RuntimeError("can't start new thread")
         return spawn(fn, *args)
 
-    monkeypatch.setattr(worker.green, "spawn", fail_once)
+    monkeypatch.setattr(engine.green, "spawn", fail_once)
     job = queue.create("a").save()
     assert job.wait(10) is None and not left
     assert job.refresh().attempts_made == 1

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kue import doctor
-from kue.keys import zid
 from kue.queue import Queue
+from kue.storage.keys import zid
 from tests.integration.script_steps import Steps
 from tests.interop.consistency import inconsistencies
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kue import handler_thread
-from kue.events import parse
+from kue.client import handler_thread
+from kue.client.events import parse
 from tests.support import wait_until
 
 #: A handler's time here, and a bound far below it for what must not wait for it.

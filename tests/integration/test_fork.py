@@ -80,7 +80,7 @@ def test_a_child_does_not_work_until_it_is_told_to(used: Any) -> None:
 
 
 def test_locks_that_other_threads_hold_at_the_fork_do_not_stop_the_child(used: Any) -> None:
-    from kue import green
+    from kue.concurrency import green
 
     locks = [used._lock, used._listener._lock, used._listener._handlers._lock, used._producer._lock,
              used._connector.outage._lock, used.test_mode._lock, green._pool._lock]  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import kue
-from kue.copies import copies_of, original_of, run_as_new
-from kue.history import KEPT, combine
+from kue.management.history import KEPT, combine
+from kue.management.rerun import copies_of, original_of, run_as_new
 from tests.integration.script_steps import Steps
 
 
@@ -105,11 +105,11 @@ def test_a_copy_has_the_originals_options_and_each_knows_the_other(queue: Any) -
 def test_a_link_brings_no_removed_job_back(queue: Any, redis_client: Any) -> None:
     steps = Steps(redis_client)
     steps.create(2)
-    assert steps.scripts.run(redis_client, "link", 9, 1) == -1
-    assert steps.scripts.run(redis_client, "link", 2, 9) == 1
+    assert steps.scripts.run(redis_client, "link_rerun", 9, 1) == -1
+    assert steps.scripts.run(redis_client, "link_rerun", 2, 9) == 1
     assert not redis_client.exists("q:job:9") and steps.field("2", "copy_of") == "9"
     for copy in range(30):
-        steps.scripts.run(redis_client, "link", 2, 1)
+        steps.scripts.run(redis_client, "link_rerun", 2, 1)
         assert copies_of(queue.get(1))[-1] == "2", copy
     assert len(copies_of(queue.get(1))) == 20
     with pytest.raises(kue.JobNotFound):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import kue
-from kue import green
+from kue.concurrency import green
 from tests.support import wait_until
 
 LIMIT_S = 15

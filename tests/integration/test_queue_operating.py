@@ -326,7 +326,7 @@ def test_workers_tells_who_works_on_what(queue: Any) -> None:
         lambda: next((each for each in queue.workers() if each["types"].get("t", {}).get("busy")), None), LIMIT_S
     )
     assert worker["types"]["t"] == {"slots": 4, "busy": 1, "paused": False}
-    assert worker["worker"].startswith(f"kue:{worker['host']}:{os.getpid()}.") and worker["pid"] == os.getpid()
+    assert worker["worker"] == f"kue:{worker['host']}:{os.getpid()}" and worker["pid"] == os.getpid()
     assert worker["started_at"] <= worker["seen_at"] and abs(worker["clock_off_ms"]) < 5000
     both.wait(LIMIT_S)
     job.wait(LIMIT_S)

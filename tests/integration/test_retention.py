@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kue.errors import InvalidJob
-from kue.retention import Rule, clean
-from kue.scripts import Outcome
+from kue.management.retention import Rule, clean
+from kue.storage.scripts import Outcome
 from tests.integration.script_steps import NOW, Steps
 from tests.support import wait_until
 

@@ -84,7 +84,7 @@ def test_claims_of_jobs_that_ended_go_without_further_unique_jobs(steps: Steps) 
         unique(steps, URL + str(n))
         steps.scripts.move(steps.client, n + 1, "complete" if n else "inactive")
     for n in range(400):
-        steps.scripts.run(steps.client, "balance", now_ms=NOW + 1 + 37 * n)
+        steps.scripts.run(steps.client, "restore_tokens", now_ms=NOW + 1 + 37 * n)
         if steps.client.zcard("q:unique") == 1:
             break
     assert steps.client.zrange("q:unique", 0, -1, withscores=True)[0][1] == 1

@@ -113,7 +113,7 @@ def test_rescue_clears_a_lease_of_no_active_job(steps: Steps) -> None:
 def test_balance_restores_lost_tokens(steps: Steps) -> None:
     steps.create(3)
     steps.client.delete(steps.keys.tokens("t"))
-    assert steps.scripts.run(steps.client, "balance") == 1
+    assert steps.scripts.run(steps.client, "restore_tokens") == 1
     assert steps.client.llen(steps.keys.tokens("t")) == 3
 
 

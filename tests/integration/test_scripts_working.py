@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kue.errors import JobNotFound, LeaseLost
-from kue.scripts import Code, Outcome
+from kue.storage.scripts import Code, Outcome
 from tests.integration.script_steps import NOW, WORKER, Steps
 
 FAILURE = ("Error: no\n at x", "Error: no", "no", "now", "", "")

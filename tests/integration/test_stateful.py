@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 import kue
 from kue import backoff
 from kue.errors import JobNotFound, LeaseLost, WrongState
-from kue.keys import Keys
-from kue.scripts import Code, Outcome, Scripts, Turn
+from kue.storage.keys import Keys
+from kue.storage.scripts import Code, Outcome, Scripts, Turn
 from tests.integration.comparison import blurred, expected, found
 from tests.integration.model import ENDED, HOLD_UNTIL_MS, LEASE_MS, RESCUES_MAX, RESULTS, STATES, Job, Model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kue
-from kue import green
+from kue.concurrency import green
 from kue.testing import NOWHERE, collected, collecting_queue, kue_queue
 from tests.support import ROOT, wait_until
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kue
-from kue.codec import from_json, to_json
 from kue.job import from_hash
+from kue.storage.codec import from_json, to_json
 
 LIMIT_S = 10.0
 FALSY = [0, False, "", 0.0, None, [], {}]

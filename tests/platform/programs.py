@@ -20,10 +20,10 @@ if "green" in sys.argv:
     warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
     import eventlet
     eventlet.monkey_patch()
-from kue import server_keeper
-from kue.server import EmbeddedServer
+from kue.embedded import keeper
+from kue.embedded.server import EmbeddedServer
 if "watch" in sys.argv:
-    server_keeper.MODE = "watch"
+    keeper.MODE = "watch"
 server = EmbeddedServer(sys.argv[1])
 url = server.start()
 print(url, server.owner, server.pid, flush=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from kue import server
-from kue.server import ServerError, ensure_redis, probe
+from kue.embedded import server
+from kue.embedded.server import ServerError, ensure_redis, probe
 from kue.settings import Settings
 from tests.support import free_port
 

@@ -16,7 +16,7 @@ os.environ["EVENTLET_NO_GREENDNS"] = "yes"
 import eventlet
 eventlet.monkey_patch()
 import json, socket, time
-from kue import green, offload
+from kue.concurrency import green, real_threads
 system = green.original("socket")
 real = system.getaddrinfo
 threads = []
@@ -25,7 +25,7 @@ def slow(host, *args, **options):
     green.original("time").sleep(0.5)
     return real("127.0.0.1", *args, **options)
 system.getaddrinfo = slow
-offload.look_names_up_aside()
+real_threads.look_names_up_aside()
 beats = []
 def beat():
     while True:

@@ -52,7 +52,7 @@ def test_the_package_asks_for_what_is_pinned_and_for_nothing_else() -> None:
 
 def test_importing_the_library_needs_neither_flask_nor_eventlet() -> None:
     heavy = ("flask", "eventlet", "requests")
-    program = f"import sys, kue, kue.server, kue.settings; print([m for m in {heavy} if m in sys.modules])"
+    program = f"import sys, kue, kue.embedded.server, kue.settings; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=30, check=True
     )
@@ -116,7 +116,7 @@ def test_the_wheel_holds_the_library_its_scripts_and_the_page(wheel: Path) -> No
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
                 assert f"{inside}/{path.relative_to(ROOT / folder).as_posix()}" in names
-    assert any(name.startswith("kue/lua/") and name.endswith(".lua") for name in names)
+    assert any(name.startswith("kue/storage/lua/") and name.endswith(".lua") for name in names)
     roots = {name.split("/")[0] for name in names}
     assert roots == {"kue", f"kue-{PROJECT['version']}.dist-info"}
 
@@ -125,7 +125,7 @@ def test_the_wheel_holds_the_library_its_scripts_and_the_page(wheel: Path) -> No
 def test_the_installed_package_works_without_the_repository(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     program = (
-        "import kue, sys; from kue.server import EmbeddedServer\n"
+        "import kue, sys; from kue.embedded.server import EmbeddedServer\n"
         "assert kue.__file__.startswith(sys.argv[1]), kue.__file__\n"
         "with EmbeddedServer(sys.argv[1] + '/data') as server:\n"
         "    queue = kue.create_queue(server.url)\n"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from kue import server_keeper
-from kue.server import EmbeddedServer, ServerError, find_binary, ping
+from kue.embedded import keeper
+from kue.embedded.server import EmbeddedServer, ServerError, find_binary, ping
 from tests.platform.programs import HOLD, alive, environment, hold, launch
 from tests.support import free_port, wait_until
 
@@ -101,7 +101,7 @@ def test_a_long_path_does_not_stop_it(tmp_path: Path) -> None:
     long = tmp_path / ("d" * 60) / ("e" * 60)
     with EmbeddedServer(long) as server, EmbeddedServer(long) as second:
         path = Path(server.url.removeprefix("unix://"))
-        assert len(os.fsencode(path)) <= server_keeper.MAX_SOCKET_PATH_BYTES
+        assert len(os.fsencode(path)) <= keeper.MAX_SOCKET_PATH_BYTES
         assert second.url == server.url and not second.owner
         assert path.parent.stat().st_mode & 0o077 == 0
         assert counted(server.url) == 1
@@ -110,7 +110,7 @@ def test_a_long_path_does_not_stop_it(tmp_path: Path) -> None:
 
 def test_somebody_elses_directory_in_tmp_is_not_used(tmp_path: Path) -> None:
     long = tmp_path / ("d" * 60) / ("e" * 60)
-    stranger = server_keeper.socket_path_for(long).parent
+    stranger = keeper.socket_path_for(long).parent
     stranger.mkdir(mode=0o777)
     stranger.chmod(0o777)
     try:
@@ -328,7 +328,7 @@ def test_a_silent_owner_is_named_instead_of_waited_for(data_dir: Path) -> None:
 
 def test_a_large_log_is_put_aside(data_dir: Path) -> None:
     data_dir.mkdir()
-    (data_dir / "valkey.log").write_bytes(b"x" * (server_keeper.MAX_LOG_BYTES + 1))
+    (data_dir / "valkey.log").write_bytes(b"x" * (keeper.MAX_LOG_BYTES + 1))
     with EmbeddedServer(data_dir):
         assert (data_dir / "valkey.log").stat().st_size < 10_000
         assert (data_dir / "valkey.log.old").exists()

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import kue
-from kue import locate
-from kue.connect import Connector
-from kue.server import EmbeddedServer, ping
+from kue.connection import locate
+from kue.connection.connector import Connector
+from kue.embedded.server import EmbeddedServer, ping
 from tests.platform.programs import environment
 from tests.support import ROOT, free_port, wait_until
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import kue
-from kue.address import Address, parse, without_password
+from kue.connection.url import Address, parse, without_password
 
 
 @pytest.mark.parametrize(

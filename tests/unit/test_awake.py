@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kue import awake
+from kue.connection import spin_wait
 from tests.platform.programs import environment
 from tests.support import ROOT
 
@@ -27,7 +27,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture
 def in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(awake, "RUN_S", FOREVER_S)
+    monkeypatch.setattr(spin_wait, "RUN_S", FOREVER_S)
 
 
 def answer_soon(theirs: socket.socket) -> threading.Timer:
@@ -41,8 +41,8 @@ def test_in_a_run_it_looks_until_the_answer_is_there(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = pair
-    monkeypatch.setattr(awake, "LOOK_S", FOREVER_S)
-    waits = awake.Awake()
+    monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
+    waits = spin_wait.Awake()
     for _ in range(3):
         timer = answer_soon(theirs)
         waits.wait(ours.fileno())
@@ -53,9 +53,9 @@ def test_in_a_run_it_looks_until_the_answer_is_there(
 def test_a_single_call_does_not_look(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(awake, "RUN_S", -1.0)
-    monkeypatch.setattr(awake, "LOOK_S", FOREVER_S)  # if it looked, it would not come back
-    awake.Awake().wait(pair[0].fileno())
+    monkeypatch.setattr(spin_wait, "RUN_S", -1.0)
+    monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)  # if it looked, it would not come back
+    spin_wait.Awake().wait(pair[0].fileno())
 
 
 @pytest.mark.usefixtures("in_a_run")
@@ -63,11 +63,11 @@ def test_where_answers_come_late_it_looks_ever_more_seldom(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = pair
-    waits = awake.Awake()
-    for asleep in (awake.ASLEEP_FIRST, awake.ASLEEP_FIRST * 2):
-        monkeypatch.setattr(awake, "LOOK_S", 0.0)
+    waits = spin_wait.Awake()
+    for asleep in (spin_wait.ASLEEP_FIRST, spin_wait.ASLEEP_FIRST * 2):
+        monkeypatch.setattr(spin_wait, "LOOK_S", 0.0)
         waits.wait(ours.fileno())  # in vain
-        monkeypatch.setattr(awake, "LOOK_S", FOREVER_S)
+        monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
         for _ in range(asleep):
             waits.wait(ours.fileno())  # comes back, so it does not look
     timer = answer_soon(theirs)
@@ -80,8 +80,8 @@ def test_where_answers_come_late_it_looks_ever_more_seldom(
 def test_another_connection_is_looked_at_after_the_first(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(awake, "LOOK_S", FOREVER_S)
-    waits, (ours, theirs) = awake.Awake(), pair
+    monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
+    waits, (ours, theirs) = spin_wait.Awake(), pair
     theirs.sendall(b"x")
     waits.wait(ours.fileno())  # stays readable
     other, its_peer = socket.socketpair()
@@ -99,9 +99,9 @@ warnings.simplefilter("ignore")
 import eventlet
 eventlet.monkey_patch()
 import socket, sys
-from kue import awake
-awake.RUN_S = awake.LOOK_S = 1e9
-waits = awake.Awake()
+from kue.connection import spin_wait
+spin_wait.RUN_S = spin_wait.LOOK_S = 1e9
+waits = spin_wait.Awake()
 ours, theirs = socket.socketpair()
 order = []
 if sys.argv[1] == "timer":

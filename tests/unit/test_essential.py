@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kue import essential
+from kue.concurrency import essential
 
 
 def test_an_essential_thread_that_ends_by_an_error_is_told(
@@ -56,7 +56,7 @@ def test_a_loop_goes_on_after_an_error(
 def test_a_program_ends_with_its_essential_thread() -> None:
     program = """
 import threading, time
-from kue import essential
+from kue.concurrency import essential
 essential.on_exit = essential.exit_process
 def fail():
     raise RuntimeError("gone")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from redis.exceptions import ConnectionError, ReadOnlyError
 
-from kue.outage import Outage
+from kue.connection.outage_log import Outage
 
 LOST, REFUSED = ConnectionError("lost"), ReadOnlyError("refused")
 

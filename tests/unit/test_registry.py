@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kue import registry
+from kue.worker import registry
+from kue.worker.engine import worker_name
 
 pytestmark = pytest.mark.skipif(not registry.machine(), reason="this system does not tell which processes it has")
 
@@ -52,3 +53,8 @@ def test_a_process_that_proc_hides_is_not_dead(monkeypatch: pytest.MonkeyPatch) 
     assert registry.is_dead({**known, "pid": 2**22 + 1})  # above the largest there is
 
 
+
+
+def test_workers_of_two_containers_have_two_names() -> None:
+    assert worker_name("h", 4711, "ab12") == "kue:h:4711"
+    assert worker_name("h", 1, "ab12") == "kue:h:1.ab12" != worker_name("h", 1, "cd34")

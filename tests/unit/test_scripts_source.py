@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from kue.lua_source import LUA_DIR, source
 from kue.states import TRANSITIONS
+from kue.storage.script_loader import LUA_DIR, scripts, source
 from tests.support import ROOT
 
-NAMES = sorted(path.stem for path in LUA_DIR.glob("*.lua"))
+NAMES = sorted(scripts())
 
 
 @pytest.mark.parametrize("name", NAMES)

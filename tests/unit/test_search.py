@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from kue import codec
 from kue.search import code, found_by, index_terms, node_query, query, query_codes, stem, texts_of, words
 from kue.search.anyscript import index_terms as text_terms
 from kue.search.terms import STOP_WORDS
+from kue.storage import codec
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "reds_vectors.json").read_text("utf-8"))
 

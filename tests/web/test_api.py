@@ -178,6 +178,7 @@ def test_while_redis_is_away_the_answer_is_503(make_site: Any, queue: Any, monke
         raise QueueUnavailable("no connection")
 
     monkeypatch.setattr(queue, "counts", away)
+    monkeypatch.setattr(queue, "check_health", away)
     for path in ("/stats", "/healthz", "/", "/monitor/home"):
         assert http.get(path).status_code == 503
 

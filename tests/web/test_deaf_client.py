@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import simple_websocket
 
-from kue.web import monitor as monitor_module
+from kue.web.live import socket_events as monitor_module
 from tests.support import wait_until
 
 

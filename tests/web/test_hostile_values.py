@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kue.cli.root import cli
-from kue.keys import zid
 from kue.states import STATES
-from kue.web.relay import plain_event
+from kue.storage.keys import zid
+from kue.web.live.relay import plain_event
 from tests.support import wait_until
 
 FIELDS = (
@@ -221,7 +221,7 @@ def test_no_event_breaks_the_relay_or_reaches_a_client_as_no_json(
 
 
 def test_an_event_is_told_with_null_for_what_is_no_number() -> None:
-    from kue.events import parse
+    from kue.client.events import parse
 
     event = parse('{"id":1,"event":"progress","args":["progress",NaN,{"a":1e400}]}')
     assert event is not None and plain_event(event) == ("progress", {"id": 1, "progress": None, "data": {"a": None}})

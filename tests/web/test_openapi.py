@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kue.web.openapi import document
+from kue.web.api.openapi import document
 from tests.support import wait_until
 
 

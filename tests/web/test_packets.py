@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from socketio import packet
 
-from kue.web.packets import UNREADABLE, AckWanted, ClientPacket
+from kue.web.live.packets import UNREADABLE, AckWanted, ClientPacket
 
 
 def test_an_event_says_last_whether_an_acknowledgement_is_awaited() -> None:

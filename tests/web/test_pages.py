@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import kue
-from kue.downloads.sidecar import part_key
-from kue.web import bulk as bulk_module
+from kue.downloads.files.partial import part_key
+from kue.web.actions import bulk as bulk_module
 from tests.support import wait_until
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

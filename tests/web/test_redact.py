@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kue.redaction import restore, safe, safe_text
-from kue.web.relay import plain_event
+from kue.web.live.relay import plain_event
 from tests.support import wait_until
 
 URL = "https://anna:hunter2@files.example/a.zip?X-Amz-Signature=hunter2&part=1"

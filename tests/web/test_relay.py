@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from kue.errors import QueueUnavailable
-from kue.web import relay as relay_module
-from kue.web.relay import FRAME_ROWS, Relay, Ring, plain_event
+from kue.web.live import relay as relay_module
+from kue.web.live.relay import FRAME_ROWS, Relay, Ring, plain_event
 from tests.support import wait_until
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from kue.web import sample as sample_module
 from kue.web.app import folder
-from kue.web.sample import ETAG, PATH, SIZE_BYTES, sample, sample_bytes
-from kue.web.script import classic
+from kue.web.live.client_script import classic
+from kue.web.pages import sample_file as sample_module
+from kue.web.pages.sample_file import ETAG, PATH, SIZE_BYTES, sample, sample_bytes
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_range_beyond_the_end_or_of_another_version(client) -> None:  # noqa: 
 
 
 def test_the_classic_script_is_the_modules_with_one_global(tmp_path: Path) -> None:
-    script = classic(Path(folder("static"), "js"), "socket.js")
+    script = classic(Path(folder("static"), "js/live"), "socket.js")
     assert "\nexport " not in script and "\nimport " not in script and script.count("class Emitter") == 1
     node = shutil.which("node")
     if node is None:

@@ -25,7 +25,7 @@ def log_in(http: Any, password: str = "s3cret:with colon", **more: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/failed", "/job/1", "/stats", "/files", "/nope", "/metrics", "/static/js/main.js"]
+    "path", ["/", "/failed", "/job/1", "/stats", "/files", "/nope", "/metrics", "/static/js/pages/home.js"]
 )
 def test_every_answer_forbids_script_from_elsewhere(site: Any, path: str) -> None:
     headers = site.http().get(path).headers

@@ -137,8 +137,10 @@ def test_the_page_a_job_and_a_download_survive_more_clients_than_descriptors(
 
 
 @pytest.mark.parametrize(
-    "place", ["kue.web.relay:Relay:run", "kue.web.wsgi_server:WsgiServer:run", "kue.heartbeat:Heartbeat:_run",
-              "kue.waiter:Waiter:_run", "kue.worker:Engine:_pump", "kue.upkeep:Upkeep:_run"]
+    "place",
+    ["kue.web.live.relay:Relay:run", "kue.web.server.wsgi_server:WsgiServer:run",
+     "kue.worker.heartbeat:Heartbeat:_run", "kue.worker.idle_wait:Waiter:_run", "kue.worker.engine:Engine:_pump",
+     "kue.worker.maintenance:Upkeep:_run"],
 )  # fmt: skip
 def test_a_process_whose_inner_thread_has_ended_ends_with_an_error(
     redis_url: str, redis_client: redis.Redis, tmp_path: Path, place: str

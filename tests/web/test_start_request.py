@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from kue.web.start import DEFAULT_ATTEMPTS, MAX_URL, Refused, name_of, parse
+from kue.web.live.start_event import DEFAULT_ATTEMPTS, MAX_URL, Refused, name_of, parse
 
 URL = "http://example.com/a/file.bin"
 

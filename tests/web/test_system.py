@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import kue
-from kue.events import Event
-from kue.orders import set_slots
-from kue.web import search as search_module
-from kue.web import tally as tally_module
-from kue.web import warnings
-from kue.web.chart import HEIGHT, WIDTH, plots, top_of
-from kue.web.tally import Tally, Times
+from kue.client.events import Event
+from kue.web.metrics import event_counters as tally_module
+from kue.web.metrics.event_counters import Tally, Times
+from kue.web.pages import search as search_module
+from kue.web.present import health_warnings
+from kue.web.present.chart import HEIGHT, WIDTH, plots, top_of
+from kue.worker.remote_control import set_slots
 from tests.support import wait_until
 
 
@@ -234,15 +234,16 @@ def test_nothing_is_warned_of_while_all_is_well(http: Any, queue: Any) -> None:
 def test_the_server_is_warned_of_when_it_is_full_or_forgets() -> None:
     memory: Any = {"used": 95, "limit": 100, "policy": "allkeys-lru", "jobs": 0, "queue": 0}
     leases: Any = {"held": 0, "late_ms": 0}
-    found = warnings.of_server(memory, leases, 10**6, "Redis does not answer")
+    found = health_warnings.of_server(memory, leases, 10**6, "Redis does not answer")
     assert len(found) == 4 and "maxmemory-policy noeviction" in found[1] and "1.0 MB are free" in found[2]
     well: Any = {"used": 95, "limit": None, "policy": "noeviction", "jobs": 0, "queue": 0}
-    assert warnings.of_server(well, leases, None, None) == []
-    assert "no other worker process is there" in warnings.of_server(well, {"held": 1, "late_ms": 60_000}, None, None)[0]
-    assert warnings.of_clock(-90_000) == ["This web server has a clock 1 min 30 s behind that of Redis."]
-    assert warnings.of_clock(1_000) == []
+    assert health_warnings.of_server(well, leases, None, None) == []
+    late: Any = {"held": 1, "late_ms": 60_000}
+    assert "no other worker process is there" in health_warnings.of_server(well, late, None, None)[0]
+    assert health_warnings.of_clock(-90_000) == ["This web server has a clock 1 min 30 s behind that of Redis."]
+    assert health_warnings.of_clock(1_000) == []
     counts = {f"t{n}": {"inactive": 1, "active": 0} for n in range(9)}
-    assert warnings.of_types(counts, set(), {})[-1] == "4 more types wait like that."
+    assert health_warnings.of_types(counts, set(), {})[-1] == "4 more types wait like that."
 
 
 def test_the_metrics_tell_of_types_times_leases_and_lag(site: Any, queue: Any) -> None:

@@ -1,0 +1,60 @@
+"""The app: settings, Redis, queue, download handler, page. ``python app.py`` and ``kue serve`` both run it."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+
+from ..downloads import DownloadHandler, Follower
+from ..embedded.server import ensure_redis
+from ..queue import Queue
+from ..settings import Settings
+from .monitor_process import Program, own_addresses
+
+
+def download_handler(settings: Settings) -> DownloadHandler:
+    """Return the handler of `startdownload`; the sample that this very server offers is always allowed."""
+    return DownloadHandler(
+        settings.download_dir,
+        allow=(*settings.download_allow, *own_addresses(settings)),
+        max_bytes=settings.download_max_bytes,
+        min_free=settings.download_min_free or 0,
+        rate=settings.download_rate,
+        per_host=settings.download_per_host,
+    )
+
+
+def work(settings: Settings, queue: Queue) -> None:
+    """Start working on downloads in this process."""
+    queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
+    handler = download_handler(settings)
+    Follower(queue, handler).start()
+    queue.process("startdownload", settings.concurrency, handler)
+
+
+def working_queue() -> Queue:
+    """Return the queue with its handlers at work, for `kue worker app:queue`. The settings are the environment's."""
+    settings = Settings.load()
+    url, server = ensure_redis(settings)
+    if server is not None:
+        atexit.register(server.stop)
+    queue = Queue(url, settings.prefix)
+    work(settings, queue)
+    return queue
+
+
+def serve(argv: Sequence[str] = ()) -> None:
+    """Serve the page and work, until a signal comes. In a process that eventlet has patched."""
+    from ..concurrency.real_threads import look_names_up_aside
+    from ..redaction import safe_text
+    from ..web import create_app  # Flask is of no use to a worker
+
+    look_names_up_aside()
+    settings = Settings.load(argv=argv)
+    url, server = ensure_redis(settings)
+    queue = Queue(url, settings.prefix, search=safe_text)
+    program = Program(settings, queue, server)
+    program.listen()
+    if settings.workers:
+        work(settings, queue)
+    program.run(*create_app(settings, queue))

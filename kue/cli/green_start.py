@@ -1,0 +1,54 @@
+"""Starting this process again with eventlet's green threads, patched before anything else is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ..concurrency import green
+
+#: Patches first, as app.py does; then the same command line. -P: no file of the working directory gets in the way.
+_PROGRAM = """
+import os, sys, warnings
+sys.path.append({root!r})
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
+import eventlet
+eventlet.monkey_patch()
+from kue.concurrency.real_threads import look_names_up_aside
+look_names_up_aside()
+from kue.cli import main
+main()
+"""
+_PLAIN_PROGRAM = """
+import sys
+sys.path.append({root!r})
+from kue.cli import main
+main()
+"""
+
+
+def need(*modules: str, extra: str, what: str) -> None:
+    """Raise a clear error if a package is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        how = f"pip install 'kue[{extra}]'"
+        raise click.ClickException(f"{what} needs {', '.join(missing)}: {how}")
+
+
+def ensure_patched() -> None:
+    """Return in a patched process; in any other, replace it by one with the same id and command line."""
+    if green.enabled():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execv(sys.executable, command(*sys.argv[1:], program=_PROGRAM))
+
+
+def command(*words: str, program: str = _PLAIN_PROGRAM) -> list[str]:
+    """Return the command line of a new process that runs this same ``kue`` with other words."""
+    return [sys.executable, "-P", "-c", program.format(root=str(Path(__file__).resolve().parents[2])), *words]

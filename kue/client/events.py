@@ -1,0 +1,332 @@
+"""Events over pub/sub: one listener a queue hears what every process says, and tells those who asked here."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any
+
+from ..concurrency import green
+from ..connection.connector import Connector
+from ..connection.subscription import Subscription
+from ..errors import KueError
+from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
+from ..storage.codec import utf8
+from ..storage.hash_fields import read_result
+from ..storage.keys import Keys
+from .handler_thread import HandlerThread, Registration
+
+#: Jobs with listeners from which on it is looked whether they still live, and that one look takes.
+SWEEP_FROM, SWEEP_BATCH = 1000, 500
+#: Seconds until a look that Redis did not answer is repeated: first, and at most.
+SWEEP_AGAIN_S, SWEEP_AGAIN_MAX_S = 0.5, 10.0
+#: Events kept while a save with listeners is under way.
+CAPTURE_MAX = 100_000
+
+#: The fields of a job that tell how it ended.
+ENDING = ("type", "state", "started_at", "result", "exact_result", "error")
+#: Digits of an id at most; Python refuses to read numbers of thousands of digits.
+ID_DIGITS_MAX = 18
+#: Levels that an event's arguments nest at most.
+DEPTH_MAX = 200
+
+#: The beginning of a message as every Kue writes it; other JSON is read the long way.
+_HEAD = re.compile(r'\{"id":(?:(\d+)|"([^"\\]*)"),"event":"([^"\\]*)","args":\[')
+
+#: A surrogate as JSON writes it.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class Event:
+    """Something that happened to a job: its ``id`` (None for "resync"), the ``event``'s name, and its ``args``."""
+
+    __slots__ = ("_args", "_message", "event", "id")
+
+    def __init__(self, id: int | str | None, event: str, args: list[Any] | None = None, message: str = "") -> None:
+        self.id, self.event, self._args, self._message = id, event, args, message
+
+    @property
+    def args(self) -> list[Any]:
+        """The arguments as on the wire, without the repeated event name; read when first asked for."""
+        if self._args is None:
+            self._args = _args_of(self._message, self.event)
+        return self._args
+
+    def __repr__(self) -> str:
+        return f"Event(id={self.id!r}, event={self.event!r}, args={self.args!r})"
+
+
+Handler = Callable[..., object]
+
+#: Not from the wire: the connection was lost and is back, so events may have been missed.
+RESYNC = Event(None, "resync", [])
+
+
+def parse(message: str) -> Event | None:
+    """Return the event in a message of the channel, or None if it is not one."""
+    head = _HEAD.match(message)
+    if head is not None:
+        number, text, event = head.groups()
+        return Event(_id(number or text), event, None, message)
+    try:
+        value = json.loads(message)
+        job_id, event = value["id"], value["event"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    if isinstance(job_id, str):
+        job_id = _id(job_id)
+    if not isinstance(event, str) or isinstance(job_id, bool) or not isinstance(job_id, (int, str)):
+        return None
+    if utf8(event) != event or utf8(str(job_id)) != str(job_id):
+        return None
+    return Event(job_id, event, None, message)
+
+
+def _args_of(message: str, event: str) -> list[Any]:
+    """Return the arguments in a message; none for what cannot be read or passed on. NaN and Infinity are None."""
+    try:
+        args = json.loads(message, parse_constant=lambda _: None, parse_float=_finite).get("args")
+        if message.count("[") + message.count("{") > DEPTH_MAX and not _is_shallow(args):
+            return []
+        if _SURROGATE.search(message):  # half a character, which cannot be sent as UTF-8
+            args = json.loads(json.dumps(args, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return []
+    if not isinstance(args, list):
+        return []
+    return args[1:] if args and args[0] == event else args
+
+
+def _is_shallow(value: Any) -> bool:
+    """Tell whether a value nests so little that any JSON encoder can write it."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, (list, dict))
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
+def _id(text: str) -> int | str:
+    """Return an id as the library knows it: Node's API writes numbers as text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= ID_DIGITS_MAX else text
+
+
+class Listener:
+    """The subscription of one queue. It starts with the first interest.
+
+    The thread that reads the subscription runs no handler of a user: these run in a thread of their own, one after
+    another, and without the lock. So a slow handler holds up nothing but other handlers, and may itself call anything.
+    """
+
+    def __init__(self, connector: Connector, channel: str) -> None:
+        self._subscription = Subscription(connector, channel, self.dispatch, self._resync)
+        self._handlers = HandlerThread(self._resync)
+        self._lock = threading.RLock()
+        self._all: list[Registration] = []
+        self._by_event: dict[str, list[Registration]] = {}
+        self._by_job: dict[int | str, list[Registration]] = {}
+        #: What ``wait`` gave: called at once, by the thread that reads.
+        self._waits: dict[int | str, list[Handler]] = {}
+        self._captures: list[list[Event]] = []
+        #: Gives the last event of each job, of those with these ids, that has ended; set by the queue.
+        self.ended: Callable[[list[int | str]], list[Event]] | None = None
+        self._sweep_at = SWEEP_FROM
+
+    def start(self) -> None:
+        """Subscribe, if that is not done yet; return when Redis has confirmed it. Raises QueueUnavailable."""
+        self._subscription.start()
+
+    def stop(self) -> None:
+        self._subscription.stop()
+
+    # Interest
+
+    def subscribe(self, fn: Callable[[Event], object]) -> Callable[[], None]:
+        """Call ``fn(event)`` for every event of the queue; return a function that ends it."""
+        self.start()
+        registration = Registration("*", fn)
+        with self._lock:
+            self._all = [*self._all, registration]
+
+        def unsubscribe() -> None:
+            registration.active = False
+            with self._lock:
+                self._all = [each for each in self._all if each is not registration]
+
+        return unsubscribe
+
+    def on(self, event: str, fn: Handler) -> None:
+        """Call ``fn(id, *args)`` for each ``event`` of any job."""
+        self.start()
+        with self._lock:
+            self._by_event[event] = [*self._by_event.get(event, ()), Registration(event, fn)]
+
+    def on_job(self, job_id: int | str, event: str, fn: Handler) -> None:
+        """Call ``fn(*args)`` for each ``event`` ("*": any, with the event first) of one job, until its last."""
+        self.start()
+        with self._lock:
+            self._by_job.setdefault(job_id, []).append(Registration(event, fn))
+            self._sweep_if_many()
+
+    @contextmanager
+    def waiting(self, job_id: int | str, fn: Handler) -> Iterator[None]:
+        """Call ``fn(event, *args)`` for each event of one job, at once, by the thread that reads: it must be quick."""
+        self.start()
+        with self._lock:
+            self._waits[job_id] = [*self._waits.get(job_id, ()), fn]
+        try:
+            yield
+        finally:
+            with self._lock:
+                left = [each for each in self._waits[job_id] if each is not fn]
+                if left:
+                    self._waits[job_id] = left
+                else:
+                    del self._waits[job_id]
+
+    @contextmanager
+    def capture(self) -> Iterator[Callable[[int | str, list[tuple[str, Handler]]], None]]:
+        """Keep events while a job is being created, so that handlers given before its id was known miss none.
+
+        Yields ``attach(job_id, handlers)``, which hands over what was kept of that job and registers for the rest.
+        """
+        self.start()
+        kept: list[Event] = []
+        with self._lock:
+            self._captures.append(kept)
+
+        def attach(job_id: int | str, handlers: list[tuple[str, Handler]]) -> None:
+            with self._lock:  # the lock keeps new events behind the old ones
+                self._by_job.setdefault(job_id, []).extend(Registration(event, fn) for event, fn in handlers)
+                self._sweep_if_many()
+                for event in kept:
+                    if event.id == job_id and job_id in self._by_job:
+                        self._tell_job(event)
+
+        try:
+            yield attach
+        finally:
+            with self._lock:
+                self._captures = [each for each in self._captures if each is not kept]
+
+    # Telling
+
+    def dispatch(self, messages: Iterable[str]) -> None:
+        """Tell messages of the channel to those who asked."""
+        waits: list[tuple[Handler, Event]] = []
+        with self._lock:
+            for message in messages:
+                event = parse(message)
+                if event is not None:
+                    self._tell(event)
+                    waits += [(fn, event) for fn in self._waits.get(event.id, ())] if event.id is not None else []
+        for fn, event in waits:
+            fn(event.event, *event.args)
+
+    def _resync(self) -> None:
+        with self._lock:
+            for registration in self._all:
+                self._handlers.put(registration, RESYNC)
+            for handlers in self._by_job.values():
+                for registration in handlers:
+                    if registration.event == "*":
+                        self._handlers.put(registration, RESYNC.event)
+            waits = [fn for each in self._waits.values() for fn in each]
+            sweep = bool(self._by_job)
+        for fn in waits:
+            fn(RESYNC.event)
+        if sweep:
+            green.spawn(self._sweep, True)
+
+    def _sweep_if_many(self) -> None:
+        """Let go of jobs that have ended unheard, each time that the number of those listened to has doubled."""
+        if len(self._by_job) >= self._sweep_at:
+            self._sweep_at = 2 * len(self._by_job)
+            green.spawn(self._sweep, False)
+
+    def _sweep(self, tell: bool) -> None:
+        """Look which of the jobs have ended; with ``tell``, their last event was lost and is made up for."""
+        with self._lock:
+            ids = list(self._by_job)
+        pause_s = SWEEP_AGAIN_S
+        while ids:
+            try:
+                batch, ended = ids[:SWEEP_BATCH], self.ended
+                found = ended(batch) if ended is not None else []
+            except KueError:
+                if not tell or self._subscription.stopping:
+                    break  # it is looked again when there are more
+                green.sleep(pause_s)  # nobody else would make up for what was lost
+                pause_s = min(2 * pause_s, SWEEP_AGAIN_MAX_S)
+                continue
+            ids = ids[SWEEP_BATCH:]
+            with self._lock:
+                for event in found:
+                    if tell and event.id in self._by_job:
+                        self._tell_job(event)
+                    elif event.id is not None:
+                        self._by_job.pop(event.id, None)
+        with self._lock:
+            self._sweep_at = max(SWEEP_FROM, 2 * len(self._by_job))
+
+    def _tell(self, event: Event) -> None:
+        for kept in self._captures:
+            if len(kept) < CAPTURE_MAX:
+                kept.append(event)
+        if self._handlers.overflows():
+            return  # the handlers are told "resync" when they have caught up
+        for registration in self._all:
+            self._handlers.put(registration, event)
+        for registration in self._by_event.get(event.event, ()):
+            self._handlers.put(registration, event.id, args_of=event)
+        if event.id in self._by_job:
+            self._tell_job(event)
+
+    def _tell_job(self, event: Event) -> None:
+        assert event.id is not None
+        for registration in self._by_job[event.id]:
+            if registration.event == event.event:
+                self._handlers.put(registration, args_of=event)
+            elif registration.event == "*":
+                self._handlers.put(registration, event.event, args_of=event)
+        if event.event in TERMINAL_EVENTS:
+            self._by_job.pop(event.id, None)
+
+
+def last_events(client: Any, keys: Keys, job_ids: list[int | str]) -> list[Event]:
+    """Return the last event of each of these jobs that has ended, made from what Redis holds of it."""
+    pipe = client.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipe.hmget(keys.job(job_id), ENDING)
+    events = []
+    for job_id, values in zip(job_ids, pipe.execute(), strict=True):
+        raw = {name: value for name, value in zip(ENDING, values, strict=True) if value is not None}
+        if "type" not in raw:
+            events.append(Event(job_id, "remove", []))
+        elif raw.get("state") == COMPLETE:
+            events.append(Event(job_id, "complete", [read_result(raw), None]))
+        elif raw.get("state") == FAILED:
+            events.append(Event(job_id, "failed", [first_line(raw.get("error")), None]))
+    return events
+
+
+def first_line(error: str | None) -> str:
+    """Return the message of a stored error: its first line, without the exception's name if there is one."""
+    line = (error or "").partition("\n")[0]
+    name, colon, message = line.partition(": ")
+    return message if colon and name.isidentifier() else line

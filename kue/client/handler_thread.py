@@ -1,0 +1,102 @@
+"""Runs users' event handlers in a thread of their own, one after another in the order of the events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..concurrency import green
+from ..concurrency.essential import run_essential
+
+log = logging.getLogger("kue.events")
+
+#: Calls that wait for slow handlers at most. Beyond that, events are left out, and the handlers are told "resync".
+BACKLOG_MAX = 100_000
+
+
+class Registration:
+    """A handler, and the event that it was registered for. Once it is not active, it is not called any more."""
+
+    __slots__ = ("active", "event", "fn")
+
+    def __init__(self, event: str, fn: Callable[..., object]) -> None:
+        self.event, self.fn, self.active = event, fn, True
+
+
+class HasArgs(Protocol):
+    @property
+    def args(self) -> list[Any]: ...
+
+
+class HandlerThread:
+    """A thread that lives while there are calls. After an overflow, once caught up, it calls ``after_overflow``."""
+
+    def __init__(self, after_overflow: Callable[[], object]) -> None:
+        self._after_overflow = after_overflow
+        self._lock = threading.Lock()
+        self._calls: deque[tuple[Registration, tuple[object, ...], HasArgs | None]] = deque()
+        self._running = self._overflowed = False
+
+    def overflows(self) -> bool:
+        """Tell whether events are to be left out now."""
+        if self._overflowed:
+            return True
+        if len(self._calls) < BACKLOG_MAX:
+            return False
+        with self._lock:
+            self._overflowed = self._running
+        if self._overflowed:
+            log.warning("event handlers are too slow: %d calls are waiting; skipping events until then", BACKLOG_MAX)
+        return self._overflowed
+
+    def put(self, registration: Registration, *args: object, args_of: HasArgs | None = None) -> None:
+        """Let the handler be called with ``args`` and those of the event ``args_of``, after all put before."""
+        with self._lock:
+            self._calls.append((registration, args, args_of))
+            start, self._running = not self._running, True
+        if start:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            green.spawn(run_essential, "event handlers", self._run)
+        except BaseException:  # no thread to be had: the next call tries again
+            self._running = False
+            raise
+
+    def _run(self) -> None:
+        try:
+            while self._next():
+                pass
+        except BaseException:  # ended from outside: the calls that are left need another thread
+            with self._lock:
+                again = self._running = bool(self._calls)
+            if again:
+                self._start()
+            raise
+
+    def _next(self) -> bool:
+        """Make one call; return False when there was none left."""
+        with self._lock:
+            call = self._calls.popleft() if self._calls else None
+            caught_up = call is None and self._overflowed
+            if caught_up:
+                self._overflowed = False
+            elif call is None:
+                self._running = False
+        if call is None:
+            if caught_up:
+                self._after_overflow()
+            return caught_up
+        registration, args, args_of = call
+        if registration.active:
+            try:
+                registration.fn(*args, *(args_of.args if args_of is not None else ()))
+            except BaseException as exc:  # a handler that calls sys.exit() must not end the thread either
+                if green.is_kill(exc):
+                    raise
+                log.exception("a handler of job events failed")
+        return True

@@ -1,0 +1,259 @@
+"""Creating jobs: what many threads save at the same time goes out in one call."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from ..connection.connector import CREATE_IN_DOUBT, Connector, Link, patiently, unavailable
+from ..errors import QueueUnavailable
+from ..storage.scripts import CREATE_MAX, Scripts
+
+#: Seconds after the first failure in which a create is repeated before the caller is told.
+RETRY_S = 2.0
+#: Jobs in each of the calls that many are cut into: Redis works on one while the next is packed.
+CALL_JOBS = 250
+
+
+class _Call:
+    """One call of ``create.lua``, which may be repeated: ``lane`` and ``mark`` name it for good."""
+
+    __slots__ = ("first", "lane", "mark", "rows", "tried")
+
+    def __init__(self, rows: Sequence[Sequence[str]], lane: str, mark: int) -> None:
+        self.rows, self.lane, self.mark = rows, lane, mark
+        #: The first id that it made; 0 if it is certain that it made none, None while nobody knows.
+        self.first: int | None = None
+        self.tried = False
+
+
+class _Place(NamedTuple):
+    """Where a job is in a call: its id is the call's first plus ``offset``."""
+
+    call: _Call
+    offset: int
+
+
+class _Entry:
+    """One caller's jobs, and what became of them."""
+
+    __slots__ = ("done", "error", "forsaken", "ids", "leads", "owners", "rows")
+
+    def __init__(self, rows: Sequence[Sequence[str]], owners: Sequence[object]) -> None:
+        self.rows, self.owners = rows, owners
+        self.ids: list[int] = []
+        self.error: BaseException | None = None
+        self.leads = self.forsaken = False
+        self.done: threading.Event | None = None
+
+
+class Producer:
+    """Group commit: while one create is under way, other threads' jobs gather and go out with the next.
+
+    The calls go over one connection (a lane), one after another and numbered, and Redis remembers the last number of
+    the lane: so a call whose answer was lost can be repeated, and creates nothing twice. A caller that is told
+    QueueUnavailable may try again with the same jobs: those that were created all the same are found by the lane.
+    """
+
+    def __init__(self, connector: Connector, scripts: Scripts) -> None:
+        self._connector, self._scripts = connector, scripts
+        self.begin()
+
+    def begin(self) -> None:
+        """Start anew, also in a process that was forked: it must share neither connection nor lane."""
+        self._link = Link(self._connector, awake=True)
+        self._lock = threading.Lock()
+        self._waiting: list[_Entry] = []
+        self._busy = False
+        #: Where the jobs are whose callers were told that nobody knows, as long as they live.
+        self._doubts: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
+        self._open_lane()
+
+    def create(self, rows: Sequence[Sequence[str]], owners: Sequence[object] = ()) -> list[int]:
+        """Create jobs given as the values of ``create.lua``; return their ids.
+
+        ``owners``: for each row the object by which a second try is recognised. Raises QueueUnavailable within a
+        bounded time if Redis is away.
+        """
+        known = self._settle(owners) if self._doubts else {}
+        if not known:
+            return self._join(_Entry(rows, owners))
+        left = [at for at in range(len(rows)) if at not in known]
+        if left:
+            ids = self._join(_Entry([rows[at] for at in left], [owners[at] for at in left]))
+            known.update(zip(left, ids, strict=True))
+        for owner in owners:
+            self._doubts.pop(owner, None)
+        return [known[at] for at in range(len(rows))]
+
+    def close(self) -> None:
+        self._link.drop()
+
+    def _settle(self, owners: Sequence[object]) -> dict[int, int]:
+        """Ask what became of an earlier try with these jobs; return the ids of those that exist, by position."""
+        known: dict[int, int] = {}
+        for at, owner in enumerate(owners):
+            place = self._doubts.get(owner)
+            if place is None:
+                continue
+            call = place.call
+            if call.first is None:  # a call without jobs shuts out the one in doubt, if that is still on its way
+                call.first = patiently(
+                    lambda call=call: self._scripts.create(  # type: ignore[misc]
+                        self._connector.shared(), [], lane=call.lane, mark=call.mark
+                    ),
+                    RETRY_S,
+                    in_doubt=CREATE_IN_DOUBT,
+                )
+            if call.first:
+                known[at] = call.first + place.offset
+        return known
+
+    def _join(self, entry: _Entry) -> list[int]:
+        with self._lock:
+            self._waiting.append(entry)
+            if self._busy:
+                entry.done = threading.Event()
+            else:
+                self._busy = entry.leads = True
+        if entry.done is not None:
+            try:
+                entry.done.wait()
+            except BaseException:  # its handler is stopped; the others go on
+                self._forsake(entry)
+                raise
+        if entry.leads:
+            self._lead(entry)
+        if entry.error is not None:
+            raise entry.error
+        return entry.ids
+
+    def _forsake(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.forsaken = True
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+                if entry.leads:
+                    self._pass_on()
+
+    def _lead(self, own: _Entry) -> None:
+        """Send what has gathered, `own` first; then let the next in line lead."""
+        with self._lock:
+            batch: list[_Entry] = []
+            size = 0
+            while self._waiting and (not batch or size + len(self._waiting[0].rows) <= CREATE_MAX):
+                entry = self._waiting.pop(0)
+                batch.append(entry)
+                size += len(entry.rows)
+        try:
+            error = self._send(own, batch)
+            if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
+                with self._lock:
+                    for entry in self._waiting:
+                        entry.error = error
+                    batch, self._waiting = batch + self._waiting, []
+        except BaseException as exc:  # whatever it is: without an answer the others would wait for ever
+            for entry in batch:
+                if entry is not own and not entry.ids and entry.error is None:
+                    entry.error = unavailable(exc, CREATE_IN_DOUBT)
+            raise
+        finally:
+            with self._lock:
+                self._pass_on()
+            for entry in batch:
+                if entry is not own and entry.done is not None:
+                    entry.done.set()
+
+    def _send(self, own: _Entry, batch: Sequence[_Entry]) -> Exception | None:
+        """Create the jobs of a batch and give each entry its ids or the error, which is returned."""
+        calls = self._calls([row for entry in batch for row in entry.rows])
+        error: Exception | None = None
+        try:
+            self._perform(calls)
+        except Exception as exc:
+            error = exc
+        except BaseException as exc:  # meant for this caller alone; for the others the same calls are made again
+            own.error = exc
+            try:
+                self._perform(calls)
+            except Exception as again:
+                error = again
+            except BaseException as again:
+                error = unavailable(again, CREATE_IN_DOUBT)
+        if error is not None:
+            self._open_lane()
+        with self._lock:
+            self._hand_out(batch, calls, error)
+        return error
+
+    def _hand_out(self, batch: Sequence[_Entry], calls: Sequence[_Call], error: Exception | None) -> None:
+        """Give each entry its ids or the error; if its caller does not learn where its jobs are, remember it."""
+        places = [_Place(call, offset) for call in calls for offset in range(len(call.rows))]
+        at = 0
+        for entry in batch:
+            mine = places[at : at + len(entry.rows)]
+            at += len(entry.rows)
+            entry.error = entry.error or error
+            if entry.error is None:
+                entry.ids = [(place.call.first or 0) + place.offset for place in mine]
+            if (entry.error is not None or entry.forsaken) and entry.owners:
+                self._doubts.update(
+                    {owner: place for owner, place in zip(entry.owners, mine, strict=True) if place.call.tried}
+                )
+
+    def _pass_on(self) -> None:
+        """Let the next in line lead; called under the lock."""
+        if not self._waiting:
+            self._busy = False
+            return
+        following = self._waiting[0]
+        following.leads = True
+        if following.done is not None:
+            following.done.set()
+
+    def _calls(self, rows: Sequence[Sequence[str]]) -> list[_Call]:
+        """Cut rows into calls. Further ones have lanes of their own, so that Redis remembers each."""
+        self._mark += 1
+        calls = [_Call(rows[:CALL_JOBS], self._lane, self._mark)]
+        for at in range(CALL_JOBS, len(rows), CALL_JOBS):
+            calls.append(_Call(rows[at : at + CALL_JOBS], _new_lane(), 1))
+        return calls
+
+    def _perform(self, calls: Sequence[_Call]) -> None:
+        left = [call for call in calls if call.first is None]
+        for call in left:
+            call.tried = True
+        if len(left) > 1:
+            self._go_ahead(left)
+        for call in left:
+            if call.first is None:
+                call.first = self._link.patiently(
+                    lambda client, call=call: self._scripts.create(  # type: ignore[misc]
+                        client, call.rows, lane=call.lane, mark=call.mark
+                    ),
+                    RETRY_S,
+                    in_doubt=CREATE_IN_DOUBT,
+                )
+
+    def _go_ahead(self, calls: Sequence[_Call]) -> None:
+        """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
+        try:
+            wanted = ((call.rows, call.lane, call.mark) for call in calls)
+            answers = self._scripts.create_ahead(self._link.client, wanted)
+            for call in calls:
+                call.first = next(answers)
+        except Exception:
+            self._link.drop()
+        except BaseException:
+            self._link.drop()
+            raise
+
+    def _open_lane(self) -> None:
+        self._lane, self._mark = _new_lane(), 0
+
+
+def _new_lane() -> str:
+    return uuid.uuid4().hex[:16]

@@ -1,0 +1,131 @@
+"""Where the jobs are, if nobody says: one rule for the library, the command line, the workers and the app.
+
+1. ``REDIS_URL``, if it is set.
+2. A Redis on 127.0.0.1:6379, if one answers.
+3. The embedded Valkey that runs in ``KUE_DATA_DIR`` (``.kue``).
+
+Only the app and the URL ``embedded://`` start an embedded Valkey.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import redis
+
+from ..concurrency import green
+from ..embedded.server import USUAL_HOST, USUAL_PORT, EmbeddedServer, ping, probe
+from ..errors import InvalidAddress
+from .url import Address, parse
+
+log = logging.getLogger("kue")
+
+DATA_DIR = ".kue"
+EMBEDDED = "embedded"
+#: Seconds between two looks whether another thread has found it.
+LOOK_S = 0.005
+
+
+def data_dir() -> Path:
+    """Return the folder of the embedded server, as the environment says."""
+    return Path(os.environ.get("KUE_DATA_DIR", "").strip() or DATA_DIR)
+
+
+def is_embedded(url: object) -> bool:
+    return isinstance(url, str) and url.lower().startswith(f"{EMBEDDED}:")
+
+
+def embedded_dir(url: str) -> Path:
+    """Return the folder that ``embedded://`` or ``embedded:///path`` names. Raises InvalidAddress."""
+    parts = urlsplit(url)
+    if parts.netloc or parts.query or parts.fragment or not url.lower().startswith(f"{EMBEDDED}://"):
+        raise InvalidAddress(f"cannot use {url!r}: write embedded:// (jobs in {DATA_DIR}) or embedded:///path/of/a/folder")
+    return Path(unquote(parts.path)) if parts.path not in ("", "/") else data_dir()
+
+
+def source_of(redis: object) -> object:
+    """Return what a Connector takes for what a user gave as ``redis``: None and ``embedded://`` become a Place."""
+    if redis is None:
+        redis = os.environ.get("REDIS_URL", "").strip() or None
+    if redis is None:
+        return Nearby()
+    return Embedded(embedded_dir(str(redis))) if is_embedded(redis) else redis
+
+
+class Place:
+    """A Redis that is looked for when the first connection is made, and then stays where it is."""
+
+    def __init__(self) -> None:
+        # A true lock, since the heartbeat asks from a true thread; never waited for, since green threads share one.
+        self._lock: Any = green.original("threading").Lock()
+        self._address: Address | None = None
+
+    def address(self) -> Address:
+        """Return where it is. Raises redis.ConnectionError if it is not there yet, ServerError if it cannot be."""
+        while not self._lock.acquire(blocking=False):
+            time.sleep(LOOK_S)
+        try:
+            if self._address is None:
+                url, told = self._find()
+                self._address = parse(url)
+                log.info("jobs are in %s", told)
+            return self._address
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Let go of what was started for it."""
+
+    def _find(self) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+class Nearby(Place):
+    """The Redis on the usual port, or the embedded Valkey that runs in the data directory."""
+
+    def _find(self) -> tuple[str, str]:
+        usual = f"{USUAL_HOST}:{USUAL_PORT}"
+        usable, problem = probe(USUAL_HOST, USUAL_PORT, loading_s=0)
+        if usable:
+            return f"redis://{usual}/0", f"Redis at {usual}"
+        folder = data_dir()
+        socket_path = _socket_path(folder)
+        if socket_path is not None and ping(str(socket_path)):
+            return "unix://" + quote(os.fsencode(socket_path)), f"the embedded Valkey in {folder}"
+        raise redis.ConnectionError(
+            f"{problem or f'none answers on {usual}'}, and no embedded Valkey runs in {folder}: start a Redis, "
+            f"set REDIS_URL, run the app in this folder, or use {EMBEDDED}://"
+        )
+
+
+class Embedded(Place):
+    """The embedded Valkey of a folder, started if it does not run; it ends with its last user."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._server = EmbeddedServer(folder)
+        self._folder = folder
+
+    def _find(self) -> tuple[str, str]:
+        import atexit
+
+        url = self._server.start()
+        atexit.register(self.close)
+        return url, f"the embedded Valkey in {self._folder}"
+
+    def close(self) -> None:
+        self._server.stop()
+        self._address = None
+
+
+def _socket_path(folder: Path) -> Path | None:
+    try:
+        from ..embedded.keeper import socket_path_for
+    except ImportError:  # no fcntl: there is no embedded server
+        return None
+    return socket_path_for(folder.resolve())

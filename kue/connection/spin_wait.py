@@ -1,0 +1,61 @@
+"""Waiting awake for an answer that comes at once.
+
+A core with nothing to do goes to sleep, and on a virtual machine waking it up takes longer than a server on the same
+machine needs to answer. So who calls again and again looks for the answer for a moment before it sleeps: only where no
+other green thread has anything to do, letting other programs have the core, and not where answers come later anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from ..concurrency import green
+
+#: Seconds that an answer is looked for at most.
+LOOK_S = 0.0002
+#: Seconds from the end of one wait to the next call within which calls are a run; a single call may well sleep.
+RUN_S = 0.001
+#: Calls that sleep after an answer which came too late: at first, and at most.
+ASLEEP_FIRST, ASLEEP_MAX = 2, 1024
+
+
+class Awake:
+    """The waits for the answers of one connection, one after another."""
+
+    def __init__(self) -> None:
+        select = green.original("select")
+        can = hasattr(select, "poll") and hasattr(os, "sched_yield") and (os.cpu_count() or 1) > 1
+        self._poll: Any = select.poll() if can else None
+        self._watched: set[int] = set()
+        self._asleep, self._left = ASLEEP_FIRST, 0
+        self._ended_at = 0.0
+
+    def wait(self, fd: int) -> None:
+        """Look whether ``fd`` can be read; return soon in any case, for the caller to wait on as usual."""
+        if self._poll is None:
+            return
+        began_at, ended_at = time.perf_counter(), self._ended_at
+        if began_at - ended_at > RUN_S or self._left or (others := green.others()) is None:
+            self._left = max(0, self._left - 1)
+            self._ended_at = began_at
+            return
+        self._watch({fd, *others})
+        while not (readable := self._poll.poll(0)):
+            if time.perf_counter() - began_at > LOOK_S:
+                self._left, self._asleep = self._asleep, min(ASLEEP_MAX, self._asleep * 2)
+                break
+            os.sched_yield()
+        else:
+            if any(each == fd for each, _ in readable):
+                self._asleep = ASLEEP_FIRST
+        self._ended_at = time.perf_counter()
+
+    def _watch(self, fds: set[int]) -> None:
+        if fds != self._watched:
+            for fd in self._watched - fds:
+                self._poll.unregister(fd)
+            for fd in fds:
+                self._poll.register(fd, green.original("select").POLLIN)
+            self._watched = fds

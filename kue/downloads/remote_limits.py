@@ -1,0 +1,89 @@
+"""Limits that are changed while downloads run, in whatever process: kept in Redis, followed by every handler."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from kue.concurrency import green
+from kue.errors import KueError
+
+from .handler import DownloadHandler
+from .limits import check_limit
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+
+log = logging.getLogger("kue.downloads")
+
+#: What can be changed, and the field of ``q:settings`` that holds it: a number, or "none" for no limit.
+FIELDS = {"rate": "download_rate", "per_host": "download_per_host", "min_free": "download_min_free"}
+NO_LIMIT = "none"
+#: Seconds until every process has noticed a change.
+LOOK_S = 2.0
+
+
+def change_limits(queue: Queue, **limits: int | None) -> None:
+    """Change ``rate`` (bytes a second), ``per_host`` or ``min_free`` (bytes) for all processes of a queue.
+
+    None means no limit. Each process applies them to its own downloads. Raises ValueError, and then changes nothing,
+    for what cannot be.
+    """
+    checked: dict[str, str | None] = {}
+    for name, number in limits.items():
+        if name not in FIELDS:
+            raise ValueError(f"there is no limit {name!r}, only {', '.join(FIELDS)}")
+        number = check_limit(name, number)
+        checked[FIELDS[name]] = NO_LIMIT if number is None else str(number)
+    queue.change_settings(checked)
+
+
+def changed_limits(queue: Queue) -> dict[str, int | None]:
+    """Return the limits that were changed; the others are as each process was started."""
+    found: dict[str, int | None] = {}
+    for name, text in zip(FIELDS, queue.settings(*FIELDS.values()), strict=True):
+        if text == NO_LIMIT:
+            found[name] = None
+        elif text is not None and text.isdecimal():
+            found[name] = int(text)
+    return found
+
+
+class Follower:
+    """Keeps the limits of one handler as they are in Redis, from ``start`` to ``stop``."""
+
+    def __init__(self, queue: Queue, handler: DownloadHandler) -> None:
+        self._queue, self._handler = queue, handler
+        self._own = handler.current()
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in a (green) thread of its own."""
+        green.spawn(self._run)
+
+    def stop(self) -> None:
+        """End within LOOK_S."""
+        self._stopping.set()
+
+    def look(self) -> None:
+        """Apply what has changed."""
+        changed, current = changed_limits(self._queue), self._handler.current()
+        for name in FIELDS:
+            wanted = changed.get(name, self._own[name])
+            if name == "min_free":
+                wanted = wanted or 0
+            if wanted != current[name]:
+                try:
+                    self._handler.change(**{name: wanted})
+                    log.info("the limit %s is now %s", name, NO_LIMIT if wanted is None else wanted)
+                except ValueError as exc:  # somebody else wrote it
+                    log.warning("the limit %s cannot be changed: %s", name, exc)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.look()
+            except (KueError, OSError):
+                pass  # Redis is away; the workers say so
+            self._stopping.wait(LOOK_S)

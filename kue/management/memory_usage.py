@@ -1,0 +1,61 @@
+"""What a queue costs: an estimate from a few jobs, that takes the server no more than some milliseconds."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import Any, TypedDict
+
+from redis.exceptions import RedisClusterException, ResponseError
+
+from ..states import STATES
+from ..storage.keys import Keys, id_of
+
+#: Jobs that are weighed.
+SAMPLE = 30
+
+
+class MemoryInfo(TypedDict):
+    """Bytes; None where the server does not tell."""
+
+    used: int | None
+    """By the whole server, other databases included."""
+    limit: int | None
+    """``maxmemory``; None if there is none."""
+    policy: str | None
+    """What the server does at the limit. Anything but ``noeviction`` loses jobs."""
+    jobs: int
+    queue: int | None
+    """By this queue: its jobs, their logs and its sets, estimated."""
+
+
+def read(client: Any, keys: Keys) -> MemoryInfo:
+    """Ask the server. A server that hides INFO or MEMORY from this user is taken as telling nothing."""
+    told: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
+    with contextlib.suppress(ResponseError, RedisClusterException, AttributeError):
+        info = client.info("memory")
+        told["used"], told["limit"] = info.get("used_memory"), info.get("maxmemory") or None
+        told["policy"] = info.get("maxmemory_policy")
+    with contextlib.suppress(ResponseError, RedisClusterException):
+        told["jobs"] = int(client.zcard(keys.jobs))
+        told["queue"] = _estimate(client, keys, told["jobs"])
+    return told
+
+
+def _estimate(client: Any, keys: Keys, jobs: int) -> int:
+    ranks = random.sample(range(jobs), SAMPLE) if jobs > SAMPLE else range(jobs)
+    pipe = client.pipeline(transaction=False)
+    for rank in ranks:
+        pipe.zrange(keys.jobs, rank, rank)
+    ids = [id_of(found[0]) for found in pipe.execute() if found]
+    for job_id in ids:
+        pipe.memory_usage(keys.job(job_id))
+        pipe.memory_usage(keys.log(job_id))
+    weights = [int(each or 0) for each in pipe.execute()] if ids else []
+    names = [keys.jobs, keys.leases, *(keys.state(state) for state in STATES)]
+    for name in names:
+        pipe.memory_usage(name, samples=20)
+    sets = [int(each or 0) for each in pipe.execute()]
+    # The sets of each type together hold what those of the states do.
+    shared = sum(sets) + sum(sets[2:])
+    return shared + (sum(weights) * jobs // len(ids) if ids else 0)

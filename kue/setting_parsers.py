@@ -1,0 +1,155 @@
+"""What the texts of the settings mean: a parser for each kind of value. Its ValueError says what to write."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .connection.locate import embedded_dir, is_embedded
+from .connection.url import parse
+from .errors import InvalidAddress
+
+#: More green threads than this for downloads only cost memory.
+MAX_CONCURRENCY = 10_000
+URL_FORMS = "an address looks like redis://127.0.0.1:6379/0 or unix:///run/redis.sock"
+SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers in that range."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"write a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def number_or_all(text: str) -> int | None:
+    if text.lower() == "all":
+        return None
+    try:
+        return whole_number(0, 10**9)(text)
+    except ValueError:
+        raise ValueError("write a whole number, or all for no limit") from None
+
+
+def host_name(text: str) -> str:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", bare):
+        raise ValueError(
+            "write an address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0, without http:// or a port"
+        )
+    if ":" in bare:
+        try:
+            ipaddress.ip_address(bare)
+        except ValueError:
+            raise ValueError("write the address alone; the port has a setting of its own, PORT") from None
+    return bare
+
+
+def redis_url(text: str) -> str | None:
+    """A Redis URL, or nothing for the Redis of this machine. What is wrong with one is told without its password."""
+    if not text:
+        return None
+    try:
+        if is_embedded(text):
+            embedded_dir(text)
+            return text
+        parse(text)
+    except InvalidAddress as exc:
+        raise ValueError(f"{exc}; {URL_FORMS}") from None
+    if not urlsplit(text).netloc and not text.startswith("unix:"):  # as a variable that was not filled in leaves it
+        raise ValueError(f"it names no host; {URL_FORMS}")
+    return text
+
+
+def prefix(text: str) -> str:
+    if any(ord(letter) < 33 for letter in text):
+        raise ValueError("write a short word such as q, without blanks; it is the first part of every Redis key")
+    return text
+
+
+def directory(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("a path cannot hold a NUL")
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError("that is a file; write the path of a directory, which is made if it is missing")
+    return path
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Host names, addresses and networks, each optionally with a port: ``intranet, 10.0.0.0/8, 127.0.0.1:3000``."""
+    entries = words(text)
+    for entry in entries:
+        if "/" in entry:
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError:
+                raise ValueError(f"{entry!r} is neither a host nor a network such as 10.0.0.0/8") from None
+        elif not re.fullmatch(r"\*?[\w.:\[\]-]+", entry):
+            raise ValueError(f"{entry!r} is not a host; write hosts and networks, with commas between, without http://")
+    return entries
+
+
+def size_bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15})\s*([kmgt]?)(?:i?b)?", text.lower())
+    if found is None or int(found[1]) == 0:
+        raise ValueError("write a number of bytes, such as 1073741824, or with a unit: 500M, 10G")
+    return int(found[1]) * SIZE_UNITS[found[2]]
+
+
+def size_or_none(text: str) -> int | None:
+    """A size, or nothing (or 0) for no limit."""
+    return None if text in ("", "0") else size_bytes(text)
+
+
+def number_or_none(text: str) -> int | None:
+    """A whole number, or nothing (or 0) for no limit."""
+    return None if text in ("", "0") else whole_number(1, MAX_CONCURRENCY)(text)
+
+
+def credentials(text: str) -> str | None:
+    if not text:
+        return None
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        # The value stays out of the message: it may be a password.
+        raise ValueError("write user:password")
+    return text
+
+
+def bearer_token(text: str) -> str | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]{16,500}", text):
+        raise ValueError("write at least 16 letters and digits without blanks, as `openssl rand -hex 16` makes them")
+    return text
+
+
+def yes_or_no(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("write 1 or 0")
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins of pages that may talk to us, ``https://example.org``, or ``*`` for all."""
+    entries = tuple(entry.rstrip("/") for entry in words(text))
+    for entry in entries:
+        if entry != "*" and not re.fullmatch(r"https?://[^/\s@?#]+", entry):
+            raise ValueError(
+                f"{entry!r} is not an origin; write for example https://example.org (no path), or * for all"
+            )
+    return entries
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())

@@ -1,0 +1,236 @@
+"""Values as Node Kue writes them: JSON text, priorities, progress, log lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from ..errors import InvalidJob
+
+#: Named priorities; lower is sooner.
+PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15}
+
+
+#: A string of compact JSON, or a number that may be spelled otherwise in JavaScript.
+_FLOATS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
+
+
+#: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
+MS_MAX = 2**53 - 1
+
+#: Made once, as the encoder below: NaN and Infinity are no JSON.
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+
+#: Made once: ``json.dumps`` makes an encoder for each call that is not its usual one.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def to_json(value: Any) -> str:
+    """Return compact JSON as JavaScript does, non-ASCII text as it is; raise InvalidJob for what JSON cannot say."""
+    try:
+        text = _encode(value)
+        if ".0" in text or "e-" in text or "e+" in text:  # all that Python spells otherwise, and some text
+            text = _FLOATS.sub(_as_in_javascript, text)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidJob(f"not JSON: {exc}; use dicts, lists, strings, finite numbers, booleans and None") from exc
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair; escaped it is still JSON
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text
+
+
+def _as_in_javascript(match: re.Match[str]) -> str:
+    text = match.group()
+    if text[0] == '"' or text.lstrip("-").isdecimal():
+        return text
+    spelled = number_text(float(text))
+    # JavaScript pads the digits of a large float with zeros. Python would read another number, a whole one.
+    return text if spelled.lstrip("-").isdecimal() and int(spelled) != float(text) else spelled
+
+
+def number_text(value: float) -> str:
+    """Return a finite number as JavaScript spells it: 1.0 is 1, 1e-05 is 0.00001, 1e+16 is 10000000000000000."""
+    if isinstance(value, int):
+        return str(value)
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = whole + fraction
+    point = len(whole) + int(exponent or 0) - (len(digits) - len(digits.lstrip("0")))
+    digits = digits.strip("0")
+    if not digits:
+        return "0"
+    sign = "-" if value < 0 else ""
+    if len(digits) <= point <= 21:
+        return sign + digits.ljust(point, "0")
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{point - 1:+d}"
+
+
+#: A number that may be beyond the range of a float: it has an exponent of three digits, or is very long.
+_MAY_OVERFLOW = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def from_json(text: str | None) -> Any:
+    """Return the value of JSON text; None for none, and the text itself if it is not JSON (another program's).
+
+    Never raises. A number that JSON does not have (NaN, Infinity, 1e400) becomes None.
+    """
+    if text is None:
+        return None
+    try:
+        if _MAY_OVERFLOW.search(text):
+            return json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        return _decode(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def is_truthy(value: Any) -> bool:
+    """Tell whether JavaScript would call the value true: empty lists and objects are."""
+    return bool(value) or isinstance(value, (list, dict, tuple))
+
+
+def check_priority(value: Any) -> int | float:
+    """Return a priority as a number, from a name, a number or a number's text; raise InvalidJob otherwise."""
+    if isinstance(value, str):
+        if value in PRIORITIES:
+            return PRIORITIES[value]
+        try:
+            value = float(value)
+        except ValueError:
+            raise InvalidJob(f"priority is a number or one of {', '.join(PRIORITIES)}, not {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidJob(f"priority is a number or one of {', '.join(PRIORITIES)}, not {value!r}")
+    if abs(value) > 2**53:
+        raise InvalidJob(f"priority is between -2^53 and 2^53, not {value!r}")
+    return int(value) if value == int(value) else float(value)
+
+
+def check_whole(name: str, value: Any, longest: int) -> int:
+    """Return a whole number from 0 to ``longest``; raise InvalidJob otherwise."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value <= longest
+        or value != int(value)
+    ):
+        raise InvalidJob(f"{name} is a whole number from 0 to {longest}, not {value!r}")
+    return int(value)
+
+
+def check_ms(name: str, value: Any) -> int | float:
+    """Return a time in ms, whole if it is; raise InvalidJob otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MS_MAX:
+        raise InvalidJob(f"{name} is a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
+    return int(value) if value == int(value) else value
+
+
+def check_text(name: str, value: str) -> str:
+    """Return text that Redis can store as it is; raise InvalidJob otherwise."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidJob(f"{name} is not valid Unicode: {value!r}") from exc
+    return value
+
+
+def utf8(text: str) -> str:
+    """Return text that Redis can store: what is not valid Unicode becomes "?"."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def option_text(value: float) -> str:
+    """Return what is stored for an option: nothing for 0."""
+    return number_text(value) if value else ""
+
+
+def number(text: str | None) -> int | None:
+    """Return the whole part of a number's text; None for none, and for what is no number or beyond 2^53."""
+    try:
+        value = float(text) if text else None
+    except (ValueError, OverflowError):
+        return None
+    return int(value) if value is not None and abs(value) <= MS_MAX else None
+
+
+def number_or_float(text: str | None) -> int | float:
+    """Return a number as stored (a priority, a delay), 0 if there is none or it is no finite number."""
+    try:
+        value = float(text) if text else 0
+    except ValueError:
+        return 0
+    if not math.isfinite(value):
+        return 0
+    return int(value) if abs(value) <= MS_MAX and value == int(value) else value
+
+
+def percent(done: float, total: float) -> int:
+    """Return the progress as Node computes it: at most 100, cut to a whole number, 0 where it is not one.
+
+    Node Kue: ``Math.min(100, complete * 100 / total | 0)``, Job.prototype.progress, lib/queue/job.js.
+    """
+    try:
+        value = done * 100 / total
+    except ZeroDivisionError:
+        return 0
+    if not math.isfinite(value):
+        return 0
+    wrapped = (math.trunc(value) + 2**31) % 2**32 - 2**31
+    return min(100, wrapped)
+
+
+def format_line(template: Any, args: tuple[Any, ...]) -> str:
+    """Format a log line as Node's ``util.format``: %s %d %i %f %j %o %O %%; what is left over follows after blanks."""
+    rest = list(args)
+    if isinstance(template, str):
+
+        def fill(match: re.Match[str]) -> str:
+            kind = match.group(1)
+            if kind == "%":
+                return "%" if args else "%%"
+            if not rest:
+                return match.group(0)
+            return _format_value(kind, rest.pop(0))
+
+        parts = [re.sub(r"%([sdifjoO%])", fill, template)]
+    else:
+        parts = [_show(template)]
+    return " ".join(parts + [value if isinstance(value, str) else _show(value) for value in rest])
+
+
+def _format_value(kind: str, value: Any) -> str:
+    if kind == "s":
+        return value if isinstance(value, str) else _show(value)
+    if kind in "joO":
+        return _show(value)
+    try:
+        as_float = float(value)
+    except (TypeError, ValueError):
+        return "NaN"
+    if kind == "i" and math.isfinite(as_float):
+        return str(int(as_float))
+    return number_text(as_float) if math.isfinite(as_float) else str(as_float)
+
+
+def _show(value: Any) -> str:
+    """Show any object: as JSON if it is JSON, else as Python would print it."""
+    if isinstance(value, str):
+        return value
+    try:
+        return to_json(value)
+    except InvalidJob:
+        return str(value)

@@ -1,0 +1,92 @@
+"""What the fields of a job's hash mean. Each is read when it is first asked for: most handlers want the data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..states import COMPLETE
+from .codec import MS_MAX, from_json, number, number_or_float
+
+
+@dataclass
+class JobOptions:
+    """What a producer chooses for a job. Times are in ms; 0 means none."""
+
+    priority: int | float = 0
+    attempts: int = 1
+    backoff: dict[str, Any] | bool | None = None
+    delay_ms: int | float = 0
+    delay_until: int | None = None  #: epoch ms, in place of delay_ms
+    ttl_ms: int | float = 0
+    remove_on_complete: bool = False
+    search_keys: list[str] | None = None
+    events: bool = True
+
+
+def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:
+    """Set in ``options`` what the hash holds of them, and return it."""
+    options.priority = number_or_float(raw.get("priority"))
+    options.attempts = number(raw.get("max_attempts")) or 0
+    backoff = from_json(raw.get("backoff"))
+    options.backoff = backoff if isinstance(backoff, (dict, bool)) else None
+    options.delay_ms, options.delay_until = number_or_float(raw.get("delay")), None
+    options.ttl_ms = number_or_float(raw.get("ttl"))
+    options.remove_on_complete = bool(raw.get("removeOnComplete"))
+    return options
+
+
+def read_result(raw: Mapping[str, str]) -> Any:
+    """Return a job's result. ``raw`` must have ``state``, ``started_at``, ``result`` and ``exact_result``, if set.
+
+    Node keeps truthy results only, in ``result``. Any other is in ``exact_result``, behind the start of the attempt
+    that it belongs to: once another attempt has started, by whatever program, it is void.
+    """
+    started_at, _, exact = raw.get("exact_result", "").partition("|")
+    if exact and raw.get("state") == COMPLETE and started_at == raw.get("started_at"):
+        return from_json(exact)
+    return from_json(raw.get("result"))
+
+
+#: The members of an entry of ``attempt_log`` that are text, and those that are numbers.
+_ATTEMPT_TEXTS, _ATTEMPT_NUMBERS = ("worker", "outcome", "error", "stack"), ("started_at", "ended_at")
+
+
+def _attempt_log(raw: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the attempts as the scripts write them; what is no attempt is left out, anything else is None."""
+    found = from_json(raw.get("attempt_log"))
+    attempts: list[dict[str, Any]] = []
+    for entry in found if isinstance(found, list) else []:
+        if isinstance(entry, dict):
+            attempt = {name: value for name in _ATTEMPT_TEXTS if isinstance(value := entry.get(name), str)}
+            times = {name: _whole(entry.get(name)) for name in _ATTEMPT_NUMBERS if name in entry}
+            attempts.append({"number": _whole(entry.get("number")) or len(attempts) + 1, **times, **attempt})
+    return attempts
+
+
+def _whole(value: Any) -> int | None:
+    """Return the whole part of a JSON number that JavaScript can hold; None for anything else."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and abs(value) <= MS_MAX else None
+
+
+#: A job's attribute, and how it is read from its hash.
+FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
+    "data": lambda raw: from_json(raw.get("data", "{}")),
+    "state": lambda raw: raw.get("state"),
+    "attempts_made": lambda raw: number(raw.get("attempts")) or 0,
+    "created_at": lambda raw: number(raw.get("created_at")),
+    "promote_at": lambda raw: number(raw.get("promote_at")),
+    "updated_at": lambda raw: number(raw.get("updated_at")),
+    "started_at": lambda raw: number(raw.get("started_at")),
+    "failed_at": lambda raw: number(raw.get("failed_at")),
+    "duration": lambda raw: number(raw.get("duration")),
+    "result": read_result,
+    "error": lambda raw: raw.get("error"),
+    "worker_id": lambda raw: raw.get("workerId"),
+    "progress_percent": lambda raw: number(raw.get("progress")) or 0,
+    "progress_data": lambda raw: from_json(raw.get("progress_data")),
+    "rescues": lambda raw: number(raw.get("rescues")) or 0,
+    "attempt_log": _attempt_log,
+}

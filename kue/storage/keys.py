@@ -1,0 +1,104 @@
+"""Every Redis key of a queue, spelled once. ``lua/include/common.lua`` builds the same names inside the scripts."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import InvalidJob
+from .codec import check_text
+
+#: Digits of the largest id, 2^53 - 1. A longer number is another program's text.
+ID_DIGITS_MAX = 16
+#: What a Cluster hashes in place of the whole key: the text in the first braces, if there is any.
+_HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
+
+
+def check_prefix(prefix: object) -> str:
+    """Return a queue's prefix; raise InvalidJob if its keys could not be told from others', or lie in many slots."""
+    if not isinstance(prefix, str) or not prefix:
+        raise InvalidJob(f'the prefix is a text such as "q", not {prefix!r}')
+    if "{" in prefix and not _HASH_TAG.match(prefix):
+        raise InvalidJob(
+            f'the prefix {prefix!r} has a "{{" but no hash tag, so a Cluster would spread the keys: write "{{q}}"'
+        )
+    return check_text("the prefix", prefix)
+
+
+class Keys:
+    """Names of the keys of the queue with ``prefix``, for example ``q`` or ``{q}`` on a Cluster."""
+
+    def __init__(self, prefix: str = "q") -> None:
+        self.prefix = prefix
+        #: Last id given out.
+        self.ids = f"{prefix}:ids"
+        #: Every type ever saved (set).
+        self.types = f"{prefix}:job:types"
+        #: Every job that is not removed (zset, zid by priority).
+        self.jobs = f"{prefix}:jobs"
+        #: Sum of the durations of completed jobs, ms.
+        self.work_time = f"{prefix}:stats:work-time"
+        #: Read by ``queue.setting`` (hash).
+        self.settings = f"{prefix}:settings"
+        #: Pub/sub channel of all events.
+        self.events = f"{prefix}:events"
+        #: Ours: channel on which a worker hears that a job it holds was taken from it ("id token reason").
+        self.revoked = f"{prefix}:revoked"
+        #: Ours: id by the epoch ms at which its lease lapses (zset).
+        self.leases = f"{prefix}:leases"
+        #: Ours: types that no worker may reserve from, anywhere (set).
+        self.paused = f"{prefix}:paused"
+        #: Ours: written to see whether Redis takes writes (string, 10 s).
+        self.health = f"{prefix}:health"
+        #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
+        self.workers = f"{prefix}:workers"
+
+    def job(self, job_id: object) -> str:
+        return f"{self.prefix}:job:{job_id}"
+
+    def log(self, job_id: object) -> str:
+        return f"{self.prefix}:job:{job_id}:log"
+
+    def state(self, state: str) -> str:
+        return f"{self.prefix}:jobs:{state}"
+
+    def type_state(self, job_type: str, state: str) -> str:
+        return f"{self.prefix}:jobs:{job_type}:{state}"
+
+    def tokens(self, job_type: str) -> str:
+        return f"{self.prefix}:{job_type}:jobs"
+
+    def history(self, name: str) -> str:
+        """Ours: what happened in each minute ("minutes") or half hour ("halves"), for the charts (hash, JSON)."""
+        return f"{self.prefix}:history:{name}"
+
+    def bulk(self, bulk_id: str) -> str:
+        """Ours: how far an act on many jobs is, for the page (string, JSON, 1 h); ``:stop`` behind it ends the act."""
+        return f"{self.prefix}:bulk:{bulk_id}"
+
+    def orders(self, worker: str) -> str:
+        """Ours: slots that a worker process is told to have, by type; it takes them within seconds (hash, 60 s)."""
+        return f"{self.prefix}:orders:{worker}"
+
+    def wake(self, engine: str) -> str:
+        """Ours: what ends the wait of one worker process for tokens (list, at most one element, WAKE_S)."""
+        return f"{self.prefix}:wake:{engine}"
+
+    def secret(self, name: str) -> str:
+        """Ours: a random secret that the processes of a queue share (string, hex)."""
+        return f"{self.prefix}:secret:{name}"
+
+    def lane(self, lane: str) -> str:
+        """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
+        return f"{self.prefix}:lane:{lane}"
+
+
+def zid(job_id: object) -> str:
+    """Return the sorted-set member of a job: ``02|12`` for 12, so that equal scores come out in order of id."""
+    text = str(job_id)
+    return f"{len(text):02d}|{text}"
+
+
+def id_of(member: str) -> int | str:
+    """Return the id in a sorted-set member; text only if somebody stored a job under a textual id."""
+    text = member.partition("|")[2]
+    return int(text) if text.isdecimal() and len(text) <= ID_DIGITS_MAX else text

@@ -1,0 +1,82 @@
+--- @include "search"
+--- @include "batch_args"
+-- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
+local LANE_S = 600
+
+-- Of one type: the members of its sets, its tokens, and what follows an id in its event.
+local function new_kind(type)
+  redis.call('SADD', prefix .. ':job:types', type)
+  return {inactive = {n = 0}, delayed = {n = 0}, tokens = {n = 0},
+    event = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'}
+end
+
+local function create()
+  local call, format, jobs = redis.call, string.format, prefix .. ':job:'
+  local lane, mark, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
+
+  if lane ~= '' then
+    local last = call('GET', lane)
+    if last then
+      local last_mark, first = string.match(last, '^(.-):(%d+)$')
+      if last_mark == mark then return tonumber(first) end
+    end
+  end
+  if count == 0 then
+    call('SET', lane, mark .. ':0', 'EX', LANE_S)
+    return 0
+  end
+
+  local first = call('INCRBY', prefix .. ':ids', count) - count + 1
+  local all, states, kinds, events = {n = 0}, {inactive = {n = 0}, delayed = {n = 0}}, {}, {n = 0}
+
+  for n = 0, count - 1 do
+    local at = 6 + n * 8
+    local type, data, priority, attempts, delay, ttl, backoff, remove = unpack(ARGV, at, at + 7)
+    local id = format('%.0f', first + n)
+    local zid, promote_at, state, score = format('%02d|%s', #id, id), now_text, 'inactive', priority
+    local due_at
+    if delay ~= '' and string.sub(delay, 1, 1) == '@' then
+      local due = math.max(now, tonumber(string.sub(delay, 2)))
+      delay, promote_at = due > now and whole(due - now) or '', whole(due)
+      due_at = promote_at   -- a date: it stays where it is when the clock is set
+    elseif delay ~= '' then
+      promote_at = whole(now + math.floor(tonumber(delay)))   -- Node's delays may have fractions
+    end
+    if delay ~= '' then state, score = 'delayed', promote_at end
+
+    local key, more = jobs .. id, {n = 0}
+    call('HSET', key, 'type', type, 'data', data, 'priority', priority, 'state', state, 'created_at', now_text,
+      'promote_at', promote_at, 'updated_at', now_text, 'max_attempts', attempts)
+    if attempts == '' then call('HDEL', key, 'max_attempts') end
+    if delay ~= '' then add(more, 'delay', delay) end
+    if delay ~= '' and due_at then add(more, 'due_at', due_at) end
+    if ttl ~= '' then add(more, 'ttl', ttl) end
+    if backoff ~= '' then add(more, 'backoff', backoff) end
+    if remove ~= '' then add(more, 'removeOnComplete', remove) end
+    send('HSET', key, more)
+
+    local kind = kinds[type]
+    if not kind then kind = new_kind(type); kinds[type] = kind end
+    add(all, priority, zid)
+    add(states[state], score, zid)
+    add(kind[state], priority, zid)
+    if state == 'inactive' then
+      add(kind.tokens, '1')
+      add(events, '{"id":' .. id .. kind.event)
+    end
+  end
+
+  send('ZADD', all_key, all)
+  for state, members in pairs(states) do send('ZADD', state_key(state), members) end
+  for type, kind in pairs(kinds) do
+    send('ZADD', type_key(type, 'inactive'), kind.inactive)
+    send('ZADD', type_key(type, 'delayed'), kind.delayed)
+    send('LPUSH', tokens_key(type), kind.tokens)
+  end
+  if lane ~= '' then call('SET', lane, mark .. ':' .. whole(first), 'EX', LANE_S) end
+  for n = 1, events.n do call('PUBLISH', channel, events[n]) end
+  for at = 6 + count * 8, #ARGV do
+    if ARGV[at] ~= '' then index(whole(first + at - 6 - count * 8), ARGV[at]) end
+  end
+  return first
+end

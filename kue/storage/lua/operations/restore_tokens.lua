@@ -1,0 +1,24 @@
+--[[
+  restore_tokens: give each waiting job its token, for types that no worker of this library asks for: a token can be lost with the
+  worker that took it, and Node's workers block on them. Void claims of unique jobs are dropped by the way.
+
+  ARGV[3] ms in which one process is enough: the others do nothing; 0: do it in any case
+  Returns    the number of types, or -1 if another process did it lately
+  Publishes  nothing
+  Node Kue   Queue#watchStuckJobs (lib/kue.js), without KEYS
+]]
+--- @include "tokens"
+--- @include "claims"
+local period, clock_key = tonumber(ARGV[3] or '0'), prefix .. ':clock'
+if period > 0 then
+  local last = tonumber(redis.call('HGET', clock_key, 'balanced') or '')
+  if last and last <= now and now - last < period then return -1 end
+  redis.call('HSET', clock_key, 'balanced', now_text)
+end
+sweep_claims(100)
+local types = redis.call('SMEMBERS', prefix .. ':job:types')
+for _, type in ipairs(types) do
+  local waiting, tokens = redis.pcall('ZCARD', type_key(type, 'inactive')), redis.pcall('LLEN', tokens_key(type))
+  if not (fault_of(waiting) or fault_of(tokens)) and waiting > tokens then balance_tokens(type) end
+end
+return #types

@@ -1,0 +1,49 @@
+--[[
+  promote: delayed -> inactive, for all jobs whose time has come.
+
+  ARGV[3] limit   jobs in one call
+  Returns    {promoted, ms until the next is due or -1}
+  Publishes  promotion and enqueue for each
+  Node Kue   Queue#checkJobPromotion (lib/kue.js). Its promoter reads, and writes later from its copy; while it holds its
+             lock nothing is promoted here, or it would put jobs that are active by then back to inactive.
+]]
+--- @include "sets"
+--- @include "batch_args"
+local LOCKED_MS = 50   -- how soon to look again while Node promotes
+-- A Cluster has that key in another slot, out of a script's reach.
+if not string.find(prefix, '{', 1, true) and redis.call('EXISTS', 'promotion:lock') == 1 then return {0, LOCKED_MS} end
+local limit, delayed, inactive = tonumber(ARGV[3]), state_key('delayed'), state_key('inactive')
+local leaving, entering, tokens, ready, types = {}, {}, {}, {}, {}
+for _, zid in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now_text, 'LIMIT', 0, limit)) do
+  local id = id_of(zid)
+  local field = redis.call('HMGET', job_key(id), 'type', 'state', 'priority')
+  if not field[1] then
+    erase(id, zid, false, false)
+  else
+    local type, priority = field[1], field[3] or '0'
+    local of = types[type]
+    if not of then
+      of = {delayed = type_key(type, 'delayed'), inactive = type_key(type, 'inactive'), tokens = tokens_key(type),
+        args = ',' .. json(type)}
+      types[type] = of
+    end
+    gather(leaving, delayed, zid)
+    gather(leaving, of.delayed, zid)
+    if field[2] == 'delayed' then
+      redis.call('HSET', job_key(id), 'state', 'inactive', 'updated_at', now_text)
+      gather(entering, inactive, priority, zid)
+      gather(entering, of.inactive, priority, zid)
+      gather(tokens, of.tokens, '1')
+      ready[#ready + 1] = {id, of.args}
+    end
+  end
+end
+write_out('ZREM', leaving)
+write_out('ZADD', entering)
+write_out('LPUSH', tokens)
+for _, job in ipairs(ready) do
+  publish(job[1], 'promotion', '')
+  publish(job[1], 'enqueue', job[2])
+end
+local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+return {#ready, next_due[2] and math.max(0, tonumber(next_due[2]) - now) or -1}

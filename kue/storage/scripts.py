@@ -1,0 +1,399 @@
+"""The Lua transitions: calls each script of ``lua/`` by one method.
+
+A method takes the client to call through, since workers, producers and everybody else use connections of their own.
+Times in ``now_ms`` are for tests; 0 means the server's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from redis.exceptions import NoScriptError
+
+from ..connection.connector import ahead
+from ..errors import InvalidJob, JobNotFound, LeaseLost, WrongState
+from ..states import HOLD_UNTIL_MS
+from .codec import to_json
+from .keys import Keys
+from .script_loader import sha, source
+
+#: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
+CREATE_MAX = 1000
+
+#: What ``Queue.resume`` publishes where workers hear of revocations: "id token reason", with an id that no job has.
+RESUMED = "* * resumed"
+#: The same, when the server's clock has jumped: every worker renews its leases at once (include/clock.lua).
+RENEW = "* * renew"
+
+#: Seconds after which an element that no worker takes from its list goes: the process is gone.
+WAKE_S = 60
+
+#: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
+_WIDTHS = {"complete": 2, "fail": 6, "release": 2}
+
+
+class Code(IntEnum):
+    """What a script answers instead of doing its step, or besides; the Lua files name them alike."""
+
+    OK = 1
+    DONE = 0
+    GONE = -1
+    LOST = -2
+    WRONG_STATE = -3
+
+
+class ClockWatch(NamedTuple):
+    """What a script needs to tell a jump of the server's clock: see ``include/clock.lua``. ms."""
+
+    blind: int = 0
+    grace: int = 0
+    elapsed: int = 0
+
+
+#: Do not look at the clock.
+NO_CLOCK = ClockWatch()
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: a verb and the values that the verb's script takes after id and token."""
+
+    verb: str
+    job_id: str
+    token: str
+    values: tuple[str, ...]
+
+
+class Reserved(NamedTuple):
+    """A job that a reservation took; ``fields`` is its hash from before."""
+
+    job_id: str
+    token: str
+    slot: int
+    fields: dict[str, str]
+
+
+class Turn(NamedTuple):
+    """What a worker's call brought: the server's time, a code for each outcome, jobs, and what it found of the types.
+
+    ``paused``: types that nobody may take from; ``more``: types of which jobs still wait; ``broken``: types that cannot
+    be asked for, each with what is wrong.
+    """
+
+    now_ms: int
+    codes: list[int]
+    jobs: list[Reserved]
+    paused: list[str]
+    more: Sequence[str] = ()
+    broken: Mapping[str, str] = {}  # noqa: RUF012
+
+
+def check(code: int, job_id: object) -> None:
+    """Turn a script's answer into the error it stands for, if it stands for one."""
+    if code == Code.GONE:
+        raise JobNotFound(job_id)
+    if code == Code.LOST:
+        raise LeaseLost(job_id)
+
+
+class Scripts:
+    """The transitions of one queue."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+
+    def run(self, client: Any, name: str, *args: object, now_ms: int = 0) -> Any:
+        """Call a script by its hash; a server that does not know it (restarted, flushed) is given its text."""
+        command = self._command(name, now_ms, args)
+        try:
+            return client.execute_command(*command)
+        except NoScriptError:
+            return client.execute_command("EVAL", source(name), *command[2:])
+
+    def _command(self, name: str, now_ms: int, args: Iterable[object]) -> tuple[object, ...]:
+        return ("EVALSHA", sha(name), 1, self.keys.jobs, self.keys.prefix, now_ms, *args)
+
+    # A producer
+
+    def create(
+        self, client: Any, jobs: Sequence[Sequence[str]], *, lane: str = "", mark: int = 0, now_ms: int = 0
+    ) -> int:
+        """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it.
+
+        A ninth value is what the job is found by, as ``search.found_by`` gives it.
+        """
+        return int(self.run(client, "create", *self._to_create(jobs, lane, mark), now_ms=now_ms))
+
+    def create_ahead(
+        self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
+    ) -> Iterator[int]:
+        """Yield what ``create`` returns for each (jobs, lane, mark), sending the next call before it has come.
+
+        After an error, of a server that does not know the script too, the connection must be given up.
+        """
+        return map(int, ahead(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
+
+    def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, mark: int) -> list[object]:
+        words: list[object] = [self.keys.lane(lane) if lane else "", mark, len(jobs)]
+        words += [value for job in jobs for value in job[:8]]
+        if any(len(job) > 8 for job in jobs):
+            words += [job[8] if len(job) > 8 else "" for job in jobs]
+        return words
+
+    def create_unique(
+        self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
+    ) -> tuple[int, bool]:
+        """Create a job unless one made so, of its type and with ``data[name] == value``, waits or runs.
+
+        ``job`` as for ``create``. Return an id, and whether it is new. Safe to repeat.
+        """
+        job_id, made = self.run(client, "create_unique", "", _member(name, value), 1, *job, now_ms=now_ms)
+        return int(job_id), bool(made)
+
+    def claim(self, client: Any, job_id: object, name: str, value: object, *, now_ms: int = 0) -> bool:
+        """Let ``create_unique`` find a job; return whether it does now, which it does not if it finds another."""
+        code = self.run(client, "claim", job_id, _member(name, value), now_ms=now_ms)
+        check(code, job_id)
+        return bool(code == Code.OK)
+
+    def update(
+        self,
+        client: Any,
+        job_id: object,
+        fields: dict[str, str],
+        found_by: str = "",
+        found_by_changed: bool = True,
+        *,
+        now_ms: int = 0,
+    ) -> None:
+        flat = [part for pair in fields.items() for part in pair]
+        args = (job_id, found_by, int(found_by_changed), *flat)
+        code = self.run(client, "update", *args, now_ms=now_ms)
+        if code == Code.WRONG_STATE:
+            raise InvalidJob(f"the type of job {job_id} cannot be changed to {fields['type']!r}: create a new job")
+        check(code, job_id)
+
+    def set_priority(
+        self, client: Any, job_id: object, priority: str, found_by: str = "", *, now_ms: int = 0
+    ) -> None:
+        check(self.run(client, "set_priority", job_id, priority, found_by, now_ms=now_ms), job_id)
+
+    def search(
+        self, client: Any, groups: Sequence[Sequence[str]], limit: int = -1, *, of_node: bool = False
+    ) -> list[str]:
+        """Return the ids that are in at least one key (named without the prefix) of every group, best first.
+
+        ``of_node``: only jobs that are in Node's index alone.
+        """
+        flat = [part for group in groups for part in (len(group), *group)]
+        return list(self.run(client, "search", limit, int(of_node), *flat))
+
+    # A worker
+
+    def reserve(
+        self,
+        client: Any,
+        wants: Mapping[str, Sequence[int]],
+        *,
+        lease_ms: int,
+        nonce: str,
+        worker: str,
+        again: bool = False,
+        now_ms: int = 0,
+    ) -> Turn:
+        """Take up to one job for each free slot number in ``wants`` (by type)."""
+        tail = _reserve_args(wants, lease_ms, nonce, worker, again)
+        return _turn(self.run(client, "reserve", *tail, now_ms=now_ms))
+
+    def wait_and_reserve(
+        self,
+        client: Any,
+        keys: Sequence[str],
+        block_s: float,
+        wants: Mapping[str, Sequence[int]],
+        *,
+        lease_ms: int,
+        nonce: str,
+        worker: str,
+    ) -> Turn:
+        """Wait up to ``block_s`` seconds for an element in one of the lists ``keys``, and then reserve.
+
+        Both commands are sent at once, where the client can, so the answers to both come at once.
+        """
+        tail = _reserve_args(wants, lease_ms, nonce, worker, False)
+        answers = ahead(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, tail)])
+        next(answers)
+        try:
+            return _turn(next(answers))
+        except NoScriptError:
+            return _turn(self.run(client, "reserve", *tail))
+
+    def finish_and_reserve(
+        self,
+        client: Any,
+        outcomes: Sequence[Outcome],
+        wants: Mapping[str, Sequence[int]],
+        *,
+        lease_ms: int,
+        nonce: str,
+        worker: str,
+        again: bool = False,
+        now_ms: int = 0,
+    ) -> Turn:
+        """Acknowledge ``outcomes`` and reserve as ``reserve``, in one step."""
+        args: list[object] = [len(outcomes)]
+        for outcome in outcomes:
+            args += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
+            args += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
+        args += _reserve_args(wants, lease_ms, nonce, worker, again)
+        now, codes, *reservation = self.run(client, "finish_and_reserve", *args, now_ms=now_ms)
+        return _turn([now, *reservation], codes)
+
+    def wake(self, client: Any, engine: str) -> None:
+        """End the wait of the worker process whose list is named so."""
+        self.run(client, "wake", engine, WAKE_S)
+
+    def acknowledge(self, client: Any, outcome: Outcome, *, now_ms: int = 0) -> Code:
+        """Acknowledge one attempt by the script that its verb names."""
+        return Code(self.run(client, outcome.verb, outcome.job_id, outcome.token, *outcome.values, now_ms=now_ms))
+
+    def progress(
+        self, client: Any, job_id: object, token: str, percent: int, data: str, keep_data: bool, *, now_ms: int = 0
+    ) -> None:
+        check(self.run(client, "progress", job_id, token, percent, data, int(keep_data), now_ms=now_ms), job_id)
+
+    def log(
+        self, client: Any, job_id: object, token: str, line: str, *, again: bool = False, now_ms: int = 0
+    ) -> None:
+        """Append a line to a job's log; ``again``: the answer to this call was lost, so it may be there already."""
+        check(self.run(client, "log", job_id, token, line, int(again), now_ms=now_ms), job_id)
+
+    def renew(self, client: Any, tokens: Iterable[tuple[str, str]], *, lease_ms: int, now_ms: int = 0) -> list[str]:
+        """Renew the leases of ``tokens`` (pairs of id and token); return the ids that are no longer held."""
+        flat = [part for pair in tokens for part in pair]
+        return list(self.run(client, "renew", lease_ms, *flat, now_ms=now_ms))
+
+    # Upkeep
+
+    def promote(self, client: Any, limit: int = 1000, *, now_ms: int = 0) -> tuple[int, int]:
+        """Promote what is due; return how many, and the ms until the next is due (-1: none is waiting)."""
+        promoted, next_ms = self.run(client, "promote", limit, now_ms=now_ms)
+        return int(promoted), int(next_ms)
+
+    def balance(self, client: Any, period_ms: int = 0, *, now_ms: int = 0) -> None:
+        """Restore the tokens of waiting jobs, of every type, unless another process did within ``period_ms``."""
+        self.run(client, "restore_tokens", period_ms, now_ms=now_ms)
+
+    def timeout(
+        self,
+        client: Any,
+        job_id: object,
+        deadline: int,
+        attempts: int,
+        retry: str,
+        delay: str,
+        note: str,
+        *,
+        clock: ClockWatch = NO_CLOCK,
+        now_ms: int = 0,
+    ) -> Code:
+        args = (job_id, deadline, attempts, retry, delay, note, *clock)
+        return Code(self.run(client, "timeout", *args, now_ms=now_ms))
+
+    def watch_clock(self, client: Any, clock: ClockWatch, *, now_ms: int = 0) -> int:
+        """Keep what was promised by time if the server's clock has jumped; return its time, epoch ms."""
+        return int(self.run(client, "watch_clock", *clock, now_ms=now_ms))
+
+    def rescue(
+        self,
+        client: Any,
+        *,
+        limit: int = 1000,
+        rescues_max: int = 3,
+        dead_worker: str = "",
+        until_ms: int = 0,
+        clock: ClockWatch = NO_CLOCK,
+        now_ms: int = 0,
+    ) -> list[str]:
+        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid.id"); return their ids.
+
+        ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
+        """
+        args = (limit, rescues_max, dead_worker, until_ms, *clock)
+        return list(self.run(client, "rescue", *args, now_ms=now_ms))
+
+    def retain(
+        self,
+        client: Any,
+        state: str,
+        keep: int | None,
+        max_age_ms: int | None,
+        *,
+        limit: int,
+        rank: int,
+        grace_ms: int,
+        now_ms: int = 0,
+    ) -> tuple[int, bool, int]:
+        """Remove ended jobs that are too many or too old; return how many, whether more are due, and the next rank."""
+        most, oldest = ("" if each is None else each for each in (keep, max_age_ms))
+        answer = self.run(client, "retain", state, most, oldest, limit, rank, grace_ms, now_ms=now_ms)
+        return int(answer[0]), bool(answer[1]), int(answer[2])
+
+    # An operator
+
+    def move(self, client: Any, job_id: object, to: str, sources: Sequence[str] = (), *, now_ms: int = 0) -> str:
+        """Put a job into state ``to``, if it is in one of ``sources`` (none: any); return the state it was in."""
+        allowed = f",{','.join(sources)}," if sources else ""
+        answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
+        return _was_in(answer, job_id, " or ".join(sources))
+
+    def cancel(self, client: Any, job_id: object, reason: str = "cancelled", *, now_ms: int = 0) -> str:
+        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker is told."""
+        answer = self.run(client, "cancel", job_id, reason, now_ms=now_ms)
+        return _was_in(answer, job_id, "inactive, delayed or active")
+
+    def hold(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
+        """Let a job wait until somebody promotes it; return the state it was in."""
+        answer = self.run(client, "suspend", job_id, HOLD_UNTIL_MS, now_ms=now_ms)
+        return _was_in(answer, job_id, "inactive, delayed or active")
+
+    def remove(self, client: Any, job_id: object, *, now_ms: int = 0) -> None:
+        check(self.run(client, "remove", job_id, 0, now_ms=now_ms), job_id)
+
+    def tidy(self, client: Any, job_id: object) -> None:
+        """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""
+        self.run(client, "remove", job_id, 1)
+
+
+def _member(name: str, value: object) -> str:
+    return to_json({name: value})[1:-1]
+
+
+def _reserve_args(
+    wants: Mapping[str, Sequence[int]], lease_ms: int, nonce: str, worker: str, again: bool
+) -> list[object]:
+    args: list[object] = [lease_ms, nonce, worker, int(again), len(wants)]
+    for job_type, slots in wants.items():
+        args += (job_type, len(slots), *slots)
+    return args
+
+
+def _turn(answer: list[Any], codes: Sequence[int] = ()) -> Turn:
+    now, taken, paused, more, broken = answer
+    faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
+    return Turn(int(now), list(codes), _reserved(taken), paused, more, faults)
+
+
+def _reserved(taken: list[list[Any]]) -> list[Reserved]:
+    return [
+        Reserved(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
+        for job_id, token, slot, flat in taken
+    ]
+
+
+def _was_in(answer: list[Any], job_id: object, expected: str) -> str:
+    check(answer[0], job_id)
+    if answer[0] == Code.WRONG_STATE:
+        raise WrongState(job_id, expected, answer[1])
+    return str(answer[1])

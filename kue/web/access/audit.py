@@ -1,0 +1,41 @@
+"""The audit log: one line for each act, whoever did it and through whichever door."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, g, has_request_context, request
+
+from kue.web.access.accounts import ANYBODY, Visitor
+
+#: Its lines go where the program's others go, at level INFO; give the logger a handler of its own to keep them apart.
+log = logging.getLogger("kue.web.audit")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def visitor() -> Visitor:
+    """Return who sends the request under way."""
+    found: Visitor = g.get("kue_visitor", ANYBODY) if has_request_context() else ANYBODY
+    return found
+
+
+def audit(act: str, target: object, by: Visitor | None = None) -> None:
+    """Write who did what to what. Text that a client chose goes in by ``repr``, so that it cannot make up a line."""
+    g.kue_audited = True
+    log.info("%s %s by %s from %s", act, target, (by or visitor()).name, request.remote_addr)
+
+
+def _rest(response: Response) -> Response:
+    """Write a line for each request that changed something and has none yet: the JSON API's acts, by their path."""
+    if request.method not in SAFE_METHODS and response.status_code < 400 and not g.get("kue_audited"):
+        audit(request.method, repr(request.path))
+    elif response.status_code in (401, 403, 429) and request.method not in SAFE_METHODS:
+        asked = request.method, request.path, request.remote_addr
+        log.warning("refused %s %r from %s: %d", *asked, response.status_code)
+    return response
+
+
+def install(app: Flask) -> None:
+    """Watch every answer of the app."""
+    app.after_request(_rest)

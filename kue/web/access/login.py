@@ -1,0 +1,64 @@
+"""The login form and its end."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, Response, current_app, redirect, render_template, request, session
+from flask.typing import ResponseReturnValue
+
+from kue.web.access.audit import audit
+from kue.web.access.security import Security
+from kue.web.answers import SafeResponse
+
+login = Blueprint("login", __name__)
+
+
+def _security() -> Security:
+    found: Security = current_app.extensions["kue_security"]
+    return found
+
+
+def _next_path() -> str:
+    """Return where to go after the login: a path on this server and nothing else."""
+    path = request.values.get("next", "/")
+    # A browser takes "//host" and "/\host" for another server, and drops tabs and newlines before it looks.
+    return path if re.fullmatch(r"/(?![/\\])[^\x00-\x20\x7f\\]*", path) else "/"
+
+
+def _form(status: int, message: str = "") -> Response:
+    body = render_template("login.html", message=message, next_path=_next_path())
+    return SafeResponse(body, status, mimetype="text/html", headers={"Cache-Control": "no-store"})
+
+
+@login.get("/login")
+def show() -> ResponseReturnValue:
+    """The form; whoever is logged in goes on."""
+    if _security().visitor() is not None:
+        return redirect(_next_path())
+    return _form(200)
+
+
+@login.post("/login")
+def enter() -> ResponseReturnValue:
+    """Log in: a cookie for this browser, until it is closed or the password changes."""
+    accounts = _security().accounts
+    address = request.remote_addr
+    if accounts.is_blocked(address):
+        return _form(429, "Too many wrong passwords: wait a minute.")
+    visitor = accounts.check(request.form.get("user"), request.form.get("password"), address)
+    if visitor is None:
+        return _form(401, "The user or the password is wrong.")
+    session.clear()
+    session["user"] = visitor.name
+    session["mark"] = accounts.mark_of(visitor.name, _security().key.get())
+    audit("log in", f"({visitor.role.value})", visitor)
+    return redirect(_next_path(), 303)
+
+
+@login.post("/logout")
+def leave() -> ResponseReturnValue:
+    """Log out in this browser."""
+    audit("log out", "")
+    session.clear()
+    return redirect("/login", 303)

@@ -1,0 +1,208 @@
+"""Who may do what, and what a browser is told to refuse. One layer for HTTP and the socket."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from flask import Flask, Response, abort, g, redirect, request, session
+from flask.sessions import SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
+from itsdangerous import URLSafeTimedSerializer
+
+from kue.web.access import audit
+from kue.web.access.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
+from kue.web.access.session_key import SessionKey
+from kue.web.errors import error_response, wants_page
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+    from kue.settings import Settings
+
+#: No inline script or style, nothing from elsewhere, no frames.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+#: What answers without a login: the login itself and its looks, the sample (the download worker has no password), life.
+OPEN_PATHS = frozenset(
+    {"/login", "/healthz", "/sample/10mb.bin", "/socket.io/socket.io.js", "/socket.io/socket.io.min.js"}
+)
+OPEN_FOLDER = "/static/"
+
+
+def split_host(host: str) -> str:
+    """Return the host part of a ``Host`` header, lower case, without port and brackets."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+#: What somebody with the read-only role hears, over HTTP and the socket.
+MAY_NOT = "you may look, but not change anything"
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """The session cookie is signed with the shared key, and goes over TLS only if it came by TLS."""
+
+    def __init__(self, key: SessionKey) -> None:
+        self._key = key
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(
+            self._key.get(), salt=self.salt, serializer=self.serializer,
+            signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
+        )  # fmt: skip
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower().startswith("https")
+
+
+class Security:
+    """The checks of one app."""
+
+    def __init__(self, settings: Settings, queue: Queue) -> None:
+        self.settings = settings
+        self.accounts = Accounts(settings)
+        self.key = SessionKey(queue)
+        self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
+        names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
+        self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
+
+    def host_is_ours(self, host: str) -> bool:
+        """Tell whether a ``Host`` header names this server.
+
+        A page of another site can make its own name resolve to this machine and would then be "same origin"; it cannot
+        do so with an address or with a name of ours.
+        """
+        name = split_host(host)
+        return name in self.hosts or name.endswith(".localhost") or _is_address(name)
+
+    def origin_is_ours(self, origin: str) -> bool:
+        """Tell whether a page of this origin may change things."""
+        if origin.lower() in self.origins or "*" in self.origins:
+            return True
+        # A proxy that ends TLS says how it was called itself. Another site's page cannot make a browser send these.
+        scheme = request.headers.get("X-Forwarded-Proto", request.scheme).partition(",")[0].strip()
+        host = request.headers.get("X-Forwarded-Host", request.host).partition(",")[0].strip()
+        return origin.lower() in (f"{request.scheme}://{request.host}".lower(), f"{scheme}://{host}".lower())
+
+    def check_request(self) -> ResponseReturnValue | None:
+        """Refuse what another site's page makes a browser send, and who is not let in. Runs before every view."""
+        if not self.host_is_ours(request.host):
+            abort(400, "this server does not know the host name it was called by: see KUE_CORS_ORIGINS")
+        changes = request.method not in audit.SAFE_METHODS
+        if changes:
+            self._check_origin()
+        if request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
+            return None
+        visitor = self.visitor()
+        if visitor is None:
+            if wants_page() and not changes:
+                return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
+            if self.accounts.is_blocked(request.remote_addr):
+                blocked = error_response(429, "too many wrong passwords: wait a minute")
+                blocked.headers["Retry-After"] = str(int(WINDOW_S))
+                return blocked
+            response = error_response(401, "this server asks for a user and a password")
+            response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
+            return response
+        g.kue_visitor = visitor
+        if changes and not visitor.may_write and request.path != "/logout":
+            return error_response(403, MAY_NOT)
+        return None
+
+    def _check_origin(self) -> None:
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            if not self.origin_is_ours(origin):
+                abort(403, "a page of another site may not change things here")
+        elif request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+            abort(403, "a page of another site may not change things here")
+
+    def visitor(self, auth: object = None) -> Visitor | None:
+        """Return who sends this request, or a socket's handshake, and what he may do; None: he is not let in.
+
+        ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
+        """
+        if not self.accounts.required:
+            return ANYBODY
+        if "user" in session:
+            known = self.accounts.visitor_of(session["user"], session.get("mark"), self.key.get())
+            if known is not None:
+                return known
+        if isinstance(auth, dict) and auth:
+            if "token" in auth:
+                return self.accounts.check_token(auth["token"], request.remote_addr)
+            return self.accounts.check(auth.get("user"), auth.get("password"), request.remote_addr)
+        given = request.authorization
+        if given is None:
+            return None
+        if given.type == "bearer":
+            return self.accounts.check_token(given.token, request.remote_addr)
+        return self.accounts.check(given.username, given.password, request.remote_addr)
+
+    def socket_visitor(self, auth: object) -> Visitor | None:
+        """Return who is behind a new socket. The origin was checked at the handshake."""
+        return self.visitor(auth) if self.host_is_ours(request.host) else None
+
+    def socket_origins(self) -> list[str] | str | None:
+        """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""
+        if not self.origins:
+            return None
+        return "*" if "*" in self.origins else sorted(self.origins)
+
+    def add_headers(self, response: Response) -> Response:
+        """Add to each answer what limits the damage of a mistake elsewhere."""
+        sockets = f"ws://{request.host} wss://{request.host}" if self.host_is_ours(request.host) else ""
+        headers = response.headers
+        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY.format(sockets=sockets))
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("Referrer-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        headers.setdefault("X-Frame-Options", "DENY")
+        return response
+
+    def guard_socket(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """Return a WSGI application that refuses what Engine.IO would answer, and Flask's checks never see.
+
+        A foreign Host header is another site's name that resolves to this machine; JSONP is how another site's page
+        would read an answer.
+        """
+
+        def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ.get("PATH_INFO", "").startswith("/socket.io/"):
+                query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+                if "j" in query or not self.host_is_ours(environ.get("HTTP_HOST", "")):
+                    start_response("400 Bad Request", [("Content-Type", "text/plain")])
+                    return [b"JSONP is not supported\n" if "j" in query else b"unknown host name\n"]
+            return app(environ, start_response)
+
+        return around
+
+    def install(self, app: Flask) -> None:
+        """Put the checks in front of every view of the app."""
+        app.config.update(
+            SESSION_COOKIE_NAME="kue_session",
+            SESSION_COOKIE_HTTPONLY=True,
+            SESSION_COOKIE_SAMESITE="Lax",
+        )
+        app.session_interface = _Sessions(self.key)
+        app.extensions["kue_security"] = self
+        app.before_request(self.check_request)
+        app.after_request(self.add_headers)
+        audit.install(app)

@@ -1,0 +1,104 @@
+"""What people do to jobs on the page: each act is one core call, one line in the audit log, and shown at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, current_app, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from kue.downloads import discard_part
+from kue.errors import InvalidJob
+from kue.management.rerun import run_as_new
+from kue.redaction import restore
+from kue.web.access.audit import audit
+from kue.web.api.kue_api import parse_id, queue
+from kue.web.live.snapshots import monitor
+from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, check_priority, check_url
+from kue.web.pages.job import job_page
+
+if TYPE_CHECKING:
+    from kue.queue import Queue
+
+acts = Blueprint("acts", __name__)
+
+#: Log lines that one answer holds.
+LINES = 500
+
+
+def _priority(queue: Queue, job_id: int) -> None:
+    try:
+        queue.set_priority(job_id, check_priority((request.get_json(silent=True) or {}).get("priority")))
+    except Refused as exc:
+        raise InvalidJob(str(exc)) from exc
+
+
+def _cancel(queue: Queue, job_id: int) -> None:
+    """Cancel a job; with ``{"keep_partial": false}`` what it has fetched so far goes too."""
+    asked = request.get_json(silent=True)
+    discard = isinstance(asked, dict) and asked.get("keep_partial") is False
+    job = queue.get(job_id)
+    was = queue.cancel(job_id, discard=discard)
+    if discard and was != "active":  # no worker is there that would do it
+        discard_part(current_app.config["KUE_SETTINGS"].download_dir, job)
+
+
+ACTS: dict[str, Callable[[Queue, int], object]] = {
+    "retry": lambda queue, job_id: queue.retry(job_id),
+    "cancel": _cancel,
+    "pause": lambda queue, job_id: queue.pause_job(job_id),
+    "resume": lambda queue, job_id: queue.resume_job(job_id),
+    "promote": lambda queue, job_id: queue.promote(job_id),
+    "remove": lambda queue, job_id: queue.remove(job_id),
+    "priority": _priority,
+}
+
+
+@acts.post("/monitor/job/<job_id>/<act>")
+def act(job_id: str, act: str) -> ResponseReturnValue:
+    """Do one act; 404, 409 and 400 say why not."""
+    number = parse_id(job_id)
+    if act == "copy":
+        return _copy(number)
+    if act not in ACTS:
+        return jsonify({"error": f"there is no act {act[:40]}"}), 404
+    ACTS[act](queue(), number)
+    monitor().relay.touch([number])
+    audit(act, f"job {number}")
+    return jsonify({"message": "done", "id": number})
+
+
+def _copy(number: int) -> ResponseReturnValue:
+    """Run a job again as a new one, with the data given (or its own) and its own options; each then names the other."""
+    asked = request.get_json(silent=True)
+    data: Any = None
+    if isinstance(asked, dict) and "data" in asked:
+        job = queue().get(number)
+        data = restore(asked["data"], job.data)
+        if isinstance(data, dict) and isinstance(data.get("url"), str) and job.type == DOWNLOAD_TYPE:
+            try:
+                check_url(data["url"])
+            except Refused as exc:
+                raise InvalidJob(str(exc)) from exc
+    copy = run_as_new(queue(), number, data)
+    monitor().relay.touch([number, copy.id or 0])
+    audit(f"run again as job {copy.id}", f"job {number}")
+    return jsonify({"message": "job created", "id": copy.id})
+
+
+@acts.get("/monitor/job/<job_id>")
+def part(job_id: str) -> ResponseReturnValue:
+    """The changing part of a job's page, as HTML."""
+    return job_page(queue().get(parse_id(job_id)), part=True)
+
+
+@acts.get("/monitor/job/<job_id>/log")
+def log_lines(job_id: str) -> ResponseReturnValue:
+    """Lines of a job's log from number ``from`` on, at most LINES, and how many there are: for a page that follows."""
+    first = request.args.get("from", "0")
+    start = int(first) if first.isdecimal() and len(first) < 10 else 0
+    lines = queue().log(parse_id(job_id), start)
+    answer = jsonify({"from": start, "lines": lines[:LINES], "more": len(lines) > LINES})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,74 @@
+"""`/openapi.json`: the HTTP API as a document. A test holds it against the server: every route, and real answers."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from kue.web.api.routes import MEDIA, OPEN, PARAMETERS, PARTS, ROUTES, Route
+from kue.web.api.schema import schema_of
+
+openapi = Blueprint("openapi", __name__)
+
+ABOUT = """Kue's JSON API with true status codes, and what the pages use (/monitor).
+
+Errors are JSON with a sentence under `error`. 400 also answers a Host that is not this server's, 401 asks for a login,
+403 refuses a reader or another site's page, 429 follows too many wrong passwords, 503 says that Redis is away."""
+
+
+def _parameter(name: str, place: str) -> dict[str, Any]:
+    schema, example, text = PARAMETERS[name]
+    made = {"name": name, "in": place, "required": place == "path", "schema": schema, "example": example}
+    return {**made, "description": text} if text else made
+
+
+def _content(shape: Any, parts: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(shape, str):
+        return {MEDIA[shape]: {}}
+    return {"application/json": {"schema": shape if isinstance(shape, dict) else schema_of(shape, parts)}}
+
+
+def _operation(route: Route, parts: dict[str, Any]) -> dict[str, Any]:
+    in_path = [piece.partition("}")[0] for piece in route.path.split("{")[1:]]
+    parameters = [_parameter(name, "path") for name in in_path]
+    parameters += [_parameter(name, "query") for name in route.query.split()]
+    made: dict[str, Any] = {"summary": route.summary}
+    if parameters:
+        made["parameters"] = parameters
+    if route.body is not None:
+        made["requestBody"] = {"content": _content(route.body, parts)}
+    made["responses"] = {
+        str(status): {"description": "as asked" if status < 400 else "why not", "content": _content(shape, parts)}
+        for status, shape in route.answers.items()
+    }
+    made["security"] = [] if route.path in OPEN else [{"password": []}, {"token": []}, {"login": []}]
+    return made
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the document: OpenAPI 3.1, whose schemas are JSON Schema."""
+    parts: dict[str, Any] = dict(PARTS)
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method] = _operation(route, parts)
+    schemes = {
+        "password": {"type": "http", "scheme": "basic"},
+        "token": {"type": "http", "scheme": "bearer"},
+        "login": {"type": "apiKey", "in": "cookie", "name": "kue_session"},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "kue", "version": "1", "description": ABOUT},
+        "paths": paths,
+        "components": {"schemas": parts, "securitySchemes": schemes},
+    }
+
+
+@openapi.get("/openapi.json")
+def show() -> ResponseReturnValue:
+    """The document."""
+    return jsonify(document())

@@ -1,0 +1,131 @@
+"""The figures of `/metrics`: read from the queue when somebody asks, and what this process has counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from kue.errors import QueueUnavailable
+from kue.web.live.socket_events import PAGES, PLAIN
+from kue.web.metrics.event_counters import BUCKETS, MAX_TYPES, OTHERS, Histogram
+from kue.web.present.worker_rows import views
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+    from kue.queue import Queue
+    from kue.web.live.socket_events import Monitor
+
+
+def _histogram(name: str, help_text: str, by_type: dict[str, Histogram]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, help_text, labels=("type",))
+    for job_type, histogram in sorted(by_type.items()):
+        total = 0.0
+        buckets = []
+        for end, count in zip(BUCKETS, histogram.counts, strict=True):
+            total += count
+            buckets.append(("+Inf" if end == float("inf") else f"{end:g}", total))
+        family.add_metric((job_type,), buckets, histogram.sum)
+    return family
+
+
+class QueueMetrics(Collector):
+    """One answer to Prometheus."""
+
+    def __init__(self, queue: Queue, monitor: Monitor) -> None:
+        self.queue, self.monitor = queue, monitor
+
+    def collect(self) -> Iterable[Metric]:
+        begun = time.monotonic()
+        up = GaugeMetricFamily("kue_redis_up", "1 if Redis answers.")
+        try:
+            yield from list(self._of_the_queue())
+            up.add_metric((), 1)
+        except QueueUnavailable:
+            up.add_metric((), 0)
+        yield up
+        yield GaugeMetricFamily(
+            "kue_redis_seconds", "Time it took to read the queue's figures.", value=time.monotonic() - begun
+        )
+        yield from self._of_this_process()
+
+    def _of_the_queue(self) -> Iterator[Metric]:
+        jobs = GaugeMetricFamily("kue_jobs", "Jobs by type and state.", labels=("type", "state"))
+        others: dict[str, int] = {}
+        for place, (job_type, counts) in enumerate(sorted(self.queue.counts_by_type().items())):
+            for state, count in counts.items():
+                if place < MAX_TYPES:
+                    jobs.add_metric((job_type, state), count)
+                else:
+                    others[state] = others.get(state, 0) + count
+        for state, count in others.items():
+            jobs.add_metric((OTHERS, state), count)
+        yield jobs
+        yield CounterMetricFamily(
+            "kue_work_seconds", "Time that completed jobs took in all.", value=self.queue.work_time() / 1000
+        )
+        leases = self.queue.leases()
+        yield GaugeMetricFamily("kue_leases", "Running jobs under a lease.", value=leases["held"])
+        yield GaugeMetricFamily(
+            "kue_lease_late_seconds",
+            "How long the oldest lease is over; if it grows, nobody rescues.",
+            value=leases["late_ms"] / 1000,
+        )
+        yield from self._of_the_workers()
+
+    def _of_the_workers(self) -> Iterator[Metric]:
+        workers = [worker for worker in views(self.queue) if not worker["gone"]]
+        yield GaugeMetricFamily("kue_workers", "Worker processes that are there.", value=len(workers))
+        yield GaugeMetricFamily(
+            "kue_worker_silent_seconds",
+            "Longest time since a worker that is there was heard of.",
+            value=max((worker["silent_ms"] for worker in workers), default=0) / 1000,
+        )
+        slots = GaugeMetricFamily("kue_slots", "Jobs that workers may run at once, by type.", labels=("type",))
+        busy = GaugeMetricFamily("kue_slots_busy", "Jobs that workers run, by type.", labels=("type",))
+        sums: dict[str, tuple[int, int]] = {}
+        for worker in workers:
+            for name, used, most, _ in worker["types"]:
+                name = name if name in sums or len(sums) < MAX_TYPES else OTHERS
+                before = sums.get(name, (0, 0))
+                sums[name] = before[0] + used, before[1] + most
+        for name, (used, most) in sorted(sums.items()):
+            busy.add_metric((name,), used)
+            slots.add_metric((name,), most)
+        yield slots
+        yield busy
+
+    def _of_this_process(self) -> Iterator[Metric]:
+        tally, relay = self.monitor.tally, self.monitor.relay
+        ended = CounterMetricFamily(
+            "kue_attempts", "Attempts that ended, by type and outcome.", labels=("type", "outcome")
+        )
+        for (job_type, outcome), total in sorted(tally.ended.items()):
+            ended.add_metric((job_type, outcome), total)
+        yield ended
+        yield _histogram("kue_run_seconds", "Time that completed jobs ran, by type.", tally.run_s)
+        yield _histogram("kue_wait_seconds", "Time that completed jobs waited before they ran, by type.", tally.wait_s)
+        clients = GaugeMetricFamily("kue_socket_clients", "Connected Socket.IO clients.", labels=("kind",))
+        for room, kind in ((PAGES, "page"), (PLAIN, "plain")):
+            clients.add_metric((kind,), self.monitor.members(room))
+        yield clients
+        events = CounterMetricFamily("kue_events", "Events of the queue heard by this process.", labels=("event",))
+        for name, count in sorted(relay.heard.items()):
+            events.add_metric((name,), count)
+        yield events
+        yield CounterMetricFamily("kue_relay_frames", "Frames of changes numbered for the pages.", value=relay.seq)
+        yield CounterMetricFamily("kue_relay_clients_cut_off", "Clients that did not read.", value=self.monitor.cut_off)
+        yield GaugeMetricFamily(
+            "kue_relay_stale", "1 while the pages cannot be kept fresh.", value=int(bool(relay.stale))
+        )
+        yield GaugeMetricFamily("kue_relay_waiting", "Events heard and not yet told.", value=relay.waiting)
+        yield GaugeMetricFamily("kue_relay_lag_seconds", "How late the emitter woke up last.", value=relay.lag_s)
+        yield GaugeMetricFamily(
+            "kue_hub_lag_seconds",
+            "How late a task of this process woke up, at most, in the last 15 seconds.",
+            value=self.monitor.lag.worst_s,
+        )

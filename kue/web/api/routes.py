@@ -1,0 +1,199 @@
+"""The HTTP API in a table: what `/openapi.json` is made of. Shapes that are TypedDicts in the code stand as such."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kue.states import STATES
+from kue.web.actions.bulk import STATES_OF, BulkView
+from kue.web.actions.download_limits import READERS, LimitsView
+from kue.web.live.snapshots import HomeAnswer, StateList
+from kue.web.pages.search import Found
+
+#: What an answer or a body is: a TypedDict, a schema, or one of MEDIA's words.
+Shape = Any
+
+TEXT: Shape = {"type": "string"}
+NUMBER: Shape = {"type": "integer"}
+TEXTS: Shape = {"type": "array", "items": TEXT}
+DIGITS: Shape = {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}
+STATE: Shape = {"enum": list(STATES)}
+MEDIA = {"page": "text/html", "file": "application/octet-stream", "figures": "text/plain"}
+
+
+def either(*shapes: Shape) -> Shape:
+    return {"anyOf": list(shapes)}
+
+
+def many(shape: Shape) -> Shape:
+    return {"type": "array", "items": shape}
+
+
+def members(optional: dict[str, Shape] | None = None, **required: Shape) -> Shape:
+    """Return the schema of an object that has these members and no others."""
+    made = {"type": "object", "properties": {**required, **(optional or {})}, "additionalProperties": False}
+    return {**made, "required": list(required)} if required else made
+
+
+def part(name: str) -> Shape:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_TIMES = ("created_at", "promote_at", "updated_at", "failed_at", "started_at", "duration", "delay", "ttl")
+_MS = {"type": "number", "description": "ms"}
+_BACKOFF = members({"delay": _MS, "maxDelay": _MS}, type={"enum": ["fixed", "exponential"]})
+_OPTIONS: dict[str, Shape] = {
+    "priority": either({"type": "number"}, {"enum": ["low", "normal", "medium", "high", "critical"]}),
+    "attempts": NUMBER,
+    "delay": _MS,
+    "ttl": _MS,
+    "removeOnComplete": {"type": "boolean"},
+    "searchKeys": either(TEXT, TEXTS),
+    "backoff": either({"type": "boolean"}, _BACKOFF),
+}
+
+#: Shapes of Kue's own bodies. Numbers that Node keeps as text are text.
+PARTS: dict[str, Shape] = {
+    "Job": {
+        "description": "A job. Times are epoch ms, durations ms; members that do not apply are left out.",
+        **members(
+            {"result": {}, "progress_data": {}, "error": TEXT, "workerId": TEXT, **dict.fromkeys(_TIMES, DIGITS)},
+            id={"anyOf": [NUMBER, TEXT], "description": "A number in lists, text in /job/{id}, as Node has it."},
+            type=TEXT,
+            data={},
+            priority={"type": "number", "description": "Lower runs sooner."},
+            progress={"anyOf": [NUMBER, DIGITS], "description": "Percent."},
+            state=STATE,
+            attempts=members(made=NUMBER, remaining=NUMBER, max=NUMBER),
+        ),
+    },
+    "NewJob": members({"data": {}, "options": members(_OPTIONS)}, type=TEXT),
+    "Created": members(message=TEXT, id=NUMBER),
+    "Done": members({"id": NUMBER}, message=TEXT),
+    "Error": members(error={"type": "string", "description": "A sentence that says what to do."}),
+}
+JOB, NEW_JOB, CREATED, DONE, ERROR = (part(name) for name in PARTS)
+NOT_FOUND, BAD, CONFLICT = {404: ERROR}, {400: ERROR}, {409: ERROR}
+
+#: Parameters by name: schema, an example that the tests use, what it says.
+PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
+    "id": (NUMBER, 1, "of the job"),
+    "state": (STATE, "failed", ""),
+    "type": (TEXT, "mail", "of the job; in a path, a slash is written %2F"),
+    "from": (NUMBER, 0, "first rank or line, from 0"),
+    "to": (NUMBER, 9, "last rank, included; -1 is the last job"),
+    "order": ({"enum": ["asc", "desc"]}, "asc", ""),
+    "priority": (NUMBER, -10, "lower runs sooner"),
+    "q": (TEXT, "mail", "words that a job must hold, all of them"),
+    "act": ({"enum": ["retry", "cancel", "promote", "pause", "remove", "priority", "copy"]}, "priority", ""),
+    "what": ({"enum": ["pause", "resume", "concurrency"]}, "pause", ""),
+    "bulk": (TEXT, "0123456789abcdef", "the id that beginning it gave"),
+    "name": (TEXT, "20260101120000-1-x.bin", "of a finished file"),
+    "filename": (TEXT, "js/pages/home.js", ""),
+    "after": (TEXT, "1", "begin behind this job, if it is still in the list"),
+    "before": (TEXT, "1", "end before this job"),
+    "also": (TEXT, "1,2", "ids of ended jobs to tell about as well"),
+    "next": (TEXT, "/", "path to go to afterwards"),
+}
+
+
+class Route(NamedTuple):
+    """One method of one path."""
+
+    method: str
+    path: str
+    summary: str
+    answers: dict[int, Shape]
+    query: str = ""
+    """Names of query parameters."""
+    body: Shape = None
+    """Of the JSON that is sent."""
+
+
+_RANGES = ("{from}..{to}", "{from}..{to}/{order}")
+_LIST_QUERY = "type order from after before"
+_LINES = members(**{"from": NUMBER, "lines": TEXTS, "more": {"type": "boolean"}})
+_STATS = members(**{f"{state}Count": NUMBER for state in STATES}, workTime=either(NUMBER, {"type": "null"}))
+_TOTAL = members(total=NUMBER)
+_LIMITS = members(dict.fromkeys(READERS, TEXT))
+_HEALTH = members(status={"enum": ["ok"]}, redis_ms={"type": "number"})
+_BULK = members({"type": TEXT, "state": STATE, "q": TEXT}, act={"enum": list(STATES_OF)})
+_CLIENTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
+_PAGES = ("/{state} " + _LIST_QUERY, "/search q from", "/files", "/system", "/login next", "/")
+
+ROUTES = (
+    Route("get", "/stats", "Jobs in each state, and the ms that completed jobs took.", {200: _STATS}),
+    Route("get", "/job/types", "Every type that was ever saved.", {200: TEXTS}),
+    Route("get", "/job/search", "Ids that the search index finds.", {200: TEXTS}, "q"),
+    Route("get", "/job/{id}", "One job; a page for who prefers HTML.", {200: JOB, **NOT_FOUND}),
+    Route("get", "/job/{id}/log", "Its log, oldest line first.", {200: TEXTS}),
+    *(
+        Route("get", f"/jobs/{of}{ranks}", "Jobs by rank.", {200: many(JOB), **BAD})
+        for of in ("", "{state}/", "{type}/{state}/")
+        for ranks in _RANGES
+    ),
+    Route("get", "/jobs/{type}/{state}/stats", "Jobs of a type in a state.", {200: members(count=NUMBER)}),
+    Route(
+        "post",
+        "/job",
+        "Create a job, or each good one of an array; the bad ones are answered in their place.",
+        {
+            200: either(CREATED, many(CREATED)),
+            400: either(ERROR, many(either(CREATED, ERROR))),
+            413: ERROR,
+            415: ERROR,
+        },
+        body=either(NEW_JOB, many(NEW_JOB)),
+    ),
+    Route("put", "/job/{id}/state/{state}", "Put a job into a state by hand.", {200: DONE, **BAD, **NOT_FOUND}),
+    Route("put", "/job/{id}/priority/{priority}", "Change its priority.", {200: DONE, **BAD, **NOT_FOUND}),
+    Route("delete", "/job/{id}", "Remove a job.", {200: DONE, **NOT_FOUND}),
+    # What the pages use
+    Route("get", "/monitor/home", "The lists of the first page.", {200: HomeAnswer}, "also"),
+    Route("get", "/monitor/list/{state}", "A page of a list.", {200: StateList, **BAD}, _LIST_QUERY),
+    Route("get", "/monitor/search", "Jobs that hold all words, anywhere.", {200: Found}, "q from"),
+    Route("get", "/monitor/job/{id}", "The changing part of a job's page.", {200: "page", **NOT_FOUND}),
+    Route("get", "/monitor/job/{id}/log", "Log lines from a number on.", {200: _LINES}, "from"),
+    Route(
+        "post",
+        "/monitor/job/{id}/{act}",
+        "Do one act on a job. `priority` takes one; `copy` runs it again as a new job, with other data if given.",
+        {200: DONE, **BAD, **NOT_FOUND, **CONFLICT},
+        body={"type": "object"},
+    ),
+    Route("get", "/monitor/bulk/preview", "What a bulk act would meet.", {200: _TOTAL, **BAD}, "state type q act"),
+    Route(
+        "post",
+        "/monitor/bulk",
+        "Do an act on all jobs of a list (`state`, `type`) or search (`q`), after some seconds to undo it.",
+        {200: BulkView, **BAD, **CONFLICT},
+        body=_BULK,
+    ),
+    Route("get", "/monitor/bulk/{bulk}", "How far it is.", {200: BulkView, **NOT_FOUND}),
+    Route("delete", "/monitor/bulk/{bulk}", "Undo it before it begins, or stop it.", {200: BulkView, **NOT_FOUND}),
+    Route("get", "/monitor/system", "The changing part of the system page.", {200: "page"}),
+    Route(
+        "post",
+        "/monitor/type/{what}",
+        "Pause or resume a type for every worker, or set the concurrency that one worker (or this process) has for it.",
+        {200: DONE, **BAD, **NOT_FOUND},
+        body=members({"count": NUMBER, "worker": TEXT}, type=TEXT),
+    ),
+    Route("get", "/monitor/downloads/limits", "The limits of downloads.", {200: LimitsView}),
+    Route("post", "/monitor/downloads/limits", "Change some of them.", {200: LimitsView, **BAD}, body=_LIMITS),
+    Route("get", "/files/{name}", "A finished file, whole or a range.", {200: "file", 206: "file", 404: "page"}),
+    Route("delete", "/files/{name}", "Delete a finished file.", {200: DONE, 404: "page", **CONFLICT}),
+    # This process
+    Route("get", "/healthz", "Whether this process and its Redis answer.", {200: _HEALTH, 503: ERROR}),
+    Route("get", "/metrics", "Figures for Prometheus.", {200: "figures"}),
+    Route("get", "/openapi.json", "This document.", {200: {"type": "object"}}),
+    *(Route("get", page.partition(" ")[0], "A page.", {200: "page"}, page.partition(" ")[2]) for page in _PAGES),
+    Route("post", "/login", "Log in by a form with user, password and next.", {303: "page", 401: "page", 429: "page"}),
+    Route("post", "/logout", "Log out.", {303: "page"}),
+    Route("get", "/sample/10mb.bin", "The built-in file, for a first try.", {200: "file", 206: "file"}),
+    Route("get", "/static/{filename}", "Scripts and looks of the pages.", {200: "file", 404: "page"}),
+    *(Route("get", path, "The pages' Socket.IO client as a classic script.", {200: "file"}) for path in _CLIENTS),
+)
+
+#: Paths that need no login.
+OPEN = frozenset({"/login", "/healthz", "/sample/10mb.bin", "/static/{filename}", *_CLIENTS})

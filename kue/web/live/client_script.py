@@ -1,0 +1,59 @@
+"""`/socket.io/socket.io.js`: the page's Socket.IO client as a classic script, for pages written for a Node server."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, request
+
+PATHS = frozenset({"/socket.io/socket.io.js", "/socket.io/socket.io.min.js"})
+
+
+_IMPORT = re.compile(r'^import \{ [\w, ]+ \} from "\./(\w+\.js)";\n', re.MULTILINE)
+
+
+def classic(folder: Path, name: str) -> str:
+    """Return an ES module with what it imports as a classic script with one global, ``io``.
+
+    Each file comes once, before those that import it. Raises ValueError for forms of import and export that would need
+    more than leaving the words out.
+    """
+    parts: dict[str, str] = {}
+
+    def read(name: str) -> None:
+        source = (folder / name).read_text(encoding="utf-8")
+        for imported in _IMPORT.findall(source):
+            if imported not in parts:
+                read(imported)
+        body = re.sub(r"^export (?=(class|function|const|let)\b)", "", _IMPORT.sub("", source), flags=re.MULTILINE)
+        if re.search(r"^(import|export)\b", body, flags=re.MULTILINE):
+            raise ValueError(f'{name}: import as `import {{ a }} from "./b.js";`, and export declarations only')
+        parts[name] = body
+
+    read(name)
+    return f'(function () {{\n"use strict";\n{"".join(parts.values())}\nglobalThis.io = io;\n}})();\n'
+
+
+def install(app: Flask, flask_wsgi: Callable[..., Iterable[bytes]]) -> None:
+    """Offer the script. Socket.IO's middleware takes every path under /socket.io/, so this one goes around it."""
+    body = classic(Path(app.static_folder or "") / "js/live", "socket.js")
+    etag = hashlib.sha256(body.encode()).hexdigest()[:20]
+    behind = app.wsgi_app
+
+    def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        inner = flask_wsgi if environ.get("PATH_INFO") in PATHS else behind
+        return inner(environ, start_response)
+
+    def client_script() -> Response:
+        response = Response(body, mimetype="text/javascript", headers={"Cache-Control": "no-cache"})
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.set_etag(etag)
+        return response.make_conditional(request)
+
+    app.wsgi_app = around  # type: ignore[method-assign]
+    for number, path in enumerate(sorted(PATHS)):
+        app.add_url_rule(path, f"client_script_{number}", client_script)

@@ -1,0 +1,328 @@
+"""From the queue's events to the browsers: one emitter, a numbered stream of changes, a ring to catch up from.
+
+How the page stays true. An event only says *that* a job changed. When a frame is made, the jobs named since the last
+one are read again, and the frame carries what Redis holds. So neither the order of events nor a lost detail can make
+the page wrong; a change after the reading has an event of its own and is in a later frame. Frames are numbered, and a
+client that misses a number asks for what changed since the last it has. The ring keeps which jobs each frame named, not
+their rows: catching up reads them afresh, each once. Changes that Redis announces to nobody (a delayed job created, a
+state set by Node's dashboard) show in the counts, which are compared every second.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from kue.errors import QueueUnavailable
+from kue.redaction import safe
+from kue.states import EVENTS
+from kue.web.present.job_row import Frame, JobId, JobRow, Mark, job_row
+
+if TYPE_CHECKING:
+    from kue.client.events import Event
+    from kue.queue import Queue
+
+log = logging.getLogger("kue.web")
+
+#: Seconds between two frames, at least.
+FRAME_S = 0.1
+#: Jobs that one frame may carry; beyond that the page is told to fetch its list afresh.
+FRAME_ROWS = 500
+#: Seconds between two looks at the counts, and between two signs of life to the pages.
+COUNTS_S = 1.0
+#: Seconds that the event of a change seen in the counts may still be under way.
+SUSPECT_S = 0.2
+#: Seconds between two tries while Redis is away.
+RETRY_S = 0.5
+#: Job ids the ring remembers, over all its frames: minutes of a busy queue, a few hundred kB.
+RING_IDS = 20_000
+#: Events that may wait for the emitter. Beyond that, what they said is replaced by a resync.
+INBOX_EVENTS = 100_000
+
+#: Events that change nothing a page shows, or that another event always accompanies.
+SILENT_EVENTS = frozenset({"ttl exceeded", "ttl exceeded ack"})
+#: Events that are counted by name; what else comes over the channel is counted together.
+EVENT_NAMES = frozenset(EVENTS) | {"resync"}
+
+
+def plain_event(event: Event) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and payload a plain client gets for a queue event, or None if it gets nothing."""
+    args = list(event.args or []) + [None, None]
+    told: dict[str, dict[str, Any]] = {
+        "enqueue": {"type": args[0]},
+        "start": {},
+        "progress": {"progress": args[0], "data": args[1]},
+        "failed attempt": {"error": args[0], "attempts": args[1]},
+        "failed": {"error": args[0]},
+        "complete": {},
+        "promotion": {},
+        "remove": {"type": args[0]},
+    }
+    if event.id is None or event.event not in told:
+        return None
+    return event.event, {"id": event.id, **safe(told[event.event])}
+
+
+class Ring:
+    """Which jobs each of the last frames named. Bounded by ids in total, not by frames."""
+
+    def __init__(self, max_ids: int = RING_IDS) -> None:
+        self._frames: collections.deque[tuple[int, tuple[JobId, ...] | None]] = collections.deque()
+        self._held = 0
+        self._max = max_ids
+
+    def add(self, seq: int, ids: tuple[JobId, ...] | None) -> None:
+        """Remember frame ``seq``. ``None``: it said resync, so nobody can catch up across it."""
+        if ids is None:
+            self._frames.clear()
+            self._held = 0
+            return
+        self._frames.append((seq, ids))
+        self._held += max(1, len(ids))
+        while self._held > self._max:
+            self._held -= max(1, len(self._frames.popleft()[1] or ()))
+
+    def since(self, seq: int, now: int) -> list[JobId] | None:
+        """Return the jobs named after frame ``seq`` up to ``now``, or None if the ring does not reach back that far."""
+        if seq == now:
+            return []
+        if seq > now or not self._frames or self._frames[0][0] > seq + 1:
+            return None
+        return list(dict.fromkeys(i for n, ids in self._frames if n > seq for i in ids or ()))
+
+
+class Relay:
+    """Reads the queue's events in one place and tells the clients.
+
+    ``tell_plain(name, payload)`` goes to every plain client, ``tell_pages(frame)`` to every page. Both are called from
+    the emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether anybody would hear.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        tell_plain: Callable[[str, dict[str, Any]], None],
+        tell_pages: Callable[[Frame], None],
+        has_plain: Callable[[], bool],
+        has_pages: Callable[[], bool],
+        sweep: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.queue = queue
+        self.epoch = secrets.token_hex(6)
+        self.seq = 0
+        self.counts: dict[str, int] = {}
+        self.stale: str | None = None
+        #: Held while a frame gets its number and goes out, so that a client joins between two frames, never inside one.
+        self.lock = threading.RLock()
+        self.ring = Ring()
+        self._tell_plain, self._tell_pages = tell_plain, tell_pages
+        self._has_plain, self._has_pages, self._sweep = has_plain, has_pages, sweep
+        self._inbox: collections.deque[Any] = collections.deque()
+        self._overflow = False
+        self._wake = threading.Event()
+        self._dirty: dict[JobId, None] = {}
+        self._resync = False
+        self._heard = 0
+        #: Events heard since the start, by name, and how late the emitter woke up last.
+        self.heard: collections.Counter[str] = collections.Counter()
+        self.lag_s = 0.0
+        self._suspect: tuple[dict[str, int], int] | None = None
+        self._stopping = False
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    # In: called by the listener, by handlers, by anybody
+
+    def start(self) -> None:
+        """Begin to listen. The emitter itself is `run`, started by the caller as a task of its own."""
+        self._unsubscribe = self.queue.subscribe(self.hear)
+
+    def hear(self, event: Event) -> None:
+        """Take one event from the listener; quick, never raises."""
+        self._heard += 1
+        self.heard[event.event if event.event in EVENT_NAMES else "other"] += 1
+        if len(self._inbox) >= INBOX_EVENTS:
+            self._overflow = True
+        else:
+            self._inbox.append(event)
+        if not self._wake.is_set():  # looking is cheap, setting is not
+            self._wake.set()
+
+    def touch(self, job_ids: Iterable[JobId]) -> None:
+        """Show these jobs anew: something changed them that Redis announces to nobody."""
+        with self.lock:
+            for job_id in job_ids:
+                self._note(job_id)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop listening and end the emitter. May be called twice."""
+        self._stopping = True
+        with contextlib.suppress(Exception):  # the queue may be closed already; there is nothing left to undo
+            self._unsubscribe()
+        self._wake.set()
+
+    # Out: for HTTP answers and joining clients
+
+    @property
+    def waiting(self) -> int:
+        """Events that were heard and not yet told."""
+        return len(self._inbox)
+
+    def mark(self) -> Mark:
+        """Return the present place in the stream. Take it *before* reading what it is to describe."""
+        return {"epoch": self.epoch, "seq": self.seq}
+
+    def catch_up(self, epoch: object, seq: object, join: Callable[[], None]) -> Frame:
+        """Let a page join, and return what changed since its mark: the rows, or resync.
+
+        ``join`` is called between two frames: every frame after the returned ``seq`` reaches the client, and none
+        before. The client applies this answer first and the frames it got meanwhile afterwards.
+        """
+        with self.lock:
+            join()
+            now = self.seq
+            ids = None
+            if epoch == self.epoch and isinstance(seq, int) and not isinstance(seq, bool):
+                ids = self.ring.since(seq, now)
+        frame: Frame = {"epoch": self.epoch, "seq": now}
+        try:
+            frame["counts"] = self.queue.counts()
+            if ids is None or len(ids) > FRAME_ROWS:
+                frame["resync"] = True
+            else:
+                frame["rows"], frame["gone"] = self.read(ids)
+        except Exception as exc:
+            frame["resync"] = True
+            frame["stale"] = _why(exc)
+        return frame
+
+    def read(self, ids: Iterable[JobId]) -> tuple[list[JobRow], list[JobId]]:
+        """Return the rows of the jobs that are there, and the ids of those that are not."""
+        wanted = list(ids)
+        rows = [job_row(job) for job in self.queue.get_many(wanted)]
+        found = {row["id"] for row in rows}
+        return rows, [job_id for job_id in wanted if job_id not in found]
+
+    # The emitter
+
+    def run(self) -> None:
+        """Emit until stopped. One task runs this; nobody else emits what the queue says."""
+        next_frame = next_counts = 0.0
+        while not self._stopping:
+            now = time.monotonic()
+            due = next_frame if (self._dirty or self._resync) else next_counts
+            patience = max(0.0, min(due, next_counts) - now)
+            if not self._wake.wait(patience):
+                self.lag_s = max(0.0, time.monotonic() - now - patience)
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                self._drain()
+                now = time.monotonic()
+                if (self._dirty or self._resync) and now >= next_frame:
+                    next_frame = now + FRAME_S
+                    self._flush()
+                if now >= next_counts:
+                    next_counts = now + COUNTS_S
+                    self._sweep()
+                    if self._has_pages() and self._look_at_counts():
+                        next_counts = now + SUSPECT_S
+            except Exception as exc:
+                next_frame = next_counts = time.monotonic() + RETRY_S
+                self._tell_stale(exc)
+
+    def _note(self, job_id: JobId) -> None:
+        """Have a job in the next frame. Of too many, only that there were too many is kept: the frame says resync."""
+        if len(self._dirty) > FRAME_ROWS:
+            self._resync = True
+        else:
+            self._dirty[job_id] = None
+
+    def _drain(self) -> None:
+        """Pass the waiting events on to the plain clients and note which jobs they name."""
+        anybody = self._has_plain()
+        if self._overflow:
+            self._overflow, self._resync = False, True
+        for _ in range(len(self._inbox)):
+            event = self._inbox.popleft()
+            if event.event == "resync":
+                self._resync = True
+                continue
+            if event.id is not None and event.event not in SILENT_EVENTS:
+                self._note(event.id)
+            if anybody:
+                told = plain_event(event)
+                if told is not None:
+                    self._tell_plain(*told)
+
+    def _flush(self) -> None:
+        """Send one frame with the jobs that changed. On an error they stay noted and the next try has them."""
+        with self.lock:
+            ids, resync = tuple(self._dirty), self._resync or len(self._dirty) > FRAME_ROWS
+            self._dirty, self._resync = {}, False
+        frame: Frame = {"epoch": self.epoch}
+        try:
+            if self._has_pages():
+                if resync:
+                    frame["resync"] = True
+                else:
+                    frame["rows"], frame["gone"] = self.read(ids)
+                counts = self.queue.counts()
+                if counts != self.counts or resync:
+                    frame["counts"] = self.counts = counts
+        except Exception:
+            with self.lock:
+                self._dirty = {**dict.fromkeys(ids), **self._dirty}
+                self._resync = self._resync or resync
+            raise
+        self._send(frame, None if resync else ids)
+
+    def _look_at_counts(self) -> bool:
+        """Tell the pages that all is well; if the counts moved without an event, that they must look again.
+
+        Returns True to be asked again soon: the event may still be on its way.
+        """
+        counts = self.queue.counts()
+        if self._suspect == (counts, self._heard):
+            self._suspect = None
+            self._send({"epoch": self.epoch, "resync": True, "counts": counts}, None)
+            self.counts = counts
+            return False
+        moved = bool(self.counts) and counts != self.counts
+        self._suspect = (counts, self._heard) if moved and not self._dirty and not self._inbox else None
+        if self._suspect is None:
+            frame: Frame = {"epoch": self.epoch, "seq": self.seq}
+            if counts != self.counts:
+                frame["counts"] = self.counts = counts
+            self.stale = None
+            self._tell_pages(frame)
+        return self._suspect is not None
+
+    def _send(self, frame: Frame, ids: tuple[JobId, ...] | None) -> None:
+        with self.lock:
+            self.stale = None
+            self.seq += 1
+            frame["seq"] = self.seq
+            self.ring.add(self.seq, ids)
+            if self._has_pages():
+                self._tell_pages(frame)
+
+    def _tell_stale(self, exc: Exception) -> None:
+        why = _why(exc)
+        if self.stale != why:
+            log.warning("the page cannot be kept fresh: %s", exc)
+        self.stale = why
+        if self._has_pages():
+            self._tell_pages({"epoch": self.epoch, "seq": self.seq, "stale": why})
+
+
+def _why(exc: Exception) -> str:
+    """Return what a visitor may read about a failure; the log has the rest."""
+    return "Redis does not answer" if isinstance(exc, (QueueUnavailable, OSError)) else "the server met an error"

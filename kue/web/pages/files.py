@@ -1,0 +1,146 @@
+"""The finished files: listed, handed out, deleted. Nothing in them is ever shown as a page of this server."""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import re
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.wsgi import FileWrapper
+
+from kue.errors import JobNotFound
+from kue.web.access.audit import audit
+from kue.web.answers import SafeResponse
+from kue.web.api.kue_api import queue
+from kue.web.errors import error_response, wants_page
+from kue.web.pages.download_folder import add_jobs, list_files, open_file
+from kue.web.present.job_row import result_file, result_host
+
+files = Blueprint("files", __name__)
+
+#: Files that the page lists: the newest.
+MAX_FILES = 500
+CHUNK_BYTES = 256 * 1024
+#: A file may be HTML with script in it: wherever it is opened, it must have no rights here.
+FILE_POLICY = "sandbox; default-src 'none'"
+
+
+class _Pieces(FileWrapper):
+    """A file in large pieces, letting the other requests run between two: a fast reader would never do so itself."""
+
+    def __next__(self) -> bytes:
+        time.sleep(0)
+        return super().__next__()
+
+
+def _folder() -> Path:
+    folder: Path = current_app.config["KUE_SETTINGS"].download_dir
+    return folder
+
+
+def _missing(message: str) -> Any:
+    """Answer 404 with a sentence that says what is missing."""
+    if wants_page():
+        page = render_template("error.html", status=404, message=message)
+        abort(SafeResponse(page, 404, mimetype="text/html"))
+    abort(error_response(404, message))
+
+
+def _open(name: str) -> tuple[IO[bytes], str]:
+    """Open a finished file by its name, or by the id of the job that fetched it; 404 in words if it is not there."""
+    file = open_file(_folder(), name)
+    if file is not None:
+        return file, name
+    number = name if re.fullmatch(r"[1-9][0-9]{0,15}", name) else _id_in(name)
+    if not number or int(number) >= 2**53:
+        return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
+    try:
+        job = queue().get(int(number))
+    except JobNotFound:
+        words = f"there is no job {name}" if name == number else "there is no such file, and its job is gone"
+        return _missing(words)  # type: ignore[no-any-return]
+    found = result_file(job)
+    if name not in (number, found):  # the name of another file, with this job's number in it
+        return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
+    if found is None:
+        return _missing(f"job {number} is {job.state} and has no file")  # type: ignore[no-any-return]
+    file = open_file(_folder(), found)
+    if file is None:
+        host = result_host(job)
+        where = f"here; {host} downloaded it, into its own folder" if host else "here any more"
+        return _missing(f"the file of job {number} is not {where}: {found}")  # type: ignore[no-any-return]
+    return file, found
+
+
+def _id_in(name: str) -> str:
+    """Return the id of the job that a file's name bears, "" if it bears none."""
+    found = re.match(r"[0-9]{14}-([1-9][0-9]{0,15})-", name)
+    return found[1] if found else ""
+
+
+@files.get("/files")
+def page() -> ResponseReturnValue:
+    """The list of files: as a page for people, as JSON for programs that ask for it."""
+    found = list_files(_folder())
+    shown = found[:MAX_FILES]
+    add_jobs(queue(), _folder(), shown)
+    total_bytes = sum(each["size"] for each in found)
+    accepted = request.accept_mimetypes
+    if accepted["application/json"] > accepted["text/html"]:
+        return jsonify({"files": shown, "total": len(found), "total_bytes": total_bytes})
+    return render_template(
+        "files.html",
+        page="files",
+        files=shown,
+        total=len(found),
+        total_bytes=total_bytes,
+        counts=queue().counts(),
+        nolive=True,
+    )
+
+
+@files.get("/files/<path:name>")
+def download(name: str) -> ResponseReturnValue:
+    """Hand out a file, by its name or by its job's id: always as an attachment, whole or a range."""
+    file, name = _open(name)
+    facts = os.fstat(file.fileno())
+    response = Response(_Pieces(file, CHUNK_BYTES), direct_passthrough=True)
+    response.call_on_close(file.close)
+    response.mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    response.content_length = facts.st_size
+    response.last_modified = int(facts.st_mtime)
+    response.set_etag(f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}")
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Content-Security-Policy"] = FILE_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "private, no-cache"
+    try:
+        response.make_conditional(request, accept_ranges=True, complete_length=facts.st_size)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        raise
+    if response.status_code == 304:
+        file.close()  # werkzeug does not close what it does not send
+    return response
+
+
+@files.delete("/files/<path:name>")
+def delete(name: str) -> ResponseReturnValue:
+    """Delete a file for good, by its name or by its job's id. The job stays."""
+    file, name = _open(name)
+    file.close()
+    try:
+        os.unlink(_folder() / name)
+    except OSError as exc:
+        if exc.errno == errno.ENOENT:
+            return error_response(404, "the file was deleted already")
+        return error_response(409, f"the file cannot be deleted: {exc.strerror}")
+    audit("delete", f"file {name!r}")
+    return jsonify({"message": "deleted"})

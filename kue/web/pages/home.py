@@ -1,0 +1,141 @@
+"""The HTML pages. Each is complete as the server sends it; the scripts then keep it fresh."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from flask import Blueprint, abort, current_app, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+
+from kue.states import STATES
+from kue.web.access.audit import visitor
+from kue.web.api.kue_api import parse_id, queue
+from kue.web.live.snapshots import PAGE_ROWS, home_lists, rows_of, state_list
+from kue.web.pages.sample_file import PATH as SAMPLE_PATH
+from kue.web.present.humanize import CHART_WORDS, duration_text, size_text, time_text
+from kue.web.present.job_row import STATE_LABELS, file_url, priority_word, when_text
+
+pages = Blueprint("pages", __name__)
+
+LOOPBACK = frozenset({"", "0.0.0.0", "::", "localhost", "127.0.0.1", "::1"})
+#: Finished rows that a page may ask about beside its list.
+MAX_ALSO = 100
+
+#: In which order each state's list is read first, and what the two orders are called.
+ORDERS = {
+    "active": ("asc", "first in line first", "last in line first"),
+    "inactive": ("asc", "next to run first", "last to run first"),
+    "delayed": ("asc", "due soonest first", "due last first"),
+    "failed": ("desc", "oldest first", "newest first"),
+    "complete": ("desc", "oldest first", "newest first"),
+}
+BULK_ACTS = {
+    "inactive": [("remove", "Remove")],
+    "delayed": [("promote", "Start"), ("remove", "Remove")],
+    "failed": [("retry", "Retry"), ("remove", "Remove")],
+    "complete": [("remove", "Remove")],
+}
+
+
+def sample_url() -> str:
+    """Return the built-in sample's address as this server's own worker reaches it, whatever name the visitor used."""
+    settings = current_app.config["KUE_SETTINGS"]
+    host = "127.0.0.1" if settings.host in LOOPBACK else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{SAMPLE_PATH}"
+
+
+def _iso(ms: float) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
+@pages.app_context_processor
+def _everywhere() -> dict[str, Any]:
+    return {
+        "labels": STATE_LABELS,
+        "file_url": file_url,
+        "priority_word": priority_word,
+        "chart_words": CHART_WORDS,
+        "when_text": lambda row: when_text(row, time.time() * 1000),
+        "accounts": current_app.extensions["kue_security"].accounts,
+        "visitor": visitor(),
+        "may_write": visitor().may_write,
+    }
+
+
+for _name, _filter in (
+    ("size_text", size_text),
+    ("duration_text", duration_text),
+    ("time_text", time_text),
+    ("iso", _iso),
+):
+    pages.add_app_template_filter(_filter, _name)
+
+
+@pages.get("/")
+def home() -> ResponseReturnValue:
+    """The article's page: Start job, and what is running, waiting and lately finished."""
+    return render_template("index.html", page="home", lists=home_lists(), sample_url=sample_url())
+
+
+@pages.get("/monitor/home")
+def home_data() -> ResponseReturnValue:
+    """The same lists for the page's script, when it cannot catch up by changes alone.
+
+    ``also``: ids, comma between, of jobs that the page goes on showing although they ended.
+    """
+    ids = [parse_id(text) for text in request.args.get("also", "").split(",") if text][:MAX_ALSO]
+    answer = home_lists()
+    return jsonify({**answer, "also": rows_of(ids)})
+
+
+class Asked(NamedTuple):
+    """Which part of a list the query asks for."""
+
+    job_type: str | None
+    order: str
+    first: int
+    after: str | None
+    before: str | None
+
+
+def _asked() -> Asked:
+    first = request.args.get("from", "0")
+    if not first.isdecimal() or len(first) > 12:
+        abort(400, "from must be a whole number")
+    after, before = (request.args.get(name, "")[:64] or None for name in ("after", "before"))
+    return Asked(request.args.get("type") or None, request.args.get("order", ""), int(first), after, before)
+
+
+@pages.get("/<any(active, inactive, failed, complete, delayed):state>")
+def state_page(state: str) -> ResponseReturnValue:
+    """The jobs of one state, by type if asked, a page at a time."""
+    asked = _asked()
+    default, ascending, descending = ORDERS[state]
+    order = asked.order if asked.order in ("asc", "desc") else default
+    listed = state_list(state, asked.job_type, order, asked.first, asked.after, asked.before)
+
+    def url(start: int, **anchor: object) -> str:
+        query = {"type": asked.job_type or "", "order": order, "from": max(0, start), **anchor}
+        return f"/{state}?" + urlencode({name: value for name, value in query.items() if value not in ("", None)})
+
+    return render_template(
+        "list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order, list=listed,
+        types=queue().types(), orders=[("asc", ascending), ("desc", descending)], bulk_acts=BULK_ACTS.get(state),
+        page_size=PAGE_ROWS, url=url,
+    )  # fmt: skip
+
+
+@pages.get("/monitor/list/<state>")
+def list_data(state: str) -> ResponseReturnValue:
+    """The same list for the page's script."""
+    if state not in STATES:
+        abort(404)
+    asked = _asked()
+    order = "desc" if asked.order == "desc" else "asc"
+    return jsonify(state_list(state, asked.job_type, order, asked.first, asked.after, asked.before))

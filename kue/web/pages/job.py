@@ -1,0 +1,26 @@
+"""The page of one job: a link that can be sent. Its script fetches the same inner part when the job changes."""
+
+from __future__ import annotations
+
+from flask import Response, current_app, render_template
+
+from kue.job import Job
+from kue.web.answers import SafeResponse
+from kue.web.live.snapshots import monitor
+from kue.web.present.job_detail import job_detail
+
+
+def job_page(job: Job, *, part: bool = False) -> Response:
+    """Return the page, or with ``part`` only what changes on it. The mark is older than what is shown."""
+    queue = current_app.config["KUE_QUEUE"]
+    mark = monitor().relay.mark()
+    job = job.refresh()
+    name = "_job.html" if part else "job.html"
+    body = render_template(
+        name, page="job", job=job_detail(queue, job), mark=mark, counts=None if part else queue.counts()
+    )
+    response = SafeResponse(body, mimetype="text/html")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Kue-Mark"] = f"{mark['epoch']} {mark['seq']}"
+    response.vary.add("Accept")
+    return response

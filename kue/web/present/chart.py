@@ -1,0 +1,140 @@
+"""Spans of time -> the places of bars, lines and grid lines in plots that a template draws as SVG. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypedDict
+
+from kue.management.history import Span
+from kue.web.present.humanize import duration_text
+
+#: Units of a plot's inner frame, which is stretched to whatever place there is.
+WIDTH, HEIGHT = 600, 100
+#: Marks of the scale of times, ms: it is logarithmic.
+TIME_MARKS = (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000)
+
+
+class Bar(TypedDict):
+    """A column: what completed below, what failed on top of it."""
+
+    x: float
+    width: float
+    complete_y: float
+    complete_height: float
+    failed_y: float
+    failed_height: float
+
+
+class Mark(TypedDict):
+    """A grid line."""
+
+    y: float
+    """From the top, in percent of the height."""
+    text: str
+
+
+class Line(TypedDict):
+    """A line of one figure; it is broken where nobody knows the figure."""
+
+    name: str
+    pieces: list[str]
+    """Points for a polyline each."""
+
+
+class Slot(TypedDict):
+    """A column that can be pointed at."""
+
+    x: float
+    width: float
+    span: Span
+
+
+class Plots(TypedDict):
+    """All that is drawn of an hour or a day."""
+
+    ended: list[Bar]
+    ended_marks: list[Mark]
+    waiting: Line
+    waiting_marks: list[Mark]
+    times: list[Line]
+    time_marks: list[Mark]
+    slots: list[Slot]
+
+
+def top_of(most: float) -> int:
+    """Return a round number that is not less: 1, 2, 5, 10, 20, 50 …"""
+    if most <= 1:
+        return 1
+    power = 10 ** math.floor(math.log10(most))
+    return int(next(power * step for step in (1, 2, 5, 10) if power * step >= most))
+
+
+def _marks(top: int) -> list[Mark]:
+    middle = [Mark(y=50.0, text=f"{top // 2:,}")] if top % 2 == 0 else []
+    return [Mark(y=0.0, text=f"{top:,}"), *middle]
+
+
+def _pieces(points: list[tuple[float, float] | None]) -> list[str]:
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for point in points:
+        if point is not None:
+            pieces[-1].append(point)
+        elif pieces[-1]:
+            pieces.append([])
+    for piece in pieces:
+        if len(piece) == 1:  # drawn as a short dash
+            x, y = piece[0]
+            piece[:] = [(x - 4, y), (x + 4, y)]
+    return [" ".join(f"{x:.1f},{y:.1f}" for x, y in piece) for piece in pieces if piece]
+
+
+def plots(spans: list[Span], slots: int, size_ms: int, now_ms: float) -> Plots:
+    """Place ``spans`` of ``size_ms`` each in ``slots`` columns; the one under way at ``now_ms`` is at the right end."""
+    end = int(now_ms // size_ms)
+    placed = {slots - 1 - (end - span["at"] // size_ms): span for span in spans}
+    placed = {place: span for place, span in placed.items() if 0 <= place < slots}
+    step = WIDTH / slots
+    top = top_of(max((span.get("complete", 0) + span.get("failed", 0) for span in placed.values()), default=0))
+    bars = []
+    for place, span in sorted(placed.items()):
+        complete, failed = span.get("complete", 0) * HEIGHT / top, span.get("failed", 0) * HEIGHT / top
+        bars.append(
+            Bar(
+                x=round(place * step + step * 0.12, 2),
+                width=round(step * 0.76, 2),
+                complete_y=round(HEIGHT - complete, 2),
+                complete_height=round(complete, 2),
+                failed_y=round(HEIGHT - complete - failed, 2),
+                failed_height=round(failed, 2),
+            )
+        )
+    waiting_top = top_of(max((span.get("waiting", 0) for span in placed.values()), default=0))
+
+    def line(name: str, share: Callable[[float], float]) -> Line:
+        points: list[tuple[float, float] | None] = []
+        for place in range(slots):
+            value = placed[place].get(name) if place in placed else None
+            known = isinstance(value, int)
+            points.append((place * step + step / 2, HEIGHT * (1 - min(1.0, share(value)))) if known else None)
+        return {"name": name, "pieces": _pieces(points)}
+
+    names = ("wait_mid", "wait_slow", "run_mid", "run_slow")
+    longest = max((span.get(name, 0) for span in placed.values() for name in names), default=0)
+    highest = next((mark for mark in TIME_MARKS if mark >= longest), TIME_MARKS[-1])
+    decades = math.log10(max(10, highest))
+    return {
+        "ended": bars,
+        "ended_marks": _marks(top),
+        "waiting": line("waiting", lambda value: value / waiting_top),
+        "waiting_marks": _marks(waiting_top),
+        "times": [line(name, lambda value: math.log10(max(1, value)) / decades) for name in names],
+        "time_marks": [
+            Mark(y=round(100 * (1 - math.log10(mark) / decades), 2), text=duration_text(mark).replace(".0 s", " s"))
+            for mark in TIME_MARKS
+            if mark <= max(10, highest)
+        ],
+        "slots": [
+            Slot(x=round(place * step, 2), width=round(step, 2), span=span) for place, span in sorted(placed.items())
+        ],
+    }

@@ -1,0 +1,300 @@
+"""The green web server: eventlet's protocol, with an accept loop that outlives a lack of descriptors.
+
+A process has a limited number of file descriptors, and every idle connection takes one. So connections are bounded
+below that limit, and those on which nothing is under way are closed first. The rest is left to Redis, files, downloads.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import socket
+import time
+from typing import Any
+
+import eventlet
+from eventlet import greenio, wsgi
+
+from kue.concurrency import green
+from kue.process.descriptors import limit as descriptor_limit
+from kue.web.server.framing import CHUNK_LINE_MAX, BadFraming, check_head, chunk_size
+
+log = logging.getLogger("kue.web")
+
+#: Descriptors held back for Redis, files, templates and downloads: a third of them, between these bounds.
+HELD_BACK_MIN, HELD_BACK_MAX = 64, 512
+#: Connections that one process serves at most, however many descriptors there are.
+CONNECTIONS_MAX = 10_000
+#: Part of the connections that WebSockets may take; the rest is for requests.
+WEBSOCKET_SHARE = 0.75
+#: Seconds that a connection may take for the head of a request, silence before it included.
+HEAD_S = 75.0
+#: Seconds that one read or write on a connection may take.
+SOCKET_S = 60.0
+#: Seconds between two tries to accept while that fails.
+PAUSE_S = 0.1
+#: Bytes of a body nobody has read that are read away to keep the connection.
+DISCARD_MAX = 64 * 1024
+
+#: The listening socket has been closed.
+_CLOSED = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
+#: Not enough of something; it passes.
+_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def connections_max() -> int:
+    """Return how many connections this process can hold, by its limit on descriptors."""
+    descriptors = descriptor_limit()
+    held_back = max(HELD_BACK_MIN, min(HELD_BACK_MAX, descriptors // 3))
+    return max(8, min(CONNECTIONS_MAX, descriptors - held_back))
+
+
+class Connection:
+    """One connection. ``busy`` while a request whose head is complete is being answered."""
+
+    def __init__(self, sock: Any) -> None:
+        self.socket = sock
+        self.busy = False
+        self.since = time.monotonic()
+
+    def close(self) -> None:
+        """Let whoever reads from it come to its end."""
+        greenio.shutdown_safe(self.socket)
+
+
+class Body(wsgi.Input):  # type: ignore[misc]
+    """A request's body; a chunked one is read strictly."""
+
+    _broken = False
+
+    def _do_read(self, reader: Any, length: int | None = None) -> bytes:
+        begin = self.position
+        data: bytes = super()._do_read(reader, length)
+        left = self.content_length - begin
+        wanted = left if length is None or length < 0 else min(left, length)
+        if len(data) < wanted and (reader == self.rfile.read or not data):
+            raise BadFraming("the body is shorter than its Content-Length")
+        return data
+
+    def _chunked_read(self, rfile: Any, length: int | None = None, use_readline: bool = False) -> bytes:
+        if self.should_send_hundred_continue:
+            self.send_hundred_continue_response()
+            self.is_hundred_continue_response_sent = True
+        if self._broken:
+            raise BadFraming("the body could not be read")
+        try:
+            return self._chunks(rfile, None if length is None or length < 0 else length, use_readline)
+        except BadFraming:
+            self._broken = True
+            raise
+
+    def _chunks(self, rfile: Any, length: int | None, use_readline: bool) -> bytes:
+        parts: list[bytes] = []
+        while self.chunk_length != 0 and length != 0:
+            if self.chunk_length < 0:  # between two chunks
+                self.chunk_length, self.position = chunk_size(rfile.readline(CHUNK_LINE_MAX)), 0
+                if self.chunk_length == 0:
+                    self._discard_trailers(rfile)
+                continue
+            left = self.chunk_length - self.position
+            wanted = left if length is None else min(left, length)
+            data = rfile.readline(wanted) if use_readline else rfile.read(wanted)
+            if not data:
+                raise BadFraming("the body ends in the middle of a chunk")
+            parts.append(data)
+            self.position += len(data)
+            if self.position == self.chunk_length:
+                if rfile.read(2) != b"\r\n":
+                    raise BadFraming("a chunk that is longer than it said")
+                self.chunk_length = -1
+            if length is not None:
+                length -= len(data)
+            if use_readline and data.endswith(b"\n"):
+                break
+        return b"".join(parts)
+
+    def _discard_trailers(self, rfile: Any) -> None:
+        for _ in range(100):
+            line = rfile.readline(CHUNK_LINE_MAX)
+            if line == b"\r\n":
+                return
+            if not line.endswith(b"\r\n"):
+                break
+        raise BadFraming("a malformed end of the body")
+
+    def discard(self, buffer_size: int = 16 << 10) -> None:
+        """Read away what nobody has read, if it is little; else the connection is closed."""
+        left = DISCARD_MAX
+        try:
+            while data := self.read(buffer_size):
+                left -= len(data)
+                if left < 0:
+                    raise OSError("a body that nobody wanted")
+        except BadFraming as exc:
+            raise wsgi.ChunkReadError(str(exc)) from exc
+
+
+class _Head(wsgi.FileObjectForHeaders):  # type: ignore[misc]
+    """Keeps the header lines as they came."""
+
+    def __init__(self, fp: Any) -> None:
+        super().__init__(fp)
+        self.lines: list[bytes] = []
+
+    def readline(self, size: int = -1) -> bytes:
+        line: bytes = super().readline(size)
+        if line not in (b"\r\n", b"\n", b""):
+            self.lines.append(line)
+        elif line == b"\n":
+            raise BadFraming("a line that does not end with CRLF")
+        return line
+
+
+class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
+    """Eventlet's, but strict about where a request ends."""
+
+    def handle_one_request(self) -> None:
+        connection: Connection = self.conn_state[3]
+        connection.busy, connection.since = False, time.monotonic()
+        head = eventlet.Timeout(HEAD_S)
+        self._head_timeout = head
+        try:
+            super().handle_one_request()
+        except eventlet.Timeout as exc:
+            if exc is not head:
+                raise
+            self.close_connection = 1
+        except BadFraming as exc:
+            self._refuse(str(exc))
+        finally:
+            head.cancel()
+
+    def parse_request(self) -> bool:
+        self.rfile = kept = _Head(self.rfile.fp)
+        if not super().parse_request():
+            return False
+        self._head_timeout.cancel()
+        check_head(self.raw_requestline, kept.lines)
+        return True
+
+    def handle_one_response(self) -> None:
+        self.conn_state[3].busy = True
+        super().handle_one_response()
+
+    def formalize_key_naming(self, name: str) -> str | None:
+        """Leave out names with an underscore, as nginx does: in the environ they would pass for other headers."""
+        return None if "_" in name else name.upper().replace("-", "_")
+
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        old = environ["wsgi.input"]
+        environ["wsgi.input"] = environ["eventlet.input"] = Body(
+            old.rfile, old.content_length, self.connection, wfile=old.wfile, wfile_line=old.wfile_line,
+            chunked_input=old.chunked_input,
+        )  # fmt: skip
+        # So that the body is read to its end, although no header tells its length.
+        environ["wsgi.input_terminated"] = old.chunked_input
+        return environ
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say little of what is no HTTP: anybody may send it."""
+        log.debug("%s: " + format, self.client_address[0], *args)
+
+    def _refuse(self, why: str) -> None:
+        self.close_connection = 1
+        text = f"400 Bad Request: {why}\n".encode()
+        self.wfile.write(
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(text), text)
+        )
+
+
+class WsgiServer:
+    """Serves a WSGI application on a listening socket, until that is closed."""
+
+    def __init__(self, sock: Any, app: Any, max_connections: int | None = None) -> None:
+        self._socket = sock
+        self._max = max_connections or connections_max()
+        self._connections: dict[int, Connection] = {}
+        self._numbers = itertools.count()
+        self._websockets = 0
+        self._short_since: float | None = None
+        self._app = app
+        self._server = wsgi.Server(
+            sock, sock.getsockname(), self._serve, logging.getLogger("kue.web.wsgi"), protocol=Protocol,
+            log_output=False, debug=False, socket_timeout=SOCKET_S,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Accept connections. A lack of descriptors or memory makes it wait; only another error ends it."""
+        while True:
+            try:
+                sock, address = self._socket.accept()
+            except OSError as exc:
+                if exc.errno in _CLOSED or self._socket.fileno() < 0:
+                    return
+                if exc.errno in _SHORT:
+                    self._make_room(exc)
+                # Else the client has gone meanwhile, or its network: the next one is better off.
+                green.sleep(PAUSE_S if exc.errno in _SHORT else 0)
+                continue
+            self._short_since = None
+            if len(self._connections) >= self._max and not self._close_idle():
+                self._turn_away(sock)
+                continue
+            self._start(sock, address)
+
+    def _start(self, sock: Any, address: Any) -> None:
+        number, connection = next(self._numbers), Connection(sock)
+        self._connections[number] = connection
+        sock.settimeout(SOCKET_S)
+
+        def serve() -> None:
+            try:
+                self._server.process_request([address, sock, wsgi.STATE_IDLE, connection])
+            except (OSError, eventlet.Timeout):
+                pass  # the client has gone, or is too slow
+            finally:
+                self._connections.pop(number, None)
+                greenio.shutdown_safe(sock)
+                sock.close()
+
+        green.spawn(serve)
+
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Call the application. WebSockets stay, so they may take a part of the connections only."""
+        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            return self._app(environ, start_response)
+        if self._websockets >= self._max * WEBSOCKET_SHARE:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain"), ("Connection", "close")])
+            return [b"too many WebSocket connections\n"]
+        self._websockets += 1
+        try:
+            return self._app(environ, start_response)
+        finally:
+            self._websockets -= 1
+
+    def _close_idle(self) -> bool:
+        """Close the connection that has been without a request for the longest; return whether there was one."""
+        idle = [(each.since, number) for number, each in self._connections.items() if not each.busy]
+        if not idle:
+            return False
+        self._connections.pop(min(idle)[1]).close()
+        return True
+
+    def _make_room(self, exc: OSError) -> None:
+        """Descriptors or memory have run out: close what is idle, and say so once."""
+        closed = sum(self._close_idle() for _ in range(max(1, len(self._connections) // 10)))
+        if self._short_since is None:
+            self._short_since = time.monotonic()
+            log.error("cannot accept connections: %s; closed %d idle ones and will try again", exc.strerror, closed)
+
+    @staticmethod
+    def _turn_away(sock: socket.socket) -> None:
+        try:
+            sock.settimeout(0)
+            sock.send(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        except OSError:
+            pass
+        sock.close()

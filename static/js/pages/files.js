@@ -1,0 +1,22 @@
+/* The files page: local times, and deleting after a question. */
+
+import { confirmed, sayIn } from "../parts/job_actions.js";
+import { ask } from "../lib/api.js";
+import { localTimes } from "../lib/local_times.js";
+
+localTimes();
+const say = sayIn(document.getElementById("act_message"));
+document.getElementById("files")?.addEventListener("click", async (event) => {
+  const line = event.target.closest("[data-action=delete-file]")?.closest("[data-file]");
+  if (!line) return;
+  const name = line.dataset.file;
+  if (!(await confirmed(`Delete the file ${name}?`, "Delete"))) return;
+  try {
+    await ask("DELETE", `/files/${encodeURIComponent(name)}`);
+    line.parentElement.focus();
+    line.remove();
+    say(`Deleted ${name}.`);
+  } catch (error) {
+    say(`Not deleted: ${error.message}.`, true);
+  }
+});

@@ -1,0 +1,66 @@
+/* The log of one job, as it grows: its lines have no event of their own, so they are asked for while the job runs. */
+
+import { get } from "../lib/api.js";
+
+/** Milliseconds between two questions. */
+const LOOK_MS = 1000;
+/** The server keeps so many lines of a job and then drops the oldest: from there on numbers tell nothing. */
+const NUMBERED = 1000;
+
+export class JobLog {
+  /** `id` of the job; `running()` tells whether lines may come; `refetch()` reads the whole page's part anew. */
+  constructor(id, running, refetch) {
+    Object.assign(this, { id, running, refetch });
+    this.follow = true;
+    this.busy = false;
+    this.timer = setInterval(() => this.look(), LOOK_MS);
+  }
+
+  /** Take over the part of the page that was just put in place. */
+  takeOver() {
+    this.box = document.getElementById("job_log");
+    const label = document.getElementById("log_follow");
+    this.check = label.querySelector("input");
+    this.check.checked = this.follow;
+    label.hidden = !this.running();
+    this.check.addEventListener("change", () => {
+      this.follow = this.check.checked;
+      this.#toEnd();
+    });
+    // Whoever scrolls back wants to read; at the end again, to follow.
+    this.box.addEventListener("scroll", () => {
+      if (!this.running()) return;
+      this.follow = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - 8;
+      this.check.checked = this.follow;
+    });
+    this.#toEnd();
+  }
+
+  async look() {
+    if (this.busy || !this.box || !this.running() || document.visibilityState !== "visible") return;
+    const next = Number(this.box.dataset.next);
+    if (next >= NUMBERED) {
+      this.refetch();
+      return;
+    }
+    this.busy = true;
+    const box = this.box;
+    try {
+      const { lines } = await get(`/monitor/job/${encodeURIComponent(this.id)}/log?from=${next}`);
+      if (box === this.box && lines.length) {
+        box.append(lines.map((line) => line + "\n").join(""));
+        box.dataset.next = next + lines.length;
+        box.hidden = false;
+        document.getElementById("log_empty").hidden = true;
+        this.#toEnd();
+      }
+    } catch {
+      // the sign at the top says what is wrong
+    }
+    this.busy = false;
+  }
+
+  #toEnd() {
+    if (this.follow) this.box.scrollTop = this.box.scrollHeight;
+  }
+}
