@@ -18,7 +18,7 @@ from tests.interop.consistency import inconsistencies
 #: An outcome may take so long to be acknowledged on a busy machine, when nothing is away, s.
 ACKNOWLEDGE_S = 3.0
 #: Keys that any run leaves.
-CLEAN_KEYS = {"q:ids", "q:jobs", "q:jobs:complete", "q:job:types", "q:stats:work-time"} | {
+CLEAN_KEYS = {"q:clock", "q:ids", "q:jobs", "q:jobs:complete", "q:job:types", "q:stats:work-time"} | {
     f"q:jobs:{name}:complete" for name in TYPES
 }
 

@@ -21,8 +21,8 @@ from tests.support import ROOT, wait_until
 #: More commands than the scenario can send.
 STEPS_MAX = 400
 #: Keys that a run of the scenario may leave.
-MAY_STAY = {"q:ids", "q:jobs", "q:jobs:complete", "q:jobs:failed", "q:jobs:work:complete", "q:jobs:work:failed",
-            "q:job:types", "q:stats:work-time"}  # fmt: skip
+MAY_STAY = {"q:clock", "q:ids", "q:jobs", "q:jobs:complete", "q:jobs:failed", "q:jobs:work:complete",
+            "q:jobs:work:failed", "q:job:types", "q:stats:work-time"}  # fmt: skip
 
 
 @pytest.fixture

@@ -23,11 +23,12 @@ import sys
 {patch}
 import os, signal, threading, time
 import kue
+from kue.concurrency import green
 begun = []
 go_on = threading.Event()
 queue = kue.create_queue(sys.argv[1], lease_ms=int(sys.argv[2]))
 def hold(job):
-    kue.green.original("os").write(1, b"holds\\n")  # one write, which no other can cut in two
+    green.original("os").write(1, b"holds\\n")  # one write, which no other can cut in two
     {hold}
 queue.process("work", {slots}, hold)
 time.sleep(60)

@@ -116,6 +116,7 @@ def test_a_slot_that_is_free_without_an_outcome_is_waited_for(queue: kue.Queue) 
         wait_until(lambda: queue.running() == [])
         # Then the next starts at once
         starts_soon(queue, "a")
+        wait_until(lambda: queue.running() != [])
         queue.cancel(queue.running()[0])
         wait_until(lambda: queue.running() == [])
     leave.set()

@@ -60,5 +60,6 @@ def enter() -> ResponseReturnValue:
 def leave() -> ResponseReturnValue:
     """Log out in this browser."""
     audit("log out", "")
-    session.clear()
+    if _security().accounts.required:
+        session.clear()
     return redirect("/login", 303)

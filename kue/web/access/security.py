@@ -58,10 +58,12 @@ MAY_NOT = "you may look, but not change anything"
 class _Sessions(SecureCookieSessionInterface):
     """The session cookie is signed with the shared key, and goes over TLS only if it came by TLS."""
 
-    def __init__(self, key: SessionKey) -> None:
-        self._key = key
+    def __init__(self, key: SessionKey, required: bool) -> None:
+        self._key, self._required = key, required
 
-    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        if not self._required:  # nobody logs in, so nothing is signed, and no key is made in somebody's Redis
+            return None
         return URLSafeTimedSerializer(
             self._key.get(), salt=self.salt, serializer=self.serializer,
             signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
@@ -201,7 +203,7 @@ class Security:
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Lax",
         )
-        app.session_interface = _Sessions(self.key)
+        app.session_interface = _Sessions(self.key, self.accounts.required)
         app.extensions["kue_security"] = self
         app.before_request(self.check_request)
         app.after_request(self.add_headers)
