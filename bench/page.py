@@ -48,7 +48,7 @@ def fill(url: str, jobs: int) -> None:
     for at in range(0, jobs, 5000):
         titles = range(at, min(at + 5000, jobs))
         queue.create_many([{"type": "held", "data": {"title": f"job {n}"}} for n in titles])
-    queue._ask(lambda client: client.eval(ACTIVATE, 0, int(time.time() * 1000)))
+    queue.session.call(lambda client: client.eval(ACTIVATE, 0, int(time.time() * 1000)))
     queue.shutdown(5)
 
 

@@ -63,7 +63,7 @@ def soak(cycles: int, url: str, worker: int) -> list[dict[str, int]]:
     import kue
 
     queue = kue.create_queue(url, search=True)
-    client = queue._connector.shared()
+    client = queue.session.connector.shared()
     heard = 0
 
     def listen(*args: object) -> None:

@@ -111,9 +111,9 @@ class _Suspect:
 
 class _Doctor:
     def __init__(self, queue: Queue, fix: bool, settle_s: float, tokens_settle_s: float) -> None:
-        self._queue, self._keys, self._scripts = queue, queue.keys, queue._scripts
+        self._queue, self._keys, self._scripts = queue, queue.keys, queue.session.scripts
         self._fix, self._settle_s, self._tokens_settle_s = fix, settle_s, tokens_settle_s
-        self._client = queue._connector.shared()
+        self._client = queue.session.connector.shared()
         self._suspects: dict[str, _Suspect] = {}
         self._told: set[tuple[str, str]] = set()
         self._types: set[str] = set()

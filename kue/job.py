@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
-from .search import found_by
 from .storage.codec import (
     check_ms,
     check_priority,
@@ -24,15 +23,35 @@ from .storage.codec import (
 )
 from .storage.hash_fields import FIELDS, JobOptions, read_options
 
-if TYPE_CHECKING:
-    from .queue import Queue
-
 #: The option methods, which are also what ``create`` takes by name.
 OPTIONS = (
     "title", "priority", "attempts", "backoff", "delay", "ttl", "remove_on_complete", "search_keys", "events",
 )  # fmt: skip
 #: Seconds that an attempt which has lost its job waits to be told why.
 TOLD_S = 0.5
+
+
+class JobOwner(Protocol):
+    """What a job asks of the queue that it belongs to; client/job_store.py answers."""
+
+    #: The Queue, for users: ``job.queue``.
+    queue: Any
+    #: Whether ``job.on`` of new jobs listens.
+    job_events: bool
+    #: Backoff functions by name.
+    backoffs: dict[str, backoffs.BackoffFunction]
+    test_mode: Any
+
+    def create(self, made: list[Job]) -> None: ...
+    def update(self, job: Job) -> None: ...
+    def read(self, job_id: int | str) -> dict[str, str]: ...
+    def remove(self, job_id: int | str) -> None: ...
+    def cancel(self, job_id: int | str) -> None: ...
+    def listen(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None: ...
+    def wait(self, job: Job, timeout_s: float | None) -> Any: ...
+    def log(self, job_id: int | str, token: str, line: str) -> None: ...
+    def progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None: ...
+    def found_by(self, job: Job) -> str: ...
 
 
 class Job:
@@ -42,7 +61,6 @@ class Job:
     saved; ``refresh()`` reads it again. Times are epoch ms, durations ms; a field that does not apply is None.
     """
 
-    queue: Queue
     id: int | str | None
     type: str
     data: Any
@@ -62,6 +80,9 @@ class Job:
     progress_data: Any
     rescues: int
     attempt_log: list[dict[str, Any]]
+    #: The job that this one was run again from, and those that were run again from it.
+    copy_of: str | None
+    copies: list[str]
     raw: dict[str, str]
     _token = ""
     #: Only in its queue's test mode, not in Redis.
@@ -69,15 +90,20 @@ class Job:
     _interrupt: BaseException | None = None
     _listeners: list[tuple[str, Callable[..., object]]] = []  # replaced, never added to: shared while empty
 
-    def __init__(self, queue: Queue, job_type: str, data: Any = None) -> None:
+    def __init__(self, owner: JobOwner, job_type: str, data: Any = None) -> None:
         if not isinstance(job_type, str):
             raise InvalidJob(f"a job's type is a string, not {job_type!r}")
-        self.queue = queue
+        self._owner = owner
         self.id = None
         self.type = job_type
         self.data = {} if data is None else data
-        self.options = JobOptions(events=queue.job_events)
+        self.options = JobOptions(events=owner.job_events)
         self.raw = {}
+
+    @property
+    def queue(self) -> Any:
+        """The Queue that the job belongs to."""
+        return self._owner.queue
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.type} {self.state or 'unsaved'}>"
@@ -103,7 +129,7 @@ class Job:
 
     def backoff(self, backoff: Any) -> Job:
         """Set how long a failed attempt waits: see ``kue.backoff.check`` for the forms."""
-        self.options.backoff = backoffs.check(backoff, self.queue.backoffs)
+        self.options.backoff = backoffs.check(backoff, self._owner.backoffs)
         return self
 
     def delay(self, delay: float | datetime) -> Job:
@@ -150,33 +176,34 @@ class Job:
         cannot be asked within a bounded time.
         """
         if self.id is None:
-            self.queue._create([self])
+            self._owner.create([self])
         else:
-            self.queue._update(self)
+            self._owner.update(self)
         return self
 
     def refresh(self) -> Job:
         """Read the job again. Raises JobNotFound."""
         if self._collected:
             return self
-        return self._fill(self.queue._read(self._saved_id()))
+        return self._fill(self._owner.read(self._saved_id()))
 
     def remove(self) -> None:
         """Remove the job in whatever state it is. Raises JobNotFound."""
         if self._collected:
-            self.queue.test_mode.drop(self)
+            self._owner.test_mode.drop(self)
         else:
-            self.queue.remove(self._saved_id())
+            self._owner.remove(self._saved_id())
 
     def cancel(self) -> None:
         """Fail the job with the error "Cancelled". Raises JobNotFound, or WrongState if it has ended."""
         self._not_collected("be cancelled")
-        self.queue.cancel(self._saved_id())
+        self._owner.cancel(self._saved_id())
 
     @staticmethod
-    def get(queue: Queue, job_id: int | str) -> Job:
-        """Read a job. Raises JobNotFound."""
-        return queue.get(job_id)
+    def get(queue: Any, job_id: int | str) -> Job:
+        """Read a job of a Queue. Raises JobNotFound."""
+        job: Job = queue.get(job_id)
+        return job
 
     def on(self, event: str, fn: Callable[..., object]) -> Job:
         """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
@@ -186,7 +213,7 @@ class Job:
         if self.id is None or self._collected:
             self._listeners = [*self._listeners, (event, fn)]
         else:
-            self.queue._listener.on_job(self.id, event, fn)
+            self._owner.listen(self.id, event, fn)
         return self
 
     def wait(self, timeout_s: float | None = None) -> Any:
@@ -195,7 +222,7 @@ class Job:
         Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
         """
         self._not_collected("end")
-        return self.queue._wait(self, timeout_s)
+        return self._owner.wait(self, timeout_s)
 
     # For its handler
 
@@ -208,9 +235,9 @@ class Job:
         self._stop_if_told()
         line = format_line(template, args)
         if self._collected:
-            self.queue.test_mode.log(self, line)
+            self._owner.test_mode.log(self, line)
         else:
-            self._write(lambda: self.queue._log(self._saved_id(), self._token, line))
+            self._write(lambda: self._owner.log(self._saved_id(), self._token, line))
 
     def progress(self, done: float, total: float = 100, data: Any = None) -> None:
         """Tell how far the job is: ``done`` of ``total``, and any JSON data with it. A ttl starts anew.
@@ -223,7 +250,7 @@ class Job:
         if keep:
             self.progress_data = data
         if not self._collected:
-            self._write(lambda: self.queue._progress(self, self._token, self.progress_percent, text, keep))
+            self._write(lambda: self._owner.progress(self, self._token, self.progress_percent, text, keep))
 
     # Its forms
 
@@ -297,12 +324,6 @@ class Job:
             "true" if options.remove_on_complete else "",
         )
 
-    def _found_by(self) -> str:
-        """Return what a search finds the job by, for the scripts."""
-        shown = self.queue._shown
-        data, keys = {} if self.data is None else self.data, self.options.search_keys
-        return found_by(data, keys, to_json) if shown is None else found_by(data, keys, to_json, shown)
-
     def _fill(self, raw: dict[str, str]) -> Job:
         """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
         self.raw = raw
@@ -320,25 +341,25 @@ class Job:
             if read is not None:
                 value = read(self.raw)
             elif name == "options":
-                value = read_options(self.raw, JobOptions(events=self.queue.job_events))
+                value = read_options(self.raw, JobOptions(events=self._owner.job_events))
             else:
                 raise AttributeError(f"a job has no {name!r}")
             self.__dict__[name] = value
             return value
 
 
-def from_hash(queue: Queue, job_id: int | str, raw: dict[str, str]) -> Job:
+def from_hash(owner: JobOwner, job_id: int | str, raw: dict[str, str]) -> Job:
     """Return the job of a hash read from Redis. Raises JobNotFound for a hash without a type, which is no job."""
     if "type" not in raw:
         raise JobNotFound(job_id)
     job = Job.__new__(Job)
-    job.queue, job.id, job.type, job.raw = queue, job_id, raw["type"], raw
+    job._owner, job.id, job.type, job.raw = owner, job_id, raw["type"], raw
     return job
 
 
-def from_options(queue: Queue, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
+def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
     """Return an unsaved job with options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
-    job = Job(queue, job_type, data)
+    job = Job(owner, job_type, data)
     for name, value in options.items():
         if name not in OPTIONS:
             raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(OPTIONS)}")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from .job import Job
 from .states import DELAYED, INACTIVE
-
-if TYPE_CHECKING:
-    from .job import Job
-    from .queue import Queue
 
 
 class TestMode:
@@ -23,8 +19,7 @@ class TestMode:
 
     __test__ = False  # or pytest would take it for a test
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
         self._on = self._process = False

@@ -61,7 +61,7 @@ def measure(url: str | None, jobs: int, concurrency: int) -> dict[str, float]:
     """Return the numbers by the names of ``_ROWS``; times in ms, rates in jobs a second."""
     queue = open_queue(Place(url, f"kue-bench-{uuid.uuid4().hex[:8]}"))
     try:
-        queue._ask(lambda client: client.ping())
+        queue.session.call(lambda client: client.ping())
         numbers: dict[str, float] = {"ping_ms": _ping_ms(queue)}
         single = max(100, jobs // 10)
         numbers["save_per_s"] = single / _timed(lambda: _save(queue, single))
@@ -87,7 +87,7 @@ def remove_all(url: str | None, prefix: str) -> None:
     queue = Queue(url, prefix)
 
     def remove() -> None:
-        client: Any = queue._connector.shared()
+        client: Any = queue.session.connector.shared()
         batch: list[str] = []
         for key in client.scan_iter(match=f"{prefix}:*", count=1000):
             batch.append(key)
@@ -110,7 +110,7 @@ def _timed(call: Any) -> float:
 
 
 def _ping_ms(queue: Queue) -> float:
-    times = sorted(_timed(lambda: queue._ask(lambda client: client.ping())) for _ in range(100))
+    times = sorted(_timed(lambda: queue.session.call(lambda client: client.ping())) for _ in range(100))
     return times[50] * 1000
 
 

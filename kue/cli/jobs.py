@@ -14,7 +14,6 @@ from ..job import Job, now_ms
 from ..queue import Queue
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 from ..storage.codec import PRIORITIES, from_json
-from .listing import newest_ids, waiting_ids
 from .options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
 from .output import ago, duration, paint, plain, plain_lines, print_json, table
 
@@ -43,9 +42,9 @@ def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_js
     kue ls delayed --json           an array of jobs, as Kue's JSON API gives them
     """
     if state in (INACTIVE, DELAYED):
-        ids = waiting_ids(queue, state, job_type, number)
+        ids = queue.first_ids(state, job_type, number)
     else:
-        ids = newest_ids(queue, state, job_type, number)
+        ids = queue.newest_ids(state, job_type, number)
     found = queue.get_many(ids)
     if as_json:
         print_json([job.to_dict() for job in found])

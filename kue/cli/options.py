@@ -14,8 +14,8 @@ import click
 
 from .. import setting_parsers
 from ..errors import InvalidJob
-from ..management.queries import check_id
 from ..queue import Queue
+from ..storage.keys import check_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,4 +1,4 @@
-"""Changing what is in a queue by hand: remove, move, cancel, pause, retain. The other half is reading, in browse.py."""
+"""Changing what is in a queue by hand: remove, move, cancel, pause, retain. Reading is in queries.py."""
 
 from __future__ import annotations
 
@@ -8,43 +8,47 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from ..connection.connector import Connector, patiently
+from ..connection.connector import patiently
 from ..errors import InvalidJob
-from ..job import Job
+from ..job import Job, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
-from ..storage.codec import check_priority, number_text
-from ..storage.scripts import RESUMED, Scripts
-from .queries import Browsing, check_id
+from ..storage.codec import check_concurrency, check_priority, number_text
+from ..storage.keys import check_id
+from ..storage.scripts import RESUMED
+from ..storage.session import Session
+from .queries import Queries
 from .retention import ENDED, Retention, Rule, clean, rule
 
+#: Seconds after which an order that no process took is forgotten: its process is gone.
+ORDER_KEPT_S = 60
 
-class Operating(Browsing):
+
+class Operations:
     """What an operator does with a Queue."""
 
-    _scripts: Scripts
-    _retention: Retention
-    _search: bool
-    _connector: Connector
+    def __init__(self, session: Session, owner: JobOwner, queries: Queries, retention: Retention) -> None:
+        self._session, self._owner, self._queries, self._retention = session, owner, queries, retention
+        self._keys, self._scripts = session.keys, session.scripts
 
     def shared_secret(self, name: str) -> bytes:
         """Return 32 random bytes that all processes of this queue share under a name; made when first asked for."""
-        key = self.keys.secret(name)
+        key = self._keys.secret(name)
 
         def call(client: Any) -> Any:
             client.set(key, secrets.token_hex(32), nx=True)
             return client.get(key)
 
-        text = self._ask(call)
+        text = self._session.call(call)
         return hashlib.sha256(str(text).encode()).digest()
 
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""
-        patiently(lambda: self._connector.shared().set(self.keys.health, "1", ex=10), 0)
+        patiently(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
 
     def remove(self, job_id: int | str) -> None:
         """Remove a job and all that belongs to it. Raises JobNotFound."""
         check_id(job_id)
-        self._ask(lambda client: self._scripts.remove(client, job_id))
+        self._session.call(lambda client: self._scripts.remove(client, job_id))
 
     def set_state(self, job_id: int | str, state: str) -> str:
         """Put a job into a state by hand, whatever it was in; return that. A worker that holds it loses it.
@@ -52,17 +56,17 @@ class Operating(Browsing):
         Raises JobNotFound, InvalidJob for a word that is no state. Node Kue: PUT /job/:id/state/:state.
         """
         check_id(job_id)
-        return str(self._ask(lambda client: self._scripts.move(client, job_id, check_state(state))))
+        return str(self._session.call(lambda client: self._scripts.move(client, job_id, check_state(state))))
 
     def retry(self, job_id: int | str) -> None:
         """Let a failed job wait again. Raises JobNotFound, or WrongState if it has not failed."""
         check_id(job_id)
-        self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (FAILED,)))
+        self._session.call(lambda client: self._scripts.move(client, job_id, INACTIVE, (FAILED,)))
 
     def promote(self, job_id: int | str) -> None:
         """Let a delayed job run now. Raises JobNotFound, or WrongState if it is not delayed."""
         check_id(job_id)
-        self._ask(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
+        self._session.call(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
 
     def cancel(self, job_id: int | str, *, discard: bool = False) -> str:
         """Fail a job that has not ended, with the error "Cancelled"; return the state it was in.
@@ -72,7 +76,7 @@ class Operating(Browsing):
         """
         check_id(job_id)
         reason = "discarded" if discard else "cancelled"
-        return str(self._ask(lambda client: self._scripts.cancel(client, job_id, reason)))
+        return str(self._session.call(lambda client: self._scripts.cancel(client, job_id, reason)))
 
     def pause_job(self, job_id: int | str) -> str:
         """Let a job wait, as delayed, until ``resume_job``; return the state it was in. Its attempt is not counted.
@@ -81,7 +85,7 @@ class Operating(Browsing):
         JobNotFound, or WrongState if the job has ended.
         """
         check_id(job_id)
-        return str(self._ask(lambda client: self._scripts.hold(client, job_id)))
+        return str(self._session.call(lambda client: self._scripts.hold(client, job_id)))
 
     def resume_job(self, job_id: int | str) -> None:
         """Let a paused job go on as soon as a worker is free. Raises JobNotFound, or WrongState if it does not wait."""
@@ -91,22 +95,22 @@ class Operating(Browsing):
         """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
         check_id(job_id)
         text = number_text(check_priority(priority))
-        found_by = self.get(job_id)._found_by() if self._search else ""
-        self._ask(lambda client: self._scripts.set_priority(client, job_id, text, found_by))
-        return self.get(job_id)
+        found_by = self._owner.found_by(self._queries.get(job_id))
+        self._session.call(lambda client: self._scripts.set_priority(client, job_id, text, found_by))
+        return self._queries.get(job_id)
 
     def pause(self, job_type: str) -> None:
         """Let no worker of this library, in whatever process, take jobs of a type, until ``resume``; kept in Redis."""
-        self._ask(lambda client: client.sadd(self.keys.paused, job_type))
+        self._session.call(lambda client: client.sadd(self._keys.paused, job_type))
 
     def resume(self, job_type: str) -> None:
         """End ``pause``. Workers are told; one that does not hear it notices within a second."""
 
         def call(client: Any) -> None:
-            client.srem(self.keys.paused, job_type)
-            client.publish(self.keys.revoked, RESUMED)
+            client.srem(self._keys.paused, job_type)
+            client.publish(self._keys.revoked, RESUMED)
 
-        self._ask(call)
+        self._session.call(call)
 
     def retain(
         self,
@@ -137,7 +141,40 @@ class Operating(Browsing):
         if state not in ENDED:
             raise InvalidJob(f"clean takes {' or '.join(ENDED)}, not {state!r}")
         wanted = rule(keep, max_age)
-        return int(self._ask(lambda client: clean(self._scripts, client, state, wanted)))
+        return int(self._session.call(lambda client: clean(self._scripts, client, state, wanted)))
+
+    def run_as_new(self, job_id: int | str, data: Any = None) -> Job:
+        """Save a copy of a job in whatever state, to run at once, and return it; ``data`` replaces the original's.
+
+        The copy's hash names the original in ``copy_of``, the original's the copies in ``copies``. A delay is not
+        copied, nor is a backoff that a Node producer wrote as JavaScript. Raises JobNotFound, InvalidJob.
+        """
+        job = self._queries.get(job_id)
+        options = job.options
+        copy = Job(self._owner, job.type, job.data if data is None else data)
+        copy.attempts(options.attempts or 1).priority(options.priority).ttl(options.ttl_ms)
+        copy.remove_on_complete(options.remove_on_complete)
+        if options.backoff is not None:
+            copy.options.backoff = options.backoff  # one by a name that only other processes know is fine as well
+        copy.save()
+        self._session.call(lambda client: self._scripts.run(client, "link_rerun", copy.id, job_id))
+        return copy
+
+    def set_slots(self, worker: str, job_type: str, count: int) -> None:
+        """Tell the process ``worker`` (its name in ``workers()``) to run ``count`` jobs of a type at once.
+
+        It does so within seconds, until it ends; running jobs are left alone. Raises InvalidJob for a count out of
+        range.
+        """
+        key = self._keys.orders(worker)
+
+        def call(client: Any) -> Any:
+            pipe = client.pipeline(transaction=False)
+            pipe.hset(key, job_type, check_concurrency(count))
+            pipe.expire(key, ORDER_KEPT_S)
+            return pipe.execute()
+
+        self._session.call(call)
 
     def change_settings(self, values: Mapping[str, str | None]) -> None:
         """Write values of the hash ``q:settings``; None takes one away. Node Kue only reads it."""
@@ -147,10 +184,10 @@ class Operating(Browsing):
         def change(client: Any) -> None:
             pipe = client.pipeline(transaction=True)
             if written:
-                pipe.hset(self.keys.settings, mapping=written)
+                pipe.hset(self._keys.settings, mapping=written)
             if gone:
-                pipe.hdel(self.keys.settings, *gone)
+                pipe.hdel(self._keys.settings, *gone)
             pipe.execute()
 
         if values:
-            self._ask(change)
+            self._session.call(change)

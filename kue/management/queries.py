@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
-from redis.exceptions import ResponseError
-
-from ..errors import InvalidJob, JobNotFound
-from ..job import Job, from_hash
+from ..errors import InvalidJob
+from ..job import Job, JobOwner, from_hash
 from ..search import Group, node_query, query
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
-from ..storage.codec import check_text, number
-from ..storage.keys import Keys, id_of, zid
-from ..storage.scripts import Scripts
-from ..worker import registry
-from ..worker.registry import WorkerInfo
+from ..storage.codec import number
+from ..storage.keys import id_of, zid
+from ..storage.session import Session
+from ..storage.worker_records import WorkerInfo, read_workers
 from . import memory_usage
 from .history import History
 from .memory_usage import MemoryInfo
 
-log = logging.getLogger("kue")
-
-#: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
-ID_MAX = 2**53 - 1
 #: Text that one look through the queue reads at most: a few ms of the server's time.
 LOOK_BYTES = 2_000_000
-#: Longest id in text.
-ID_CHARS_MAX = 64
 #: Jobs that a search finds at most, unless told otherwise.
 SEARCH_MAX = 10_000
+#: Priorities that are looked through for the newest jobs; those of further ones are left out.
+PRIORITIES_MAX = 64
 
 
 class LeaseInfo(TypedDict):
@@ -42,46 +33,46 @@ class LeaseInfo(TypedDict):
     """How long ago the first of them ended. More than some seconds: nobody rescues."""
 
 
-class Browsing:
-    """The reading half of a Queue."""
+class Queries:
+    """What a Queue answers. ``owner`` is whose the jobs are."""
 
-    keys: Keys
-    _scripts: Scripts
-    _ask: Callable[[Callable[[Any], Any]], Any]
+    def __init__(self, session: Session, owner: JobOwner) -> None:
+        self._session, self._owner = session, owner
+        self._keys = session.keys
 
     def get(self, job_id: int | str) -> Job:
         """Read a job. Raises JobNotFound."""
-        return from_hash(self, job_id, self._read(job_id))  # type: ignore[arg-type]
+        return from_hash(self._owner, job_id, self._owner.read(job_id))
 
     def get_many(self, job_ids: Sequence[int | str]) -> list[Job]:
         """Read jobs in one round trip; those that are not there are left out."""
         if not job_ids:
             return []
 
-        found = self._each([("HGETALL", self.keys.job(job_id)) for job_id in job_ids], {})
+        found = self._session.read_each([("HGETALL", self._keys.job(job_id)) for job_id in job_ids], {})
         jobs = zip(job_ids, found, strict=True)
-        return [from_hash(self, job_id, raw) for job_id, raw in jobs if "type" in raw]  # type: ignore[arg-type]
+        return [from_hash(self._owner, job_id, raw) for job_id, raw in jobs if "type" in raw]
 
     def fields(self, job_ids: Sequence[int | str], names: Sequence[str]) -> list[list[str | None]]:
         """Read some fields of jobs as stored, in one round trip; all None for a job that is not there."""
 
         nothing: list[str | None] = [None] * len(names)
-        return self._each([("HMGET", self.keys.job(job_id), *names) for job_id in job_ids], nothing)
+        return self._session.read_each([("HMGET", self._keys.job(job_id), *names) for job_id in job_ids], nothing)
 
     def range(self, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
 
         As in Node, ``order`` ("asc" or "desc") turns the page round, not the choice. Node Kue: Job.range.
         """
-        return self._range(self.keys.jobs, start, stop, order)
+        return self._range(self._keys.jobs, start, stop, order)
 
     def range_by_state(self, state: str, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read jobs of one state, as ``range``; delayed ones are ranked by their time. Node Kue: Job.rangeByState."""
-        return self._range(self.keys.state(check_state(state)), start, stop, order)
+        return self._range(self._keys.state(check_state(state)), start, stop, order)
 
     def range_by_type(self, job_type: str, state: str, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read jobs of one type and state, as ``range``. Node Kue: Job.rangeByType."""
-        return self._range(self.keys.type_state(job_type, check_state(state)), start, stop, order)
+        return self._range(self._keys.type_state(job_type, check_state(state)), start, stop, order)
 
     def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read jobs as ``range_by_state`` or ``range_by_type``, in any state: Node's API makes one of any word."""
@@ -89,7 +80,7 @@ class Browsing:
 
     def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
         """Count the jobs in any state, of one type or of all; without a state, all there are."""
-        return self._cards([self.keys.jobs if state is None else self._set(state, job_type)])[0]
+        return self._cards([self._keys.jobs if state is None else self._set(state, job_type)])[0]
 
     def search(self, text: str, limit: int = SEARCH_MAX) -> list[int | str]:
         """Return the ids of the jobs that hold all words of ``text``, best first, at most ``limit``.
@@ -105,16 +96,16 @@ class Browsing:
 
     def log(self, job_id: int | str, start: int = 0) -> list[str]:
         """Return a job's log from line ``start`` (from 0) on, oldest first. Node Kue: Job.log."""
-        return list(self._one("LRANGE", self.keys.log(job_id), start, -1, default=[]))
+        return list(self._session.read_one("LRANGE", self._keys.log(job_id), start, -1, default=[]))
 
     def types(self) -> list[str]:
         """Return every type that was ever saved, sorted."""
-        return sorted(self._one("SMEMBERS", self.keys.types, default=[]))
+        return sorted(self._session.read_one("SMEMBERS", self._keys.types, default=[]))
 
     def ids(self, state: str, job_type: str | None = None) -> list[int | str]:
         """Return the ids of the jobs in a state, in the order of its set."""
         key = self._set(check_state(state), job_type)
-        return [id_of(member) for member in self._one("ZRANGE", key, 0, -1, default=[])]
+        return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, -1, default=[])]
 
     def active(self) -> list[int | str]:
         """Return the ids of the active jobs; so for the other states below. Node Kue: Queue#active."""
@@ -143,7 +134,7 @@ class Browsing:
     def counts_by_type(self) -> dict[str, dict[str, int]]:
         """Count the jobs of every known type in each state."""
         types = self.types()
-        cards = self._cards([self.keys.type_state(name, state) for name in types for state in STATES])
+        cards = self._cards([self._keys.type_state(name, state) for name in types for state in STATES])
         return {
             name: dict(zip(STATES, cards[at * len(STATES) :], strict=False)) for at, name in enumerate(types)
         }  # fmt: skip
@@ -165,25 +156,25 @@ class Browsing:
 
     def work_time(self) -> int:
         """Return the ms that completed jobs took in all."""
-        return number(self._one("GET", self.keys.work_time, default=None)) or 0
+        return number(self._session.read_one("GET", self._keys.work_time, default=None)) or 0
 
     def rank(self, job: Job) -> int | None:
         """Return how many jobs of its type go before a waiting job; None if it does not wait."""
-        key = self.keys.type_state(job.type, INACTIVE)
-        rank = self._one("ZRANK", key, zid(job.id), default=None)
+        key = self._keys.type_state(job.type, INACTIVE)
+        rank = self._session.read_one("ZRANK", key, zid(job.id), default=None)
         return None if rank is None else int(rank)
 
     def rank_in(self, job_id: int | str, state: str, job_type: str | None = None) -> int | None:
         """Return a job's rank among those of a state (and type), from 0; None if it is not there."""
         key = self._set(check_state(state), job_type)
-        rank = self._one("ZRANK", key, zid(job_id), default=None)
+        rank = self._session.read_one("ZRANK", key, zid(job_id), default=None)
         return None if rank is None else int(rank)
 
     def place(self, job: Job) -> tuple[int | None, int | str | None]:
         """Return what ``rank`` does, and the id of the job right before it; None if there is none."""
-        key = self.keys.type_state(job.type, INACTIVE)
+        key = self._keys.type_state(job.type, INACTIVE)
         rank = self.rank(job)
-        before = self._one("ZRANGE", key, rank - 1, rank - 1, default=[]) if rank else []
+        before = self._session.read_one("ZRANGE", key, rank - 1, rank - 1, default=[]) if rank else []
         return rank, id_of(before[0]) if before else None
 
     def setting(self, name: str) -> str | None:
@@ -192,38 +183,63 @@ class Browsing:
 
     def settings(self, *names: str) -> list[str | None]:
         """Return several values of ``q:settings`` in one round trip; None where there is none."""
-        return list(self._one("HMGET", self.keys.settings, *names, default=[None] * len(names)))
+        return list(self._session.read_one("HMGET", self._keys.settings, *names, default=[None] * len(names)))
 
     def paused(self) -> list[str]:
         """Return the types that are paused for every worker, sorted."""
-        return sorted(self._one("SMEMBERS", self.keys.paused, default=[]))
+        return sorted(self._session.read_one("SMEMBERS", self._keys.paused, default=[]))
 
     def workers(self) -> list[WorkerInfo]:
         """Return the processes that work on this queue, as they last told (each third of a lease), sorted by name."""
-        return registry.read(self._one("HGETALL", self.keys.workers, default={}))
+        return read_workers(self._session.read_one("HGETALL", self._keys.workers, default={}))
 
     @property
     def history(self) -> History:
         """What happened in the last hour and the last day, as web processes heard it."""
-        return History(self._ask, lambda key: self._one("HGETALL", key, default={}), self._scripts)
+        session = self._session
+        return History(session.call, lambda key: session.read_one("HGETALL", key, default={}), session.scripts)
 
     def server_ms(self) -> int:
         """Return the time of the server, epoch ms: what all times in Redis are by."""
-        seconds, micros = self._ask(lambda client: client.execute_command("TIME"))
+        seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
         return int(seconds) * 1000 + int(micros) // 1000
 
     def leases(self) -> LeaseInfo:
         """Return how many running jobs are held under a lease, and how late the latest of them is."""
 
-        key = self.keys.leases
-        held, first = self._each([("ZCARD", key), ("ZRANGE", key, 0, 0, "WITHSCORES")], None)
+        key = self._keys.leases
+        held, first = self._session.read_each([("ZCARD", key), ("ZRANGE", key, 0, 0, "WITHSCORES")], None)
         until = number(first[1]) if first else None
         late_ms = 0 if until is None else max(0, self.server_ms() - until)
         return {"held": int(held or 0), "late_ms": late_ms}
 
     def memory(self) -> MemoryInfo:
         """Return what the server uses and what this queue costs of it, estimated from a few jobs. Bounded in time."""
-        return self._ask(lambda client: memory_usage.read(client, self.keys))  # type: ignore[no-any-return]
+        return self._session.call(lambda client: memory_usage.read(client, self._keys))  # type: ignore[no-any-return]
+
+    def first_ids(self, state: str, job_type: str | None, number: int) -> list[int | str]:
+        """Return the ids of the first jobs of ``inactive`` or ``delayed``, in the order in which they will run."""
+        if state == INACTIVE or job_type is None:
+            key = self._set(state, job_type)
+            return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, number - 1, default=[])]
+        # The delayed jobs of one type are kept by priority; only the set of all is in order of time.
+        jobs = [job for job in self.get_many(self.ids(state, job_type)) if job.id is not None]
+        jobs.sort(key=lambda job: job.promote_at or 0)
+        return [job.id for job in jobs[:number] if job.id is not None]
+
+    def newest_ids(self, state: str | None, job_type: str | None, number: int) -> list[int | str]:
+        """Return the highest ids of a state (None: all), highest first.
+
+        The sets are in order of priority, and of id within one: so the end of each priority is read.
+        """
+        if state is not None:
+            keys = [self._set(state, job_type)]
+        elif job_type is None:
+            keys = [self._keys.jobs]
+        else:
+            keys = [self._keys.type_state(job_type, each) for each in STATES]
+        found = {each for key in keys for each in self._ends(key, number)}
+        return sorted(found, key=lambda each: each if isinstance(each, int) else 0, reverse=True)[:number]
 
     def look_through(self, words: Sequence[str], start: int, count: int, most: int) -> tuple[list[int | str], int]:
         """Look at ``count`` jobs from rank ``start``, counted from the end of the queue's order, for all of ``words``.
@@ -237,80 +253,41 @@ class Browsing:
             forms = {f(word) for f in (str, str.lower, str.upper, str.title, str.capitalize, str.casefold)}
             spellings = sorted({_ascii_lower(form) for form in forms})
             asked += [len(spellings), *spellings]
-        answer = self._ask(lambda client: self._scripts.run(client, "scan", *asked))
+        answer = self._session.call(lambda client: self._session.scripts.run(client, "scan", *asked))
         return [int(each) if each.isdecimal() else each for each in answer[1:]], int(answer[0])
 
     def _found(self, groups: list[Group], limit: int, of_node: bool = False) -> list[int | str]:
         if not groups:
             return []
-        ids = self._ask(lambda client: self._scripts.search(client, groups, limit, of_node=of_node))
+        ids = self._session.call(lambda client: self._session.scripts.search(client, groups, limit, of_node=of_node))
         return [id_of(f"|{job_id}") for job_id in ids]
 
+    def _ends(self, key: str, number: int) -> list[int | str]:
+        found: list[int | str] = []
+        below = "+inf"
+        for _ in range(PRIORITIES_MAX):
+            read = self._session.read_one
+            last = read("ZREVRANGEBYSCORE", key, below, "-inf", "WITHSCORES", "LIMIT", 0, 1, default=[])
+            if not last:
+                break
+            score = last[1]
+            members = read("ZREVRANGEBYSCORE", key, score, score, "LIMIT", 0, number, default=[])
+            found += [id_of(member) for member in members]
+            below = f"({score}"
+        return found
+
     def _set(self, state: str, job_type: str | None) -> str:
-        return self.keys.state(state) if job_type is None else self.keys.type_state(job_type, state)
+        return self._keys.state(state) if job_type is None else self._keys.type_state(job_type, state)
 
     def _cards(self, keys: list[str]) -> list[int]:
-        return [int(each) for each in self._each([("ZCARD", key) for key in keys], 0)]
-
-    def _one(self, *command: object, default: Any) -> Any:
-        """Return the answer to a command that reads, or ``default`` if its key holds another kind of value."""
-        return self._each([command], default)[0]
-
-    def _each(self, commands: Sequence[Sequence[object]], default: Any) -> list[Any]:
-        """Return the answers to commands that read, in one round trip: ``default`` for a key of another kind.
-
-        What lies under such a key is not this queue's. It is left out, so that all else can still be read; the doctor
-        names it.
-        """
-        if not commands:
-            return []
-
-        def read(client: Any) -> Any:
-            pipe = client.pipeline(transaction=False)
-            for command in commands:
-                pipe.execute_command(*command)
-            answers = pipe.execute(raise_on_error=False)
-            for command, answer in zip(commands, answers, strict=True):
-                if isinstance(answer, Exception) and not _is_wrong_type(answer):
-                    raise answer
-                if isinstance(answer, Exception):
-                    _report_kind(str(command[1]))
-            return answers
-
-        return [default if isinstance(answer, Exception) else answer for answer in self._ask(read)]
+        return [int(each) for each in self._session.read_each([("ZCARD", key) for key in keys], 0)]
 
     def _range(self, key: str, start: int, stop: int, order: str) -> list[Job]:
         if order not in ("asc", "desc"):
             raise InvalidJob(f'order is "asc" or "desc", not {order!r}')
-        found = [id_of(member) for member in self._one("ZRANGE", key, start, stop, default=[])]
+        found = [id_of(member) for member in self._session.read_one("ZRANGE", key, start, stop, default=[])]
         found.sort(key=lambda each: (isinstance(each, str), each), reverse=order == "desc")
         return self.get_many(found)
-
-    def _read(self, job_id: int | str) -> dict[str, str]:
-        check_id(job_id)
-        raw: dict[str, str] = self._one("HGETALL", self.keys.job(job_id), default={})
-        if "type" not in raw:
-            raise JobNotFound(job_id)
-        return raw
-
-
-def check_id(job_id: int | str) -> None:
-    """Raise InvalidJob for what cannot be a job's id."""
-    if isinstance(job_id, str) and len(job_id) <= ID_CHARS_MAX:
-        check_text("a job's id", job_id)  # another program's: Node's API takes any text
-        return
-    if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
-        raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
-
-
-@lru_cache(maxsize=1000)
-def _report_kind(key: str) -> None:
-    """Log once for each key, not at each look of a page."""
-    log.warning("%s holds another kind of value than it should, and is left out", key)
-
-
-def _is_wrong_type(error: Exception) -> bool:
-    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 def _ascii_lower(text: str) -> str:

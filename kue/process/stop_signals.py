@@ -113,7 +113,7 @@ def wait_for_redis(queue: Queue, signals: StopSignals) -> bool:
     waiting = False
     while not signals.count:
         try:
-            queue._ask(lambda client: client.ping())
+            queue.session.call(lambda client: client.ping())
         except QueueUnavailable as exc:
             if not waiting:
                 log.warning("waiting for Redis: %s", exc.__cause__ or exc)

@@ -139,6 +139,12 @@ def check_ms(name: str, value: Any) -> int | float:
     return int(value) if value == int(value) else value
 
 
+def check_concurrency(count: object) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidJob(f"concurrency is a whole number from 1 on, not {count!r}")
+    return count
+
+
 def check_text(name: str, value: str) -> str:
     """Return text that Redis can store as it is; raise InvalidJob otherwise."""
     try:

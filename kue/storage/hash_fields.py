@@ -89,4 +89,6 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "progress_data": lambda raw: from_json(raw.get("progress_data")),
     "rescues": lambda raw: number(raw.get("rescues")) or 0,
     "attempt_log": _attempt_log,
+    "copy_of": lambda raw: raw.get("copy_of"),
+    "copies": lambda raw: [each for each in raw.get("copies", "").split(",") if each],
 }

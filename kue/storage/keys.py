@@ -7,6 +7,10 @@ import re
 from ..errors import InvalidJob
 from .codec import check_text
 
+#: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
+ID_MAX = 2**53 - 1
+#: Longest id in text.
+ID_CHARS_MAX = 64
 #: Digits of the largest id, 2^53 - 1. A longer number is another program's text.
 ID_DIGITS_MAX = 16
 #: What a Cluster hashes in place of the whole key: the text in the first braces, if there is any.
@@ -102,3 +106,12 @@ def id_of(member: str) -> int | str:
     """Return the id in a sorted-set member; text only if somebody stored a job under a textual id."""
     text = member.partition("|")[2]
     return int(text) if text.isdecimal() and len(text) <= ID_DIGITS_MAX else text
+
+
+def check_id(job_id: int | str) -> None:
+    """Raise InvalidJob for what cannot be a job's id."""
+    if isinstance(job_id, str) and len(job_id) <= ID_CHARS_MAX:
+        check_text("a job's id", job_id)  # another program's: Node's API takes any text
+        return
+    if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
+        raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")

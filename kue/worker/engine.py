@@ -26,15 +26,17 @@ from ..concurrency.essential import repeat, run_essential
 from ..connection.connector import Connector, Link
 from ..connection.subscription import Subscription
 from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
+from ..storage.codec import check_concurrency
 from ..storage.keys import id_of
 from ..storage.scripts import RENEW, RESUMED, Code, Outcome, Reserved, Scripts, Turn
+from ..storage.worker_records import TypeInfo
 from .error_reports import ErrorReports
 from .execution import Context, Execution, arity, handed_back, not_runnable
 from .heartbeat import Heartbeat
 from .idle_wait import Waiter, until_paused_ends
-from .registry import Registry, TypeInfo
+from .registry import Registry
 from .round_trip import Ask, Caller
-from .slots import Slot, TypeSlots, check_concurrency
+from .slots import Slot, TypeSlots
 
 log = logging.getLogger("kue.worker")
 

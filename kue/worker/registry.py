@@ -9,40 +9,15 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from ..storage.codec import MS_MAX, from_json
 from ..storage.scripts import Scripts
+from ..storage.worker_records import TypeInfo, read_entry, whole
 
 log = logging.getLogger("kue.registry")
 
 #: Milliseconds after which a worker that was not seen is forgotten; its jobs are long rescued.
 FORGET_MS = 24 * 3600 * 1000
-
-
-class TypeInfo(TypedDict):
-    """What a worker process does of one job type."""
-
-    slots: int
-    """Jobs of the type that it runs at once."""
-    busy: int
-    """Jobs of the type that it runs now."""
-    paused: bool
-    """Whether it takes no new ones, by ``ctx.pause`` or because it is stopping."""
-
-
-class WorkerInfo(TypedDict):
-    """A worker process as it last told of itself. Times are epoch ms by the clock of Redis."""
-
-    worker: str
-    """``kue:host:pid``, in a container ``kue:host:pid.id``: the beginning of the ``workerId`` of its jobs."""
-    host: str
-    pid: int
-    started_at: int
-    seen_at: int
-    clock_off_ms: int
-    """How far its own clock is ahead of that of Redis."""
-    types: dict[str, TypeInfo]
 
 
 class Registry:
@@ -64,13 +39,13 @@ class Registry:
         """
         rescued: list[str] = []
         for worker, text in client.hgetall(self._key).items():
-            entry = _entry(text)
+            entry = read_entry(text)
             if worker != self._worker and is_dead(entry):
                 taken = self._scripts.rescue(client, dead_worker=worker)
                 for job_id in taken:
                     log.warning("rescue job %s: its worker %s is dead", job_id, worker)
                 rescued += taken
-            elif (_whole(entry.get("seen_at")) or 0) + FORGET_MS > time.time() * 1000:
+            elif (whole(entry.get("seen_at")) or 0) + FORGET_MS > time.time() * 1000:
                 continue
             client.hdel(self._key, worker)
         return rescued
@@ -94,36 +69,6 @@ class Registry:
 
     def leave(self, client: Any) -> None:
         client.hdel(self._key, self._worker)
-
-
-def read(entries: Mapping[str, str]) -> list[WorkerInfo]:
-    """Return the entries of ``q:workers`` that can be read, sorted by name; what is no entry of ours is left out."""
-    found = []
-    for worker, text in sorted(entries.items()):
-        entry = _entry(text)
-        figures = [_whole(entry.get(name)) for name in ("pid", "started_at", "seen_at", "clock_off_ms")]
-        host, types = entry.get("host"), entry.get("types")
-        if None in figures or not isinstance(host, str) or not isinstance(types, dict):
-            continue
-        pid, started_at, seen_at, clock_off_ms = (each or 0 for each in figures)
-        found.append(
-            WorkerInfo(
-                worker=worker, host=host, pid=pid, started_at=started_at, seen_at=seen_at, clock_off_ms=clock_off_ms,
-                types={name: _type_info(told) for name, told in types.items() if isinstance(told, dict)},
-            )  # fmt: skip
-        )
-    return found
-
-
-def _type_info(told: Mapping[str, Any]) -> TypeInfo:
-    slots, busy = (max(0, _whole(told.get(name)) or 0) for name in ("slots", "busy"))
-    return TypeInfo(slots=slots, busy=busy, paused=told.get("paused") is True)
-
-
-def _whole(value: object) -> int | None:
-    """Return the whole part of a number that JavaScript can hold; None for anything else."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return int(value) if is_number and abs(value) <= MS_MAX else None  # type: ignore[arg-type, call-overload]
 
 
 def is_dead(entry: dict[str, Any]) -> bool:
@@ -165,8 +110,3 @@ def born(pid: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
     return "" if fields[0] in ("Z", "X") else fields[19]
-
-
-def _entry(text: str) -> dict[str, Any]:
-    entry = from_json(text)
-    return entry if isinstance(entry, dict) else {}

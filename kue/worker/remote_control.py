@@ -1,40 +1,18 @@
-"""What an operator tells a worker process from elsewhere: how many jobs of a type it is to run at once."""
+"""What an operator tells this process from elsewhere (Operations.set_slots): how many jobs of a type to run at once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import InvalidJob
 from ..storage.keys import Keys
-from .slots import check_concurrency
-
-if TYPE_CHECKING:
-    from ..queue import Queue
 
 log = logging.getLogger("kue.orders")
 
 #: Seconds between two looks for orders.
 LOOK_S = 2.0
-#: Seconds after which an order that nobody took is forgotten: its process is gone.
-KEPT_S = 60
-
-
-def set_slots(queue: Queue, worker: str, job_type: str, count: int) -> None:
-    """Tell the process ``worker`` (its name in ``queue.workers()``) to run ``count`` jobs of a type at once.
-
-    It does so within LOOK_S, until it ends; running jobs are left alone. Raises InvalidJob for a count out of range.
-    """
-    key = queue.keys.orders(worker)
-
-    def call(client: Any) -> Any:
-        pipe = client.pipeline(transaction=False)
-        pipe.hset(key, job_type, check_concurrency(count))
-        pipe.expire(key, KEPT_S)
-        return pipe.execute()
-
-    queue._ask(call)
 
 
 class Orders:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..errors import InvalidJob
-
 
 class Slot(NamedTuple):
     """The right to run one job at a time; its number is the last part of a job's workerId."""
@@ -103,9 +101,3 @@ class TypeSlots:
 
     def _is_open(self) -> bool:
         return bool(self.free) and not self.quiet and self.paused_until <= time.monotonic()
-
-
-def check_concurrency(count: object) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidJob(f"concurrency is a whole number from 1 on, not {count!r}")
-    return count

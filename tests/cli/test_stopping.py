@@ -137,7 +137,7 @@ def test_a_worker_without_a_thread_that_it_needs_ends(
         "from jobs import queue\n"
         "def gone(): raise SystemExit\n"
         "@queue.process('break')\n"
-        "def broken(job): queue._engine._next_ask = gone\n"
+        "def broken(job): queue._worker.engine._next_ask = gone\n"
     )
     process = start("worker", "lost:queue", cwd=folder)
     queue.create("break").save()

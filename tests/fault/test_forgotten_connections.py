@@ -73,7 +73,7 @@ def test_an_idle_connection_is_asked_before_a_command_goes_out_on_it(
     queue.counts()
     time.sleep(2 * IDLE_S)
     proxy.stall()
-    client = queue._connector.shared()
+    client = queue.session.connector.shared()
     assert client.incr("counted") == 1
     proxy.unblock()
     time.sleep(0.1)

@@ -24,7 +24,8 @@ def test_a_lost_last_event_is_made_up_for_when_the_connection_is_back(server: Fa
                 job.on(event, lambda *args, event=event, n=job.data["n"]: told.append((n, event, *args)))
             job.save()
         gate = threading.Event()
-        queue._listener._subscription._on_messages = lambda texts: gate.wait(30) and None  # deaf until the reconnection
+        # Deaf until the reconnection
+        queue._store.listener._subscription._on_messages = lambda texts: gate.wait(30) and None
 
         def work(job: kue.Job) -> str:
             if job.data["n"] == 1:
@@ -44,7 +45,7 @@ def test_a_lost_last_event_is_made_up_for_when_the_connection_is_back(server: Fa
         wait_until(lambda: len(told) == 4, 20)
         assert sorted(told) == [(0, "complete", "done", None), (1, "failed", "broken", None), (2, "remove"),
                                 (3, "complete", "done", None)]  # fmt: skip
-        wait_until(lambda: not queue._listener._by_job, 5)
+        wait_until(lambda: not queue._store.listener._by_job, 5)
     finally:
         other.shutdown(5)
         queue.shutdown(5)
@@ -60,7 +61,7 @@ def test_listeners_on_jobs_that_had_ended_do_not_pile_up(server: FaultyServer, m
             job = queue.create("t", {}).save()
             job.remove()
             job.on("complete", print)
-        wait_until(lambda: len(queue._listener._by_job) <= 100, 10)
-        assert waiting.id in queue._listener._by_job
+        wait_until(lambda: len(queue._store.listener._by_job) <= 100, 10)
+        assert waiting.id in queue._store.listener._by_job
     finally:
         queue.close()

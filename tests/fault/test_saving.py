@@ -61,7 +61,7 @@ def test_saves_of_many_threads_fail_in_bounded_time_while_the_server_is_gone(
 
     assert [type(end) for end in ends] == [kue.QueueUnavailable] * len(jobs)
     assert time.monotonic() - began < BOUND_S
-    assert queue._producer._waiting == []  # nothing piles up
+    assert queue._store.producer._waiting == []  # nothing piles up
     # And each can be saved again
     server.start()
     for job in jobs:
@@ -118,7 +118,7 @@ def test_a_save_whose_answer_was_lost_before_redis_went_away_makes_one_job_when_
 
 def test_many_jobs_of_which_some_calls_went_through_are_each_made_once(server: FaultyServer, queue: kue.Queue) -> None:
     jobs = [queue.create("t", {"n": n}) for n in range(2 * CREATE_MAX + 10)]
-    scripts, calls = queue._producer._scripts, 0
+    scripts, calls = queue._store.producer._scripts, 0
     create = scripts.create
 
     def fail_from_the_second_on(client: Any, rows: Any, **options: Any) -> int:

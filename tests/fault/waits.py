@@ -75,7 +75,7 @@ class Waits:
 
     def _worker(self) -> kue.Queue:
         queue = kue.create_queue(self._worker_url)
-        scripts: Any = queue._scripts
+        scripts: Any = queue.session.scripts
         for name in ("wait_and_reserve", "finish_and_reserve", "wake"):
             setattr(scripts, name, self._held_up(getattr(scripts, name)))
         for name in TYPES:
@@ -110,7 +110,7 @@ class Waits:
 
     def _change(self, queue: kue.Queue) -> None:
         operator = kue.create_queue(self._url)
-        engine: Any = queue._engine
+        engine: Any = queue._worker.engine
         while not self._over.wait(self._random.random() * 0.02):
             name = self._random.choice(TYPES)
             act = self._random.choice(("concurrency", "pause", "pause everywhere"))

@@ -153,7 +153,7 @@ def test_a_field_that_holds_anything_harms_its_own_job_alone(
     queue.process("a", 3, handle)
     works(queue, "a")
     # Each of them comes to an end, or waits for a time that it names; none is stuck
-    wait_until(lambda: queue.inactive_count() == 0 and queue.running() == [] and not queue._engine._finished, 10)  # type: ignore[union-attr]
+    wait_until(lambda: queue.inactive_count() == 0 and queue.running() == [] and not queue._worker.engine._finished, 10)  # type: ignore[union-attr]
     wait_until(lambda: redis_client.zcard("q:jobs:active") == 0, 5, message="none is stuck")
     states = {redis_client.hget(f"q:job:{job.id}", "state") for job in jobs}
     assert states <= {"complete", "failed", "delayed", None}  # None: removed on completion
@@ -188,7 +188,7 @@ def test_what_cannot_be_made_a_job_fails_alone(queue: kue.Queue, monkeypatch: py
     # Given a hash of which no job can be made
     together = threading.Barrier(2)
     queue.process("a", 2, lambda job: together.wait(10) >= 0)
-    engine: Any = queue._engine
+    engine: Any = queue._worker.engine
     make_job = engine._make_job
 
     def fail(job_id: Any, raw: Any) -> Any:
@@ -211,7 +211,7 @@ def test_a_loop_that_meets_an_unforeseen_error_goes_on(
     # Given a fault of ours in a call to Redis
     together = threading.Barrier(2)
     queue.process("a", 2, lambda job: together.wait(10) >= 0)
-    caller: Any = queue._engine._caller  # type: ignore[union-attr]
+    caller: Any = queue._worker.engine._caller  # type: ignore[union-attr]
     right, left = getattr(caller, name), [1]
 
     def fail_once(*args: object) -> Any:
@@ -239,7 +239,7 @@ def test_a_job_for_which_no_thread_can_be_started_waits_again(
     spawn, left = engine.green.spawn, [1]
 
     def fail_once(fn: Any, *args: object) -> Any:
-        if fn == queue._engine._execute and left:  # type: ignore[union-attr]
+        if fn == queue._worker.engine._execute and left:  # type: ignore[union-attr]
             left.pop()
             raise RuntimeError("can't start new thread")
         return spawn(fn, *args)

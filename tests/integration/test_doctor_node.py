@@ -67,4 +67,4 @@ def test_retention_removes_what_node_workers_ended(queue: Queue, node: Node) -> 
     node.call("createMany", [["email", {"title": f"welcome {n}"}, {}] for n in range(60)], timeout_s=30)
     wait_until(lambda: queue.counts()["complete"] == 10 and queue.counts()["inactive"] == 0, 15)
     wait_until(lambda: not list(doctor.examine(queue, settle_s=0.3, tokens_settle_s=2)), 10)
-    assert len(queue._ask(lambda client: client.keys("q:search:object:*"))) == 10
+    assert len(queue.session.call(lambda client: client.keys("q:search:object:*"))) == 10

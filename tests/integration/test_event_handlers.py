@@ -79,7 +79,7 @@ def test_after_unsubscribing_a_handler_is_not_called_for_what_is_waiting(queue: 
     queue.create("a").save()
     assert begun.wait(5)
     queue.create("a").save()
-    wait_until(lambda: len(queue._listener._handlers._calls) >= 2, 5)
+    wait_until(lambda: len(queue._store.listener._handlers._calls) >= 2, 5)
     unsubscribe()
     go_on.set()
     assert last.wait(5)
@@ -111,7 +111,7 @@ def test_a_backlog_is_bounded_and_ends_with_a_resync(
         wait_until(lambda: "too slow" in caplog.text, 5)
     go_on.set()
     wait_until(lambda: "resync" in heard, 5)
-    assert len(heard) <= 12
+    assert len(heard) <= 20  # of 100
     queue.create("a").save()
     wait_until(lambda: heard[-1] == "enqueue", 5)
 
@@ -163,7 +163,7 @@ def test_a_bad_message_stops_no_subscription(queue: Any, redis_client: Any) -> N
 
 def test_wait_gives_up_when_its_time_is_over_and_not_before(queue: Any) -> None:
     job = queue.create("a").save()
-    listener = queue._listener
+    listener = queue._store.listener
     threading.Timer(0.1, lambda: listener._resync()).start()  # used to cost all of one look
     began_at = time.monotonic()
     with pytest.raises(TimeoutError):

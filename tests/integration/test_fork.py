@@ -82,8 +82,9 @@ def test_a_child_does_not_work_until_it_is_told_to(used: Any) -> None:
 def test_locks_that_other_threads_hold_at_the_fork_do_not_stop_the_child(used: Any) -> None:
     from kue.concurrency import green
 
-    locks = [used._lock, used._listener._lock, used._listener._handlers._lock, used._producer._lock,
-             used._connector.outage._lock, used.test_mode._lock, green._pool._lock]  # fmt: skip
+    listener, producer = used._store.listener, used._store.producer
+    locks = [used._worker._lock, listener._lock, listener._handlers._lock, producer._lock,
+             used.session.connector.outage._lock, used.test_mode._lock, green._pool._lock]  # fmt: skip
     held, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -111,8 +112,7 @@ def test_locks_that_other_threads_hold_at_the_fork_do_not_stop_the_child(used: A
 
 
 def test_parent_and_child_never_share_a_socket(used: Any) -> None:
-    def child() -> list[int]:
-        return [used._producer._link.client.client_id(), used._connector.shared().client_id()]
+    def ids() -> list[int]:
+        return [used._store.producer._link.client.client_id(), used.session.connector.shared().client_id()]
 
-    mine = [used._producer._link.client.client_id(), used._connector.shared().client_id()]
-    assert not set(mine) & set(in_child(child))
+    assert not set(ids()) & set(in_child(ids))

@@ -27,7 +27,7 @@ def queue(redis_url: str) -> Iterator[kue.Queue]:
 
 def is_waiting(queue: kue.Queue) -> bool:
     """Tell whether the worker waits for tokens of all its types."""
-    engine: Any = queue._engine
+    engine: Any = queue._worker.engine
     return engine is not None and engine._waiter.blocking == set(engine.types())
 
 
@@ -109,7 +109,7 @@ def test_a_slot_that_is_free_without_an_outcome_is_waited_for(queue: kue.Queue) 
     for end in (queue.cancel, queue.remove, queue.pause_job):
         running = queue.create("a").save()
         wait_until(lambda job=running: job.refresh().state == "active")  # type: ignore[misc]
-        engine: Any = queue._engine
+        engine: Any = queue._worker.engine
         wait_until(lambda engine=engine: engine._waiter.blocking == {"b"})  # type: ignore[misc]
         # When the job is taken away from it
         end(running.id or 0)
@@ -125,7 +125,7 @@ def test_a_slot_that_is_free_without_an_outcome_is_waited_for(queue: kue.Queue) 
 def test_what_changes_while_it_waits_is_noticed(queue: kue.Queue) -> None:
     queue.process("a", 1, lambda job: None)
     wait_until(lambda: is_waiting(queue))
-    engine: Any = queue._engine
+    engine: Any = queue._worker.engine
     # A type that is added
     queue.process("b", 1, lambda job: None)
     starts_soon(queue, "b")
@@ -144,7 +144,7 @@ def test_the_end_of_a_pause_everywhere_is_noticed(queue: kue.Queue, redis_url: s
     for name in ("a", "b"):
         queue.process(name, 1, lambda job: None)
     operator = kue.create_queue(redis_url)
-    engine: Any = queue._engine
+    engine: Any = queue._worker.engine
     for _ in range(3):
         wait_until(lambda: is_waiting(queue))
         operator.pause("a")
@@ -197,9 +197,9 @@ def test_an_idle_worker_that_was_told_to_be_quiet_takes_nothing(queue: kue.Queue
         wait_until(lambda: is_waiting(queue))
         queue.quiet()
         job = queue.create("t").save()
-        assert not queue._engine or queue._engine.drain(5)
+        assert not queue._worker.engine or queue._worker.engine.drain(5)
         assert job.refresh().state == "inactive" and job.attempts_made == 0
-        queue._engine.resume("t") if queue._engine else None
+        queue._worker.engine.resume("t") if queue._worker.engine else None
         assert job.wait(10) == "done"
 
 

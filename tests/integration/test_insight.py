@@ -8,7 +8,6 @@ import pytest
 
 import kue
 from kue.management.history import KEPT, combine
-from kue.management.rerun import copies_of, original_of, run_as_new
 from tests.integration.script_steps import Steps
 
 
@@ -71,7 +70,7 @@ def test_find_compares_id_type_data_and_error(queue: Any, words: list[str], foun
     queue.create("mail", {"title": "Thư mời HỌP"}).save()
     queue.create("Video", {"deep": [{"url": "http://example.com/Clip.mp4"}]}).save()
     queue.create("t1").save()
-    queue._ask(lambda client: client.hset("q:job:3", "error", "BOOM"))
+    queue.session.call(lambda client: client.hset("q:job:3", "error", "BOOM"))
     ids, looked = queue.look_through([word for word in words], 0, 100, 10)
     assert sorted(ids) == found and looked == 3
 
@@ -90,15 +89,15 @@ def test_find_ends_at_its_bounds(queue: Any, redis_client: Any) -> None:
 def test_a_copy_has_the_originals_options_and_each_knows_the_other(queue: Any) -> None:
     job = queue.create("t", {"n": 1}).priority("high").attempts(5).backoff({"type": "fixed", "delay": 9}).ttl(1000)
     job.delay(60_000).remove_on_complete().save()
-    copy = run_as_new(queue, job.id)
-    other = run_as_new(queue, job.id, {"n": 2})
+    copy = queue.run_as_new(job.id)
+    other = queue.run_as_new(job.id, {"n": 2})
     read, kept = queue.get(copy.id), queue.get(job.id)
     assert (read.type, read.data, read.state) == ("t", {"n": 1}, "inactive")
     assert queue.get(other.id).data == {"n": 2}
     for name in ("priority", "attempts", "backoff", "ttl_ms", "remove_on_complete"):
         assert getattr(read.options, name) == getattr(kept.options, name), name
-    assert original_of(read) == str(job.id) and original_of(kept) is None
-    assert copies_of(kept) == [str(copy.id), str(other.id)] and copies_of(read) == []
+    assert read.copy_of == str(job.id) and kept.copy_of is None
+    assert kept.copies == [str(copy.id), str(other.id)] and read.copies == []
     assert queue.get(job.id).state == "delayed"
 
 
@@ -110,7 +109,7 @@ def test_a_link_brings_no_removed_job_back(queue: Any, redis_client: Any) -> Non
     assert not redis_client.exists("q:job:9") and steps.field("2", "copy_of") == "9"
     for copy in range(30):
         steps.scripts.run(redis_client, "link_rerun", 2, 1)
-        assert copies_of(queue.get(1))[-1] == "2", copy
-    assert len(copies_of(queue.get(1))) == 20
+        assert queue.get(1).copies[-1] == "2", copy
+    assert len(queue.get(1).copies) == 20
     with pytest.raises(kue.JobNotFound):
-        run_as_new(queue, 77)
+        queue.run_as_new(77)

@@ -240,7 +240,8 @@ def test_shutdown_hands_running_jobs_back_without_counting_the_attempt(redis_url
 def test_a_job_whose_worker_never_renews_its_lease_is_rescued(queue: Any) -> None:
     # Given a job that a worker took and then died
     job = queue.create("t").save()
-    queue._ask(lambda client: queue._scripts.reserve(client, {"t": [0]}, lease_ms=1, nonce="dead", worker="kue:gone:1"))
+    reserve = queue.session.scripts.reserve
+    queue.session.call(lambda client: reserve(client, {"t": [0]}, lease_ms=1, nonce="dead", worker="kue:gone:1"))
     # When other workers keep the queue up
     queue.process("t", 1, lambda job: "again")
     # Then it runs again

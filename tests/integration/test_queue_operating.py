@@ -270,7 +270,7 @@ def test_the_concurrency_can_be_raised_while_jobs_run(queue: Any) -> None:
 
 def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queue: Any) -> None:
     queue.process("work", 1, lambda job: "done")
-    engine = queue._engine
+    engine = queue._worker.engine
     # Given that a call under way carries the only slot: none is free, and no job runs
     with engine._cond:
         known = engine._types["work"]
@@ -286,7 +286,7 @@ def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queu
 
 def test_an_answer_that_comes_late_leaves_the_lease_of_the_next_attempt_alone(queue: Any) -> None:
     queue.process("work", 1, lambda job: None)
-    heartbeat = queue._engine.heartbeat
+    heartbeat = queue._worker.engine.heartbeat
     # Given that the other pump has begun the next attempt already
     heartbeat.tokens["7"] = "next"
     # When the acknowledgement of the one before is taken in
@@ -352,7 +352,7 @@ def test_an_attempt_whose_lease_is_gone_frees_its_slot_and_is_stopped(queue: Any
     assert begun.wait(LIMIT_S)
     # When its lease goes without a word, as after a long freeze
     redis_client.zrem(queue.keys.leases, job.id)
-    queue._engine.heartbeat.beat_soon()
+    queue._worker.engine.heartbeat.beat_soon()
     # Then the slot takes the next job
     assert queue.create("t", {"quick": True}).save().wait(LIMIT_S) is None
     stopped.set()
@@ -379,7 +379,7 @@ def test_a_failed_job_tells_where_it_failed_however_deep(queue: Any) -> None:
 def test_a_job_cancelled_before_its_worker_knows_that_it_has_it_does_not_run(queue: Any) -> None:
     ran: list[int] = []
     queue.process("t", 1, lambda job: ran.append(job.id))
-    engine: Any = queue._engine
+    engine: Any = queue._worker.engine
     cancelled: list[int] = []
 
     def cancelling(ask: Any) -> Any:
@@ -395,7 +395,7 @@ def test_a_job_cancelled_before_its_worker_knows_that_it_has_it_does_not_run(que
         return cancel_in_between
 
     for name in ("finish_and_reserve", "wait_and_reserve"):  # whichever brings the first
-        setattr(queue._scripts, name, cancelling(getattr(queue._scripts, name)))
+        setattr(queue.session.scripts, name, cancelling(getattr(queue.session.scripts, name)))
     first, second = queue.create("t", {}).save(), queue.create("t", {}).save()
     second.wait(LIMIT_S)  # the slot is free
     assert (cancelled, ran) == ([first.id], [second.id])

@@ -16,7 +16,6 @@ from kue.web.metrics.event_counters import Tally, Times
 from kue.web.pages import search as search_module
 from kue.web.present import health_warnings
 from kue.web.present.chart import HEIGHT, WIDTH, plots, top_of
-from kue.worker.remote_control import set_slots
 from tests.support import wait_until
 
 
@@ -74,7 +73,7 @@ def test_another_process_is_told_how_many_to_run_at_once(http: Any, redis_url: s
         assert 'value="6"' in http.get("/system").text
         # An order that cannot be carried out does no harm to the ones after it
         for name, count in (("nothing", 3), ("video", 2)):
-            set_slots(other, told["worker"], name, count)
+            other.set_slots(told["worker"], name, count)
         wait_until(lambda: other.concurrency("video") == 2, timeout=8)
     finally:
         other.shutdown(2)

@@ -33,11 +33,11 @@ class Board:
             pipe.exists(key + ":stop")
             return pipe.execute()
 
-        return bool(self._queue._ask(call)[1])
+        return bool(self._queue.session.call(call)[1])
 
     def read(self, bulk_id: str) -> Any:
         """Return the view of an act, None if there is no such act. One that its process left unfinished has failed."""
-        text = self._queue._ask(lambda client: client.get(self._queue.keys.bulk(bulk_id)))
+        text = self._queue.session.call(lambda client: client.get(self._queue.keys.bulk(bulk_id)))
         if text is None:
             return None
         view = json.loads(text)
@@ -48,4 +48,4 @@ class Board:
     def ask_stop(self, bulk_id: str) -> None:
         """Tell whoever does the act to stop; it looks before each chunk, and twice a second while it waits."""
         key = self._queue.keys.bulk(bulk_id) + ":stop"
-        self._queue._ask(lambda client: client.set(key, "1", ex=KEPT_S))
+        self._queue.session.call(lambda client: client.set(key, "1", ex=KEPT_S))

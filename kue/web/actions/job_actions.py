@@ -10,7 +10,6 @@ from flask.typing import ResponseReturnValue
 
 from kue.downloads import discard_part
 from kue.errors import InvalidJob
-from kue.management.rerun import run_as_new
 from kue.redaction import restore
 from kue.web.access.audit import audit
 from kue.web.api.kue_api import parse_id, queue
@@ -81,7 +80,7 @@ def _copy(number: int) -> ResponseReturnValue:
                 check_url(data["url"])
             except Refused as exc:
                 raise InvalidJob(str(exc)) from exc
-    copy = run_as_new(queue(), number, data)
+    copy = queue().run_as_new(number, data)
     monitor().relay.touch([number, copy.id or 0])
     audit(f"run again as job {copy.id}", f"job {number}")
     return jsonify({"message": "job created", "id": copy.id})

@@ -24,7 +24,6 @@ from kue.web.present import health_warnings
 from kue.web.present.chart import Plots, plots
 from kue.web.present.humanize import duration_text, size_text
 from kue.web.present.worker_rows import Crew, WorkerView, crews, views
-from kue.worker.remote_control import set_slots
 
 system = Blueprint("system", __name__)
 
@@ -203,7 +202,7 @@ def _set_slots(wanted: object, name: str, count: int) -> None:
     if found is None or (found["here"] and name in queue().processing()):
         queue().concurrency(name, count)  # at once
     else:
-        set_slots(queue(), found["name"], name, count)
+        queue().set_slots(found["name"], name, count)
     audit(f"concurrency {count}", f"type {name!r} of {found['name'] if found else 'this process'}")
 
 

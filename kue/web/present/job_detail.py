@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from kue.management.rerun import copies_of, original_of
 from kue.redaction import safe, safe_text
 from kue.web.present.humanize import duration_text, pretty_json
 from kue.web.present.job_row import PRIORITY_NAMES, JobRow, job_row, reason
@@ -153,6 +152,6 @@ def job_detail(queue: Queue, job: Job) -> JobDetail:
         "log_total": len(log),
         "log_next": len(log),
         "why": why_waiting(queue, job),
-        "copy_of": original_of(job),
-        "copies": copies_of(job),
+        "copy_of": job.copy_of,
+        "copies": job.copies,
     }

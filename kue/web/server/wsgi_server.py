@@ -34,6 +34,8 @@ HEAD_S = 75.0
 SOCKET_S = 60.0
 #: Seconds between two tries to accept while that fails.
 PAUSE_S = 0.1
+#: Seconds that a client may go on sending once it has been answered and is to be cut off.
+LINGER_S = 1.0
 #: Bytes of a body nobody has read that are read away to keep the connection.
 DISCARD_MAX = 64 * 1024
 
@@ -257,7 +259,7 @@ class WsgiServer:
                 pass  # the client has gone, or is too slow
             finally:
                 self._connections.pop(number, None)
-                greenio.shutdown_safe(sock)
+                _linger(sock)
                 sock.close()
 
         green.spawn(serve)
@@ -298,3 +300,15 @@ class WsgiServer:
         except OSError:
             pass
         sock.close()
+
+
+def _linger(sock: Any) -> None:
+    """Read away what a client still sends: closed at once, it would lose the answer that refuses it."""
+    give_up = time.monotonic() + LINGER_S
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(LINGER_S)
+        while time.monotonic() < give_up and sock.recv(64 * 1024):
+            pass
+    except OSError:
+        pass  # it has gone

@@ -1,0 +1,176 @@
+"""What jobs ask of their queue: to be created, changed, read, waited for. A producer's side of Redis."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Any
+
+from .. import search
+from ..backoff import BackoffFunction
+from ..errors import InvalidJob, JobNotFound
+from ..job import Job, from_hash, now_ms
+from ..states import DELAYED, INACTIVE
+from ..storage.codec import to_json, utf8
+from ..storage.keys import check_id
+from ..storage.session import PATIENCE_S, Session
+from ..test_mode import TestMode
+from .events import Listener, last_events
+from .producer import Producer
+from .result_wait import wait_for
+
+#: Seconds that a handler's ``log`` and ``progress`` are repeated while Redis is unreachable; they go on after that,
+#: unless the attempt was stopped meanwhile.
+HANDLER_PATIENCE_S = 5.0
+
+
+class JobStore:
+    """Creates, changes and reads the jobs of one queue; fulfils ``JobOwner``.
+
+    ``found_by``: None if this queue indexes nothing for search, else what of a text a job may be found by.
+    """
+
+    def __init__(
+        self, queue: Any, session: Session, *, job_events: bool, searches: bool, shown: Callable[[str], str] | None
+    ) -> None:
+        self.queue, self.job_events = queue, job_events
+        self.backoffs: dict[str, BackoffFunction] = {}
+        self.test_mode = TestMode()
+        self._session, self._searches, self._shown = session, searches, shown
+        self.producer = Producer(session.connector, session.scripts)
+        self.listener = self._new_listener()
+
+    def create(self, made: list[Job]) -> None:
+        """Save new jobs, in as few calls as there can be."""
+        if self.test_mode.takes(made):
+            return
+        rows = [self._row(job) for job in made]
+        listening = [job for job in made if job._listeners and job.options.events]
+        if not listening:
+            self._assign(made, rows, self.producer.create(rows, made))
+            return
+        with self.listener.capture() as attach:
+            self._assign(made, rows, self.producer.create(rows, made))
+            for job in listening:
+                assert job.id is not None
+                attach(job.id, job._listeners)
+                job._listeners = []
+
+    def create_unique(self, job: Job, name: str) -> Job:
+        """Save a new job, unless one with the same ``data[name]`` is there: then return that one."""
+        if self.test_mode.takes([job]):
+            return job
+        row, value = self._row(job), job.data[name]
+        listeners = job._listeners if job.options.events else []
+        with self.listener.capture() if listeners else nullcontext() as attach:
+            while True:
+                job_id, made = self._session.call(
+                    lambda client: self._session.scripts.create_unique(client, row, name, value)
+                )
+                if made:
+                    break
+                with suppress(JobNotFound):  # it ended and was removed just now: there is room for a new one
+                    return from_hash(self, job_id, self.read(job_id))
+            self._assign([job], [row], [job_id])
+            if attach is not None and listeners:
+                attach(job_id, listeners)
+        job._listeners = []
+        return job
+
+    def claim(self, job: Job, name: str) -> None:
+        """Let ``create_unique`` find a saved job, if it has a string under that name."""
+        value = job.data.get(name) if isinstance(job.data, dict) else None
+        if isinstance(value, str) and not self.test_mode.holds(job):
+            with suppress(JobNotFound):  # it has ended and was removed meanwhile
+                self._session.call(lambda client: self._session.scripts.claim(client, job.id, name, value))
+
+    def update(self, job: Job) -> None:
+        """Write data and options of a job that exists."""
+        if self.test_mode.holds(job):
+            return
+        kind, data, priority, attempts, delay, ttl, pause, remove = job._values()
+        fields = {"type": kind, "data": data, "priority": priority, "max_attempts": attempts, "delay": delay,
+                  "ttl": ttl, "removeOnComplete": remove}  # fmt: skip
+        if pause or isinstance(job.options.backoff, bool) or "backoff" not in job.raw:
+            fields["backoff"] = pause  # else it is a Node producer's function: left as it is
+        found_by = self.found_by(job)
+        changed = job.options.search_keys is not None or data != job.raw.get("data")
+        self._session.call(lambda client: self._session.scripts.update(client, job.id, fields, found_by, changed))
+
+    def read(self, job_id: int | str) -> dict[str, str]:
+        """Return a job's hash. Raises JobNotFound, InvalidJob."""
+        check_id(job_id)
+        raw: dict[str, str] = self._session.read_one("HGETALL", self._session.keys.job(job_id), default={})
+        if "type" not in raw:
+            raise JobNotFound(job_id)
+        return raw
+
+    def remove(self, job_id: int | str) -> None:
+        check_id(job_id)
+        self._session.call(lambda client: self._session.scripts.remove(client, job_id))
+
+    def cancel(self, job_id: int | str) -> None:
+        check_id(job_id)
+        self._session.call(lambda client: self._session.scripts.cancel(client, job_id))
+
+    def listen(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None:
+        self.listener.on_job(job_id, event, fn)
+
+    def wait(self, job: Job, timeout_s: float | None) -> Any:
+        return wait_for(job, self.listener, timeout_s)
+
+    def log(self, job_id: int | str, token: str, line: str) -> None:
+        patience, tries = HANDLER_PATIENCE_S if token else PATIENCE_S, itertools.count()
+        text = utf8(line)
+        scripts = self._session.scripts
+        self._session.call(lambda client: scripts.log(client, job_id, token, text, again=next(tries) > 0), patience)
+
+    def progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:
+        patience = HANDLER_PATIENCE_S if token else PATIENCE_S
+        scripts = self._session.scripts
+        self._session.call(lambda client: scripts.progress(client, job.id, token, percent, data, keep), patience)
+
+    def found_by(self, job: Job) -> str:
+        """Return what a search finds the job by, for the scripts; "" if this queue indexes nothing."""
+        if not self._searches:
+            return ""
+        data, keys = {} if job.data is None else job.data, job.options.search_keys
+        if self._shown is None:
+            return search.found_by(data, keys, to_json)
+        return search.found_by(data, keys, to_json, self._shown)
+
+    def check_new(self, job: Job, what: str) -> None:
+        """Raise InvalidJob unless the job is new and of this queue."""
+        if job.id is not None or job._owner is not self:
+            raise InvalidJob(what)
+
+    def after_fork(self) -> None:
+        """Called in a child process, which starts with no handlers of events: these are the parent's."""
+        self._session.connector.after_fork()
+        self.producer.begin()
+        self.test_mode.after_fork()
+        self.listener.stop()  # its green thread, if threads are green, exists here too
+        self.listener = self._new_listener()
+
+    def close(self) -> None:
+        self.listener.stop()
+        self.producer.close()
+
+    def _new_listener(self) -> Listener:
+        keys = self._session.keys
+        listener = Listener(self._session.connector, keys.events)
+        listener.ended = lambda ids: list(self._session.call(lambda client: last_events(client, keys, ids)))
+        return listener
+
+    def _row(self, job: Job) -> tuple[str, ...]:
+        """Return what ``create.lua`` takes for a job."""
+        return (*job._values(), self.found_by(job)) if self._searches else job._values()
+
+    @staticmethod
+    def _assign(made: list[Job], rows: list[tuple[str, ...]], ids: list[int]) -> None:
+        now = now_ms()
+        for job, row, job_id in zip(made, rows, ids, strict=True):
+            job.id = job_id
+            job.state = DELAYED if row[4] else INACTIVE
+            job.created_at = job.updated_at = job.promote_at = now

@@ -1,0 +1,72 @@
+"""One queue's way to Redis: its connections, the names of its keys, its scripts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from ..connection.connector import Connector, patiently
+from .keys import Keys, check_prefix
+from .scripts import Scripts
+
+log = logging.getLogger("kue")
+
+#: Seconds that a user's call is repeated while Redis is unreachable, before QueueUnavailable.
+PATIENCE_S = 2.0
+
+
+class Session:
+    """What the parts of a queue share. ``source`` is what a Connector takes."""
+
+    def __init__(self, source: object, prefix: str) -> None:
+        self.connector = Connector(source)
+        check_prefix(prefix)
+        if self.connector.is_cluster and "{" not in prefix:
+            prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot
+        self.keys = Keys(prefix)
+        self.scripts = Scripts(self.keys)
+
+    def call(self, call: Callable[[Any], Any], patience_s: float = PATIENCE_S) -> Any:
+        """Return ``call(client)``, repeated for a while if Redis is unreachable; then QueueUnavailable."""
+        return patiently(lambda: call(self.connector.shared()), patience_s)
+
+    def read_one(self, *command: object, default: Any) -> Any:
+        """Return the answer to a command that reads, or ``default`` if its key holds another kind of value."""
+        return self.read_each([command], default)[0]
+
+    def read_each(self, commands: Sequence[Sequence[object]], default: Any) -> list[Any]:
+        """Return the answers to commands that read, in one round trip: ``default`` for a key of another kind.
+
+        What lies under such a key is not this queue's. It is left out, so that all else can still be read; the doctor
+        names it.
+        """
+        if not commands:
+            return []
+
+        def read(client: Any) -> Any:
+            pipe = client.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            answers = pipe.execute(raise_on_error=False)
+            for command, answer in zip(commands, answers, strict=True):
+                if isinstance(answer, Exception) and not _is_wrong_type(answer):
+                    raise answer
+                if isinstance(answer, Exception):
+                    _report_kind(str(command[1]))
+            return answers
+
+        return [default if isinstance(answer, Exception) else answer for answer in self.call(read)]
+
+
+@lru_cache(maxsize=1000)
+def _report_kind(key: str) -> None:
+    """Log once for each key, not at each look of a page."""
+    log.warning("%s holds another kind of value than it should, and is left out", key)
+
+
+def _is_wrong_type(error: Exception) -> bool:
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)

@@ -1,0 +1,90 @@
+"""The working part of a queue in this process: the engine, and the maintenance that runs beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..backoff import BackoffFunction
+from ..errors import InvalidJob
+from ..job import Job
+from ..storage.session import Session
+from .engine import Engine
+from .maintenance import Upkeep
+from .remote_control import Orders
+
+
+class Worker:
+    """Starts with the first handler. ``tasks`` are run by the maintenance beside its own."""
+
+    def __init__(
+        self,
+        session: Session,
+        make_job: Callable[[int | str, dict[str, str]], Job],
+        backoffs: Mapping[str, BackoffFunction],
+        lease_ms: int,
+        on_error: Callable[[BaseException], object],
+        tasks: tuple[Callable[[Any], float], ...] = (),
+    ) -> None:
+        self._session, self._make_job, self._backoffs = session, make_job, backoffs
+        self._lease_ms, self._on_error, self._tasks = lease_ms, on_error, tasks
+        self._lock = threading.Lock()
+        self.engine: Engine | None = None
+        self._upkeep: Upkeep | None = None
+
+    def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
+        self._started().process(job_type, concurrency, handler)
+
+    def concurrency(self, job_type: str, count: int | None = None) -> int:
+        if self.engine is None or job_type not in self.engine.types():
+            raise InvalidJob(f"this process has no handler for {job_type!r}: call process() first")
+        return self.engine.concurrency(job_type, count)
+
+    def types(self) -> dict[str, int]:
+        return {} if self.engine is None else self.engine.types()
+
+    def running_ids(self) -> list[int | str]:
+        return [] if self.engine is None else self.engine.running_ids()
+
+    def quiet(self) -> None:
+        if self.engine is not None:
+            self.engine.quiet()
+
+    def stop_type(self, job_type: str, timeout_s: float | None) -> None:
+        """Take no more jobs of a type, and wait for those that run."""
+        if self.engine is not None:
+            self.engine.quiet(job_type)
+            self.engine.drain(timeout_s, job_type)
+
+    def stop(self, timeout_s: float | None) -> None:
+        if self._upkeep is not None:
+            self._upkeep.stop()
+        if self.engine is not None:
+            self.engine.stop(timeout_s)
+
+    def hand_back(self) -> bool:
+        """Hand back all that runs, in a true thread, when the process's own threads do not get on."""
+        return self.engine is None or self.engine.hand_back()
+
+    def after_fork(self) -> None:
+        """Called in a child process, which starts with no handlers of jobs: these are the parent's."""
+        self._lock = threading.Lock()
+        self.engine = self._upkeep = None
+
+    def _started(self) -> Engine:
+        with self._lock:
+            if self.engine is None:
+                connector, scripts = self._session.connector, self._session.scripts
+                self.engine = Engine(
+                    connector, scripts, make_job=self._make_job, backoffs=self._backoffs, lease_ms=self._lease_ms,
+                    on_error=self._on_error,
+                )  # fmt: skip
+                self._upkeep = Upkeep(
+                    connector, scripts, self._backoffs, self.engine.registry, self.engine.let_go, self._lease_ms
+                )
+                for task in self._tasks:
+                    self._upkeep.add(task)
+                self._upkeep.add(Orders(self._session.keys, self.engine.worker, self.engine.concurrency).run)
+                self._upkeep.start()
+            return self.engine
