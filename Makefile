@@ -13,7 +13,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
 	@echo "make test   run the tests"
-	@echo "make lint   check style and types"
+	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
 	@echo "make clean  remove the virtual environment and every cache; jobs and downloads stay"
 
@@ -26,6 +26,7 @@ test: $(VENV)/.installed-dev node
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -c "from importlinter.cli import lint_imports_command as main; main()"
 
 bench: $(VENV)/.installed-dev
 	@exec $(PY) -m bench $(ARGS)

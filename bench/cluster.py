@@ -13,7 +13,8 @@ import redis
 from redis.crc import key_slot
 
 from bench.server import ending_with_us, free_port
-from kue.embedded.server import find_binary, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import find_binary
 
 SLOTS, SHARDS = 16384, 3
 

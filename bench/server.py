@@ -14,7 +14,8 @@ from typing import Any
 import redis
 
 from bench import host
-from kue.embedded.server import find_binary, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import find_binary
 
 LAUNCH = Path(__file__).resolve().parent.parent / "kue" / "embedded" / "launcher.py"
 

@@ -43,7 +43,7 @@ LAUNCH.append("deathsig" if sys.platform == "linux" else "watch")
 
 def start_server(binary: str, directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a Redis or Valkey in memory only, on a free loopback port; return it and its URL."""
-    from kue.embedded.server import ping
+    from kue.embedded.ping import ping
 
     for _ in range(5):
         port = free_port()

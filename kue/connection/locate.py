@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote, urlsplit
 import redis
 
 from ..concurrency import green
-from ..embedded.server import USUAL_HOST, USUAL_PORT, EmbeddedServer, ping, probe
+from ..embedded.ping import ping
+from ..embedded.server import USUAL_HOST, USUAL_PORT, EmbeddedServer, probe
 from ..errors import InvalidAddress
 from .url import Address, parse
 

@@ -13,7 +13,6 @@ from .files import segment_map
 from .files.digests import Hasher
 from .files.disk_space import Disk
 from .files.partial import Facts, Part
-from .files.segments import SegmentedFetch
 from .http.fetch import Source
 from .http.ranges import cut_error, worth_another
 from .http.response import Answer
@@ -22,6 +21,7 @@ from .http.watchdog import Cut
 from .limits import DownloadLimits
 from .progress import Progress
 from .request import Bounds, Order, Result
+from .segments import SegmentedFetch
 
 CHUNK_BYTES = 256 * 1024
 #: Connections for a file of at least this size, if the job does not say and the server has ranges.

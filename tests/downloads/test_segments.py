@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import kue
-from kue.downloads import DownloadError, DownloadHandler, attempt
-from kue.downloads.files import segment_map, segments
+from kue.downloads import DownloadError, DownloadHandler, attempt, segments
+from kue.downloads.files import segment_map
 from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Script, Wire, content, good, send_good
 

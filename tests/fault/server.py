@@ -11,7 +11,8 @@ from typing import Any
 
 import redis
 
-from kue.embedded.server import find_binary, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import find_binary
 from tests.support import ROOT, free_port, wait_until
 
 

@@ -18,7 +18,8 @@ import pytest
 import redis
 
 import kue
-from kue.embedded.server import find_binary, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import find_binary
 from tests.support import ROOT, free_port, missing, wait_until
 
 LEASE_MS = 3000

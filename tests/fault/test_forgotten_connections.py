@@ -18,7 +18,8 @@ import kue
 from kue.connection import liveness
 from kue.connection.connector import Connector
 from kue.connection.subscription import _received
-from kue.embedded.server import find_binary, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import find_binary
 from tests.conftest import LAUNCH, stop_server
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from kue.embedded.server import ping
+from kue.embedded.ping import ping
 from tests.downloads.hostile import HostileServer, content, send_good
 from tests.support import ROOT, free_port, wait_until
 

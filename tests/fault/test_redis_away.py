@@ -165,7 +165,7 @@ def test_work_goes_on_by_itself_and_no_outcome_is_lost(
 def test_a_handler_that_reports_waits_for_redis_and_has_not_failed(
     server: FaultyServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kue.queue.HANDLER_PATIENCE_S", 0.2)  # several times over during the outage
+    monkeypatch.setattr("kue.client.job_store.HANDLER_PATIENCE_S", 0.2)  # several times over during the outage
     queue = kue.create_queue(proxy.url, lease_ms=LEASE_MS)
     begun, report = threading.Event(), threading.Event()
 

@@ -41,7 +41,7 @@ class Waits:
         self._random = random.Random(seed)
         self._left, self._limit_s = waits, limit_s
         self._lock = threading.Lock()
-        self._client = kue.create_queue(url)._connector.shared()
+        self._client = kue.create_queue(url).session.connector.shared()
         self._client.execute_command(*ACL)
         self._url = url
         self._worker_url = url.replace("redis://", "redis://worker:secret@") if restricted else url

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import kue
 from kue.job import from_hash
 from kue.storage.codec import from_json, to_json
+from tests.support import wait_until
 
 LIMIT_S = 10.0
 FALSY = [0, False, "", 0.0, None, [], {}]
@@ -63,6 +64,7 @@ def test_the_result_of_a_second_run_replaces_that_of_the_first(queue: Any, first
     job = queue.create("t").save()
     assert job.wait(LIMIT_S) == first
     queue.set_state(job.id, "inactive")
+    wait_until(lambda: not results and queue.get(job.id).state == "complete", LIMIT_S)
     assert queue.get(job.id).wait(LIMIT_S) == second
     assert asked_in_every_way(queue, job) == [second] * 4
 

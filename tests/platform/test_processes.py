@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from kue.embedded.server import ping
+from kue.embedded.ping import ping
 from tests.support import ROOT, free_port, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look at processes in /proc")

@@ -16,7 +16,8 @@ import pytest
 import redis
 
 from kue.embedded import keeper
-from kue.embedded.server import EmbeddedServer, ServerError, find_binary, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import EmbeddedServer, ServerError, find_binary
 from tests.platform.programs import HOLD, alive, environment, hold, launch
 from tests.support import free_port, wait_until
 

@@ -16,7 +16,8 @@ import pytest
 import kue
 from kue.connection import locate
 from kue.connection.connector import Connector
-from kue.embedded.server import EmbeddedServer, ping
+from kue.embedded.ping import ping
+from kue.embedded.server import EmbeddedServer
 from tests.platform.programs import environment
 from tests.support import ROOT, free_port, wait_until
 

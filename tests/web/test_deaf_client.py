@@ -19,9 +19,9 @@ from tests.support import wait_until
 def connect(url: str, *said: str) -> Any:
     """Open a Socket.IO connection by hand, and say something on it."""
     client = simple_websocket.Client(f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket")
-    assert client.receive(timeout=5).startswith("0")
+    assert client.receive(timeout=20).startswith("0")
     client.send("40")
-    assert client.receive(timeout=5).startswith("40")
+    assert client.receive(timeout=20).startswith("40")
     for each in said:
         client.send(each)
     return client
@@ -69,7 +69,7 @@ def test_a_client_that_does_not_read_is_cut_off(
         last = queue.create("last").save()
 
         def told() -> bool:
-            text = other.receive(timeout=5)
+            text = other.receive(timeout=20)
             return text is not None and text.startswith("42") and json.loads(text[2:])[1].get("id") == last.id
 
         wait_until(told, timeout=10)

@@ -19,9 +19,8 @@ from kue.errors import JobNotFound, QueueUnavailable, WrongState
 from kue.states import STATES
 from kue.web.access.audit import audit
 from kue.web.actions.bulk_progress import Board
-from kue.web.api.kue_api import queue
 from kue.web.errors import error_response
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor, queue
 from kue.web.pages.search import MAX_QUERY, matching
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from kue.downloads import discard_part
 from kue.errors import InvalidJob
 from kue.redaction import restore
 from kue.web.access.audit import audit
-from kue.web.api.kue_api import parse_id, queue
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, check_priority, check_url
 from kue.web.pages.job import job_page
 

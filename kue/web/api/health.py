@@ -11,9 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from redis.exceptions import ResponseError
 
 from kue.errors import QueueUnavailable
-from kue.web.api.kue_api import queue
 from kue.web.api.prometheus import QueueMetrics
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor, queue
 
 health = Blueprint("health", __name__)
 

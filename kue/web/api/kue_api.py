@@ -7,20 +7,19 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.web.api.job_body import new_job, wants_unique
 from kue.web.errors import error_response, wants_page
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE
 from kue.web.pages.job import job_page
 
 if TYPE_CHECKING:
     from kue.job import Job
-    from kue.queue import Queue
 
 api = Blueprint("api", __name__)
 
@@ -28,19 +27,6 @@ api = Blueprint("api", __name__)
 MAX_RANGE = 10_000
 #: Largest number of jobs that one POST creates.
 MAX_BULK = 10_000
-
-
-def queue() -> Queue:
-    """Return the queue this app shows."""
-    found: Queue = current_app.config["KUE_QUEUE"]
-    return found
-
-
-def parse_id(text: str) -> int:
-    """Return a job's id. Raises JobNotFound for what cannot be one: a whole number from 1 to 2^53 - 1."""
-    if not re.fullmatch(r"[1-9][0-9]{0,15}", text) or int(text) >= 2**53:
-        raise JobNotFound(text[:100])
-    return int(text)
 
 
 def leading_number(text: str) -> int | None:

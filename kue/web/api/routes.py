@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from kue.states import STATES
 from kue.web.actions.bulk import STATES_OF, BulkView
-from kue.web.actions.download_limits import READERS, LimitsView
 from kue.web.live.snapshots import HomeAnswer, StateList
 from kue.web.pages.search import Found
+from kue.web.present.limits_view import READERS, LimitsView
 
 #: What an answer or a body is: a TypedDict, a schema, or one of MEDIA's words.
 Shape = Any

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 
 PATHS = frozenset({"/socket.io/socket.io.js", "/socket.io/socket.io.min.js"})
 
@@ -48,7 +49,7 @@ def install(app: Flask, flask_wsgi: Callable[..., Iterable[bytes]]) -> None:
         inner = flask_wsgi if environ.get("PATH_INFO") in PATHS else behind
         return inner(environ, start_response)
 
-    def client_script() -> Response:
+    def client_script() -> ResponseReturnValue:
         response = Response(body, mimetype="text/javascript", headers={"Cache-Control": "no-cache"})
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.set_etag(etag)

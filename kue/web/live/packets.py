@@ -33,6 +33,8 @@ class ClientPacket(packet.Packet):  # type: ignore[misc]
     def decode(self, encoded_packet: Any) -> int:
         """Decode, and turn events that are malformed into an ``UNREADABLE`` one instead of ending the connection."""
         unreadable = False
+        self.packet_type: int
+        self.data: Any
         try:
             attachments = super().decode(encoded_packet) or 0
         except (ValueError, RecursionError):

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
-from flask import current_app
-
+from kue.web.live.current import monitor, queue
 from kue.web.present.job_row import JobId, JobRow, Mark, job_row
-
-if TYPE_CHECKING:
-    from kue.queue import Queue
-    from kue.web.live.socket_events import Monitor
 
 #: Jobs of each kind that the first page shows; the rest are counted, and found on their own pages.
 HOME_ACTIVE, HOME_WAITING, HOME_DELAYED, HOME_RECENT = 50, 25, 15, 15
@@ -48,33 +43,22 @@ class StateList(TypedDict):
     total: int
 
 
-def _queue() -> Queue:
-    queue: Queue = current_app.config["KUE_QUEUE"]
-    return queue
-
-
-def monitor() -> Monitor:
-    """Return the monitor of the app that answers this request."""
-    found: Monitor = current_app.extensions["kue"]
-    return found
-
-
 def _run_order(row: JobRow) -> tuple[float, bool, JobId]:
     return row["priority"], isinstance(row["id"], str), row["id"]
 
 
 def home_lists() -> HomeLists:
     """Read what the first page shows. The mark is older than the rows, so no change can fall between them."""
-    queue = _queue()
+    read = queue()
     mark = monitor().relay.mark()
-    counts = queue.counts()
-    active = [job_row(job) for job in queue.range_by_state("active", 0, HOME_ACTIVE - 1, "asc")]
-    waiting = [job_row(job) for job in queue.range_by_state("inactive", 0, HOME_WAITING - 1, "asc")]
-    delayed = [job_row(job) for job in queue.range_by_state("delayed", 0, HOME_DELAYED - 1, "asc")]
+    counts = read.counts()
+    active = [job_row(job) for job in read.range_by_state("active", 0, HOME_ACTIVE - 1, "asc")]
+    waiting = [job_row(job) for job in read.range_by_state("inactive", 0, HOME_WAITING - 1, "asc")]
+    delayed = [job_row(job) for job in read.range_by_state("delayed", 0, HOME_DELAYED - 1, "asc")]
     recent = [
         job_row(job)
         for state in ("complete", "failed")
-        for job in queue.range_by_state(state, -HOME_RECENT, -1, "desc")
+        for job in read.range_by_state(state, -HOME_RECENT, -1, "desc")
     ]
     recent.sort(key=lambda row: row.get("updated_at", 0), reverse=True)
     waiting.sort(key=_run_order)
@@ -97,7 +81,7 @@ def home_lists() -> HomeLists:
 
 def rows_of(ids: list[int]) -> list[JobRow]:
     """Return the rows of the jobs that are there."""
-    return [job_row(job) for job in _queue().get_many(ids)]
+    return [job_row(job) for job in queue().get_many(ids)]
 
 
 def state_list(
@@ -109,12 +93,12 @@ def state_list(
     list: so turning the page neither shows a job twice nor leaves one out when others came or went meanwhile.
     The sets are by priority, then by id; delayed jobs of all types by their time. The mark is older than the rows.
     """
-    queue = _queue()
+    read = queue()
     mark = monitor().relay.mark()
-    counts = queue.counts()
-    total = (queue.counts(job_type) if job_type else counts)[state]
+    counts = read.counts()
+    total = (read.counts(job_type) if job_type else counts)[state]
     anchor = after or before
-    rank = queue.rank_in(anchor, state, job_type) if anchor else None
+    rank = read.rank_in(anchor, state, job_type) if anchor else None
     if rank is not None:
         rank = total - 1 - rank if order == "desc" else rank
         first = rank + 1 if after else rank - PAGE_ROWS
@@ -122,7 +106,7 @@ def state_list(
     start, stop = first, first + PAGE_ROWS - 1
     if order == "desc":
         start, stop = -1 - stop, -1 - start
-    jobs = queue.range_by_type(job_type, state, start, stop) if job_type else queue.range_by_state(state, start, stop)
+    jobs = read.range_by_type(job_type, state, start, stop) if job_type else read.range_by_state(state, start, stop)
     rows = [job_row(job) for job in jobs]
     if state == "delayed" and not job_type:
         rows.sort(key=lambda row: (row.get("promote_at", 0), *_run_order(row)[1:]))

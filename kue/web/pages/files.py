@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import mimetypes
 import os
@@ -18,8 +19,8 @@ from werkzeug.wsgi import FileWrapper
 from kue.errors import JobNotFound
 from kue.web.access.audit import audit
 from kue.web.answers import SafeResponse
-from kue.web.api.kue_api import queue
 from kue.web.errors import error_response, wants_page
+from kue.web.live.current import queue
 from kue.web.pages.download_folder import add_jobs, list_files, open_file
 from kue.web.present.job_row import result_file, result_host
 
@@ -115,7 +116,7 @@ def download(name: str) -> ResponseReturnValue:
     response.call_on_close(file.close)
     response.mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
     response.content_length = facts.st_size
-    response.last_modified = int(facts.st_mtime)
+    response.last_modified = datetime.datetime.fromtimestamp(int(facts.st_mtime), datetime.UTC)
     response.set_etag(f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}")
     response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Content-Security-Policy"] = FILE_POLICY

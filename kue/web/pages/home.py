@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.states import STATES
 from kue.web.access.audit import visitor
-from kue.web.api.kue_api import parse_id, queue
+from kue.web.live.current import parse_id, queue
 from kue.web.live.snapshots import PAGE_ROWS, home_lists, rows_of, state_list
 from kue.web.pages.sample_file import PATH as SAMPLE_PATH
 from kue.web.present.humanize import CHART_WORDS, duration_text, size_text, time_text

@@ -6,7 +6,7 @@ from flask import Response, current_app, render_template
 
 from kue.job import Job
 from kue.web.answers import SafeResponse
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor
 from kue.web.present.job_detail import job_detail
 
 

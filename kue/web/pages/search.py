@@ -12,8 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.errors import JobNotFound
 from kue.redaction import safe_text
-from kue.web.api.kue_api import parse_id, queue
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor, parse_id, queue
 from kue.web.present.job_row import JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:

@@ -15,14 +15,13 @@ from kue.errors import InvalidJob, QueueUnavailable
 from kue.management.history import HALF_S, MINUTE_S, Span
 from kue.states import STATES
 from kue.web.access.audit import audit
-from kue.web.actions.download_limits import limits_view
 from kue.web.answers import SafeResponse
-from kue.web.api.kue_api import queue
-from kue.web.live.snapshots import monitor
+from kue.web.live.current import monitor, queue
 from kue.web.live.socket_events import PAGES, PLAIN
 from kue.web.present import health_warnings
 from kue.web.present.chart import Plots, plots
 from kue.web.present.humanize import duration_text, size_text
+from kue.web.present.limits_view import limits_view
 from kue.web.present.worker_rows import Crew, WorkerView, crews, views
 
 system = Blueprint("system", __name__)
@@ -66,7 +65,7 @@ class SystemView(TypedDict):
     more_types: int
     workers: list[WorkerView]
     more_workers: int
-    health_warnings: list[str]
+    warnings: list[str]
     facts: dict[str, str]
     charts: list[Chart]
 
@@ -178,7 +177,7 @@ def page() -> ResponseReturnValue:
     try:
         view, counts = _view(), queue().counts()
         return render_template(
-            "system.html", page="system", mark=mark, counts=counts, system=view, limits=limits_view()
+            "system.html", page="system", mark=mark, counts=counts, system=view, limits=limits_view(queue())
         )
     except QueueUnavailable:
         away = {"warnings": ["Redis does not answer. Nothing runs until it is back."], "away": True}
@@ -210,7 +209,9 @@ def _set_slots(wanted: object, name: str, count: int) -> None:
 def act(act: str) -> ResponseReturnValue:
     """``pause`` or ``resume`` a type for every worker, or set one worker's ``concurrency`` for it."""
     asked = request.get_json(silent=True)
-    name = asked.get("type") if isinstance(asked, dict) else None
+    if not isinstance(asked, dict):
+        asked = {}
+    name = asked.get("type")
     if not isinstance(name, str) or not name:
         raise InvalidJob("send the name of a type")
     if act == "concurrency":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from kue.management.history import Span
 from kue.web.present.humanize import duration_text
@@ -114,13 +114,14 @@ def plots(spans: list[Span], slots: int, size_ms: int, now_ms: float) -> Plots:
     def line(name: str, share: Callable[[float], float]) -> Line:
         points: list[tuple[float, float] | None] = []
         for place in range(slots):
-            value = placed[place].get(name) if place in placed else None
+            value: Any = placed[place].get(name) if place in placed else None
             known = isinstance(value, int)
             points.append((place * step + step / 2, HEIGHT * (1 - min(1.0, share(value)))) if known else None)
         return {"name": name, "pieces": _pieces(points)}
 
     names = ("wait_mid", "wait_slow", "run_mid", "run_slow")
-    longest = max((span.get(name, 0) for span in placed.values() for name in names), default=0)
+    times: list[Any] = [span.get(name, 0) for span in placed.values() for name in names]
+    longest = max(times, default=0)
     highest = next((mark for mark in TIME_MARKS if mark >= longest), TIME_MARKS[-1])
     decades = math.log10(max(10, highest))
     return {

@@ -120,7 +120,7 @@ def _waited(job: Job) -> str | None:
 
 def _options(job: Job) -> dict[str, str]:
     options = job.options
-    names_of = {0: "normal", **PRIORITY_NAMES}
+    names_of: dict[int | float, str] = {0: "normal", **PRIORITY_NAMES}
     names: dict[str, Any] = {
         "Type": job.type,
         "Priority": f"{options.priority:g} {names_of.get(options.priority, '')}",

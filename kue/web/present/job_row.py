@@ -32,7 +32,7 @@ STATE_LABELS = {
 
 
 #: Node Kue's names of priorities, as a line shows them.
-PRIORITY_NAMES = {10: "low", -5: "medium", -10: "high", -15: "critical"}
+PRIORITY_NAMES: dict[int | float, str] = {10: "low", -5: "medium", -10: "high", -15: "critical"}
 
 #: A number; text only for jobs that another program named otherwise.
 JobId = int | str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from kue.queue import Queue
-    from kue.worker.registry import WorkerInfo
+    from kue.storage.worker_records import WorkerInfo
 
 #: Milliseconds of silence after which a worker is taken for gone. It speaks each third of a lease, 10 s by default.
 SILENT_MS = 35_000

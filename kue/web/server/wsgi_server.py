@@ -69,6 +69,8 @@ class Body(wsgi.Input):  # type: ignore[misc]
     """A request's body; a chunked one is read strictly."""
 
     _broken = False
+    chunk_length: int
+    position: int
 
     def _do_read(self, reader: Any, length: int | None = None) -> bytes:
         begin = self.position
@@ -155,6 +157,8 @@ class _Head(wsgi.FileObjectForHeaders):  # type: ignore[misc]
 
 class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
     """Eventlet's, but strict about where a request ends."""
+
+    rfile: Any
 
     def handle_one_request(self) -> None:
         connection: Connection = self.conn_state[3]

@@ -15,17 +15,17 @@ from typing import NamedTuple
 
 from kue.concurrency import green
 
-from ..errors import DownloadError, PartChanged
-from ..http import ranges
-from ..http.fetch import Source
-from ..http.response import Answer
-from ..http.watchdog import Cut
-from ..limits import DownloadLimits
-from ..progress import Progress
-from .digests import Hasher
-from .disk_space import Disk
-from .partial import Facts, Part
-from .segment_map import COUNT, Segment
+from .errors import DownloadError, PartChanged
+from .files.digests import Hasher
+from .files.disk_space import Disk
+from .files.partial import Facts, Part
+from .files.segment_map import COUNT, Segment
+from .http import ranges
+from .http.fetch import Source
+from .http.response import Answer
+from .http.watchdog import Cut
+from .limits import DownloadLimits
+from .progress import Progress
 
 CHUNK_BYTES = 256 * 1024
 #: Bytes that all connections together may have written and not yet noted in the map: a killed process loses them.

@@ -1,0 +1,42 @@
+"""The limits of downloads as text for a form, and how that is read again."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from flask import current_app
+
+from kue.downloads import changed_limits
+from kue.queue import Queue
+from kue.setting_parsers import SIZE_UNITS, number_or_none, size_or_none
+
+#: How each limit is read from what somebody typed.
+READERS = {"rate": size_or_none, "per_host": number_or_none, "min_free": size_or_none}
+
+
+class LimitsView(TypedDict):
+    """The limits as text for fields: ``5M``, or empty for none."""
+
+    rate: str
+    per_host: str
+    min_free: str
+
+
+def limits_view(queue: Queue) -> LimitsView:
+    """Return the limits as they were last changed, else as this process was started."""
+    settings = current_app.config["KUE_SETTINGS"]
+    changed = changed_limits(queue)
+
+    def text(name: str) -> str:
+        number = changed.get(name, getattr(settings, f"download_{name}"))
+        return "" if not number else _short(number) if READERS[name] is size_or_none else str(number)
+
+    return {"rate": text("rate"), "per_host": text("per_host"), "min_free": text("min_free")}
+
+
+def _short(size: int) -> str:
+    """Return a size as the settings take it, with the largest unit that says it exactly."""
+    for unit in ("t", "g", "m", "k"):
+        if size % SIZE_UNITS[unit] == 0:
+            return f"{size // SIZE_UNITS[unit]}{unit.upper()}"
+    return str(size)
