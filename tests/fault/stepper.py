@@ -28,17 +28,18 @@ MARKS = ("good", "again", "late", "unwanted", "stopped", "slow")
 
 def die_at(step: int, when: str) -> None:
     """End this process at its ``step``-th command, whichever thread and connection sends it."""
-    lock, sent = threading.Lock(), 0
+    lock, sent = threading.RLock(), 0  # a connection that opens itself sends from inside a send
     send: Callable[..., Any] = redis.connection.AbstractConnection.send_packed_command
 
     def counted(connection: Any, command: Any, **options: Any) -> Any:
         nonlocal sent
         with lock:
             sent += 1
-            if sent == step and when == "before":
+            is_last = sent == step
+            if is_last and when == "before":
                 os._exit(CUT)
             answer = send(connection, command, **options)
-            if sent == step:
+            if is_last:
                 os._exit(CUT)
             return answer
 
