@@ -8,11 +8,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test check lint bench clean
 
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
 	@echo "make test   run the tests"
+	@echo "make check  lint, and the tests of the library: the quick round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
 	@echo "make clean  remove the virtual environment and every cache; jobs and downloads stay"
@@ -20,8 +21,12 @@ help:
 run: $(VENV)/.installed-run
 	@exec $(PY) app.py $(ARGS)
 
+# Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
 test: $(VENV)/.installed-dev node
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal)
+
+check: lint
+	@exec $(PY) -m pytest -q -n 4 --dist worksteal tests/unit tests/integration
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .

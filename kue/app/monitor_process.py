@@ -12,6 +12,7 @@ from ..concurrency import essential, green
 from ..errors import KueError
 from ..process import descriptors
 from ..process.stop_signals import GRACE_S, StopSignals, wait_for_redis
+from ..process.title import set_title
 from ..queue import Queue
 from ..settings import Settings
 
@@ -68,6 +69,7 @@ class Program:
         green.spawn(essential.run_essential, "web server", WsgiServer(self._socket, app).run)
         shown = "localhost" if self._settings.host in ("127.0.0.1", "::1") else self._settings.host
         log.info("open http://%s:%d", shown, self._settings.port)
+        set_title(f"web {self._settings.host}:{self._settings.port}")
         while not self._signals.count:
             green.sleep(LOOK_S)
         log.info("stopping: running jobs have %.0f s; press again to stop now", GRACE_S)

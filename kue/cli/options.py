@@ -96,7 +96,7 @@ def place_options(fn: F) -> F:
             "url",
             type=URL,
             metavar="URL",
-            help="Redis, such as redis://host:6379/0  [REDIS_URL; redis://127.0.0.1:6379/0]",
+            help="Redis, such as redis://host:6379/0, or embedded://  [REDIS_URL; else the one of this machine]",
         ),
     ):
         fn = option(fn)

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import KueError, QueueUnavailable
 from .actions import cancel, clean, pause, promote, resume, retry, rm
 from .bench import bench
+from .completion import completion
 from .dashboard import dashboard
 from .doctor import doctor
 from .jobs import create, log, ls, show
@@ -64,7 +65,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 COMMANDS = (
     *(serve, dashboard, worker, stats, ls, show, log, create),
-    *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench),
+    *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench, completion),
 )
 for command in COMMANDS:
     cli.add_command(command)
@@ -88,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def run(args: Sequence[str] | None) -> int:
     """Run one command and return its exit code."""
     try:
-        code = cli.main(args=args, prog_name="kue", standalone_mode=False)
+        code = cli.main(args=args, prog_name="kue", complete_var="_KUE_COMPLETE", standalone_mode=False)
         return code if isinstance(code, int) else OK
     except click.UsageError as exc:
         where = exc.ctx.command_path if exc.ctx is not None else "kue"

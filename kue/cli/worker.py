@@ -16,6 +16,7 @@ import click
 from ..concurrency import essential, green
 from ..process import supervisor
 from ..process.stop_signals import GRACE_S, StopSignals, wait_for_redis
+from ..process.title import set_title
 from ..queue import Queue
 from .green_start import command, ensure_patched, need
 from .options import DURATION, Place, with_place
@@ -135,6 +136,7 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
         if wait_for_redis(queue, signals):
             _prepare(queue, target, concurrency)
         while not signals.count:
+            _show_load(queue, target)
             green.sleep(LOOK_S)
         log.info("stopping: running jobs have %g s; once more to stop now", timeout_s)
         queue.quiet()
@@ -147,6 +149,10 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
         signals.ignore()
     log.info("stopped, and handed back what still ran: %d", left)
     return 0
+
+
+def _show_load(queue: Queue, target: str) -> None:
+    set_title(f"worker {target} [{len(queue.running())}/{sum(queue.processing().values())} busy]")
 
 
 def _prepare(queue: Queue, target: str, concurrency: Mapping[str, int]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ..concurrency import green
 from . import stop_signals
+from .title import set_title
 
 log = logging.getLogger("kue")
 
@@ -107,6 +108,8 @@ class Supervisor:
         """
         for number in stop_signals.handled():
             signal.signal(number, lambda came, frame: self._signals.append(came))
+        count = len(self._children)
+        set_title(f"supervisor ({count} process{'' if count == 1 else 'es'})")
         failed = 0
         while not self._signals:
             for child in self._children:

@@ -277,3 +277,30 @@ def test_the_dashboard_without_flask_or_a_free_port_says_what_to_do(
     with socket.create_server(("127.0.0.1", port)):
         said = command("dashboard", "-p", port)
     assert said.code == 1 and f"port {port} is taken" in said.err and "Traceback" not in said.err
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_and_its_supervisor_say_what_they_do(start: Any, module: Path, queue: Queue) -> None:
+    process = start("worker", "jobs:make", cwd=module)
+    assert line(process).startswith("ready")
+    wait_until(lambda: title(process.pid).startswith("kue worker jobs:make [0/"), 10)
+    queue.create("email", {"s": 60}).save()
+    wait_until(lambda: title(process.pid).startswith("kue worker jobs:make [1/"), 10)
+    parent = start("worker", "jobs:make", "-p", "2", cwd=module)
+    wait_until(lambda: title(parent.pid) == "kue supervisor (2 processes)", 10)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion(shell: str) -> None:
+    words = [sys.executable, "-m", "kue", "completion", shell]
+    script = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert "_KUE_COMPLETE" in script
+    environ = {**os.environ, "_KUE_COMPLETE": f"{shell}_complete", "COMP_WORDS": "kue work", "COMP_CWORD": "work" if shell == "fish" else "1"}
+    found = subprocess.run(
+        [sys.executable, "-m", "kue"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30
+    ).stdout
+    assert "worker" in found
