@@ -1,0 +1,1 @@
+"""What a program that creates jobs uses: saving, events, waiting for results."""

@@ -1,0 +1,1 @@
+"""Threads of either kind. Only green.py knows eventlet."""

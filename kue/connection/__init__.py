@@ -1,0 +1,1 @@
+"""Reaching any Redis, and staying connected."""

@@ -1,0 +1,1 @@
+"""Looking at a queue, and changing it by hand."""

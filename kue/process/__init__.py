@@ -1,0 +1,1 @@
+"""Being a process: signals, descriptors, its title, a supervisor of several."""

@@ -1,0 +1,1 @@
+"""One request to a foreign server: checked addresses, patience, redirects, ranges."""

@@ -1,0 +1,1 @@
+"""Socket.IO: the relay of changes, the events that clients send."""
