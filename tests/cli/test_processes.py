@@ -299,7 +299,8 @@ def test_a_shell_gets_its_completion(shell: str) -> None:
     words = [sys.executable, "-m", "kue", "completion", shell]
     script = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
     assert "_KUE_COMPLETE" in script
-    environ = {**os.environ, "_KUE_COMPLETE": f"{shell}_complete", "COMP_WORDS": "kue work", "COMP_CWORD": "work" if shell == "fish" else "1"}
+    place = "work" if shell == "fish" else "1"
+    environ = {**os.environ, "_KUE_COMPLETE": f"{shell}_complete", "COMP_WORDS": "kue work", "COMP_CWORD": place}
     found = subprocess.run(
         [sys.executable, "-m", "kue"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30
     ).stdout

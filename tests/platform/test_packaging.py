@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import urllib.request
 import venv
 import zipfile
 from importlib import metadata
@@ -20,7 +22,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.platform.programs import environment
-from tests.support import NODE_DIR, ROOT, missing
+from tests.support import NODE_DIR, ROOT, free_port, missing, wait_until
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -141,6 +143,31 @@ def test_the_installed_package_works_without_the_repository(wheel: Path, tmp_pat
         timeout=60,
     )
     assert (result.stdout, result.stderr) == ("1\n", "")
+
+
+@pytest.mark.slow
+def test_the_installed_package_serves_the_page_and_downloads(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    port = free_port()
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PORT": str(port), "REDIS_URL": "embedded://"}
+    process = subprocess.Popen([sys.executable, "-m", "kue", "serve"], cwd=tmp_path, env=environ)
+    try:
+
+        def page() -> bytes:
+            with contextlib.suppress(OSError):
+                return bytes(urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read())
+            return b""
+
+        wait_until(lambda: b"button_start" in page(), 30)
+        body = {"type": "startdownload", "data": {"url": f"http://localhost:{port}/static/css/monitor.css"}}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/job", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+        wait_until(lambda: (tmp_path / "downloads" / "monitor.css").exists(), 30)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 USERS_PROGRAM = '''
