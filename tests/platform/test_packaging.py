@@ -164,7 +164,7 @@ def test_the_installed_package_serves_the_page_and_downloads(wheel: Path, tmp_pa
             f"http://127.0.0.1:{port}/job", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         urllib.request.urlopen(request, timeout=10).close()
-        wait_until(lambda: (tmp_path / "downloads" / "monitor.css").exists(), 30)
+        wait_until(lambda: list((tmp_path / "downloads").glob("*-monitor.css")), 30)
     finally:
         process.terminate()
         assert process.wait(20) == 0
