@@ -52,7 +52,7 @@ def test_a_result_is_the_same_in_every_way_of_asking(queue: Any, redis_client: r
     # As in Node, the field `result` holds truthy results only.
     is_kept = bool(result) or isinstance(result, (list, dict))
     assert redis_client.hget(f"q:job:{job.id}", "result") == (to_json(result) if is_kept else None)
-    assert heard == [result]
+    wait_until(lambda: heard == [result])
     assert queue.get(job.id).to_dict().get("result") == (result if is_kept else None)
 
 

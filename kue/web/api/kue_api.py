@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
+from kue.storage.codec import number
 from kue.web.api.job_body import new_job, wants_unique
 from kue.web.errors import error_response, wants_page
 from kue.web.live.current import monitor, parse_id, queue
@@ -77,7 +78,8 @@ def stats() -> ResponseReturnValue:
     counts = queue().counts()
     names = ("inactive", "complete", "active", "failed", "delayed")
     answer: dict[str, int | None] = {f"{name}Count": counts[name] for name in names}
-    answer["workTime"] = queue().work_time() or None
+    # As Node: null until the first job has completed, and a number from then on.
+    answer["workTime"] = number(queue().session.read_one("GET", queue().keys.work_time, default=None))
     return jsonify(answer)
 
 

@@ -35,7 +35,7 @@ SOCKET_S = 60.0
 #: Seconds between two tries to accept while that fails.
 PAUSE_S = 0.1
 #: Seconds that a client may go on sending once it has been answered and is to be cut off.
-LINGER_S = 1.0
+LINGER_S = 5.0
 #: Bytes of a body nobody has read that are read away to keep the connection.
 DISCARD_MAX = 64 * 1024
 
