@@ -15,11 +15,13 @@ import pytest
 import redis
 
 import kue
+from kue import web
 from kue.connection import liveness
 from kue.connection.connector import Connector
 from kue.connection.subscription import _received
 from kue.embedded.ping import ping
 from kue.embedded.server import find_binary
+from kue.settings import Settings
 from tests.conftest import LAUNCH, stop_server
 from tests.fault.proxy import Proxy
 from tests.fault.server import FaultyServer
@@ -107,6 +109,27 @@ def test_a_subscription_finds_itself_forgotten(
     wait_until(lambda: "resync" in heard, 10)
     queue.create("a").save()
     wait_until(lambda: "enqueue" in heard, 5)
+
+
+def test_the_page_and_its_live_stream_go_on(
+    queue: Any, proxy: Proxy, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kue.connection.subscription.LOOK_S", 0.1)
+    app, socketio = web.create_app(Settings.load({}), queue, async_mode="threading")
+    http, page = app.test_client(), socketio.test_client(app, headers={"Host": "localhost"})
+    try:
+        page.emit("watch", {}, callback=True)
+        assert http.get("/", base_url="http://localhost").status_code == 200
+        proxy.stall()
+        began_at = time.monotonic()
+        assert http.get("/", base_url="http://localhost").status_code == 200
+        assert time.monotonic() - began_at < 2 * SOON_S
+        # A job of another program is shown, once the stream has noticed
+        kue.create_queue(server.url).create("news").save()
+        wait_until(lambda: "news" in str(page.get_received()) or "resync" in str(page.get_received()), 15)
+        assert "news" in http.get("/", base_url="http://localhost").text
+    finally:
+        web.close(app)
 
 
 def test_a_server_that_is_slow_is_no_forgotten_connection(server: FaultyServer) -> None:
