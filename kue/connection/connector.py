@@ -189,8 +189,8 @@ class OneConnection(redis.Redis):
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         self._send(args)
         connection: Any = self.connection
-        if self.awake is not None:
-            self.awake.wait(connection._sock.fileno())
+        if self.awake is not None and self.awake.wait(connection._sock.fileno()):
+            return connection.read_arrived()
         return connection.read_response()
 
     def ahead(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:

@@ -87,6 +87,13 @@ class LiveConnection:
         finally:
             self._used_at = time.monotonic()
 
+    def read_arrived(self) -> Any:
+        """Read an answer that is there already: nothing has to be watched."""
+        try:
+            return super().read_response()  # type: ignore[misc]
+        finally:
+            self._used_at = time.monotonic()
+
     def _read_watched(self, *args: Any, **options: Any) -> Any:
         read: Any = super().read_response  # type: ignore[misc]
         if self.late_s is None or options.get("push_request"):  # a subscription waits for messages, not for an answer

@@ -32,15 +32,16 @@ class Awake:
         self._asleep, self._left = ASLEEP_FIRST, 0
         self._ended_at = 0.0
 
-    def wait(self, fd: int) -> None:
-        """Look whether ``fd`` can be read; return soon in any case, for the caller to wait on as usual."""
+    def wait(self, fd: int) -> bool:
+        """Tell whether ``fd`` can be read; return soon in any case, for the caller to wait on as usual."""
         if self._poll is None:
-            return
+            return False
         began_at, ended_at = time.perf_counter(), self._ended_at
         if began_at - ended_at > RUN_S or self._left or (others := green.others()) is None:
             self._left = max(0, self._left - 1)
             self._ended_at = began_at
-            return
+            return False
+        has_come = False
         self._watch({fd, *others})
         while not (readable := self._poll.poll(0)):
             if time.perf_counter() - began_at > LOOK_S:
@@ -48,9 +49,11 @@ class Awake:
                 break
             os.sched_yield()
         else:
-            if any(each == fd for each, _ in readable):
+            has_come = any(each == fd for each, _ in readable)
+            if has_come:
                 self._asleep = ASLEEP_FIRST
         self._ended_at = time.perf_counter()
+        return has_come
 
     def _watch(self, fds: set[int]) -> None:
         if fds != self._watched:
