@@ -5,8 +5,9 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 
+from ..connection.locate import Known
 from ..downloads import DownloadHandler, Follower
-from ..embedded.server import ensure_redis
+from ..embedded.server import EmbeddedServer, ensure_redis
 from ..queue import Queue
 from ..settings import Settings
 from .monitor_process import Program, own_addresses
@@ -32,13 +33,19 @@ def work(settings: Settings, queue: Queue) -> None:
     queue.process("startdownload", settings.concurrency, handler)
 
 
+def _redis(settings: Settings) -> tuple[object, EmbeddedServer | None]:
+    """Return what a Queue takes as its Redis, and the embedded server if one was started for it."""
+    url, server = ensure_redis(settings)
+    return (url if server is None else Known(url, f"the embedded Valkey in {settings.data_dir}")), server
+
+
 def working_queue() -> Queue:
     """Return the queue with its handlers at work, for `kue worker app:queue`. The settings are the environment's."""
     settings = Settings.load()
-    url, server = ensure_redis(settings)
+    redis, server = _redis(settings)
     if server is not None:
         atexit.register(server.stop)
-    queue = Queue(url, settings.prefix)
+    queue = Queue(redis, settings.prefix)
     work(settings, queue)
     return queue
 
@@ -51,8 +58,8 @@ def serve(argv: Sequence[str] = ()) -> None:
 
     look_names_up_aside()
     settings = Settings.load(argv=argv)
-    url, server = ensure_redis(settings)
-    queue = Queue(url, settings.prefix, search=safe_text)
+    redis, server = _redis(settings)
+    queue = Queue(redis, settings.prefix, search=safe_text)
     program = Program(settings, queue, server)
     program.listen()
     if settings.workers:

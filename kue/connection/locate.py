@@ -104,6 +104,17 @@ class Nearby(Place):
         )
 
 
+class Known(Place):
+    """A Redis that was found or started already; ``told`` says in a few words what it is."""
+
+    def __init__(self, url: str, told: str) -> None:
+        super().__init__()
+        self._url, self._told = url, told
+
+    def _find(self) -> tuple[str, str]:
+        return self._url, self._told
+
+
 class Embedded(Place):
     """The embedded Valkey of a folder, started if it does not run; it ends with its last user."""
 

@@ -47,7 +47,6 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
         return settings.redis_url, None
     usable, problem = probe(USUAL_HOST, USUAL_PORT)
     if usable:
-        log.info("jobs are in Redis at %s:%d", USUAL_HOST, USUAL_PORT)
         return f"redis://{USUAL_HOST}:{USUAL_PORT}/0", None
     server = EmbeddedServer(settings.data_dir)
     try:
@@ -56,7 +55,6 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
         raise ServerError(f"{exc} Besides, {problem}." if problem else str(exc)) from exc
     if problem:
         log.warning("%s. Using the embedded Valkey in %s.", problem, settings.data_dir)
-    log.info("jobs are in the embedded Valkey in %s", settings.data_dir)
     return url, server
 
 
