@@ -164,6 +164,14 @@ def test_a_last_look_that_is_no_time_does_no_harm(steps: Steps, wrong: str) -> N
     steps.scripts.balance(steps.client, 100)
 
 
+def test_a_key_of_another_kind_stops_no_rescue(steps: Steps) -> None:
+    job_id = running(steps)
+    steps.client.set(steps.keys.prefix + ":clock", "x")
+    look(steps, NOW)
+    assert rescue(steps, NOW + HOUR_MS) == []
+    assert rescue(steps, NOW + HOUR_MS + GRACE_MS, elapsed=GRACE_MS) == [job_id]
+
+
 def test_old_entries_of_workers_are_told_by_the_servers_clock(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     now_ms = int(steps.client.time()[0]) * 1000
     entries = {"kue:a:1": now_ms - FORGET_MS // 2, "kue:b:1": now_ms - 2 * FORGET_MS}

@@ -51,7 +51,11 @@ end
 -- own clock says since its last look, or 0 if it has had none: so much of a gap is time that really went by.
 local function watch_clock(blind, grace, elapsed)
   if blind <= 0 then return end
-  local field = redis.call('HMGET', clock_key, 'seen', 'granted', 'ahead', 'ahead_since')
+  local field = redis.pcall('HMGET', clock_key, 'seen', 'granted', 'ahead', 'ahead_since')
+  if fault_of(field) then   -- somebody wrote another kind of key there; without this one nothing would be rescued any more
+    redis.call('DEL', clock_key)
+    field = {}
+  end
   local seen, granted = number_of(field[1]), number_of(field[2]) or 0
   if seen and now >= seen and now - seen < LOOK_MS then return end
   redis.call('HSET', clock_key, 'seen', now_text)
