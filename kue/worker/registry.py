@@ -38,22 +38,22 @@ class Registry:
         Entries are written by the heartbeat alone: one thread that beats and, at the end, leaves.
         """
         rescued: list[str] = []
-        for worker, text in client.hgetall(self._key).items():
+        entries, now_ms = client.hgetall(self._key), _server_ms(client)
+        for worker, text in entries.items():
             entry = read_entry(text)
             if worker != self._worker and is_dead(entry):
                 taken = self._scripts.rescue(client, dead_worker=worker)
                 for job_id in taken:
                     log.warning("rescue job %s: its worker %s is dead", job_id, worker)
                 rescued += taken
-            elif (whole(entry.get("seen_at")) or 0) + FORGET_MS > time.time() * 1000:
+            elif (whole(entry.get("seen_at")) or 0) + FORGET_MS > now_ms:
                 continue
             client.hdel(self._key, worker)
         return rescued
 
     def beat(self, client: Any) -> None:
         """Say that this process is there, and what it does."""
-        seconds, micros = client.execute_command("TIME")
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        now_ms = _server_ms(client)
         self._started_at = self._started_at or now_ms
         entry = {
             "host": socket.gethostname(),
@@ -69,6 +69,11 @@ class Registry:
 
     def leave(self, client: Any) -> None:
         client.hdel(self._key, self._worker)
+
+
+def _server_ms(client: Any) -> int:
+    seconds, micros = client.execute_command("TIME")
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def is_dead(entry: dict[str, Any]) -> bool:

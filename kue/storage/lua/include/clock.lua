@@ -2,6 +2,8 @@
 -- The server's clock, as the queue saw it last: it may jump (a laptop wakes up, a machine is moved, an operator sets it), and
 -- while the server is down or frozen nobody can renew anything. What was promised by time then keeps the time it had left.
 --   q:clock  hash  seen: epoch ms of the last look, by whichever process; some look each quarter of a second
+--                  granted: epoch ms until which leases were prolonged after the last gap
+--                  ahead, ahead_since: ms of the last jump forward, and the last look before it, unless it was undone
 local clock_key = prefix .. ':clock'
 local DEADLINES_FROM = 100000   -- lower scores in q:jobs:active are priorities
 local LOOK_MS = 100             -- how often a look is written down
@@ -26,15 +28,19 @@ local function move_deadlines(seen, jump)
   end)
 end
 
--- Delayed jobs, after a step back: those that wait for some time, not for a date.
-local function move_delayed(jump)
+-- Delayed jobs, after a step back: those that wait for some time, not for a date. If it undoes a jump forward, by which
+-- they did not move, those from before both move by the difference alone.
+local function move_delayed(jump, ahead, ahead_since)
   move_scores(state_key('delayed'), now, function(due, member)
     if due >= FAR_MS then return nil end
     local key = job_key(id_of(member))
     local field = redis.call('HMGET', key, 'due_at', 'updated_at')
-    local changed = now - (tonumber(field[2] or '') or 0)
+    local updated_at = number_of(field[2]) or 0
+    local changed = now - updated_at
     if field[1] == whole(due) or (changed >= 0 and changed < BACK_MS) then return nil end
-    local earlier = math.max(now, due + jump)
+    local step = updated_at <= ahead_since and math.min(0, jump + ahead) or jump
+    local earlier = math.max(now, due + step)
+    if earlier == due then return nil end
     redis.call('HSET', key, 'promote_at', whole(earlier))
     return earlier
   end)
@@ -45,23 +51,40 @@ end
 -- own clock says since its last look, or 0 if it has had none: so much of a gap is time that really went by.
 local function watch_clock(blind, grace, elapsed)
   if blind <= 0 then return end
-  local seen = tonumber(redis.call('HGET', clock_key, 'seen') or '')
+  local field = redis.pcall('HMGET', clock_key, 'seen', 'granted', 'ahead', 'ahead_since')
+  if fault_of(field) then   -- somebody wrote another kind of key there; without this one nothing would be rescued any more
+    redis.call('DEL', clock_key)
+    field = {}
+  end
+  local seen, granted = number_of(field[1]), number_of(field[2]) or 0
   if seen and now >= seen and now - seen < LOOK_MS then return end
   redis.call('HSET', clock_key, 'seen', now_text)
   local gap = seen and now - seen or 0
   if gap > blind then
-    -- A lease that was good at the last look has the time it had then, at most the grace. Older ones have lapsed.
-    move_scores(leases_key, seen, function(lapses)
+    local jump = gap - elapsed
+    local has_jumped = jump > blind
+    -- A lease that was good at the last look has the time it had then, at most the grace. Older ones have lapsed. Where the
+    -- gap is the caller's own standing still, as it may do again and again, only a lease that was renewed since the last gap.
+    move_scores(leases_key, has_jumped and seen or math.max(seen, granted), function(lapses)
       return lapses < now + grace and math.min(lapses + gap, now + grace) or nil
     end)
-    local jump = gap - elapsed
-    if jump > blind then move_deadlines(seen, jump) end
+    if has_jumped then
+      move_deadlines(seen, jump)
+      redis.call('HSET', clock_key, 'ahead', whole(jump), 'ahead_since', whole(seen))
+    end
   elseif gap < -BACK_MS then
     move_scores(leases_key, now + grace, function(lapses) return math.max(lapses + gap, now + grace) end)
     move_deadlines(seen, gap)
-    move_delayed(gap)
+    local ahead, ahead_since = number_of(field[3]) or 0, number_of(field[4]) or 0
+    if gap + ahead < blind then   -- all of the jump forward is undone
+      move_delayed(gap, ahead, ahead_since)
+      redis.call('HDEL', clock_key, 'ahead', 'ahead_since')
+    else
+      move_delayed(gap, 0, 0)
+    end
   else
     return
   end
+  redis.call('HSET', clock_key, 'granted', whole(now + grace))
   redis.call('PUBLISH', prefix .. ':revoked', '* * renew')   -- let every worker renew its leases at once
 end

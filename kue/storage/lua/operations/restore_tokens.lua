@@ -11,7 +11,7 @@
 --- @include "claims"
 local period, clock_key = tonumber(ARGV[3] or '0'), prefix .. ':clock'
 if period > 0 then
-  local last = tonumber(redis.call('HGET', clock_key, 'balanced') or '')
+  local last = number_of(redis.call('HGET', clock_key, 'balanced'))
   if last and last <= now and now - last < period then return -1 end
   redis.call('HSET', clock_key, 'balanced', now_text)
 end
