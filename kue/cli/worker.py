@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ..concurrency import essential, green
-from ..process import supervisor
+from ..process import descriptors, supervisor
 from ..process.stop_signals import GRACE_S, StopSignals, wait_for_redis
 from ..process.title import set_title
 from ..queue import Queue
@@ -125,6 +125,7 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
     supervisor.end_with_parent()
     essential.on_exit = essential.exit_process
+    descriptors.raise_limit()
     signals = StopSignals(timeout_s)
     try:
         queue = load(target)

@@ -14,6 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+#: Connections that the system holds until they are accepted; beyond, clients try again after a second or three.
+BACKLOG = 512
+
 
 def enabled() -> bool:
     """Tell whether eventlet has patched this process's threads."""
@@ -238,8 +241,10 @@ def listen(host: str, port: int) -> socket.socket:
     if enabled():
         import eventlet
 
-        sock: socket.socket = eventlet.listen((host, port), family=family, reuse_addr=True, reuse_port=False)
+        sock: socket.socket = eventlet.listen(
+            (host, port), family=family, backlog=BACKLOG, reuse_addr=True, reuse_port=False
+        )
     else:
-        sock = socket.create_server((host, port), family=family)
+        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from ..connection.connector import patiently
-from ..errors import InvalidJob
+from ..errors import InvalidJob, QueueUnavailable
 from ..job import Job, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 from ..storage.codec import check_concurrency, check_priority, number_text
@@ -43,7 +45,10 @@ class Operations:
 
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""
-        patiently(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
+        try:
+            patiently(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
+        except ResponseError as exc:  # one that does not pass by itself, such as a right that is missing
+            raise QueueUnavailable(str(exc)) from exc
 
     def remove(self, job_id: int | str) -> None:
         """Remove a job and all that belongs to it. Raises JobNotFound."""

@@ -9,6 +9,8 @@ except ImportError:  # not on Windows
 
 #: Descriptors that are assumed where the system does not say.
 UNKNOWN = 1024
+#: Held back for Redis, files, templates and downloads: a third of them, between these bounds.
+HELD_BACK_MIN, HELD_BACK_MAX = 64, 512
 #: More than this are never asked for: some programs walk through all that may be open.
 RAISED_MAX = 65_536
 
@@ -33,3 +35,8 @@ def limit() -> int:
         return UNKNOWN
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return RAISED_MAX if soft == resource.RLIM_INFINITY else int(soft)
+
+
+def held_back() -> int:
+    """Return how many descriptors are not for clients' connections."""
+    return max(HELD_BACK_MIN, min(HELD_BACK_MAX, limit() // 3))

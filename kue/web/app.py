@@ -30,6 +30,7 @@ from kue.web.pages.sample_file import sample
 from kue.web.pages.search import finder
 from kue.web.pages.system import system
 from kue.web.server.bodies import with_length
+from kue.web.server.concurrency import bounded
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -110,6 +111,7 @@ def create_app(
     client_script.install(app, flask_wsgi)
     _tolerate_capitals(app)
     app.wsgi_app = security.guard_socket(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = bounded(app.wsgi_app, unbounded="/socket.io/")  # type: ignore[method-assign]
     app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor

@@ -132,7 +132,11 @@ def test_a_name_that_leads_only_inside_is_refused_for_good() -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(socket.EAI_AGAIN, "could not be looked up just now"), (socket.EAI_NONAME, "There is no host")],
+    [
+        (socket.EAI_AGAIN, "could not be looked up just now"),
+        (socket.EAI_SYSTEM, "could not be looked up just now"),
+        (socket.EAI_NONAME, "There is no host"),
+    ],
 )
 def test_a_lookup_that_fails_may_be_tried_again(number: int, words: str) -> None:
     def resolve(*_: object) -> Any:

@@ -30,8 +30,13 @@ def unwritable(client: redis.Redis, folder: Path) -> None:
     client.bgsave()
 
 
+def forbidden(client: redis.Redis, folder: Path) -> None:
+    client.execute_command("ACL SETUSER", "default", "-set")
+
+
 @pytest.mark.parametrize(
-    ("refuse", "why"), [(full, "maxmemory"), (replica, "read only replica"), (unwritable, "MISCONF")]
+    ("refuse", "why"),
+    [(full, "maxmemory"), (replica, "read only replica"), (unwritable, "MISCONF"), (forbidden, "no permissions")],
 )
 def test_a_redis_that_refuses_writes_is_not_well(
     refuse: Callable[[redis.Redis, Path], None], why: str, tmp_path: Path

@@ -115,7 +115,30 @@ def slow(app: App) -> socket.socket:
     return sock
 
 
-@pytest.mark.parametrize("kind", [silent, slow, websocket])
+def slow_body(app: App) -> socket.socket:
+    sock = app.connect()
+    sock.sendall(HEAD + b"Content-Length: 99\r\n\r\n{")
+    return sock
+
+
+def slow_chunk(app: App) -> socket.socket:
+    sock = app.connect()
+    sock.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n63\r\n{")
+    return sock
+
+
+def long_poll(app: App) -> socket.socket:
+    path = b"GET /socket.io/?EIO=4&transport=polling"
+    sock = app.connect()
+    sock.sendall(path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = sock.recv(10_000)
+    if b'"sid":"' in answer:
+        session = answer.partition(b'"sid":"')[2].partition(b'"')[0]
+        sock.sendall(path + b"&sid=" + session + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return sock
+
+
+@pytest.mark.parametrize("kind", [silent, slow, websocket, slow_body, slow_chunk, long_poll])
 def test_the_page_a_job_and_a_download_survive_more_clients_than_descriptors(
     app: App, queue: Any, kind: Callable[[App], socket.socket]
 ) -> None:
@@ -134,6 +157,33 @@ def test_the_page_a_job_and_a_download_survive_more_clients_than_descriptors(
     for sock in held:
         sock.close()
     assert app.get("/").status == 200 and app.process.poll() is None
+
+
+def deaf(app: App) -> socket.socket:
+    """Ask for more than fits into the buffers on the way, and read its beginning only."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    sock.settimeout(10)
+    sock.connect(("127.0.0.1", app.port))
+    sock.sendall(b"GET /sample/10mb.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    sock.recv(20)
+    return sock
+
+
+def test_clients_that_do_not_read_their_answers_make_room(app: App) -> None:
+    # Given so many that all connections are taken
+    held = [deaf(app) for _ in range(FEW)]
+    # Then others get in as soon as those have left an answer unread for a while, long before their timeout
+
+    def is_served() -> bool:
+        try:
+            return bool(app.get("/healthz").status == 200)
+        except OSError:
+            return False
+
+    wait_until(is_served, 20)
+    for sock in held:
+        sock.close()
 
 
 @pytest.mark.parametrize(
@@ -180,6 +230,7 @@ SECOND = b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         b"Host: other\r\nContent-Length: 27\r\n\r\n" + BODY,
         b"nonsense\r\nContent-Length: 27\r\n\r\n" + BODY,
         b"Transfer-Encoding: chunked\r\n\r\n0x1b\r\n" + BODY + b"\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1b \r\n" + BODY + b"\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n+1b\r\n" + BODY + b"\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n1b\n" + BODY + b"\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n1b\r\n" + BODY + b"X\r\n0\r\n\r\n",
@@ -214,6 +265,17 @@ def test_a_body_cut_short_creates_nothing(app: App, queue: Any) -> None:
             sock.shutdown(socket.SHUT_WR)
             assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
     assert queue.counts()["inactive"] == 0
+
+
+def test_a_request_that_breaks_off_changes_nothing_though_its_body_is_of_no_use(app: App, queue: Any) -> None:
+    job = queue.create("x", {}).save()
+    head = b"DELETE /job/%d HTTP/1.1\r\nHost: localhost\r\n" % job.id
+    for rest in (b"Content-Length: 99\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n40\r\n{"):
+        with app.connect() as sock:
+            sock.sendall(head + rest)
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert queue.counts()["inactive"] == 1
 
 
 def by_curl(url: str, body: bytes) -> int:

@@ -200,7 +200,7 @@ class Guard:
         try:
             answers = list(resolve(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM))
         except socket.gaierror as exc:
-            if exc.errno == socket.EAI_AGAIN:
+            if exc.errno not in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
                 raise DownloadError(f"The name {host} could not be looked up just now") from None
             raise DownloadError(f"There is no host named {host}") from None
         except UnicodeError:

@@ -1,6 +1,7 @@
-"""Bodies of unknown length, sent with ``Transfer-Encoding: chunked``: read to their end before anybody else sees them.
+"""Bodies of requests, read to their end before anything is done.
 
-Whoever asks for a body then finds one with a length. It is never taken for an empty one.
+So a request that breaks off changes nothing, also where nobody wants its body. One of unknown length, sent with
+``Transfer-Encoding: chunked``, gets its length, and is never taken for an empty one.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ def with_length(app: Callable[..., Iterable[bytes]], limit: Callable[[str], int]
     """Return a WSGI application that gives ``app`` each body with its length; ``limit(path)`` is the largest, bytes."""
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if not environ.get("wsgi.input_terminated") or environ.get("CONTENT_LENGTH"):
-            return app(environ, start_response)
-        most = limit(environ.get("PATH_INFO", ""))
+        declared = environ.get("CONTENT_LENGTH") or ""
+        if not declared.isdigit() and not environ.get("wsgi.input_terminated"):
+            return app(environ, start_response)  # there is none
+        most, length = limit(environ.get("PATH_INFO", "")), int(declared) if declared.isdigit() else None
         try:
-            body = _read(environ["wsgi.input"], most)
+            body = _read(environ["wsgi.input"], most, length) if length is None or length <= most else None
         except (BadFraming, OSError) as exc:
             return _refuse(start_response, "400 Bad Request", f"the body cannot be read: {exc}")
-        if len(body) > most:
+        if body is None or len(body) > most:
             return _refuse(start_response, "413 Content Too Large", f"the body is too large: at most {most:,} bytes")
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
         return app(environ, start_response)
@@ -35,10 +37,14 @@ def with_length(app: Callable[..., Iterable[bytes]], limit: Callable[[str], int]
     return around
 
 
-def _read(stream: Any, most: int) -> bytes:
+def _read(stream: Any, most: int, length: int | None) -> bytes:
+    """Return the body, or more than ``most`` bytes of one that is larger. Raises BadFraming if it is too short."""
     body = bytearray()
-    while len(body) <= most and (piece := stream.read(PIECE)):
+    end = most + 1 if length is None else length
+    while len(body) < end and (piece := stream.read(min(PIECE, end - len(body)))):
         body += piece
+    if length is not None and len(body) < length:
+        raise BadFraming("the body is shorter than its Content-Length")
     return bytes(body)
 
 

@@ -11,23 +11,25 @@ import itertools
 import logging
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import eventlet
-from eventlet import greenio, wsgi
+from eventlet import wsgi
 
 from kue.concurrency import green
-from kue.process.descriptors import limit as descriptor_limit
+from kue.process import descriptors
+from kue.web.server.connection import Answer, Connection
 from kue.web.server.framing import CHUNK_LINE_MAX, BadFraming, check_head, chunk_size
 
 log = logging.getLogger("kue.web")
 
-#: Descriptors held back for Redis, files, templates and downloads: a third of them, between these bounds.
-HELD_BACK_MIN, HELD_BACK_MAX = 64, 512
 #: Connections that one process serves at most, however many descriptors there are.
 CONNECTIONS_MAX = 10_000
-#: Part of the connections that WebSockets may take; the rest is for requests.
-WEBSOCKET_SHARE = 0.75
+#: Part of the connections that WebSockets and long polls may take together; the rest is for requests.
+LIVE_SHARE = 0.75
+#: Where long polls come in.
+SOCKET_PATH = "/socket.io/"
 #: Seconds that a connection may take for the head of a request, silence before it included.
 HEAD_S = 75.0
 #: Seconds that one read or write on a connection may take.
@@ -47,34 +49,21 @@ _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 def connections_max() -> int:
     """Return how many connections this process can hold, by its limit on descriptors."""
-    descriptors = descriptor_limit()
-    held_back = max(HELD_BACK_MIN, min(HELD_BACK_MAX, descriptors // 3))
-    return max(8, min(CONNECTIONS_MAX, descriptors - held_back))
-
-
-class Connection:
-    """One connection. ``busy`` while a request whose head is complete is being answered."""
-
-    def __init__(self, sock: Any) -> None:
-        self.socket = sock
-        self.busy = False
-        self.since = time.monotonic()
-
-    def close(self) -> None:
-        """Let whoever reads from it come to its end."""
-        greenio.shutdown_safe(self.socket)
+    return max(8, min(CONNECTIONS_MAX, descriptors.limit() - descriptors.held_back()))
 
 
 class Body(wsgi.Input):  # type: ignore[misc]
     """A request's body; a chunked one is read strictly."""
 
+    holder: Connection
     _broken = False
     chunk_length: int
     position: int
 
     def _do_read(self, reader: Any, length: int | None = None) -> bytes:
         begin = self.position
-        data: bytes = super()._do_read(reader, length)
+        with self.holder.reading():
+            data: bytes = super()._do_read(reader, length)
         left = self.content_length - begin
         wanted = left if length is None or length < 0 else min(left, length)
         if len(data) < wanted and (reader == self.rfile.read or not data):
@@ -88,7 +77,8 @@ class Body(wsgi.Input):  # type: ignore[misc]
         if self._broken:
             raise BadFraming("the body could not be read")
         try:
-            return self._chunks(rfile, None if length is None or length < 0 else length, use_readline)
+            with self.holder.reading():
+                return self._chunks(rfile, None if length is None or length < 0 else length, use_readline)
         except BadFraming:
             self._broken = True
             raise
@@ -159,6 +149,21 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
     """Eventlet's, but strict about where a request ends."""
 
     rfile: Any
+    wfile: Any
+
+    def setup(self) -> None:
+        super().setup()
+        self._reader, self._writer = self.rfile, self.wfile
+        self.wfile = Answer(self._writer, self.conn_state[3])
+
+    def finish(self) -> None:
+        """Close all that holds the descriptor: what an error leaves open would keep it until the next collection."""
+        try:
+            super().finish()
+        finally:
+            for file in (self._writer, self._reader):
+                with suppress(OSError):
+                    file.close()
 
     def handle_one_request(self) -> None:
         connection: Connection = self.conn_state[3]
@@ -195,10 +200,11 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
         old = environ["wsgi.input"]
-        environ["wsgi.input"] = environ["eventlet.input"] = Body(
+        environ["wsgi.input"] = environ["eventlet.input"] = body = Body(
             old.rfile, old.content_length, self.connection, wfile=old.wfile, wfile_line=old.wfile_line,
             chunked_input=old.chunked_input,
         )  # fmt: skip
+        body.holder = self.conn_state[3]
         # So that the body is read to its end, although no header tells its length.
         environ["wsgi.input_terminated"] = old.chunked_input
         return environ
@@ -224,7 +230,7 @@ class WsgiServer:
         self._max = max_connections or connections_max()
         self._connections: dict[int, Connection] = {}
         self._numbers = itertools.count()
-        self._websockets = 0
+        self._live = 0
         self._short_since: float | None = None
         self._app = app
         self._server = wsgi.Server(
@@ -269,21 +275,23 @@ class WsgiServer:
         green.spawn(serve)
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Call the application. WebSockets stay, so they may take a part of the connections only."""
-        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+        """Call the application. WebSockets and long polls stay, so they may take a part of the connections only."""
+        is_poll = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].lower().startswith(SOCKET_PATH)
+        if not is_poll and environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return self._app(environ, start_response)
-        if self._websockets >= self._max * WEBSOCKET_SHARE:
+        if self._live >= self._max * LIVE_SHARE:
             start_response("503 Service Unavailable", [("Content-Type", "text/plain"), ("Connection", "close")])
-            return [b"too many WebSocket connections\n"]
-        self._websockets += 1
+            return [b"too many live connections\n"]
+        self._live += 1
         try:
             return self._app(environ, start_response)
         finally:
-            self._websockets -= 1
+            self._live -= 1
 
     def _close_idle(self) -> bool:
-        """Close the connection that has been without a request for the longest; return whether there was one."""
-        idle = [(each.since, number) for number, each in self._connections.items() if not each.busy]
+        """Close the idle connection whose request began first, or is awaited longest; return whether there was one."""
+        now = time.monotonic()
+        idle = [(each.since, number) for number, each in self._connections.items() if each.is_idle(now)]
         if not idle:
             return False
         self._connections.pop(min(idle)[1]).close()
