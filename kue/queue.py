@@ -225,12 +225,13 @@ class Queue:
         self._store.listener.on(name, fn)
         return self
 
-    def subscribe(self, fn: Callable[[Event], object]) -> Callable[[], None]:
+    def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
         """Call ``fn(event)`` for every event of this queue, by whatever process; return a function that ends it.
 
-        An event "resync" (id None) says that the connection was lost meanwhile: read again what you show.
+        An event "resync" (id None) says that the connection was lost meanwhile: read again what you show. Without a
+        Redis it raises QueueUnavailable; with ``required=False`` it begins when there is one, with a "resync".
         """
-        return self._store.listener.subscribe(fn)
+        return self._store.listener.subscribe(fn, required)
 
     # Reading
 

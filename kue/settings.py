@@ -88,12 +88,17 @@ class Settings:
     cors_origins: tuple[str, ...]
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ, argv: Sequence[str] | None = None) -> Settings:
+    def load(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        argv: Sequence[str] | None = None,
+        program_name: str = "python app.py",
+    ) -> Settings:
         """Read the flags in ``argv`` (None: no flags), then the environment, then the defaults.
 
         Raises SettingsError for a value that cannot be used. ``--help`` and unknown flags end the program, as usual.
         """
-        flags = vars(parser().parse_args(argv)) if argv is not None else {}
+        flags = vars(parser(program_name).parse_args(argv)) if argv is not None else {}
         values = {}
         for option in OPTIONS:
             name, text = option.flag, flags.get(option.field)
@@ -148,10 +153,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program_name: str = "python app.py") -> argparse.ArgumentParser:
     """Return the parser of the flags; a flag that is not given is None."""
     result = argparse.ArgumentParser(
-        prog="python app.py",
+        prog=program_name,
         allow_abbrev=False,
         description="Run the job monitor and the download workers.",
         epilog="Each flag can also be given as the environment variable in brackets; the flag wins.",

@@ -22,6 +22,13 @@ log = logging.getLogger("kue")
 LOOK_S = 0.1
 
 
+def configure_logging() -> None:
+    """Log to stderr, from INFO on. Done at once: where the jobs are is told as soon as it is known."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    for name in ("kue.web.socketio", "kue.web.engineio"):  # a line for each packet
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def own_addresses(settings: Settings) -> tuple[str, ...]:
     """Return the names under which a browser on this machine reaches this server, as entries of an allow-list."""
     hosts = dict.fromkeys((settings.host, "localhost", "127.0.0.1", "[::1]"))
@@ -38,9 +45,7 @@ class Program:
         self._signals = StopSignals()
         self._signals.hand_back = queue._hand_back
         self._socket: socket.socket | None = None
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-        for name in ("kue.web.socketio", "kue.web.engineio"):  # a line for each packet
-            logging.getLogger(name).setLevel(logging.WARNING)
+        configure_logging()
 
     def listen(self) -> None:
         """Take the port, before any job is. Raises KueError if somebody else has it."""

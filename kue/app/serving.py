@@ -5,12 +5,11 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 
-from ..connection.locate import Known
+from ..connection.locate import app_source
 from ..downloads import DownloadHandler, Follower
-from ..embedded.server import EmbeddedServer, ensure_redis
 from ..queue import Queue
 from ..settings import Settings
-from .monitor_process import Program, own_addresses
+from .monitor_process import Program, configure_logging, own_addresses
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
@@ -33,33 +32,28 @@ def work(settings: Settings, queue: Queue) -> None:
     queue.process("startdownload", settings.concurrency, handler)
 
 
-def _redis(settings: Settings) -> tuple[object, EmbeddedServer | None]:
-    """Return what a Queue takes as its Redis, and the embedded server if one was started for it."""
-    url, server = ensure_redis(settings)
-    return (url if server is None else Known(url, f"the embedded Valkey in {settings.data_dir}")), server
-
-
 def working_queue() -> Queue:
     """Return the queue with its handlers at work, for `kue worker app:queue`. The settings are the environment's."""
     settings = Settings.load()
-    redis, server = _redis(settings)
+    source, server = app_source(settings)
     if server is not None:
         atexit.register(server.stop)
-    queue = Queue(redis, settings.prefix)
+    queue = Queue(source, settings.prefix)
     work(settings, queue)
     return queue
 
 
-def serve(argv: Sequence[str] = ()) -> None:
+def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None:
     """Serve the page and work, until a signal comes. In a process that eventlet has patched."""
     from ..concurrency.real_threads import look_names_up_aside
     from ..redaction import safe_text
     from ..web import create_app  # Flask is of no use to a worker
 
     look_names_up_aside()
-    settings = Settings.load(argv=argv)
-    redis, server = _redis(settings)
-    queue = Queue(redis, settings.prefix, search=safe_text)
+    settings = Settings.load(argv=argv, program_name=program_name)
+    configure_logging()
+    source, server = app_source(settings)
+    queue = Queue(source, settings.prefix, search=safe_text)
     program = Program(settings, queue, server)
     program.listen()
     if settings.workers:

@@ -7,6 +7,7 @@ import click
 from ..errors import KueError
 from ..settings import SettingsError
 from .green_start import ensure_patched, need
+from .options import Place, with_place
 
 
 @click.command(
@@ -15,7 +16,8 @@ from .green_start import ensure_patched, need
     add_help_option=False,
 )
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
-def serve(flags: tuple[str, ...]) -> None:
+@with_place
+def serve(place: Place, flags: tuple[str, ...]) -> int:
     """Serve the page on http://localhost:3000 and work on downloads. It takes the flags of `python app.py`.
 
     Without a Redis it starts an embedded Valkey, which keeps the jobs in .kue and ends with it.
@@ -24,9 +26,14 @@ def serve(flags: tuple[str, ...]) -> None:
     ensure_patched()
     from ..app.serving import serve as run
 
+    given = (("--redis-url", place.url), ("--prefix", place.prefix))
+    words = [word for name, value in given if value is not None for word in (name, value)]
     try:
-        run(flags)
+        run([*words, *flags], "kue serve")
+    except SystemExit as exc:  # argparse has said all
+        return exc.code if isinstance(exc.code, int) else 2
     except SettingsError as exc:
         raise click.UsageError(str(exc)) from None
     except KueError as exc:
         raise click.ClickException(str(exc)) from None
+    return 0

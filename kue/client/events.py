@@ -24,6 +24,8 @@ from .handler_thread import HandlerThread, Registration
 SWEEP_FROM, SWEEP_BATCH = 1000, 500
 #: Seconds until a look that Redis did not answer is repeated: first, and at most.
 SWEEP_AGAIN_S, SWEEP_AGAIN_MAX_S = 0.5, 10.0
+#: Seconds that a subscription which may begin later is waited for.
+UNREQUIRED_S = 1.0
 #: Events kept while a save with listeners is under way.
 CAPTURE_MAX = 100_000
 
@@ -156,9 +158,13 @@ class Listener:
 
     # Interest
 
-    def subscribe(self, fn: Callable[[Event], object]) -> Callable[[], None]:
+    def subscribe(self, fn: Callable[[Event], object], required: bool = True) -> Callable[[], None]:
         """Call ``fn(event)`` for every event of the queue; return a function that ends it."""
-        self.start()
+        if required:
+            self.start()
+        else:
+            self._subscription.start(wait=False)
+            self._subscription.wait(UNREQUIRED_S)
         registration = Registration("*", fn)
         with self._lock:
             self._all = [*self._all, registration]

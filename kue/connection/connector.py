@@ -102,6 +102,9 @@ class Locator(Protocol):
     def close(self) -> None:
         """Let go of what was started for it."""
 
+    def after_fork(self) -> None:
+        """Called in a child process."""
+
 
 class Connector:
     """Makes the clients of one queue, all alike, from what the user gave.
@@ -123,7 +126,7 @@ class Connector:
         pattern: Any = source
         if isinstance(pattern, str):
             self._source = pattern = parse(pattern)
-            self._told = without_password(str(source))
+            self._told = without_password(str(source)).removeprefix("redis://")
         elif callable(pattern) and not isinstance(pattern, (redis.Redis, RedisCluster)):
             try:
                 pattern = pattern()
@@ -156,6 +159,8 @@ class Connector:
         self._shared, on_away = None, self.outage.on_away
         self.outage = Outage()
         self.outage.on_away = on_away
+        if isinstance(self._source, Locator):
+            self._source.after_fork()
 
     def close(self) -> None:
         if self._shared is not None:

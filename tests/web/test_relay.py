@@ -46,7 +46,7 @@ class Source:
         self.listeners: list[Any] = []
         self.reads = 0
 
-    def subscribe(self, fn: Any) -> Any:
+    def subscribe(self, fn: Any, *, required: bool = True) -> Any:
         self.listeners.append(fn)
         return lambda: self.listeners.remove(fn)
 

@@ -316,6 +316,26 @@ def test_a_cookie_does_not_verify_a_guess_of_another_password(make_site: Any, re
     assert fourth.get("/stats").status_code == 401
 
 
+def test_deleting_the_session_key_ends_the_sessions(
+    make_site: Any, redis_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kue.web.access.session_key.READ_AGAIN_S", 0)
+    http = make_site(KUE_AUTH=AUTH).http()
+    user, _, password = AUTH.partition(":")
+    http.post("/login", data={"user": user, "password": password})
+    assert http.get("/stats").status_code == 200
+    redis_client.delete("q:secret:session")
+    assert http.get("/stats").status_code == 401
+
+
+def test_a_redis_that_refuses_the_session_key_does_not_stop_the_page(make_site: Any, redis_client: Any) -> None:
+    redis_client.lpush("q:secret:session", "another kind of value")
+    http = make_site(KUE_AUTH=AUTH).http()
+    user, _, password = AUTH.partition(":")
+    assert http.post("/login", data={"user": user, "password": password}).status_code == 303
+    assert http.get("/stats").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("host", "query", "status"),
     [(None, "", 200), ("evil.test", "", 400), ("evil.test:3000", "", 400), (None, "&j=0", 400), (None, "&j=", 400)],

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
+
+from redis.exceptions import RedisError
 
 from kue.errors import KueError
 from kue.queue import Queue
+
+log = logging.getLogger("kue.web")
+
+#: Seconds after which the key is read again: somebody may have deleted it, to end all sessions.
+READ_AGAIN_S = 10.0
+#: Seconds after which it is asked for again when Redis did not give it.
+TRY_AGAIN_S = 1.0
 
 
 class SessionKey:
@@ -13,14 +24,20 @@ class SessionKey:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._key: bytes | None = None
-        #: Signs while Redis cannot be asked: such a cookie is good for nothing afterwards.
-        self._passing = secrets.token_bytes(32)
+        #: Signs until Redis has given the shared one: such a cookie is good for nothing afterwards.
+        self._key = secrets.token_bytes(32)
+        self._ask_at = 0.0
+        self._refusal = ""
 
     def get(self) -> bytes:
-        if self._key is None:
+        """Return the key. A request that finds Redis unreachable does not make the next ones wait."""
+        if time.monotonic() >= self._ask_at:
             try:
                 self._key = self._queue.shared_secret("session")
-            except KueError:
-                return self._passing
+                self._ask_at = time.monotonic() + READ_AGAIN_S
+            except (KueError, RedisError) as exc:
+                self._ask_at = time.monotonic() + TRY_AGAIN_S
+                if str(exc) != self._refusal:
+                    log.warning("sessions are not shared with other web processes while Redis gives no key: %s", exc)
+                self._refusal = str(exc)
         return self._key

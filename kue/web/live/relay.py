@@ -140,7 +140,7 @@ class Relay:
 
     def start(self) -> None:
         """Begin to listen. The emitter itself is `run`, started by the caller as a task of its own."""
-        self._unsubscribe = self.queue.subscribe(self.hear)
+        self._unsubscribe = self.queue.subscribe(self.hear, required=False)
 
     def hear(self, event: Event) -> None:
         """Take one event from the listener; quick, never raises."""

@@ -74,7 +74,7 @@ class Monitor:
     def begin(self) -> None:
         """Start listening and emitting."""
         self.relay.start()
-        self._unsubscribe = self.queue.subscribe(self.tally.hear)
+        self._unsubscribe = self.queue.subscribe(self.tally.hear, required=False)
         tasks = {"relay": self.relay.run, "counting of events": self.tally.run, "event loop lag": self.lag.run}
         for name, task in tasks.items():
             self.socketio.start_background_task(run_essential, name, task)

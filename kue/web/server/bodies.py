@@ -22,9 +22,9 @@ def with_length(app: Callable[..., Iterable[bytes]], limit: Callable[[str], int]
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         declared = environ.get("CONTENT_LENGTH") or ""
-        if not declared.isdigit() and not environ.get("wsgi.input_terminated"):
+        if not declared.isdecimal() and not environ.get("wsgi.input_terminated"):
             return app(environ, start_response)  # there is none
-        most, length = limit(environ.get("PATH_INFO", "")), int(declared) if declared.isdigit() else None
+        most, length = limit(environ.get("PATH_INFO", "")), int(declared) if declared.isdecimal() else None
         try:
             body = _read(environ["wsgi.input"], most, length) if length is None or length <= most else None
         except (BadFraming, OSError) as exc:
