@@ -163,8 +163,7 @@ class Listener:
         if required:
             self.start()
         else:
-            self._subscription.start(wait=False)
-            self._subscription.wait(UNREQUIRED_S)
+            self._subscription.start(UNREQUIRED_S, required=False)
         registration = Registration("*", fn)
         with self._lock:
             self._all = [*self._all, registration]

@@ -44,20 +44,29 @@ class Subscription:
         self._on_messages, self._on_resync = on_messages, on_resync
         self._lock = threading.Lock()
         self._started = False
+        #: Whether messages may have passed since the last ones that were heard.
+        self._missed = False
         self.stopping = False
         self._ready = threading.Event()
 
-    def start(self, wait: bool = True) -> None:
-        """Subscribe, if that is not done yet; with ``wait`` return once Redis confirms, or raise QueueUnavailable."""
+    def start(self, wait_s: float = SUBSCRIBE_S, *, required: bool = True) -> None:
+        """Subscribe, if that is not done yet, and wait so many seconds for Redis to confirm.
+
+        If it does not: raise QueueUnavailable, or without ``required`` go on; a resync follows when it does.
+        """
         with self._lock:
             if not self._started and not self.stopping:
                 self._started = True
                 green.spawn(run_essential, f"subscription to {self._channel}", self._run)
-        if wait and not self.wait(SUBSCRIBE_S):
+        if self._ready.wait(wait_s):
+            return
+        if required:
             raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
+        with self._lock:
+            self._missed = self._missed or not self._ready.is_set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until Redis has confirmed it; return whether it has."""
+        """Wait until Redis has confirmed it for the first time; return whether it has."""
         return self._ready.wait(timeout_s)
 
     def stop(self) -> None:
@@ -65,7 +74,7 @@ class Subscription:
         self.stopping = True
 
     def _run(self) -> None:
-        pause, lost, refusal, outage = RECONNECT_S, False, "", self._connector.outage
+        pause, refusal, outage = RECONNECT_S, "", self._connector.outage
         while not self.stopping:
             client = pubsub = None
             opened_at = time.monotonic()
@@ -83,14 +92,15 @@ class Subscription:
                     elif message["type"] == "subscribe":
                         pause, refusal = RECONNECT_S, ""
                         outage.back(opened_at, writes=False)
-                        if lost:
-                            lost = False
+                        with self._lock:
+                            missed, self._missed = self._missed, False
+                            self._ready.set()
+                        if missed:
                             self._on_resync()
-                        self._ready.set()
             except (RedisError, OSError) as exc:
                 if self.stopping:
                     break
-                lost = True
+                self._missed = True
                 if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
                     refusal = str(exc)
                     log.error("cannot subscribe to %s: %s; trying again until it is allowed", self._channel, exc)
@@ -99,7 +109,7 @@ class Subscription:
                     pause = min(pause * 2, RECONNECT_MAX_S)
             except Exception:  # a message that nobody could foresee: it must not make us deaf for good
                 log.exception("a message of %s was not understood; subscribing again", self._channel)
-                lost = True
+                self._missed = True
                 green.sleep(pause)
             finally:
                 for each in (pubsub, client):

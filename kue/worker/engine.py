@@ -46,6 +46,8 @@ PAUSED_S = 1.0
 PUMPS = 2
 #: Seconds between two looks whether the process is registered, before it takes its first job.
 KNOWN_S = 0.002
+#: Seconds that the first call for jobs waits at most for the subscription that tells of jobs taken away.
+REVOCATIONS_S = 1.0
 #: Process ids up to this are those of the kernel and of the first services, except in a container.
 CONTAINER_PID_MAX = 300
 #: Revocations kept for attempts that are not known yet.
@@ -227,13 +229,14 @@ class Engine:
         for _ in range(PUMPS):
             green.spawn(run_essential, "pump", self._pump)
         self._waiter.start()
-        self._revocations.start(wait=False)
+        self._revocations.start(0, required=False)
         self.heartbeat.start()
 
     def _pump(self) -> None:
         link = self._caller.link()
         while not (self.heartbeat.known or self._stopped):
             green.sleep(KNOWN_S)  # a true thread cannot wake a green one
+        self._revocations.wait(REVOCATIONS_S)
         repeat("the calls for jobs", lambda: self._step(link))
         link.drop()
 

@@ -12,6 +12,7 @@ import pytest
 
 from kue.client import handler_thread
 from kue.client.events import parse
+from kue.connection.subscription import Subscription
 from tests.support import wait_until
 
 #: A handler's time here, and a bound far below it for what must not wait for it.
@@ -169,3 +170,17 @@ def test_wait_gives_up_when_its_time_is_over_and_not_before(queue: Any) -> None:
     with pytest.raises(TimeoutError):
         job.wait(1.5)
     assert 1.4 < time.monotonic() - began_at < 3.0
+
+
+def test_a_subscription_that_begins_after_its_caller_went_on_says_so(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a Redis that confirms late
+    confirms, run = threading.Event(), Subscription._run
+    monkeypatch.setattr(Subscription, "_run", lambda self: (confirms.wait(10), run(self)))
+    monkeypatch.setattr("kue.client.events.UNREQUIRED_S", 0.01)
+    heard: list[str] = []
+    queue.subscribe(lambda event: heard.append(event.event), required=False)
+    # When it does, the caller is told that events may have passed
+    confirms.set()
+    wait_until(lambda: "resync" in heard, 5)

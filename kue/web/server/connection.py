@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
-
-from eventlet import greenio
 
 #: Seconds that a client may leave an answer unread before its connection counts as idle.
 UNREAD_S = 1.0
@@ -46,7 +45,8 @@ class Connection:
 
     def close(self) -> None:
         """Let whoever reads from it come to its end."""
-        greenio.shutdown_safe(self.socket)
+        with suppress(OSError):  # it may be gone already
+            self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class Answer:
