@@ -158,12 +158,15 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
 
     def finish(self) -> None:
         """Close all that holds the descriptor: what an error leaves open would keep it until the next collection."""
+        self.conn_state[3].busy = False
         try:
-            super().finish()
+            with suppress(OSError):  # the client has gone
+                self._writer.close()
+            _linger(self.connection)
         finally:
-            for file in (self._writer, self._reader):
-                with suppress(OSError):
-                    file.close()
+            with suppress(OSError):
+                self._reader.close()
+            self.connection.close()
 
     def handle_one_request(self) -> None:
         connection: Connection = self.conn_state[3]
@@ -269,7 +272,6 @@ class WsgiServer:
                 pass  # the client has gone, or is too slow
             finally:
                 self._connections.pop(number, None)
-                _linger(sock)
                 sock.close()
 
         green.spawn(serve)
