@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
-from .connection.connector import is_transient, unavailable
+from .connection.failures import is_transient, unavailable
 from .errors import KueError
 from .queue import Queue
 from .states import STATES

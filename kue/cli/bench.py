@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..connection.connector import patiently
+from ..connection.failures import with_retries
 from ..errors import KueError
 from ..queue import Queue
 from .options import Place, json_option, open_queue, with_place
@@ -98,7 +98,7 @@ def remove_all(url: str | None, prefix: str) -> None:
             client.unlink(*batch)
 
     try:
-        patiently(remove, 10.0)
+        with_retries(remove, 10.0)
     finally:
         queue.close()
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from ..connection.connector import CREATE_IN_DOUBT, Connector, Link, patiently, unavailable
+from ..connection.connector import Connector
+from ..connection.dedicated import DedicatedConnection
+from ..connection.failures import CREATE_IN_DOUBT, unavailable, with_retries
 from ..errors import QueueUnavailable
 from ..storage.scripts import CREATE_MAX, Scripts
 
@@ -64,7 +66,7 @@ class Producer:
 
     def begin(self) -> None:
         """Start anew, also in a process that was forked: it must share neither connection nor lane."""
-        self._link = Link(self._connector, awake=True)
+        self._connection = DedicatedConnection(self._connector, spin=True)
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._busy = False
@@ -90,7 +92,7 @@ class Producer:
         return [known[at] for at in range(len(rows))]
 
     def close(self) -> None:
-        self._link.drop()
+        self._connection.disconnect()
 
     def _settle(self, owners: Sequence[object]) -> dict[int, int]:
         """Ask what became of an earlier try with these jobs; return the ids of those that exist, by position."""
@@ -101,7 +103,7 @@ class Producer:
                 continue
             call = place.call
             if call.first is None:  # a call without jobs shuts out the one in doubt, if that is still on its way
-                call.first = patiently(
+                call.first = with_retries(
                     lambda call=call: self._scripts.create(  # type: ignore[misc]
                         self._connector.shared(), [], lane=call.lane, mark=call.mark
                     ),
@@ -227,10 +229,10 @@ class Producer:
         for call in left:
             call.tried = True
         if len(left) > 1:
-            self._go_ahead(left)
+            self._perform_pipelined(left)
         for call in left:
             if call.first is None:
-                call.first = self._link.patiently(
+                call.first = self._connection.with_retries(
                     lambda client, call=call: self._scripts.create(  # type: ignore[misc]
                         client, call.rows, lane=call.lane, mark=call.mark
                     ),
@@ -238,17 +240,17 @@ class Producer:
                     in_doubt=CREATE_IN_DOUBT,
                 )
 
-    def _go_ahead(self, calls: Sequence[_Call]) -> None:
+    def _perform_pipelined(self, calls: Sequence[_Call]) -> None:
         """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
         try:
             wanted = ((call.rows, call.lane, call.mark) for call in calls)
-            answers = self._scripts.create_ahead(self._link.client, wanted)
+            answers = self._scripts.create_pipelined(self._connection.client, wanted)
             for call in calls:
                 call.first = next(answers)
         except Exception:
-            self._link.drop()
+            self._connection.disconnect()
         except BaseException:
-            self._link.drop()
+            self._connection.disconnect()
             raise
 
     def _open_lane(self) -> None:

@@ -1,4 +1,4 @@
-"""Waiting awake for an answer that comes at once.
+"""Spin-wait briefly for replies that arrive within a scheduler tick.
 
 A core with nothing to do goes to sleep, and on a virtual machine waking it up takes longer than a server on the same
 machine needs to answer. So who calls again and again looks for the answer for a moment before it sleeps: only where no
@@ -21,7 +21,7 @@ RUN_S = 0.001
 ASLEEP_FIRST, ASLEEP_MAX = 2, 1024
 
 
-class Awake:
+class SpinWait:
     """The waits for the answers of one connection, one after another."""
 
     def __init__(self) -> None:

@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from ..concurrency import green
 from ..concurrency.essential import run_essential
-from .connector import Connector, is_transient, unavailable
+from .connector import Connector
+from .failures import is_transient, unavailable
 from .liveness import ConnectionForgotten
 
 log = logging.getLogger("kue.pubsub")

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ..connection.connector import patiently
+from ..connection.failures import with_retries
 from ..errors import InvalidJob, QueueUnavailable
 from ..job import Job, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
@@ -52,7 +52,7 @@ class Operations:
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""
         try:
-            patiently(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
+            with_retries(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
         except ResponseError as exc:  # one that does not pass by itself, such as a right that is missing
             raise QueueUnavailable(str(exc)) from exc
 

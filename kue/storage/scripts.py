@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from ..connection.connector import ahead
+from ..connection.clients import pipelined
 from ..errors import InvalidJob, JobNotFound, LeaseLost, WrongState
 from ..states import HOLD_UNTIL_MS
 from .codec import to_json
@@ -125,14 +125,14 @@ class Scripts:
         """
         return int(self.run(client, "create", *self._to_create(jobs, lane, mark), now_ms=now_ms))
 
-    def create_ahead(
+    def create_pipelined(
         self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
     ) -> Iterator[int]:
         """Yield what ``create`` returns for each (jobs, lane, mark), sending the next call before it has come.
 
         After an error, of a server that does not know the script too, the connection must be given up.
         """
-        return map(int, ahead(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
+        return map(int, pipelined(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
 
     def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, mark: int) -> list[object]:
         words: list[object] = [self.keys.lane(lane) if lane else "", mark, len(jobs)]
@@ -222,7 +222,7 @@ class Scripts:
         Both commands are sent at once, where the client can, so the answers to both come at once.
         """
         tail = _reserve_args(wants, lease_ms, nonce, worker, False)
-        answers = ahead(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, tail)])
+        answers = pipelined(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, tail)])
         next(answers)
         try:
             return _turn(next(answers))

@@ -9,7 +9,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ..connection.connector import Connector, patiently
+from ..connection.connector import Connector
+from ..connection.failures import with_retries
 from .keys import Keys, check_prefix
 from .scripts import Scripts
 
@@ -32,7 +33,7 @@ class Session:
 
     def call(self, call: Callable[[Any], Any], patience_s: float = PATIENCE_S) -> Any:
         """Return ``call(client)``, repeated for a while if Redis is unreachable; then QueueUnavailable."""
-        return patiently(lambda: call(self.connector.shared()), patience_s)
+        return with_retries(lambda: call(self.connector.shared()), patience_s)
 
     def read_one(self, *command: object, default: Any) -> Any:
         """Return the answer to a command that reads, or ``default`` if its key holds another kind of value."""

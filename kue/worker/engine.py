@@ -23,7 +23,8 @@ from .. import job as jobs
 from ..backoff import BackoffFunction
 from ..concurrency import green
 from ..concurrency.essential import repeat, run_essential
-from ..connection.connector import Connector, Link
+from ..connection.connector import Connector
+from ..connection.dedicated import DedicatedConnection
 from ..connection.subscription import Subscription
 from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from ..storage.codec import check_concurrency
@@ -195,11 +196,11 @@ class Engine:
 
         Returns whether Redis has taken it.
         """
-        link = self._caller.link(RELEASE_S)
+        connection = self._caller.connection(RELEASE_S)
         try:
             for job_id, token in list(self.heartbeat.tokens.items()):
-                self._scripts.acknowledge(link.client, handed_back(job_id, token))
-            self._leave(link.client)
+                self._scripts.acknowledge(connection.client, handed_back(job_id, token))
+            self._leave(connection.client)
         except (RedisError, OSError) as exc:
             log.error("jobs could not be handed back (%s); they run again when their leases lapse", exc)
             return False
@@ -233,20 +234,20 @@ class Engine:
         self.heartbeat.start()
 
     def _pump(self) -> None:
-        link = self._caller.link()
+        connection = self._caller.connection()
         while not (self.heartbeat.known or self._stopped):
             green.sleep(KNOWN_S)  # a true thread cannot wake a green one
         self._revocations.wait(REVOCATIONS_S)
-        repeat("the calls for jobs", lambda: self._step(link))
-        link.drop()
+        repeat("the calls for jobs", lambda: self._step(connection))
+        connection.disconnect()
 
-    def _step(self, link: Link) -> bool:
+    def _step(self, connection: DedicatedConnection) -> bool:
         wake, ask = self._next_ask()
         if wake:
-            self._caller.wake(link, self._wake_name)
+            self._caller.wake(connection, self._wake_name)
         if ask is not None:
             try:
-                turn = self._caller.call(link, ask)
+                turn = self._caller.call(connection, ask)
             except Exception:
                 self._take_back(ask)
                 raise

@@ -11,7 +11,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..concurrency import green
 from ..concurrency.essential import run_essential
-from ..connection.connector import Connector, Link, is_transient
+from ..connection.connector import Connector
+from ..connection.dedicated import DedicatedConnection
+from ..connection.failures import is_transient
 from ..storage.scripts import Scripts
 
 log = logging.getLogger("kue.heartbeat")
@@ -40,7 +42,7 @@ class Heartbeat:
         also: Callable[[Any], object] | None = None,
     ) -> None:
         self.tokens: dict[str, str] = {}
-        self._link = Link(connector, min(5.0, lease_ms / 3000))
+        self._connection = DedicatedConnection(connector, min(5.0, lease_ms / 3000))
         self._scripts, self._lease_ms, self._lost, self._also = scripts, lease_ms, lost, also
         self._wake = green.real_event()
         self._stopping = False
@@ -83,11 +85,11 @@ class Heartbeat:
         for _ in range(LAST_TRIES):
             try:
                 if self._last is not None:
-                    self._last(self._link.client)
+                    self._last(self._connection.client)
                 break
             except (RedisError, OSError):
-                self._link.drop()
-        self._link.drop()
+                self._connection.disconnect()
+        self._connection.disconnect()
         self._ended = True
 
     def _register(self, client: Any) -> None:
@@ -107,14 +109,14 @@ class Heartbeat:
         held = list(self.tokens.items())  # one step of the interpreter: other threads may be writing
         try:
             if held:
-                lost = self._scripts.renew(self._link.client, held, lease_ms=self._lease_ms)
+                lost = self._scripts.renew(self._connection.client, held, lease_ms=self._lease_ms)
                 if lost:
                     self._lost([job_id for job_id in lost if self.tokens.get(job_id) == dict(held)[job_id]])
             if self._also is not None:
-                self._register(self._link.client)
+                self._register(self._connection.client)
             self.known = True
         except Exception as exc:  # whatever it was: without this thread all leases would lapse
-            self._link.drop()
+            self._connection.disconnect()
             if not is_transient(exc) and not self._is_failing:
                 log.exception("the heartbeat fails; leases are renewed as soon as it does not")
                 self._is_failing = True

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ..concurrency import green
 from ..concurrency.essential import repeat, run_essential
-from ..connection.connector import ANSWER_S, Link
+from ..connection.client_factory import ANSWER_S
+from ..connection.dedicated import DedicatedConnection
 from ..storage.keys import Keys
 from ..storage.scripts import Turn
 from .round_trip import Ask, Caller
@@ -86,18 +87,18 @@ class Waiter:
         return self._woken
 
     def _run(self) -> None:
-        link = self._caller.link(BLOCK_S + ANSWER_S)
-        repeat("the wait for jobs", lambda: self._step(link))
-        link.drop()
+        connection = self._caller.connection(BLOCK_S + ANSWER_S)
+        repeat("the wait for jobs", lambda: self._step(connection))
+        connection.disconnect()
 
-    def _step(self, link: Link) -> bool:
+    def _step(self, connection: DedicatedConnection) -> bool:
         ask = self._choose()
         if ask is None:
             return False
         keys = [self._wake_key, *(self._keys.tokens(name) for name in ask.slots)]
         turn = None
         try:
-            turn = self._caller.wait(link, ask, keys, BLOCK_S, self._forsaken)
+            turn = self._caller.wait(connection, ask, keys, BLOCK_S, self._forsaken)
         finally:
             with self._cond:
                 self.blocking, self._woken = set(), False

@@ -13,7 +13,9 @@ from redis.exceptions import RedisError
 from .. import backoff
 from ..concurrency import green
 from ..concurrency.essential import run_essential
-from ..connection.connector import Connector, Link, is_transient
+from ..connection.connector import Connector
+from ..connection.dedicated import DedicatedConnection
+from ..connection.failures import is_transient
 from ..storage.codec import number, to_json
 from ..storage.keys import Keys, id_of
 from ..storage.scripts import ClockWatch, Code, Scripts
@@ -53,7 +55,7 @@ class Upkeep:
         let_go: Callable[[], object],
         lease_ms: int = 30_000,
     ) -> None:
-        self._link = Link(connector)
+        self._connection = DedicatedConnection(connector)
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
         self._registry, self._let_go = registry, let_go
         self._wake = threading.Event()
@@ -90,10 +92,10 @@ class Upkeep:
                 if task[1] > now:
                     continue
                 try:
-                    task[1] = now + task[0](self._link.client)
+                    task[1] = now + task[0](self._connection.client)
                     self._failing.discard(_name(task[0]))
                 except Exception as exc:
-                    self._link.drop()
+                    self._connection.disconnect()
                     task[1] = now + RESCUE_S
                     if is_transient(exc):  # for the others too, and the engine tells of it
                         green.sleep(RESCUE_S)
@@ -102,7 +104,7 @@ class Upkeep:
                         self._failing.add(_name(task[0]))
                         log.exception("upkeep: %s failed; trying again each second", _name(task[0]))
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
-        self._link.drop()
+        self._connection.disconnect()
 
     def _stop_lost_attempts(self) -> None:
         try:

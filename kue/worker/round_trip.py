@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from ..concurrency import green
-from ..connection.connector import ANSWER_S, RETRY_FIRST_S, RETRY_MAX_S, Connector, Link, is_transient
+from ..connection.client_factory import ANSWER_S
+from ..connection.connector import Connector
+from ..connection.dedicated import DedicatedConnection
+from ..connection.failures import RETRY_FIRST_S, RETRY_MAX_S, is_transient
 from ..storage.scripts import Outcome, Scripts, Turn
 from .error_reports import ErrorReports
 from .slots import Slot
@@ -43,21 +46,26 @@ class Caller:
         #: When to give up on a Redis that is away, monotonic s; None: never.
         self.give_up_at: float | None = None
 
-    def link(self, answer_s: float = ANSWER_S) -> Link:
+    def connection(self, answer_s: float = ANSWER_S) -> DedicatedConnection:
         """Return a connection for one pump, or for the waiter."""
-        return Link(self._connector, answer_s, fenced=True)
+        return DedicatedConnection(self._connector, answer_s, kill_previous=True)
 
-    def call(self, link: Link, ask: Ask) -> Turn:
+    def call(self, connection: DedicatedConnection, ask: Ask) -> Turn:
         """Say it until Redis has answered: repeating is safe, by token and nonce. Given up, it brought nothing."""
         outcomes = [outcome for _, outcome in ask.outcomes]
 
         def attempt(client: Any, again: bool) -> Turn:
             return self._scripts.finish_and_reserve(client, outcomes, again=again, **self._reservation(ask))
 
-        return self._repeated(link, ask, outcomes, attempt)
+        return self._repeated(connection, ask, outcomes, attempt)
 
     def wait(
-        self, link: Link, ask: Ask, keys: Sequence[str], block_s: float, forsaken: Callable[[], bool]
+        self,
+        connection: DedicatedConnection,
+        ask: Ask,
+        keys: Sequence[str],
+        block_s: float,
+        forsaken: Callable[[], bool],
     ) -> Turn:
         """Wait for an element in one of the lists and reserve; return what that brought.
 
@@ -69,16 +77,16 @@ class Caller:
                 return self._scripts.reserve(client, again=True, **self._reservation(ask))
             return self._scripts.wait_and_reserve(client, keys, block_s, **self._reservation(ask))
 
-        return self._repeated(link, ask, [], attempt, forsaken)
+        return self._repeated(connection, ask, [], attempt, forsaken)
 
-    def wake(self, link: Link, engine: str) -> None:
+    def wake(self, connection: DedicatedConnection, engine: str) -> None:
         """End the wait of this process's waiter."""
 
         def attempt(client: Any, again: bool) -> Turn:
             self._scripts.wake(client, engine)
             return _nothing({})
 
-        self._repeated(link, Ask([], {}, {}, ""), [], attempt)
+        self._repeated(connection, Ask([], {}, {}, ""), [], attempt)
 
     def _reservation(self, ask: Ask) -> dict[str, Any]:
         wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
@@ -86,7 +94,7 @@ class Caller:
 
     def _repeated(
         self,
-        link: Link,
+        connection: DedicatedConnection,
         ask: Ask,
         outcomes: list[Outcome],
         attempt: Callable[[Any, bool], Turn],
@@ -96,20 +104,20 @@ class Caller:
         while True:
             began_at = time.monotonic()
             try:
-                turn = attempt(link.client, again)
+                turn = attempt(connection.client, again)
             except Exception as exc:
-                link.drop()
+                connection.disconnect()
                 if forsaken():
                     return _nothing({})
                 if self.give_up_at is not None and time.monotonic() > self.give_up_at:
                     log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
                     return _nothing({})
                 if is_transient(exc):
-                    wait = outage.away(exc, link.opened_at)
+                    wait = outage.away(exc, connection.opened_at)
                 else:
                     self._reports.tell("a worker's call to Redis failed", exc)
                     if outcomes:
-                        outcomes[:] = self._acknowledge_singly(link, outcomes)
+                        outcomes[:] = self._acknowledge_singly(connection, outcomes)
                     elif again:  # twice in a row, and no waiting cures it: the slots are of more use elsewhere
                         return _nothing(dict.fromkeys(ask.slots, ""))
                     wait = True
@@ -122,16 +130,16 @@ class Caller:
                 # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
                 return turn._replace(codes=[]) if again else turn
 
-    def _acknowledge_singly(self, link: Link, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def _acknowledge_singly(self, connection: DedicatedConnection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others.
 
         Returns those that are still to be said: Redis went away in between, or lets this worker say nothing at all.
         """
         for at, outcome in enumerate(outcomes):
             try:
-                self._scripts.acknowledge(link.client, outcome)
+                self._scripts.acknowledge(connection.client, outcome)
             except Exception as exc:
-                link.drop()
+                connection.disconnect()
                 if is_transient(exc) or isinstance(exc, (AuthenticationError, NoPermissionError)):
                     return list(outcomes[at:])
                 self._reports.tell(f"{outcome.verb} job {outcome.job_id} failed", exc)

@@ -42,7 +42,7 @@ def test_in_a_run_it_looks_until_the_answer_is_there(
 ) -> None:
     ours, theirs = pair
     monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
-    waits = spin_wait.Awake()
+    waits = spin_wait.SpinWait()
     for _ in range(3):
         timer = answer_soon(theirs)
         waits.wait(ours.fileno())
@@ -55,7 +55,7 @@ def test_a_single_call_does_not_look(
 ) -> None:
     monkeypatch.setattr(spin_wait, "RUN_S", -1.0)
     monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)  # if it looked, it would not come back
-    spin_wait.Awake().wait(pair[0].fileno())
+    spin_wait.SpinWait().wait(pair[0].fileno())
 
 
 @pytest.mark.usefixtures("in_a_run")
@@ -63,7 +63,7 @@ def test_where_answers_come_late_it_looks_ever_more_seldom(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = pair
-    waits = spin_wait.Awake()
+    waits = spin_wait.SpinWait()
     for asleep in (spin_wait.ASLEEP_FIRST, spin_wait.ASLEEP_FIRST * 2):
         monkeypatch.setattr(spin_wait, "LOOK_S", 0.0)
         waits.wait(ours.fileno())  # in vain
@@ -81,7 +81,7 @@ def test_another_connection_is_looked_at_after_the_first(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
-    waits, (ours, theirs) = spin_wait.Awake(), pair
+    waits, (ours, theirs) = spin_wait.SpinWait(), pair
     theirs.sendall(b"x")
     waits.wait(ours.fileno())  # stays readable
     other, its_peer = socket.socketpair()
@@ -101,7 +101,7 @@ eventlet.monkey_patch()
 import socket, sys
 from kue.connection import spin_wait
 spin_wait.RUN_S = spin_wait.LOOK_S = 1e9
-waits = spin_wait.Awake()
+waits = spin_wait.SpinWait()
 ours, theirs = socket.socketpair()
 order = []
 if sys.argv[1] == "timer":

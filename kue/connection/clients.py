@@ -1,0 +1,95 @@
+"""Clients of redis-py, changed where it matters here: one connection, a Cluster, Sentinels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import redis
+from hiredis import pack_command
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from .liveness import make_live
+from .spin_wait import SpinWait
+
+
+class OneConnection(redis.Redis):
+    """A client on one connection of its own, whose scripts are packed in C: most of the rest of a call's cost here."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(single_connection_client=True, **options)
+        self.auto_close_connection_pool = True
+        #: Waits for the replies to scripts, if set.
+        self.spin_wait: SpinWait | None = None
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        if args[0] != "EVALSHA":
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        self._send(args)
+        connection: Any = self.connection
+        if self.spin_wait is not None and self.spin_wait.wait(connection._sock.fileno()):
+            return connection.read_arrived()
+        return connection.read_response()
+
+    def pipelined(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
+        connection: Any = self.connection
+        waiting = False
+        for command in commands:
+            self._send(command, check_health=not waiting)
+            if waiting:
+                yield connection.read_response()
+            waiting = True
+        if waiting:
+            yield connection.read_response()
+
+    def _send(self, command: tuple[object, ...], check_health: bool = True) -> None:
+        connection: Any = self.connection
+        words: Any = tuple(map(str, command))
+        connection.send_packed_command([pack_command(words)], check_health=check_health)
+
+
+def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
+    """Yield the answers to commands, each sent before the answer to the one before is waited for, if ``client`` can.
+
+    So the server works on one while the next is packed. After an error an answer may still be on its way: unless it was
+    the last one's, the connection must be given up.
+    """
+    if isinstance(client, OneConnection):
+        return client.pipelined(commands)
+    return (client.execute_command(*command) for command in commands)
+
+
+class Cluster(RedisCluster):
+    """A Cluster's client that fails as other clients do, on connections that notice when they are dead."""
+
+    def __init__(self, *, late_s: float | None, **options: Any) -> None:
+        self._late_s = late_s
+        super().__init__(**options)
+        for node in self.get_nodes():  # type: ignore[no-untyped-call]
+            self.get_redis_connection(node)
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        client = super().get_redis_connection(node)
+        make_live(client.connection_pool, self._late_s)
+        return client
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except RedisClusterException as exc:  # no RedisError: nobody would catch it
+            raise redis.ConnectionError(str(exc)) from exc
+
+
+class Sentinels(Sentinel):
+    """Sentinels that say in a few words what they do not know; asked rarely, and each time over new connections."""
+
+    def discover_master(self, service_name: str) -> Any:
+        for each in self.sentinels:
+            each.connection_pool.disconnect(inuse_connections=False)
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except MasterNotFoundError as exc:
+            asked = f"none of the {len(self.sentinels)} sentinels knows a primary {service_name!r} that answers"
+            raise MasterNotFoundError(asked) from exc

@@ -1,0 +1,82 @@
+"""Which failures of a call to Redis are transient, retrying those, and the error that a caller sees in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+    TryAgainError,
+)
+
+from ..errors import KueError, QueueUnavailable
+from .liveness import ConnectionForgotten
+
+#: Seconds between two tries: the first pause, and the longest.
+RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
+
+T = TypeVar("T")
+
+#: Errors that pass once Redis is reachable (or writable) again. A script whose fate is unknown is safe to repeat.
+TRANSIENT = (
+    redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, ClusterDownError,
+    TryAgainError, OSError,
+)  # fmt: skip
+
+_TRANSIENT_WORDS = (
+    "LOADING", "READONLY", "OOM", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "UNBLOCKED",
+)  # fmt: skip
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether a failed call may succeed later, unchanged."""
+    if isinstance(error, (*TRANSIENT, RedisClusterException)):
+        return not isinstance(error, redis.AuthenticationError)
+    # Inside a script a refusal arrives as a plain ResponseError that names the reason somewhere.
+    return isinstance(error, ResponseError) and any(word in str(error) for word in _TRANSIENT_WORDS)
+
+
+#: What a caller is told about a call whose fate is unknown.
+CALL_IN_DOUBT = "The call may or may not have taken effect; try again later."
+CREATE_IN_DOUBT = "The job may or may not have been created; saving the same object again is safe."
+
+
+def unavailable(error: BaseException, in_doubt: str = CALL_IN_DOUBT) -> KueError:
+    """Return the error that a user's call raises when Redis could not be asked."""
+    fault = "refuses" if isinstance(error, ResponseError) else "is unreachable"
+    return QueueUnavailable(f"Redis {fault} ({error}). {in_doubt}")
+
+
+def with_retries(
+    call: Callable[[], T],
+    patience_s: float,
+    after_failure: Callable[[], object] = lambda: None,
+    in_doubt: str = CALL_IN_DOUBT,
+) -> T:
+    """Return ``call()``, repeated for ``patience_s`` while it fails for a reason that passes; then QueueUnavailable.
+
+    ``in_doubt`` is the sentence about the call that the error ends with.
+    """
+    give_up, pause, renewed = time.monotonic() + patience_s, RETRY_FIRST_S, False
+    while True:
+        try:
+            return call()
+        except Exception as exc:
+            after_failure()
+            if isinstance(exc, ConnectionForgotten) and not renewed:
+                renewed = True
+                continue  # however late it was found: a new connection works
+            if not is_transient(exc):
+                raise
+            if time.monotonic() + pause > give_up:
+                raise unavailable(exc, in_doubt) from exc
+        time.sleep(pause)
+        pause = min(pause * 2, RETRY_MAX_S)
