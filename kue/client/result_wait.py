@@ -1,4 +1,4 @@
-"""Waiting for the end of a job."""
+"""Waiting for a job to finish."""
 
 from __future__ import annotations
 
@@ -8,46 +8,75 @@ from typing import Any
 
 from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from ..job import Job
-from ..states import FAILED
-from .events import Listener, first_line
+from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
+from .events import RESYNC, Listener, first_line
 
 #: Seconds between two looks at a job that somebody waits for, in case its event was lost: first, and at most.
 WAIT_LOOK_FIRST_S, WAIT_LOOK_S = 1.0, 5.0
 
 
 def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
-    """Wait for the end of a job: by its events, and by a look now and then, since an event can be lost."""
+    """Wait for a job to finish, and return its result. Raises as ``Job.wait``.
+
+    An event only says that it is time to read the job: it may be lost, or belong to an earlier run of a job that was
+    retried. So the job is read after each of its last events, and now and then.
+    """
     job_id = job.id
     if job_id is None:
         raise InvalidJob("the job is not saved yet: call save() first")
-    ended = threading.Event()
-    said: list[tuple[Any, ...]] = []
+    wake = threading.Event()
+    events: list[tuple[Any, ...]] = []
 
-    def heard(event: str, *args: Any) -> None:
-        if event in ("complete", "failed", "remove"):
-            said.append((event, *args))
-        if event in ("complete", "failed", "remove", "resync"):
-            ended.set()
+    def on_event(event: str, *args: Any) -> None:
+        if event in TERMINAL_EVENTS:
+            events.append((event, *args))
+        if event in (*TERMINAL_EVENTS, RESYNC.event):
+            wake.set()
 
     give_up = None if timeout_s is None else time.monotonic() + timeout_s
     look_s = WAIT_LOOK_FIRST_S
-    with listener.waiting(job_id, heard):
+    with listener.waiting(job_id, on_event):
         while True:
-            if not said:
+            wake.clear()
+            told = list(events)
+            del events[: len(told)]  # another thread may have appended meanwhile
+            try:
                 job.refresh()
-                if job.state == "complete":
-                    return job.result
-                if job.state == FAILED:
-                    raise JobFailed(job_id, first_line(job.error))
-            left = None if give_up is None else give_up - time.monotonic()
-            if left is not None and left <= 0 and not said:
+            except JobNotFound:
+                return _outcome_of_removed(job_id, told)
+            if job.state == COMPLETE:
+                return _result(job, told)
+            if job.state == FAILED:
+                raise JobFailed(job_id, _message(job, told))
+            left_s = None if give_up is None else give_up - time.monotonic()
+            if left_s is not None and left_s <= 0:
                 raise WaitTimeout(job_id, timeout_s or 0)
-            ended.wait(look_s if left is None else max(0.0, min(left, look_s)))
-            ended.clear()
+            wake.wait(look_s if left_s is None else min(left_s, look_s))
             look_s = min(2 * look_s, WAIT_LOOK_S)
-            for event, *args in said:
-                if event == "complete":
-                    return args[0] if args else None
-                if event == "failed":
-                    raise JobFailed(job_id, str(args[0]) if args else "")
-                raise JobNotFound(job_id)
+
+
+def _outcome_of_removed(job_id: int | str, told: list[tuple[Any, ...]]) -> Any:
+    """Return or raise what the last event says of a job that is not there any more, as after ``remove_on_complete``."""
+    for event, *args in reversed(told):
+        if event == "complete":
+            return args[0] if args else None
+        if event == "failed":
+            raise JobFailed(job_id, str(args[0]) if args else "")
+    raise JobNotFound(job_id)
+
+
+def _result(job: Job, told: list[tuple[Any, ...]]) -> Any:
+    """Return the result of a complete job. A Node worker stores no falsy one: that is in the event alone."""
+    if "result" not in job.raw and "exact_result" not in job.raw:
+        for event, *args in reversed(told):
+            if event == "complete":
+                return args[0] if args else None
+    return job.result
+
+
+def _message(job: Job, told: list[tuple[Any, ...]]) -> str:
+    """Return why a job failed: as its event says if that belongs to the stored error, else the error's first line."""
+    for event, *args in reversed(told):
+        if event == "failed" and args and args[0] and str(args[0]) in (job.error or ""):
+            return str(args[0])
+    return first_line(job.error)

@@ -24,8 +24,8 @@ T = TypeVar("T")
 class DedicatedConnection:
     """One dedicated connection, opened when first used and again after a failure; for one thread at a time.
 
-    ``kill_previous``: when it is opened again, the server is told to close the one before, so that a command that is still
-    buffered there never runs after its repetition (not on a Cluster). ``spin``: spin-wait for replies.
+    ``kill_previous``: when it is opened again, the server is told to close the one before, so that a command which is
+    still buffered there never runs after its repetition (not on a Cluster). ``spin``: spin-wait for replies.
     """
 
     def __init__(

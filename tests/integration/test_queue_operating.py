@@ -183,6 +183,42 @@ def test_a_running_job_taken_away_is_not_changed_by_its_late_completion(queue: A
     assert read.state in (state, "inactive" if state == "delayed" else state)
 
 
+@pytest.mark.parametrize(
+    ("event", "args"), [("failed", '"first",null'), ("complete", '"first",null'), ("remove", '"t"')]
+)
+def test_a_wait_is_not_ended_by_an_event_of_an_earlier_run(
+    queue: Any, redis_client: Any, event: str, args: str
+) -> None:
+    # Given somebody who waits for a job that was retried, and is in line
+    job = queue.create("t").save()
+    results: list[Any] = []
+    waiting = threading.Thread(target=lambda: results.append(queue.get(job.id).wait(LIMIT_S)))
+    waiting.start()
+    wait_until(lambda: queue._store.listener._waits)
+    # When the last event of its earlier run arrives late
+    heard = threading.Event()
+    queue.on(f"job {event}", lambda *_: heard.set())
+    redis_client.publish("q:events", f'{{"id":{job.id},"event":"{event}","args":["{event}",{args}]}}')
+    assert heard.wait(LIMIT_S)
+    # Then the wait goes on until the run that counts is over
+    waiting.join(0.1)
+    assert waiting.is_alive() and not results
+    queue.process("t", 1, lambda job: "second")
+    waiting.join(LIMIT_S)
+    assert results == ["second"]
+
+
+def test_a_wait_knows_the_result_of_a_job_that_is_removed_when_it_completes(queue: Any) -> None:
+    job = queue.create("t", remove_on_complete=True).save()
+    results: list[Any] = []
+    waiting = threading.Thread(target=lambda: results.append(job.wait(LIMIT_S)))
+    waiting.start()
+    wait_until(lambda: queue._store.listener._waits)
+    queue.process("t", 1, lambda job: "result")
+    waiting.join(LIMIT_S)
+    assert results == ["result"]
+
+
 def test_a_failed_job_can_be_retried(queue: Any) -> None:
     outcomes = [RuntimeError("first"), None]
 
