@@ -17,7 +17,8 @@ import hiredis
 from bench.server import Server
 from kue.storage.keys import Keys
 from kue.storage.script_loader import source
-from kue.storage.scripts import Outcome, Scripts, _reserved
+from kue.storage.script_values import Outcome, Reservation, reserved_jobs
+from kue.storage.scripts import Scripts
 
 #: Calls in flight while working.
 CONNECTIONS = 3
@@ -101,12 +102,11 @@ def work_limit(server: Server, batch: int, limit_s: float) -> float:
     def say(line: _Line, outcomes: list[Outcome]) -> None:
         nonlocal calls
         calls += 1
-        wants = {"bench": slots[line]}
+        reservation = Reservation({"bench": slots[line]}, 30_000, f"limit{calls:x}", "kue:bench:1")
         line.sock.sendall(
             packed(
                 lambda client: scripts.finish_and_reserve(
-                    client, outcomes, wants, lease_ms=30_000, nonce=f"limit{calls:x}", worker="kue:bench:1"
-                )
+                    client, outcomes, reservation)
             )
         )
 
@@ -117,7 +117,7 @@ def work_limit(server: Server, batch: int, limit_s: float) -> float:
         for line in select.select(lines, [], [], 5)[0]:
             for _, codes, taken, *_ in line.answers():
                 done += len(codes)
-                outcomes = [Outcome("complete", job.job_id, job.token, ("1", "1")) for job in _reserved(taken)]
+                outcomes = [Outcome("complete", job.job_id, job.token, ("1", "1")) for job in reserved_jobs(taken)]
                 if outcomes:
                     say(line, outcomes)
                 else:

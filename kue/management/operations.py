@@ -16,7 +16,7 @@ from ..job import Job, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 from ..storage.codec import check_concurrency, check_priority, number_text
 from ..storage.keys import check_id
-from ..storage.scripts import RESUMED
+from ..storage.script_values import RESUMED
 from ..storage.session import Session
 from .queries import Queries
 from .retention import ENDED, Retention, Rule, clean, rule

@@ -6,95 +6,35 @@ Times in ``now_ms`` are for tests; 0 means the server's own clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from redis.exceptions import NoScriptError
 
 from ..connection.clients import pipelined
-from ..errors import InvalidJob, JobNotFound, LeaseLost, WrongState
+from ..errors import InvalidJob
 from ..states import HOLD_UNTIL_MS
-from .codec import to_json
 from .keys import Keys
 from .script_loader import sha, source
+from .script_values import (
+    NO_CLOCK,
+    ClockWatch,
+    FetchResult,
+    Outcome,
+    Reservation,
+    ScriptResult,
+    check,
+    claim_member,
+    fetch_result,
+    outcome_arguments,
+    previous_state,
+)
 
 #: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
 CREATE_MAX = 1000
 
-#: What ``Queue.resume`` publishes where workers hear of revocations: "id token reason", with an id that no job has.
-RESUMED = "* * resumed"
-#: The same, when the server's clock has jumped: every worker renews its leases at once (include/clock.lua).
-RENEW = "* * renew"
-
 #: Seconds after which an element that no worker takes from its list goes: the process is gone.
 WAKE_S = 60
-
-#: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
-_WIDTHS = {"complete": 2, "fail": 6, "release": 2}
-
-
-class Code(IntEnum):
-    """What a script answers instead of doing its step, or besides; the Lua files name them alike."""
-
-    OK = 1
-    DONE = 0
-    GONE = -1
-    LOST = -2
-    WRONG_STATE = -3
-
-
-class ClockWatch(NamedTuple):
-    """What a script needs to tell a jump of the server's clock: see ``include/clock.lua``. ms."""
-
-    blind: int = 0
-    grace: int = 0
-    elapsed: int = 0
-
-
-#: Do not look at the clock.
-NO_CLOCK = ClockWatch()
-
-
-class Outcome(NamedTuple):
-    """How an attempt ended: a verb and the values that the verb's script takes after id and token."""
-
-    verb: str
-    job_id: str
-    token: str
-    values: tuple[str, ...]
-
-
-class Reserved(NamedTuple):
-    """A job that a reservation took; ``fields`` is its hash from before."""
-
-    job_id: str
-    token: str
-    slot: int
-    fields: dict[str, str]
-
-
-class Turn(NamedTuple):
-    """What a worker's call brought: the server's time, a code for each outcome, jobs, and what it found of the types.
-
-    ``paused``: types that nobody may take from; ``more``: types of which jobs still wait; ``broken``: types that cannot
-    be asked for, each with what is wrong.
-    """
-
-    now_ms: int
-    codes: list[int]
-    jobs: list[Reserved]
-    paused: list[str]
-    more: Sequence[str] = ()
-    broken: Mapping[str, str] = {}  # noqa: RUF012
-
-
-def check(code: int, job_id: object) -> None:
-    """Turn a script's answer into the error it stands for, if it stands for one."""
-    if code == Code.GONE:
-        raise JobNotFound(job_id)
-    if code == Code.LOST:
-        raise LeaseLost(job_id)
 
 
 class Scripts:
@@ -148,14 +88,14 @@ class Scripts:
 
         ``job`` as for ``create``. Return an id, and whether it is new. Safe to repeat.
         """
-        job_id, made = self.run(client, "create_unique", "", _member(name, value), 1, *job, now_ms=now_ms)
+        job_id, made = self.run(client, "create_unique", "", claim_member(name, value), 1, *job, now_ms=now_ms)
         return int(job_id), bool(made)
 
     def claim(self, client: Any, job_id: object, name: str, value: object, *, now_ms: int = 0) -> bool:
         """Let ``create_unique`` find a job; return whether it does now, which it does not if it finds another."""
-        code = self.run(client, "claim", job_id, _member(name, value), now_ms=now_ms)
+        code = self.run(client, "claim", job_id, claim_member(name, value), now_ms=now_ms)
         check(code, job_id)
-        return bool(code == Code.OK)
+        return bool(code == ScriptResult.OK)
 
     def update(
         self,
@@ -170,7 +110,7 @@ class Scripts:
         flat = [part for pair in fields.items() for part in pair]
         args = (job_id, found_by, int(found_by_changed), *flat)
         code = self.run(client, "update", *args, now_ms=now_ms)
-        if code == Code.WRONG_STATE:
+        if code == ScriptResult.WRONG_STATE:
             raise InvalidJob(f"the type of job {job_id} cannot be changed to {fields['type']!r}: create a new job")
         check(code, job_id)
 
@@ -191,72 +131,41 @@ class Scripts:
 
     # A worker
 
-    def reserve(
-        self,
-        client: Any,
-        wants: Mapping[str, Sequence[int]],
-        *,
-        lease_ms: int,
-        nonce: str,
-        worker: str,
-        again: bool = False,
-        now_ms: int = 0,
-    ) -> Turn:
-        """Take up to one job for each free slot number in ``wants`` (by type)."""
-        tail = _reserve_args(wants, lease_ms, nonce, worker, again)
-        return _turn(self.run(client, "reserve", *tail, now_ms=now_ms))
+    def reserve(self, client: Any, reservation: Reservation, *, now_ms: int = 0) -> FetchResult:
+        """Take up to one job for each free slot."""
+        return fetch_result(self.run(client, "reserve", *reservation.arguments(), now_ms=now_ms))
 
     def wait_and_reserve(
-        self,
-        client: Any,
-        keys: Sequence[str],
-        block_s: float,
-        wants: Mapping[str, Sequence[int]],
-        *,
-        lease_ms: int,
-        nonce: str,
-        worker: str,
-    ) -> Turn:
+        self, client: Any, keys: Sequence[str], block_s: float, reservation: Reservation
+    ) -> FetchResult:
         """Wait up to ``block_s`` seconds for an element in one of the lists ``keys``, and then reserve.
 
         Both commands are sent at once, where the client can, so the answers to both come at once.
         """
-        tail = _reserve_args(wants, lease_ms, nonce, worker, False)
-        answers = pipelined(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, tail)])
+        arguments = reservation.arguments()
+        answers = pipelined(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, arguments)])
         next(answers)
         try:
-            return _turn(next(answers))
+            return fetch_result(next(answers))
         except NoScriptError:
-            return _turn(self.run(client, "reserve", *tail))
+            return fetch_result(self.run(client, "reserve", *arguments))
 
     def finish_and_reserve(
-        self,
-        client: Any,
-        outcomes: Sequence[Outcome],
-        wants: Mapping[str, Sequence[int]],
-        *,
-        lease_ms: int,
-        nonce: str,
-        worker: str,
-        again: bool = False,
-        now_ms: int = 0,
-    ) -> Turn:
+        self, client: Any, outcomes: Sequence[Outcome], reservation: Reservation, *, now_ms: int = 0
+    ) -> FetchResult:
         """Acknowledge ``outcomes`` and reserve as ``reserve``, in one step."""
-        args: list[object] = [len(outcomes)]
-        for outcome in outcomes:
-            args += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
-            args += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
-        args += _reserve_args(wants, lease_ms, nonce, worker, again)
-        now, codes, *reservation = self.run(client, "finish_and_reserve", *args, now_ms=now_ms)
-        return _turn([now, *reservation], codes)
+        arguments = [*outcome_arguments(outcomes), *reservation.arguments()]
+        now, codes, *reply = self.run(client, "finish_and_reserve", *arguments, now_ms=now_ms)
+        return fetch_result([now, *reply], codes)
 
     def wake(self, client: Any, engine: str) -> None:
         """End the wait of the worker process whose list is named so."""
         self.run(client, "wake", engine, WAKE_S)
 
-    def acknowledge(self, client: Any, outcome: Outcome, *, now_ms: int = 0) -> Code:
+    def acknowledge(self, client: Any, outcome: Outcome, *, now_ms: int = 0) -> ScriptResult:
         """Acknowledge one attempt by the script that its verb names."""
-        return Code(self.run(client, outcome.verb, outcome.job_id, outcome.token, *outcome.values, now_ms=now_ms))
+        verb, *arguments, values = outcome
+        return ScriptResult(self.run(client, verb, *arguments, *values, now_ms=now_ms))
 
     def progress(
         self, client: Any, job_id: object, token: str, percent: int, data: str, keep_data: bool, *, now_ms: int = 0
@@ -274,7 +183,7 @@ class Scripts:
         flat = [part for pair in tokens for part in pair]
         return list(self.run(client, "renew", lease_ms, *flat, now_ms=now_ms))
 
-    # Upkeep
+    # Maintenance
 
     def promote(self, client: Any, limit: int = 1000, *, now_ms: int = 0) -> tuple[int, int]:
         """Promote what is due; return how many, and the ms until the next is due (-1: none is waiting)."""
@@ -297,9 +206,9 @@ class Scripts:
         *,
         clock: ClockWatch = NO_CLOCK,
         now_ms: int = 0,
-    ) -> Code:
+    ) -> ScriptResult:
         args = (job_id, deadline, attempts, retry, delay, note, *clock)
-        return Code(self.run(client, "timeout", *args, now_ms=now_ms))
+        return ScriptResult(self.run(client, "timeout", *args, now_ms=now_ms))
 
     def watch_clock(self, client: Any, clock: ClockWatch, *, now_ms: int = 0) -> int:
         """Keep what was promised by time if the server's clock has jumped; return its time, epoch ms."""
@@ -346,17 +255,17 @@ class Scripts:
         """Put a job into state ``to``, if it is in one of ``sources`` (none: any); return the state it was in."""
         allowed = f",{','.join(sources)}," if sources else ""
         answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
-        return _was_in(answer, job_id, " or ".join(sources))
+        return previous_state(answer, job_id, " or ".join(sources))
 
     def cancel(self, client: Any, job_id: object, reason: str = "cancelled", *, now_ms: int = 0) -> str:
         """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker is told."""
         answer = self.run(client, "cancel", job_id, reason, now_ms=now_ms)
-        return _was_in(answer, job_id, "inactive, delayed or active")
+        return previous_state(answer, job_id, "inactive, delayed or active")
 
     def hold(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
         """Let a job wait until somebody promotes it; return the state it was in."""
         answer = self.run(client, "suspend", job_id, HOLD_UNTIL_MS, now_ms=now_ms)
-        return _was_in(answer, job_id, "inactive, delayed or active")
+        return previous_state(answer, job_id, "inactive, delayed or active")
 
     def remove(self, client: Any, job_id: object, *, now_ms: int = 0) -> None:
         check(self.run(client, "remove", job_id, 0, now_ms=now_ms), job_id)
@@ -365,35 +274,3 @@ class Scripts:
         """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""
         self.run(client, "remove", job_id, 1)
 
-
-def _member(name: str, value: object) -> str:
-    return to_json({name: value})[1:-1]
-
-
-def _reserve_args(
-    wants: Mapping[str, Sequence[int]], lease_ms: int, nonce: str, worker: str, again: bool
-) -> list[object]:
-    args: list[object] = [lease_ms, nonce, worker, int(again), len(wants)]
-    for job_type, slots in wants.items():
-        args += (job_type, len(slots), *slots)
-    return args
-
-
-def _turn(answer: list[Any], codes: Sequence[int] = ()) -> Turn:
-    now, taken, paused, more, broken = answer
-    faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
-    return Turn(int(now), list(codes), _reserved(taken), paused, more, faults)
-
-
-def _reserved(taken: list[list[Any]]) -> list[Reserved]:
-    return [
-        Reserved(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
-        for job_id, token, slot, flat in taken
-    ]
-
-
-def _was_in(answer: list[Any], job_id: object, expected: str) -> str:
-    check(answer[0], job_id)
-    if answer[0] == Code.WRONG_STATE:
-        raise WrongState(job_id, expected, answer[1])
-    return str(answer[1])

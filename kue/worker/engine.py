@@ -29,7 +29,8 @@ from ..connection.subscription import Subscription
 from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from ..storage.codec import check_concurrency
 from ..storage.keys import id_of
-from ..storage.scripts import RENEW, RESUMED, Code, Outcome, Reserved, Scripts, Turn
+from ..storage.script_values import RENEW, RESUMED, FetchResult, Outcome, ReservedJob, ScriptResult
+from ..storage.scripts import Scripts
 from ..storage.worker_records import TypeInfo
 from .error_reports import ErrorReports
 from .execution import Context, Execution, arity, handed_back, not_runnable
@@ -305,7 +306,7 @@ class Engine:
             self._asks = [each for each in self._asks if each is not ask]
             self._cond.notify_all()
 
-    def _take(self, ask: Ask, turn: Turn) -> None:
+    def _take(self, ask: Ask, turn: FetchResult) -> None:
         """Take in the answer: forget what was acknowledged, start what was reserved, give back the slots left over."""
         starting: list[Execution] = []
         with self._cond:
@@ -313,7 +314,7 @@ class Engine:
             try:
                 for at, (_, outcome) in enumerate(ask.outcomes):
                     self.heartbeat.forget(outcome.job_id, outcome.token)
-                    if at < len(turn.codes) and turn.codes[at] < Code.DONE:
+                    if at < len(turn.codes) and turn.codes[at] < ScriptResult.DONE:
                         log.warning("%s job %s: the attempt had lost it", outcome.verb, outcome.job_id)
                 for reserved in turn.jobs:
                     execution = self._begin(reserved, slots, turn.now_ms)
@@ -336,7 +337,7 @@ class Engine:
             if wrong:
                 self._reports.tell(f"jobs of type {name} cannot be taken", ResponseError(wrong))
 
-    def _begin(self, reserved: Reserved, slots: dict[int, tuple[str, Slot]], now_ms: int) -> Execution | None:
+    def _begin(self, reserved: ReservedJob, slots: dict[int, tuple[str, Slot]], now_ms: int) -> Execution | None:
         """Begin an attempt in the slot that it was reserved for, which leaves ``slots``; None if it is over already."""
         job_id, token = reserved.job_id, reserved.token
         self.heartbeat.tokens[job_id] = token

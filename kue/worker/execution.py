@@ -15,7 +15,7 @@ from ..concurrency.green import Task
 from ..errors import InvalidJob, JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
 from ..job import Job
 from ..storage.codec import is_truthy, to_json, utf8
-from ..storage.scripts import Outcome
+from ..storage.script_values import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000

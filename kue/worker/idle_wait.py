@@ -19,7 +19,7 @@ from ..concurrency.essential import repeat, run_essential
 from ..connection.client_factory import ANSWER_S
 from ..connection.dedicated import DedicatedConnection
 from ..storage.keys import Keys
-from ..storage.scripts import Turn
+from ..storage.script_values import FetchResult
 from .round_trip import Ask, Caller
 from .slots import TypeSlots
 
@@ -44,7 +44,7 @@ class Waiter:
         types: Mapping[str, TypeSlots],
         cond: threading.Condition,
         lend: Callable[[Iterable[TypeSlots]], Ask],
-        take: Callable[[Ask, Turn], None],
+        take: Callable[[Ask, FetchResult], None],
         take_back: Callable[[Ask], None],
     ) -> None:
         self._caller, self._keys, self._wake_key = caller, keys, wake_key

@@ -18,7 +18,8 @@ from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import is_transient
 from ..storage.codec import number, to_json
 from ..storage.keys import Keys, id_of
-from ..storage.scripts import ClockWatch, Code, Scripts
+from ..storage.script_values import ClockWatch, ScriptResult
+from ..storage.scripts import Scripts
 from .registry import Registry
 
 log = logging.getLogger("kue.upkeep")
@@ -149,7 +150,8 @@ class Upkeep:
                 continue
             attempts = number(made) or 0
             retry = backoff.decide(text, attempts + 1, number(delay), self._backoffs)
-            if self._scripts.timeout(client, job_id, int(deadline), attempts, *retry, clock=self._clock()) == Code.OK:
+            code = self._scripts.timeout(client, job_id, int(deadline), attempts, *retry, clock=self._clock())
+            if code == ScriptResult.OK:
                 log.warning("timeout job %s: ttl exceeded", job_id)
                 self._answers[job_id] = ANSWERS
         return TIMEOUT_S if len(overdue) < TIMEOUTS_MAX else 0.0

@@ -14,7 +14,8 @@ from ..connection.client_factory import ANSWER_S
 from ..connection.connector import Connector
 from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import RETRY_FIRST_S, RETRY_MAX_S, is_transient
-from ..storage.scripts import Outcome, Scripts, Turn
+from ..storage.script_values import FetchResult, Outcome, Reservation
+from ..storage.scripts import Scripts
 from .error_reports import ErrorReports
 from .slots import Slot
 
@@ -50,12 +51,12 @@ class Caller:
         """Return a connection for one pump, or for the waiter."""
         return DedicatedConnection(self._connector, answer_s, kill_previous=True)
 
-    def call(self, connection: DedicatedConnection, ask: Ask) -> Turn:
+    def call(self, connection: DedicatedConnection, ask: Ask) -> FetchResult:
         """Say it until Redis has answered: repeating is safe, by token and nonce. Given up, it brought nothing."""
         outcomes = [outcome for _, outcome in ask.outcomes]
 
-        def attempt(client: Any, again: bool) -> Turn:
-            return self._scripts.finish_and_reserve(client, outcomes, again=again, **self._reservation(ask))
+        def attempt(client: Any, again: bool) -> FetchResult:
+            return self._scripts.finish_and_reserve(client, outcomes, self._reservation(ask, again))
 
         return self._repeated(connection, ask, outcomes, attempt)
 
@@ -66,40 +67,40 @@ class Caller:
         keys: Sequence[str],
         block_s: float,
         forsaken: Callable[[], bool],
-    ) -> Turn:
+    ) -> FetchResult:
         """Wait for an element in one of the lists and reserve; return what that brought.
 
         After a failure it is found out, by the nonce, whether the reservation was made, unless it is ``forsaken``.
         """
 
-        def attempt(client: Any, again: bool) -> Turn:
+        def attempt(client: Any, again: bool) -> FetchResult:
             if again:
-                return self._scripts.reserve(client, again=True, **self._reservation(ask))
-            return self._scripts.wait_and_reserve(client, keys, block_s, **self._reservation(ask))
+                return self._scripts.reserve(client, self._reservation(ask, again))
+            return self._scripts.wait_and_reserve(client, keys, block_s, self._reservation(ask, again))
 
         return self._repeated(connection, ask, [], attempt, forsaken)
 
     def wake(self, connection: DedicatedConnection, engine: str) -> None:
         """End the wait of this process's waiter."""
 
-        def attempt(client: Any, again: bool) -> Turn:
+        def attempt(client: Any, again: bool) -> FetchResult:
             self._scripts.wake(client, engine)
             return _nothing({})
 
         self._repeated(connection, Ask([], {}, {}, ""), [], attempt)
 
-    def _reservation(self, ask: Ask) -> dict[str, Any]:
-        wants = {name: [slot.number for slot in slots] for name, slots in ask.slots.items()}
-        return {"wants": wants, "lease_ms": self._lease_ms, "nonce": ask.nonce, "worker": self._worker}
+    def _reservation(self, ask: Ask, again: bool) -> Reservation:
+        slots = {name: [slot.number for slot in lent] for name, lent in ask.slots.items()}
+        return Reservation(slots, self._lease_ms, ask.nonce, self._worker, again)
 
     def _repeated(
         self,
         connection: DedicatedConnection,
         ask: Ask,
         outcomes: list[Outcome],
-        attempt: Callable[[Any, bool], Turn],
+        attempt: Callable[[Any, bool], FetchResult],
         forsaken: Callable[[], bool] = lambda: False,
-    ) -> Turn:
+    ) -> FetchResult:
         again, pause, outage = False, RETRY_FIRST_S, self._connector.outage
         while True:
             began_at = time.monotonic()
@@ -146,6 +147,6 @@ class Caller:
         return []
 
 
-def _nothing(broken: dict[str, str]) -> Turn:
+def _nothing(broken: dict[str, str]) -> FetchResult:
     """Return what a call brought that was given up, with the types that are to be left alone for a while."""
-    return Turn(0, [], [], [], [], broken)
+    return FetchResult(0, [], [], [], [], broken)

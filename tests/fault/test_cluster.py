@@ -16,6 +16,7 @@ from redis.crc import key_slot
 
 import kue
 from kue.embedded.server import find_binary
+from kue.storage.script_values import Reservation
 from kue.storage.scripts import Scripts
 from tests.conftest import start_server, stop_server
 from tests.integration.life import live, produce
@@ -175,7 +176,7 @@ def test_a_killed_node_is_replaced_and_nothing_is_lost(nodes: Nodes) -> None:
     ghost = queue.create("over", {"n": 0}).save()
     dead = Scripts(queue.keys)
     with nodes.clients[0] as client:
-        assert dead.reserve(client, {"over": [1]}, lease_ms=1, nonce="dead", worker="kue:elsewhere:1").jobs
+        assert dead.reserve(client, Reservation({"over": [1]}, 1, "dead", "kue:elsewhere:1")).jobs
     made = queue.create_many([{"type": "over", "data": {"n": n}} for n in range(1, 60)])
     queue.process("over", 4, work)
     wait_until(begun.is_set, 10)

@@ -8,7 +8,8 @@ from typing import Any
 import redis
 
 from kue.storage.keys import Keys
-from kue.storage.scripts import Outcome, Reserved, Scripts
+from kue.storage.script_values import Outcome, Reservation, ReservedJob
+from kue.storage.scripts import Scripts
 
 NOW = 1_700_000_000_000
 WORKER = "kue:host:1"
@@ -28,11 +29,9 @@ class Steps:
         return str(self.scripts.create(self.client, [row] * count, now_ms=now, **lane))
 
     def reserve(self, slots: int = 1, *, kind: str = "t", nonce: str = "n", lease: int = 1000, now: int = NOW,
-                again: bool = False) -> list[Reserved]:  # fmt: skip
-        turn = self.scripts.reserve(
-            self.client, {kind: range(slots)}, lease_ms=lease, nonce=nonce, worker=WORKER, again=again, now_ms=now
-        )
-        return turn.jobs
+                again: bool = False) -> list[ReservedJob]:  # fmt: skip
+        reservation = Reservation({kind: range(slots)}, lease, nonce, WORKER, again)
+        return self.scripts.reserve(self.client, reservation, now_ms=now).jobs
 
     def held(self, nonce: str = "n", **options: Any) -> tuple[str, str]:
         """Create one job and reserve it; return its id and token."""

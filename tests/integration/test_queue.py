@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import kue
+from kue.storage.script_values import Reservation
 from tests.support import wait_until
 
 LIMIT_S = 10.0
@@ -240,8 +241,8 @@ def test_shutdown_hands_running_jobs_back_without_counting_the_attempt(redis_url
 def test_a_job_whose_worker_never_renews_its_lease_is_rescued(queue: Any) -> None:
     # Given a job that a worker took and then died
     job = queue.create("t").save()
-    reserve = queue.session.scripts.reserve
-    queue.session.call(lambda client: reserve(client, {"t": [0]}, lease_ms=1, nonce="dead", worker="kue:gone:1"))
+    reservation = Reservation({"t": [0]}, 1, "dead", "kue:gone:1")
+    queue.session.call(lambda client: queue.session.scripts.reserve(client, reservation))
     # When other workers keep the queue up
     queue.process("t", 1, lambda job: "again")
     # Then it runs again

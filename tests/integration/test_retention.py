@@ -9,7 +9,7 @@ import pytest
 
 from kue.errors import InvalidJob
 from kue.management.retention import Rule, clean
-from kue.storage.scripts import Outcome
+from kue.storage.script_values import Outcome, Reservation
 from tests.integration.script_steps import NOW, Steps
 from tests.support import wait_until
 
@@ -175,7 +175,7 @@ def test_many_cycles_leave_a_flat_number_of_keys(steps: Steps) -> None:
         steps.create(1000, now=at)
         jobs = steps.reserve(1000, nonce=f"n{lot}", now=at)
         outcomes = [Outcome("complete", job.job_id, job.token, ("1", "1")) for job in jobs]
-        steps.scripts.finish_and_reserve(steps.client, outcomes, {}, lease_ms=1, nonce="", worker="w", now_ms=at)
+        steps.scripts.finish_and_reserve(steps.client, outcomes, Reservation({}, 1, "", "w"), now_ms=at)
         while retain(steps, keep=100, now=at + 1500)[1]:
             pass
         sizes.append(steps.client.dbsize())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kue.storage.scripts import ClockWatch
+from kue.storage.script_values import ClockWatch
 from kue.worker.registry import FORGET_MS, Registry
 from tests.integration.script_steps import NOW, Steps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kue.errors import JobNotFound, LeaseLost
-from kue.storage.scripts import Code, Outcome
+from kue.storage.script_values import Outcome, Reservation, ScriptResult
 from tests.integration.script_steps import NOW, WORKER, Steps
 
 FAILURE = ("Error: no\n at x", "Error: no", "no", "now", "", "")
@@ -51,7 +51,7 @@ def test_reserve_clears_a_hash_without_a_type_and_takes_the_next_job(steps: Step
 def test_reserve_takes_nothing_of_a_paused_type_and_names_it(steps: Steps) -> None:
     steps.create()
     steps.client.sadd(steps.keys.paused, "t")
-    turn = steps.scripts.reserve(steps.client, {"t": [0]}, lease_ms=9, nonce="n", worker=WORKER, now_ms=NOW)
+    turn = steps.scripts.reserve(steps.client, Reservation({"t": [0]}, 9, "n", WORKER), now_ms=NOW)
     assert (turn.jobs, turn.paused, turn.now_ms) == ([], ["t"], NOW)
 
 
@@ -124,7 +124,7 @@ def test_fail_moves_the_job_where_it_goes_next(
 def test_an_attempt_that_ends_overdue_answers_a_ttl_watcher(steps: Steps, later: int, told: list[str]) -> None:
     job_id, token = steps.held(ttl="100")
     subscription = steps.listen()
-    assert steps.acknowledge("complete", job_id, token, "null", "0", now=NOW + later) == Code.OK
+    assert steps.acknowledge("complete", job_id, token, "null", "0", now=NOW + later) == ScriptResult.OK
     assert steps.heard(subscription) == told
 
 
@@ -197,7 +197,7 @@ def test_finish_and_reserve_answers_a_code_for_each_and_the_next_jobs(steps: Ste
     strangers = [Outcome("complete", "99", "x", ("1", "1")), Outcome("complete", "1", "x", ("1", "1"))]
     # When all of them, one of no job and one of another attempt are acknowledged
     turn = steps.scripts.finish_and_reserve(
-        steps.client, [*outcomes, *strangers], {"t": [7, 8, 9]}, lease_ms=9, nonce="m", worker=WORKER, now_ms=NOW
+        steps.client, [*outcomes, *strangers], Reservation({"t": [7, 8, 9]}, 9, "m", WORKER), now_ms=NOW
     )
     # Then each has its code, and the two that wait again and the third are reserved
     assert turn.codes == [1, 1, 1, -1, -2]
@@ -211,9 +211,11 @@ def test_a_repeated_finish_and_reserve_brings_the_same_jobs(steps: Steps) -> Non
 
     def call(again: bool) -> tuple[list[int], list[tuple[str, str, int]]]:
         turn = steps.scripts.finish_and_reserve(
-            steps.client, [Outcome("complete", job_id, token, ("1", "1"))], {"t": [0, 1]},
-            lease_ms=1000, nonce="same", worker=WORKER, again=again, now_ms=NOW,
-        )  # fmt: skip
+            steps.client,
+            [Outcome("complete", job_id, token, ("1", "1"))],
+            Reservation({"t": [0, 1]}, 1000, "same", WORKER, again),
+            now_ms=NOW,
+        )
         return turn.codes, sorted((job.job_id, job.token, job.slot) for job in turn.jobs)
 
     codes, first = call(False)
@@ -243,7 +245,7 @@ def test_an_attempt_that_ended_has_no_say_when_a_node_worker_runs_the_job(steps:
 
     # When our old attempt speaks again
     for verb, values in (("complete", ("1", "1")), ("fail", ("e", "e", "e", "now", "", "")), ("release", ("why",))):
-        assert steps.acknowledge(verb, job_id, token, *values) == Code.LOST
+        assert steps.acknowledge(verb, job_id, token, *values) == ScriptResult.LOST
     with pytest.raises(LeaseLost):
         steps.scripts.log(steps.client, job_id, token, "late")
     with pytest.raises(LeaseLost):
@@ -252,5 +254,6 @@ def test_an_attempt_that_ended_has_no_say_when_a_node_worker_runs_the_job(steps:
 
     # Then nothing has changed, and Node's own watcher has its time before ours
     assert steps.state(job_id) == "active"
-    assert steps.scripts.timeout(steps.client, job_id, NOW + 100, 0, "now", "", "", now_ms=NOW + 5000) == Code.DONE
-    assert steps.scripts.timeout(steps.client, job_id, NOW + 100, 0, "now", "", "", now_ms=NOW + 5100) == Code.OK
+    seen = (job_id, NOW + 100, 0, "now", "", "")
+    assert steps.scripts.timeout(steps.client, *seen, now_ms=NOW + 5000) == ScriptResult.DONE
+    assert steps.scripts.timeout(steps.client, *seen, now_ms=NOW + 5100) == ScriptResult.OK

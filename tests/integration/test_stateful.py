@@ -21,7 +21,8 @@ import kue
 from kue import backoff
 from kue.errors import JobNotFound, LeaseLost, WrongState
 from kue.storage.keys import Keys
-from kue.storage.scripts import Code, Outcome, Scripts, Turn
+from kue.storage.script_values import FetchResult, Outcome, Reservation, ScriptResult
+from kue.storage.scripts import Scripts
 from tests.integration.comparison import blurred, expected, found
 from tests.integration.model import ENDED, HOLD_UNTIL_MS, LEASE_MS, RESCUES_MAX, RESULTS, STATES, Job, Model
 
@@ -142,16 +143,16 @@ class Operations(RuleBasedStateMachine):
     def reserve(self, kind: str, slots: list[int], worker: str) -> None:
         self.calls += 1
         nonce = f"n{self.calls}"
-        call: Any = dict(lease_ms=LEASE_MS, nonce=nonce, worker=worker, **self.at)
-        turn = self.scripts.reserve(self.client, {kind: slots}, **call)
+        reservation = Reservation({kind: slots}, LEASE_MS, nonce, worker)
+        turn = self.scripts.reserve(self.client, reservation, **self.at)
         self.took(turn, self.model.reserve(kind, slots, nonce, worker))
         assert turn.paused == ([kind] if kind in self.model.paused else [])
         if turn.jobs:  # the same question again, since its answer was lost: the same answer
-            again = self.scripts.reserve(self.client, {kind: slots}, again=True, **call)
+            again = self.scripts.reserve(self.client, reservation._replace(again=True), **self.at)
             assert sorted(job[:3] for job in again.jobs) == sorted(job[:3] for job in turn.jobs)
         self.settle()
 
-    def took(self, turn: Turn, taken: list[Job]) -> None:
+    def took(self, turn: FetchResult, taken: list[Job]) -> None:
         self.attempts += [(job.id, str(job.token)) for job in taken]
         assert [(int(job.job_id), job.token) for job in turn.jobs] == [(job.id, job.token) for job in taken]
 
@@ -161,7 +162,7 @@ class Operations(RuleBasedStateMachine):
         job_id, token = self.attempt(pick)
         expected = self.model.end(job_id, token)
         assert self.scripts.acknowledge(self.client, Outcome(verb, str(job_id), token, values), **self.at) == expected
-        if expected == Code.OK:
+        if expected == ScriptResult.OK:
             then(self.model.jobs[job_id])
         self.settle()
 
@@ -191,13 +192,12 @@ class Operations(RuleBasedStateMachine):
         for (job_id, token), (verb, said) in zip(both, values, strict=True):
             outcomes.append(Outcome(verb, str(job_id), token, said))
             codes.append(self.model.end(job_id, token))
-            if codes[-1] == Code.OK and verb == "complete":
+            if codes[-1] == ScriptResult.OK and verb == "complete":
                 self.model.complete(self.model.jobs[job_id], "null", False)
-            elif codes[-1] == Code.OK:
+            elif codes[-1] == ScriptResult.OK:
                 self.model.fail(self.model.jobs[job_id], "no", "now", "")
-        turn = self.scripts.finish_and_reserve(
-            self.client, outcomes, {kind: slots}, lease_ms=LEASE_MS, nonce=nonce, worker=WORKERS[0], **self.at
-        )
+        reservation = Reservation({kind: slots}, LEASE_MS, nonce, WORKERS[0])
+        turn = self.scripts.finish_and_reserve(self.client, outcomes, reservation, **self.at)
         self.took(turn, self.model.reserve(kind, slots, nonce, WORKERS[0]))
         assert turn.codes == codes
         self.settle()
@@ -223,9 +223,9 @@ class Operations(RuleBasedStateMachine):
                 self.scripts.log(self.client, job_id, token, "dòng", **self.at)
             else:
                 self.scripts.progress(self.client, job_id, token, percent, text, data is not None, **self.at)
-        if code == Code.OK and what == "log":
+        if code == ScriptResult.OK and what == "log":
             self.model.add_log(self.model.jobs[job_id], "dòng")
-        elif code == Code.OK:
+        elif code == ScriptResult.OK:
             self.model.progress(self.model.jobs[job_id], percent, data, text)
         self.settle()
 
@@ -248,7 +248,7 @@ class Operations(RuleBasedStateMachine):
             made, fields = job.number("attempts"), job.fields
             retry = backoff.decide(fields.get("backoff"), made + 1, job.number("delay") or None, {})
             code = self.scripts.timeout(self.client, job.id, job.deadline, made, *retry, **self.at)
-            assert (code == Code.OK) == self.model.time_out(job, *retry)
+            assert (code == ScriptResult.OK) == self.model.time_out(job, *retry)
         self.settle()
 
     @rule(pick=picks)
@@ -259,7 +259,7 @@ class Operations(RuleBasedStateMachine):
             if job in self.model.overdue():
                 deadline, made = job.deadline, made + 1
             code = self.scripts.timeout(self.client, job.id, deadline, made, "now", "", "", **self.at)
-            assert code in (Code.DONE, Code.LOST)
+            assert code in (ScriptResult.DONE, ScriptResult.LOST)
             self.settle()
 
     @rule(ms=waits, worker=st.sampled_from(["", "", *WORKERS]))

@@ -1,0 +1,141 @@
+"""What scripts take and give: one value for each, and how it becomes arguments or is read from a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from ..errors import JobNotFound, LeaseLost, WrongState
+from .codec import to_json
+
+#: What ``Queue.resume`` publishes on the channel of revocations: "id token reason", with an id that no job has.
+RESUMED = "* * resumed"
+#: The same after a jump of the server's clock: every worker renews its leases at once (include/clock.lua).
+RENEW = "* * renew"
+
+#: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
+_WIDTHS = {"complete": 2, "fail": 6, "release": 2}
+
+
+class ScriptResult(IntEnum):
+    """What became of a script's step; the Lua files name the codes alike."""
+
+    OK = 1
+    DONE = 0
+    """This very step was made before, or there is nothing to do."""
+    GONE = -1
+    """There is no such job."""
+    LOST = -2
+    """The attempt does not hold the job."""
+    WRONG_STATE = -3
+
+
+class ClockWatch(NamedTuple):
+    """What a script needs to tell a jump of the server's clock: see ``include/clock.lua``. ms."""
+
+    blind: int = 0
+    grace: int = 0
+    elapsed: int = 0
+
+
+#: Do not look at the clock.
+NO_CLOCK = ClockWatch()
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: a verb and the values that the verb's script takes after id and token."""
+
+    verb: str
+    job_id: str
+    token: str
+    values: tuple[str, ...]
+
+
+class Reservation(NamedTuple):
+    """A wish for jobs: one for each free slot number in ``slots``, by type.
+
+    ``nonce`` names the reservation for good: repeated with ``again``, it finds the jobs that it took the first time.
+    ``worker`` is the process's name in ``q:workers``.
+    """
+
+    slots: Mapping[str, Sequence[int]]
+    lease_ms: int
+    nonce: str
+    worker: str
+    again: bool = False
+
+    def arguments(self) -> list[object]:
+        """Return it as ``include/reserve.lua`` takes it."""
+        arguments: list[object] = [self.lease_ms, self.nonce, self.worker, int(self.again), len(self.slots)]
+        for job_type, numbers in self.slots.items():
+            arguments += (job_type, len(numbers), *numbers)
+        return arguments
+
+
+class ReservedJob(NamedTuple):
+    """A job that a reservation took; ``fields`` is its hash from before."""
+
+    job_id: str
+    token: str
+    slot: int
+    fields: dict[str, str]
+
+
+class FetchResult(NamedTuple):
+    """What a worker's call brought: the server's time, a code for each outcome, jobs, and what it found of the types.
+
+    ``paused``: types that nobody may take from; ``more``: types of which jobs still wait; ``broken``: types whose keys
+    are of another kind or denied, each with what is wrong.
+    """
+
+    now_ms: int
+    codes: list[int]
+    jobs: list[ReservedJob]
+    paused: list[str]
+    more: Sequence[str] = ()
+    broken: Mapping[str, str] = {}  # noqa: RUF012
+
+
+def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
+    """Return acknowledgements as ``finish_and_reserve.lua`` takes them."""
+    arguments: list[object] = [len(outcomes)]
+    for outcome in outcomes:
+        arguments += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
+        arguments += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
+    return arguments
+
+
+def fetch_result(reply: Sequence[Any], codes: Sequence[int] = ()) -> FetchResult:
+    """Read the reply of ``reserve.lua``."""
+    now, taken, paused, more, broken = reply
+    faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
+    return FetchResult(int(now), list(codes), reserved_jobs(taken), paused, more, faults)
+
+
+def reserved_jobs(taken: Sequence[Sequence[Any]]) -> list[ReservedJob]:
+    return [
+        ReservedJob(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
+        for job_id, token, slot, flat in taken
+    ]
+
+
+def claim_member(name: str, value: object) -> str:
+    """Return one member of a JSON object, as ``create_unique.lua`` and ``claim.lua`` take it."""
+    return to_json({name: value})[1:-1]
+
+
+def check(code: int, job_id: object) -> None:
+    """Raise the error that a script's code stands for, if it stands for one."""
+    if code == ScriptResult.GONE:
+        raise JobNotFound(job_id)
+    if code == ScriptResult.LOST:
+        raise LeaseLost(job_id)
+
+
+def previous_state(reply: Sequence[Any], job_id: object, expected: str) -> str:
+    """Return the state that an operator's script found a job in. Raises WrongState if that is none of ``expected``."""
+    check(reply[0], job_id)
+    if reply[0] == ScriptResult.WRONG_STATE:
+        raise WrongState(job_id, expected, reply[1])
+    return str(reply[1])
