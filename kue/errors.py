@@ -95,4 +95,4 @@ class JobCancelled(JobInterrupt):
 
 
 class WorkerStopping(JobInterrupt):
-    """The worker's time to stop is over; the job is handed back and runs again elsewhere."""
+    """The worker's time to stop is over; the job is released and runs again elsewhere."""

@@ -188,9 +188,9 @@ class Queue:
         self._worker.quiet()
 
     def shutdown(self, timeout_s: float | None = 10.0, job_type: str | None = None) -> None:
-        """Stop working: take no new job, wait for those that run, hand back what still runs after ``timeout_s``.
+        """Stop working: take no new job, wait for those that run, release what still runs after ``timeout_s``.
 
-        A job handed back waits again and its attempt is not counted. With ``job_type`` only that type stops; else the
+        A released job waits again and its attempt is not counted. With ``job_type`` only that type stops; else the
         queue is closed. Node Kue: Queue#shutdown, where a job cut off counts as failed.
         """
         if job_type is not None:
@@ -307,8 +307,8 @@ class Queue:
         self._store.after_fork()
         self._worker.after_fork()
 
-    def _hand_back(self) -> bool:
-        return self._worker.hand_back()
+    def _release_all(self) -> bool:
+        return self._worker.release_all()
 
     def _tell_error(self, exc: BaseException) -> None:
         for fn in self._on_error:

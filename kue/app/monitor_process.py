@@ -36,14 +36,14 @@ def own_addresses(settings: Settings) -> tuple[str, ...]:
 
 
 class Program:
-    """Listens, serves, and stops in order: no new job, clients told, jobs done or handed back, Redis last."""
+    """Listens, serves, and stops in order: no new job, clients told, jobs done or released, Redis last."""
 
     def __init__(self, settings: Settings, queue: Queue, server: Any = None) -> None:
         self._settings, self._queue, self._server = settings, queue, server
         essential.on_exit = essential.exit_process
         descriptors.raise_limit()
         self._signals = StopSignals()
-        self._signals.hand_back = queue._hand_back
+        self._signals.release = queue._release_all
         self._socket: socket.socket | None = None
         configure_logging()
 
@@ -66,7 +66,7 @@ class Program:
         return False
 
     def run(self, app: Any, socketio: Any) -> None:
-        """Serve until a signal comes, then stop. A second signal stops at once; jobs are handed back all the same."""
+        """Serve until a signal comes, then stop. A second signal stops at once; jobs are released all the same."""
         from ..web import stop
         from ..web.server.wsgi_server import WsgiServer
 

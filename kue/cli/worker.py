@@ -90,8 +90,8 @@ def worker(
     The module is looked for in the working directory first. It decides about its Redis; -r and -q set REDIS_URL and
     KUE_PREFIX for it to read.
 
-    SIGTERM, Ctrl-C or a closed terminal: take no new job, give running ones --timeout to end, hand back what still runs
-    (it runs again elsewhere, the attempt not counted). Twice: hand back at once. The exit code is then 0. Whatever a
+    SIGTERM, Ctrl-C or a closed terminal: take no new job, give running ones --timeout to end, release what still runs
+    (it runs again elsewhere, the attempt not counted). Twice: release them at once. The exit code is then 0. Whatever a
     handler does, the process has ended a few seconds after --timeout: with the default, within 10 s.
 
     With -p each process has the concurrency of -c for itself. Signals go to the parent, which passes them on.
@@ -132,7 +132,7 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
     except BaseException:
         signals.close()
         raise
-    signals.hand_back = queue._hand_back
+    signals.release = queue._release_all
     try:
         if wait_for_redis(queue, signals):
             _prepare(queue, target, concurrency)
@@ -148,7 +148,7 @@ def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) ->
     finally:
         queue.shutdown(0)  # it has taken jobs from its first handler on
         signals.ignore()
-    log.info("stopped, and handed back what still ran: %d", left)
+    log.info("stopped, and released what still ran: %d", left)
     return 0
 
 

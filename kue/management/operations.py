@@ -21,8 +21,8 @@ from ..storage.session import Session
 from .queries import Queries
 from .retention import ENDED, Retention, Rule, clean, rule
 
-#: Seconds after which an order that no process took is forgotten: its process is gone.
-ORDER_KEPT_S = 60
+#: Seconds after which a command that no process took is forgotten: its process is gone.
+COMMAND_KEPT_S = 60
 
 
 class Operations:
@@ -177,12 +177,12 @@ class Operations:
         It does so within seconds, until it ends; running jobs are left alone. Raises InvalidJob for a count out of
         range.
         """
-        key = self._keys.orders(worker)
+        key = self._keys.commands(worker)
 
         def call(client: Any) -> Any:
             pipe = client.pipeline(transaction=False)
             pipe.hset(key, job_type, check_concurrency(count))
-            pipe.expire(key, ORDER_KEPT_S)
+            pipe.expire(key, COMMAND_KEPT_S)
             return pipe.execute()
 
         self._session.call(call)

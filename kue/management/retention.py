@@ -1,4 +1,4 @@
-"""Retention: completed and failed jobs go after a while, if the user says so. Run by upkeep, or once by ``clean``."""
+"""Retention: removes completed and failed jobs after a while, if the user says so; by a maintenance task or ``clean``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Retention:
         self.rules = {state: rule for state, rule in rules.items() if rule.limits}
 
     def run(self, client: Any) -> float:
-        """Upkeep's task: remove one batch of each state; return the seconds until it wants to run again."""
+        """A maintenance task: remove one batch of each state; return the seconds until it wants to run again."""
         pause = RETAIN_S
         for state, rule in self.rules.items():
             removed, more, self._ranks[state] = self._scripts.retain(

@@ -20,12 +20,12 @@ from ..queue import Queue
 
 log = logging.getLogger("kue")
 
-#: Seconds that running jobs get to end, by default. With MARGIN_S and HAND_BACK_S it stays well below 10.
+#: Seconds that running jobs get to end, by default. With MARGIN_S and RELEASE_S it stays well below 10.
 GRACE_S = 5.0
 #: Seconds on top, for all else that a stop does: handing back, saying goodbye, closing.
 MARGIN_S = 2.5
 #: Seconds that the watching thread tries to hand jobs back.
-HAND_BACK_S = 0.8
+RELEASE_S = 0.8
 #: A closed terminal is a stop like the others.
 STOPPING = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
@@ -39,13 +39,13 @@ def handled() -> list[signal.Signals]:
 class StopSignals:
     """Counts the signals that ask for a stop. A third one ends the process where it is.
 
-    ``hand_back()``, set by the program, is called in a true thread if the process has not ended MARGIN_S after the
+    ``release()``, set by the program, is called in an OS thread if the process has not ended MARGIN_S after the
     ``grace_s`` of its jobs, or after a second signal; it returns whether it got through.
     """
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.count = 0
-        self.hand_back: Callable[[], bool] = lambda: True
+        self.release: Callable[[], bool] = lambda: True
         self._grace_s = grace_s
         self._handled = handled()
         self._os = green.original("os")
@@ -93,18 +93,18 @@ class StopSignals:
         self._end()
 
     def _end(self) -> None:
-        log.error("the stop takes too long: handing back what runs, and ending")
+        log.error("the stop takes too long: releasing what runs, and ending")
         done, outcome = green.real_event(), [False]
 
-        def hand_back() -> None:
+        def release() -> None:
             try:
-                outcome[0] = self.hand_back()
+                outcome[0] = self.release()
             except Exception:
-                log.exception("jobs could not be handed back; they run again when their leases lapse")
+                log.exception("jobs could not be released; they run again when their leases lapse")
             done.set()
 
-        green.real_thread(hand_back)
-        done.wait(HAND_BACK_S)
+        green.real_thread(release)
+        done.wait(RELEASE_S)
         os._exit(0 if outcome[0] else 1)
 
 

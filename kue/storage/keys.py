@@ -79,8 +79,8 @@ class Keys:
         """Ours: how far an act on many jobs is, for the page (string, JSON, 1 h); ``:stop`` behind it ends the act."""
         return f"{self.prefix}:bulk:{bulk_id}"
 
-    def orders(self, worker: str) -> str:
-        """Ours: slots that a worker process is told to have, by type; it takes them within seconds (hash, 60 s)."""
+    def commands(self, worker: str) -> str:
+        """Ours: slots that a worker process is to have, by type; it takes them within seconds (hash, 60 s)."""
         return f"{self.prefix}:orders:{worker}"
 
     def wake(self, engine: str) -> str:

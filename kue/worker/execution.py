@@ -1,4 +1,4 @@
-"""Runs one handler on one job, and says how it ended: nothing that a handler does gets past here."""
+"""Run one attempt of a job and report its outcome. Never raises, whatever the handler does."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def not_runnable(job_id: str, token: str, exc: BaseException) -> Outcome:
     return Outcome("fail", job_id, token, (utf8(text), utf8(text), utf8(text), *backoff.Retry("never")))
 
 
-def handed_back(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
-    """Return the outcome of an attempt that is no failure: the job waits again, and it is not counted."""
+def released(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
+    """Return the outcome of an attempt that is not counted: the job waits again."""
     return Outcome("release", job_id, token, (f"Released: {why}.",))
 
 
 class Execution:
     """One attempt at one job."""
 
-    __slots__ = ("_arity", "_handler", "context", "job", "settled", "slot", "task", "type")
+    __slots__ = ("_arity", "_handler", "context", "job", "slot", "task", "type")
 
     def __init__(
         self, job: Job, job_type: str, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context
@@ -74,8 +74,6 @@ class Execution:
         self.type = job_type
         self._handler, self._arity = handler, handler_arity
         self.task: Task | None = None
-        #: Whether the engine has taken leave of this attempt; what it says later counts for nothing.
-        self.settled = False
 
     def interrupt(self, exc: JobInterrupt) -> None:
         """Stop the handler: at once in a green thread, at its next ``log`` or ``progress`` in a plain one."""
@@ -91,7 +89,7 @@ class Execution:
             result = self._handler(job) if self._arity == 1 else self._call_with_done()
             text = to_json(result)
         except WorkerStopping:
-            return handed_back(str(job.id), job._token)
+            return released(str(job.id), job._token)
         except (JobInterrupt, LeaseLost) as exc:
             if isinstance(exc, LeaseLost) and exc.job_id != job.id:  # some other job's; this handler's own failure
                 return self._failure(exc, backoffs)
@@ -105,29 +103,29 @@ class Execution:
     def _call_with_done(self) -> Any:
         """Call a handler that reports by ``done(error=None, result=None)``, and wait for it; the first call counts."""
         ended = threading.Event()
-        said: list[tuple[Any, Any]] = []
+        reports: list[tuple[Any, Any]] = []
 
         def done(error: Any = None, result: Any = None) -> None:
-            said.append((error, result))
+            reports.append((error, result))
             ended.set()
 
         if self._arity == 2:
             self._handler(self.job, done)
         else:
             self._handler(self.job, self.context, done)
-        # A true thread that calls done wakes no green one.
+        # A OS thread that calls done wakes no green one.
         look_s = GREEN_LOOK_S if green.enabled() else LOOK_S
         while not ended.wait(look_s):
             if self.job._interrupt is not None:
                 raise self.job._interrupt
-        error, result = said[0]
+        error, result = reports[0]
         if not error:  # as in JavaScript, "" and 0 are no errors
             return result
-        raise error if isinstance(error, BaseException) else _Said(error)
+        raise error if isinstance(error, BaseException) else _DoneError(error)
 
     def _failure(self, exc: BaseException, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome:
         job = self.job
-        if isinstance(exc, _Said):
+        if isinstance(exc, _DoneError):
             # As Node logs an error that is a plain string: an empty line.
             error = message = str(exc)
             line = ""
@@ -174,5 +172,5 @@ def _text_of(exc: BaseException) -> str:
         return ""
 
 
-class _Said(Exception):
+class _DoneError(Exception):
     """A failure that a handler gave to ``done`` as something else than an exception."""

@@ -1,4 +1,4 @@
-"""Leases are renewed from a true thread, so that a handler which blocks the hub keeps its job."""
+"""Leases are renewed from a OS thread, so that a handler which blocks the hub keeps its job."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ STOP_S = 3.0
 class Heartbeat:
     """Renews the leases of all running jobs of a process in one call, each third of the lease.
 
-    ``tokens`` (id -> token) is filled by the engine; ``lost`` is called, in the heartbeat's thread, with the ids that
-    Redis says are held no more. Whoever gives it hands the news on and returns: nothing there may wait on a green lock.
+    ``leases()`` gives their tokens by job id; ``lost`` is called with those that Redis says are gone. Both are called in
+    the heartbeat's thread: nothing there may wait on a green lock. ``also(client)`` is called with each beat.
     """
 
     def __init__(
@@ -38,19 +38,20 @@ class Heartbeat:
         connector: Connector,
         scripts: Scripts,
         lease_ms: int,
-        lost: Callable[[list[str]], object],
+        leases: Callable[[], dict[str, str]],
+        lost: Callable[[dict[str, str]], object],
         also: Callable[[Any], object] | None = None,
     ) -> None:
-        self.tokens: dict[str, str] = {}
         self._connection = DedicatedConnection(connector, min(5.0, lease_ms / 3000))
-        self._scripts, self._lease_ms, self._lost, self._also = scripts, lease_ms, lost, also
+        self._scripts, self._lease_ms, self._also = scripts, lease_ms, also
+        self._leases, self._lost = leases, lost
         self._wake = green.real_event()
         self._stopping = False
         self._last: Callable[[Any], object] | None = None
         self._started = self._ended = False
         self._is_failing = self._is_unregistered = False
         #: Whether it has beaten once: before that, nobody would know whose a dead process's jobs were.
-        self.known = False
+        self.has_beaten = False
 
     def start(self) -> None:
         if not self._started:
@@ -60,7 +61,7 @@ class Heartbeat:
     def stop(self, last: Callable[[Any], object] | None = None) -> None:
         """End the thread; ``last(client)`` is what it does at the end, after any beat under way.
 
-        Waits for it, for a bounded time: a true thread that still runs when the interpreter ends may crash it.
+        Waits for it, for a bounded time: a OS thread that still runs when the interpreter ends may crash it.
         """
         self._last, self._stopping = last, True
         self._wake.set()
@@ -68,14 +69,9 @@ class Heartbeat:
         while self._started and not self._ended and time.monotonic() < give_up:
             green.sleep(0.005)
 
-    def beat_soon(self) -> None:
-        """Let the thread beat now, from whatever thread this is called: its connection is its own."""
+    def beat_now(self) -> None:
+        """Let the heartbeat's thread beat at once; from any thread."""
         self._wake.set()
-
-    def forget(self, job_id: str, token: str) -> None:
-        """Renew an attempt's lease no more. The job's next attempt may be here already: its entry stays."""
-        if self.tokens.get(job_id) == token:
-            del self.tokens[job_id]
 
     def _run(self) -> None:
         while not self._stopping:
@@ -105,16 +101,16 @@ class Heartbeat:
                 self._is_unregistered = True
 
     def beat(self) -> bool:
-        """Renew all leases once; return whether that worked. A Redis that is away is the engine's to report."""
-        held = list(self.tokens.items())  # one step of the interpreter: other threads may be writing
+        """Renew all leases once; return whether that worked. An unreachable Redis is the engine's to report."""
         try:
-            if held:
-                lost = self._scripts.renew(self._connection.client, held, lease_ms=self._lease_ms)
+            tokens = self._leases()
+            if tokens:
+                lost = self._scripts.renew(self._connection.client, tokens.items(), lease_ms=self._lease_ms)
                 if lost:
-                    self._lost([job_id for job_id in lost if self.tokens.get(job_id) == dict(held)[job_id]])
+                    self._lost({job_id: tokens[job_id] for job_id in lost})
             if self._also is not None:
                 self._register(self._connection.client)
-            self.known = True
+            self.has_beaten = True
         except Exception as exc:  # whatever it was: without this thread all leases would lapse
             self._connection.disconnect()
             if not is_transient(exc) and not self._is_failing:

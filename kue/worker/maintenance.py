@@ -22,7 +22,7 @@ from ..storage.script_values import ClockWatch, ScriptResult
 from ..storage.scripts import Scripts
 from .registry import Registry
 
-log = logging.getLogger("kue.upkeep")
+log = logging.getLogger("kue.maintenance")
 
 #: Longest time between two looks at the delayed jobs, s: new ones may have come in due before those known.
 PROMOTE_S = 0.08
@@ -44,7 +44,7 @@ NODE_TTL_LOCK, ANSWERS = "activeJobsTTL:lock", 4
 DEADLINES_FROM = 100_000
 
 
-class Upkeep:
+class Maintenance:
     """Runs a list of (function, period) in one (green) thread of its own."""
 
     def __init__(
@@ -53,12 +53,12 @@ class Upkeep:
         scripts: Scripts,
         backoffs: Mapping[str, backoff.BackoffFunction],
         registry: Registry,
-        let_go: Callable[[], object],
+        stop_lost: Callable[[], object],
         lease_ms: int = 30_000,
     ) -> None:
         self._connection = DedicatedConnection(connector)
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
-        self._registry, self._let_go = registry, let_go
+        self._registry, self._stop_lost = registry, stop_lost
         self._wake = threading.Event()
         self._stopping = False
         self._blind_ms = int(min(BLIND_S * 1000, lease_ms / 3))
@@ -79,7 +79,7 @@ class Upkeep:
         self._tasks.append([task, 0.0])
 
     def start(self) -> None:
-        green.spawn(run_essential, "upkeep", self._run)
+        green.spawn(run_essential, "maintenance", self._run)
 
     def stop(self) -> None:
         self._stopping = True
@@ -103,15 +103,15 @@ class Upkeep:
                         break
                     if _name(task[0]) not in self._failing:
                         self._failing.add(_name(task[0]))
-                        log.exception("upkeep: %s failed; trying again each second", _name(task[0]))
+                        log.exception("maintenance: %s failed; trying again each second", _name(task[0]))
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
         self._connection.disconnect()
 
     def _stop_lost_attempts(self) -> None:
         try:
-            self._let_go()
+            self._stop_lost()
         except Exception:
-            log.exception("upkeep: an attempt whose lease was lost could not be stopped")
+            log.exception("maintenance: an attempt whose lease was lost could not be stopped")
 
     # Each returns the seconds until it wants to run again.
 
@@ -199,4 +199,4 @@ class Upkeep:
 
 def _name(task: Callable[..., object]) -> str:
     """Return a task's name for the log; two classes may have a method of the same name."""
-    return task.__qualname__.removeprefix("Upkeep.")
+    return task.__qualname__.removeprefix("Maintenance.")

@@ -18,6 +18,8 @@ log = logging.getLogger("kue.registry")
 
 #: Milliseconds after which a worker that was not seen is forgotten; its jobs are long rescued.
 FORGET_MS = 24 * 3600 * 1000
+#: Process ids up to this are those of the kernel and of the first services, except in a container.
+CONTAINER_PID_MAX = 300
 
 
 class Registry:
@@ -115,3 +117,12 @@ def born(pid: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
     return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def worker_name(host: str, pid: int, unique_id: str) -> str:
+    """Return the name of a worker process, as Node's workers have it.
+
+    In a container a process id is small, and another container may have the same host name: there ``unique_id``
+    follows the process id.
+    """
+    return f"kue:{host}:{pid}" + (f".{unique_id}" if pid <= CONTAINER_PID_MAX else "")

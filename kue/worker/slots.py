@@ -1,4 +1,4 @@
-"""What the engine knows of one job type: its slots, and whether to ask for jobs. Guarded by the engine's lock."""
+"""What the engine knows of one job type: its slots, and whether to request for jobs. Guarded by the engine's lock."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class TypeSlots:
     def __init__(self, name: str) -> None:
         self.name = name
         self.free: list[Slot] = []
-        self.hungry = True  #: whether a reservation is worth a call
-        self.signals = 0  #: how often it was learnt that jobs may wait: news while a call was under way
-        self.quiet = False
+        self.may_have_jobs = True  #: whether to fetch, or to block until there is a wake-up token
+        self.generation = 0  #: counts the news that jobs may wait: a reply to an older call cannot undo it
+        self.draining = False
         self.paused_until = 0.0
-        self._total = 0  #: slots in all, free or not
+        self._total = 0  #: slots, free or not
         self._retiring = 0  #: slots to take away as soon as they are free
         self._newest: tuple[Callable[..., Any], int]  #: handler and arity that further slots get
 
@@ -33,41 +33,41 @@ class TypeSlots:
     def concurrency(self) -> int:
         return self._total - self._retiring
 
-    def wants(self) -> bool:
-        """Tell whether to ask Redis for jobs."""
-        return self._is_open() and self.hungry
+    def should_fetch(self) -> bool:
+        """Tell whether to request Redis for jobs."""
+        return self._is_open() and self.may_have_jobs
 
-    def waits(self) -> bool:
-        """Tell whether to wait for a token, since there were no jobs when last asked."""
-        return self._is_open() and not self.hungry
+    def should_block(self) -> bool:
+        """Tell whether to block on its wake-up tokens, since there were no jobs when last asked."""
+        return self._is_open() and not self.may_have_jobs
 
     def add(self, numbers: range, handler: Callable[..., Any], arity: int) -> None:
         self.free += [Slot(number, handler, arity) for number in numbers]
         self._total += len(numbers)
         self._newest = (handler, arity)
-        self.ask_again()
+        self.expect_jobs()
 
-    def ask_again(self) -> None:
-        """There may be jobs: a reservation is worth a call, whatever the answers say to calls that are under way."""
-        self.hungry, self.paused_until = True, 0.0
-        self.signals += 1
+    def expect_jobs(self) -> None:
+        """There may be jobs: fetch, whatever the replies say to calls that are under way."""
+        self.may_have_jobs, self.paused_until = True, 0.0
+        self.generation += 1
 
-    def hold_off(self, seconds: float, signals: int) -> None:
-        """Make no call for some seconds, unless there is news since one was made, with so many signals before."""
-        self.hungry = True
-        if self.signals == signals:
+    def back_off(self, seconds: float, generation: int) -> None:
+        """Fetch nothing for some seconds, unless there is news since the call that was made in ``generation``."""
+        self.may_have_jobs = True
+        if self.generation == generation:
             self.paused_until = time.monotonic() + seconds
 
-    def take_answer(self, more: bool, signals: int) -> None:
-        """Learn from the answer to a call, made with so many signals before, whether jobs still wait.
+    def update(self, more: bool, generation: int) -> None:
+        """Take in whether jobs still wait, as the reply says to a call that was made in ``generation``.
 
-        Answers may be taken in in another order than they were given. So one that knows of no more jobs counts only
-        if no other has told of some meanwhile; jobs that came after both have left tokens.
+        Replies may be taken in in another order than they were given. So one that knows of no more jobs counts only if
+        no other has told of some meanwhile; jobs that came after both have left tokens.
         """
         if more:
-            self.ask_again()
-        elif self.signals == signals:
-            self.hungry = False
+            self.expect_jobs()
+        elif self.generation == generation:
+            self.may_have_jobs = False
 
     def resize(self, count: int, first_number: int) -> int:
         """Have ``count`` slots, new ones numbered from ``first_number`` on; return how many are new.
@@ -83,13 +83,13 @@ class TypeSlots:
         self.retire()
         return new
 
-    def lend(self, count: int | None = None) -> list[Slot]:
-        """Give away free slots for a call to Redis, ``count`` of them or all."""
+    def take(self, count: int | None = None) -> list[Slot]:
+        """Take free slots for a call to Redis, ``count`` of them or all."""
         count = len(self.free) if count is None else count
-        lent, self.free = self.free[:count], self.free[count:]
-        return lent
+        taken, self.free = self.free[:count], self.free[count:]
+        return taken
 
-    def give_back(self, slot: Slot) -> None:
+    def release(self, slot: Slot) -> None:
         self.free.append(slot)
         self.retire()
 
@@ -100,4 +100,4 @@ class TypeSlots:
             self._total -= 1
 
     def _is_open(self) -> bool:
-        return bool(self.free) and not self.quiet and self.paused_until <= time.monotonic()
+        return bool(self.free) and not self.draining and self.paused_until <= time.monotonic()

@@ -11,8 +11,8 @@ from ..errors import InvalidJob
 from ..job import Job
 from ..storage.session import Session
 from .engine import Engine
-from .maintenance import Upkeep
-from .remote_control import Orders
+from .maintenance import Maintenance
+from .remote_commands import RemoteCommands
 
 
 class Worker:
@@ -31,7 +31,7 @@ class Worker:
         self._lease_ms, self._on_error, self._tasks = lease_ms, on_error, tasks
         self._lock = threading.Lock()
         self.engine: Engine | None = None
-        self._upkeep: Upkeep | None = None
+        self._maintenance: Maintenance | None = None
 
     def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
         self._started().process(job_type, concurrency, handler)
@@ -58,19 +58,19 @@ class Worker:
             self.engine.drain(timeout_s, job_type)
 
     def stop(self, timeout_s: float | None) -> None:
-        if self._upkeep is not None:
-            self._upkeep.stop()
+        if self._maintenance is not None:
+            self._maintenance.stop()
         if self.engine is not None:
             self.engine.stop(timeout_s)
 
-    def hand_back(self) -> bool:
-        """Hand back all that runs, in a true thread, when the process's own threads do not get on."""
-        return self.engine is None or self.engine.hand_back()
+    def release_all(self) -> bool:
+        """Release all that runs, in an OS thread, when the process's own threads do not get on."""
+        return self.engine is None or self.engine.release_all()
 
     def after_fork(self) -> None:
         """Called in a child process, which starts with no handlers of jobs: these are the parent's."""
         self._lock = threading.Lock()
-        self.engine = self._upkeep = None
+        self.engine = self._maintenance = None
 
     def _started(self) -> Engine:
         with self._lock:
@@ -80,11 +80,13 @@ class Worker:
                     connector, scripts, make_job=self._make_job, backoffs=self._backoffs, lease_ms=self._lease_ms,
                     on_error=self._on_error,
                 )  # fmt: skip
-                self._upkeep = Upkeep(
-                    connector, scripts, self._backoffs, self.engine.registry, self.engine.let_go, self._lease_ms
+                stop_lost = self.engine.attempts.stop_lost
+                self._maintenance = Maintenance(
+                    connector, scripts, self._backoffs, self.engine.registry, stop_lost, self._lease_ms
                 )
                 for task in self._tasks:
-                    self._upkeep.add(task)
-                self._upkeep.add(Orders(self._session.keys, self.engine.worker, self.engine.concurrency).run)
-                self._upkeep.start()
+                    self._maintenance.add(task)
+                commands = RemoteCommands(self._session.keys, self.engine.worker, self.engine.concurrency)
+                self._maintenance.add(commands.run)
+                self._maintenance.start()
             return self.engine

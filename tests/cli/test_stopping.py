@@ -64,7 +64,7 @@ def started(queue: Queue, job_type: str) -> Any:
 
 
 def test_the_default_leaves_time_below_ten_seconds() -> None:
-    assert stop_signals.GRACE_S + stop_signals.MARGIN_S + stop_signals.HAND_BACK_S < 9
+    assert stop_signals.GRACE_S + stop_signals.MARGIN_S + stop_signals.RELEASE_S < 9
     assert stop_signals.GRACE_S + supervisor.KILL_S < 9.5
 
 
@@ -109,7 +109,7 @@ def test_a_closed_terminal_is_a_stop(
     process = start("worker", "jobs:queue", "--timeout", "100ms", *words, cwd=folder)
     job = started(queue, "stubborn")
     code, err, _ = stopped(process, signal.SIGHUP)
-    assert code == 0 and "handed back what still ran: 1" in err
+    assert code == 0 and "released what still ran: 1" in err
     assert job.refresh().state == "inactive"
 
 
@@ -137,12 +137,12 @@ def test_a_worker_without_a_thread_that_it_needs_ends(
         "from jobs import queue\n"
         "def gone(): raise SystemExit\n"
         "@queue.process('break')\n"
-        "def broken(job): queue._worker.engine._next_ask = gone\n"
+        "def broken(job): queue._worker.engine._next_request = gone\n"
     )
     process = start("worker", "lost:queue", cwd=folder)
     queue.create("break").save()
     _, err = process.communicate(timeout=30)
-    assert process.returncode == essential.EXIT_CODE and "the thread pump has ended" in err
+    assert process.returncode == essential.EXIT_CODE and "the thread fetch loop has ended" in err
 
 
 def test_under_nohup_a_closed_terminal_is_none() -> None:

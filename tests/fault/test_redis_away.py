@@ -194,15 +194,16 @@ def test_a_call_that_comes_through_after_its_repetition_takes_no_job(server: Fau
     try:
         queue.process("work", 2, lambda job: ran.append(int(job.id or 0)))
         producer.create("work", {}).save().wait(20)
-        wait_until(lambda: len(queue._worker.engine._waiter.blocking if queue._worker.engine else ()) == 1, 10)
+        engine = queue._worker.engine
+        assert engine is not None
+        wait_until(lambda: len(engine._blocking_fetcher.blocking) == 1, 10)
         proxy.stall()
         jobs = producer.create_many([{"type": "work", "data": {}}] * 2)
         # When it has given up, made the call again by another connection, and done those jobs
         for job in jobs:
             job.wait(30)
         queue.quiet()
-        engine = queue._worker.engine
-        assert engine is not None and engine.drain(10)  # nor is a call under way that could take one
+        assert engine.drain(10)  # nor is a call under way that could take one
         jobs = producer.create_many([{"type": "work", "data": {}}] * 2)
         # And the first call comes through
         proxy.unblock()

@@ -27,8 +27,8 @@ def test_upkeep_does_the_rest_when_one_of_its_tasks_always_fails(
     # Then delayed jobs are promoted all the same, and the log tells once
     for _ in range(3):
         assert queue.create("t", delay=500).save().wait(LIMIT_S) == "ran"
-    said = [record.getMessage() for record in caplog.records if record.name == "kue.upkeep"]
-    assert said == ["upkeep: reclaim failed; trying again each second"]
+    said = [record.getMessage() for record in caplog.records if record.name == "kue.maintenance"]
+    assert said == ["maintenance: reclaim failed; trying again each second"]
 
 
 @pytest.mark.parametrize("garbage", ["no JSON", "7", '["x", {"number": "y"}]', "{}"])

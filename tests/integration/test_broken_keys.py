@@ -153,7 +153,8 @@ def test_a_field_that_holds_anything_harms_its_own_job_alone(
     queue.process("a", 3, handle)
     works(queue, "a")
     # Each of them comes to an end, or waits for a time that it names; none is stuck
-    wait_until(lambda: queue.inactive_count() == 0 and queue.running() == [] and not queue._worker.engine._finished, 10)  # type: ignore[union-attr]
+    attempts: Any = queue._worker.engine.attempts  # type: ignore[union-attr]
+    wait_until(lambda: queue.inactive_count() == 0 and not attempts.is_busy(None), 10)
     wait_until(lambda: redis_client.zcard("q:jobs:active") == 0, 5, message="none is stuck")
     states = {redis_client.hget(f"q:job:{job.id}", "state") for job in jobs}
     assert states <= {"complete", "failed", "delayed", None}  # None: removed on completion
@@ -188,15 +189,15 @@ def test_what_cannot_be_made_a_job_fails_alone(queue: kue.Queue, monkeypatch: py
     # Given a hash of which no job can be made
     together = threading.Barrier(2)
     queue.process("a", 2, lambda job: together.wait(10) >= 0)
-    engine: Any = queue._worker.engine
-    make_job = engine._make_job
+    attempts: Any = queue._worker.engine.attempts  # type: ignore[union-attr]
+    make_job = attempts._make_job
 
     def fail(job_id: Any, raw: Any) -> Any:
         if job_id == 1:
             raise RecursionError("too deep")
         return make_job(job_id, raw)
 
-    monkeypatch.setattr(engine, "_make_job", fail)
+    monkeypatch.setattr(attempts, "_make_job", fail)
     job = queue.create("a").save()
     # Then it fails, and its slot is free
     wait_until(lambda: job.refresh().state == "failed", 10)
@@ -204,24 +205,24 @@ def test_what_cannot_be_made_a_job_fails_alone(queue: kue.Queue, monkeypatch: py
     both_slots_work(queue)
 
 
-@pytest.mark.parametrize("name", ["call", "wait"])
+@pytest.mark.parametrize("name", ["fetch", "block_and_fetch"])
 def test_a_loop_that_meets_an_unforeseen_error_goes_on(
     queue: kue.Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     # Given a fault of ours in a call to Redis
     together = threading.Barrier(2)
     queue.process("a", 2, lambda job: together.wait(10) >= 0)
-    caller: Any = queue._worker.engine._caller  # type: ignore[union-attr]
-    right, left = getattr(caller, name), [1]
+    fetcher: Any = queue._worker.engine._fetcher  # type: ignore[union-attr]
+    right, left = getattr(fetcher, name), [1]
 
     def fail_once(*args: object) -> Any:
-        answer = right(*args) if name == "wait" else None
+        answer = right(*args) if name == "block_and_fetch" else None
         if left:
             left.pop()
             raise KeyError("unforeseen")
-        return answer if name == "wait" else right(*args)
+        return answer if name == "block_and_fetch" else right(*args)
 
-    monkeypatch.setattr(caller, name, fail_once)
+    monkeypatch.setattr(fetcher, name, fail_once)
     queue.process("b", 1, lambda job: None)
     wait_until(lambda: not left)
     # Then it is logged, and no slot is lost
@@ -234,17 +235,17 @@ def test_a_job_for_which_no_thread_can_be_started_waits_again(
 ) -> None:
     queue.process("a", 1, lambda job: None)
     works(queue, "a")
-    from kue.worker import engine
+    from kue.worker import attempts
 
-    spawn, left = engine.green.spawn, [1]
+    spawn, left = attempts.green.spawn, [1]
 
     def fail_once(fn: Any, *args: object) -> Any:
-        if fn == queue._worker.engine._execute and left:  # type: ignore[union-attr]
+        if fn == queue._worker.engine.attempts._run and left:  # type: ignore[union-attr]
             left.pop()
             raise RuntimeError("can't start new thread")
         return spawn(fn, *args)
 
-    monkeypatch.setattr(engine.green, "spawn", fail_once)
+    monkeypatch.setattr(attempts.green, "spawn", fail_once)
     job = queue.create("a").save()
     assert job.wait(10) is None and not left
     assert job.refresh().attempts_made == 1

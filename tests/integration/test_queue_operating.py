@@ -320,19 +320,6 @@ def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queu
     assert queue.create("work", {}).save().wait(5) == "done"
 
 
-def test_an_answer_that_comes_late_leaves_the_lease_of_the_next_attempt_alone(queue: Any) -> None:
-    queue.process("work", 1, lambda job: None)
-    heartbeat = queue._worker.engine.heartbeat
-    # Given that the other pump has begun the next attempt already
-    heartbeat.tokens["7"] = "next"
-    # When the acknowledgement of the one before is taken in
-    heartbeat.forget("7", "before")
-    # Then the next one's lease is still renewed, until it is its turn
-    assert heartbeat.tokens == {"7": "next"}
-    heartbeat.forget("7", "next")
-    assert heartbeat.tokens == {}
-
-
 def test_a_job_that_is_put_off_is_not_counted_and_says_why(queue: Any) -> None:
     tries: list[int] = []
 
@@ -388,7 +375,7 @@ def test_an_attempt_whose_lease_is_gone_frees_its_slot_and_is_stopped(queue: Any
     assert begun.wait(LIMIT_S)
     # When its lease goes without a word, as after a long freeze
     redis_client.zrem(queue.keys.leases, job.id)
-    queue._worker.engine.heartbeat.beat_soon()
+    queue._worker.engine.heartbeat.beat_now()
     # Then the slot takes the next job
     assert queue.create("t", {"quick": True}).save().wait(LIMIT_S) is None
     stopped.set()
@@ -418,15 +405,15 @@ def test_a_job_cancelled_before_its_worker_knows_that_it_has_it_does_not_run(que
     engine: Any = queue._worker.engine
     cancelled: list[int] = []
 
-    def cancelling(ask: Any) -> Any:
+    def cancelling(call: Any) -> Any:
         def cancel_in_between(*args: Any, **options: Any) -> Any:
-            turn = ask(*args, **options)
-            for reserved in turn.jobs:
+            result = call(*args, **options)
+            for reserved in result.jobs:
                 if not cancelled:
                     cancelled.append(int(reserved.job_id))
                     queue.cancel(cancelled[0])
-                    wait_until(lambda token=reserved.token: token in engine._early, LIMIT_S)
-            return turn
+                    wait_until(lambda token=reserved.token: token in engine.attempts._early, LIMIT_S)
+            return result
 
         return cancel_in_between
 
@@ -436,4 +423,4 @@ def test_a_job_cancelled_before_its_worker_knows_that_it_has_it_does_not_run(que
     second.wait(LIMIT_S)  # the slot is free
     assert (cancelled, ran) == ([first.id], [second.id])
     assert first.refresh().error == "Cancelled"
-    assert not engine._early
+    assert not engine.attempts._early

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kue.worker import registry
-from kue.worker.engine import worker_name
+from kue.worker.registry import worker_name
 
 pytestmark = pytest.mark.skipif(not registry.machine(), reason="this system does not tell which processes it has")
 

@@ -190,8 +190,8 @@ def test_clients_that_do_not_read_their_answers_make_room(app: App) -> None:
 @pytest.mark.parametrize(
     "place",
     ["kue.web.live.relay:Relay:run", "kue.web.server.wsgi_server:WsgiServer:run",
-     "kue.worker.heartbeat:Heartbeat:_run", "kue.worker.idle_wait:Waiter:_run", "kue.worker.engine:Engine:_pump",
-     "kue.worker.maintenance:Upkeep:_run"],
+     "kue.worker.heartbeat:Heartbeat:_run", "kue.worker.blocking_fetcher:BlockingFetcher:_run",
+     "kue.worker.engine:Engine:_fetch_loop", "kue.worker.maintenance:Maintenance:_run"],
 )  # fmt: skip
 def test_a_process_whose_inner_thread_has_ended_ends_with_an_error(
     redis_url: str, redis_client: redis.Redis, tmp_path: Path, place: str

@@ -25,7 +25,7 @@ OUTCOMES = {
     "timeout": "Ran out of time",
     "cancelled": "Cancelled",
     "postponed": "Put off",
-    "released": "Handed back",
+    "released": "Released",
 }
 #: Those that are nobody's failure.
 HARMLESS = frozenset({"postponed", "released"})

@@ -1,4 +1,4 @@
-"""The engine's calls to Redis: one acknowledges attempts that ended and reserves jobs for the slots that are free."""
+"""A worker's calls to Redis: one acknowledges the attempts that ended and reserves jobs for the free slots."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import RETRY_FIRST_S, RETRY_MAX_S, is_transient
 from ..storage.script_values import FetchResult, Outcome, Reservation
 from ..storage.scripts import Scripts
+from .attempts import Ended
 from .error_reports import ErrorReports
 from .slots import Slot
 
 log = logging.getLogger("kue.worker")
 
 
-class Ask(NamedTuple):
-    """One call to Redis: outcomes to acknowledge, each with its type, and slots to fill, with the signals before it."""
+class FetchRequest(NamedTuple):
+    """What one call asks for: attempts to acknowledge, and slots to fill, by type.
 
-    outcomes: list[tuple[str, Outcome]]
+    ``generations``: those of the types as the call leaves, see TypeSlots.
+    """
+
+    ended: Sequence[Ended]
     slots: dict[str, list[Slot]]
-    signals: dict[str, int]
+    generations: dict[str, int]
     nonce: str
 
 
-class Caller:
-    """Makes the calls, each as often as it takes. ``worker`` is the process's name in ``q:workers``."""
+class Fetcher:
+    """Makes the calls, each repeated until Redis answers. ``worker`` is the process's name in ``q:workers``."""
 
     def __init__(
         self,
@@ -44,74 +48,74 @@ class Caller:
     ) -> None:
         self._connector, self._scripts, self._worker = connector, scripts, worker
         self._lease_ms, self._reports = lease_ms, reports
-        #: When to give up on a Redis that is away, monotonic s; None: never.
+        #: When to give up on a Redis that is unreachable, monotonic s; None: never.
         self.give_up_at: float | None = None
 
     def connection(self, answer_s: float = ANSWER_S) -> DedicatedConnection:
-        """Return a connection for one pump, or for the waiter."""
+        """Return a connection for one thread that fetches."""
         return DedicatedConnection(self._connector, answer_s, kill_previous=True)
 
-    def call(self, connection: DedicatedConnection, ask: Ask) -> FetchResult:
-        """Say it until Redis has answered: repeating is safe, by token and nonce. Given up, it brought nothing."""
-        outcomes = [outcome for _, outcome in ask.outcomes]
+    def fetch(self, connection: DedicatedConnection, request: FetchRequest) -> FetchResult:
+        """Acknowledge and reserve in one call, which may be repeated, by token and nonce. Given up, it brought nothing."""
+        outcomes = [outcome for _, outcome in request.ended]
 
         def attempt(client: Any, again: bool) -> FetchResult:
-            return self._scripts.finish_and_reserve(client, outcomes, self._reservation(ask, again))
+            return self._scripts.finish_and_reserve(client, outcomes, self._reservation(request, again))
 
-        return self._repeated(connection, ask, outcomes, attempt)
+        return self._with_retries(connection, request, outcomes, attempt)
 
-    def wait(
+    def block_and_fetch(
         self,
         connection: DedicatedConnection,
-        ask: Ask,
+        request: FetchRequest,
         keys: Sequence[str],
         block_s: float,
-        forsaken: Callable[[], bool],
+        is_unwanted: Callable[[], bool],
     ) -> FetchResult:
-        """Wait for an element in one of the lists and reserve; return what that brought.
+        """Block until there is an element in one of the lists ``keys``, and reserve.
 
-        After a failure it is found out, by the nonce, whether the reservation was made, unless it is ``forsaken``.
+        After a failure the reservation is repeated, by its nonce, without the wait, unless it ``is_unwanted``.
         """
 
         def attempt(client: Any, again: bool) -> FetchResult:
             if again:
-                return self._scripts.reserve(client, self._reservation(ask, again))
-            return self._scripts.wait_and_reserve(client, keys, block_s, self._reservation(ask, again))
+                return self._scripts.reserve(client, self._reservation(request, again))
+            return self._scripts.wait_and_reserve(client, keys, block_s, self._reservation(request, again))
 
-        return self._repeated(connection, ask, [], attempt, forsaken)
+        return self._with_retries(connection, request, [], attempt, is_unwanted)
 
     def wake(self, connection: DedicatedConnection, engine: str) -> None:
-        """End the wait of this process's waiter."""
+        """End the wait of this process's BlockingFetcher."""
 
         def attempt(client: Any, again: bool) -> FetchResult:
             self._scripts.wake(client, engine)
             return _nothing({})
 
-        self._repeated(connection, Ask([], {}, {}, ""), [], attempt)
+        self._with_retries(connection, FetchRequest([], {}, {}, ""), [], attempt)
 
-    def _reservation(self, ask: Ask, again: bool) -> Reservation:
-        slots = {name: [slot.number for slot in lent] for name, lent in ask.slots.items()}
-        return Reservation(slots, self._lease_ms, ask.nonce, self._worker, again)
+    def _reservation(self, request: FetchRequest, again: bool) -> Reservation:
+        slots = {name: [slot.number for slot in taken] for name, taken in request.slots.items()}
+        return Reservation(slots, self._lease_ms, request.nonce, self._worker, again)
 
-    def _repeated(
+    def _with_retries(
         self,
         connection: DedicatedConnection,
-        ask: Ask,
+        request: FetchRequest,
         outcomes: list[Outcome],
         attempt: Callable[[Any, bool], FetchResult],
-        forsaken: Callable[[], bool] = lambda: False,
+        is_unwanted: Callable[[], bool] = lambda: False,
     ) -> FetchResult:
         again, pause, outage = False, RETRY_FIRST_S, self._connector.outage
         while True:
             began_at = time.monotonic()
             try:
-                turn = attempt(connection.client, again)
+                result = attempt(connection.client, again)
             except Exception as exc:
                 connection.disconnect()
-                if forsaken():
+                if is_unwanted():
                     return _nothing({})
                 if self.give_up_at is not None and time.monotonic() > self.give_up_at:
-                    log.error("gave up on %d acknowledgements: Redis was away until the end", len(outcomes))
+                    log.error("gave up on %d acknowledgements: Redis was unreachable until the end", len(outcomes))
                     return _nothing({})
                 if is_transient(exc):
                     wait = outage.away(exc, connection.opened_at)
@@ -120,7 +124,7 @@ class Caller:
                     if outcomes:
                         outcomes[:] = self._acknowledge_singly(connection, outcomes)
                     elif again:  # twice in a row, and no waiting cures it: the slots are of more use elsewhere
-                        return _nothing(dict.fromkeys(ask.slots, ""))
+                        return _nothing(dict.fromkeys(request.slots, ""))
                     wait = True
                 again = True
                 if wait:
@@ -129,12 +133,12 @@ class Caller:
             else:
                 outage.back(began_at)
                 # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
-                return turn._replace(codes=[]) if again else turn
+                return result._replace(codes=[]) if again else result
 
     def _acknowledge_singly(self, connection: DedicatedConnection, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """A call failed for a reason that will not pass: find the acknowledgement that it was, and save the others.
+        """A call failed for a reason that is not transient: find the acknowledgement that it was, and save the others.
 
-        Returns those that are still to be said: Redis went away in between, or lets this worker say nothing at all.
+        Returns those that are still to be made: Redis became unreachable, or allows this worker nothing at all.
         """
         for at, outcome in enumerate(outcomes):
             try:

@@ -1,0 +1,141 @@
+"""Fetches the first jobs of idle types: blocks on their wake-up tokens while they have free slots and no known jobs.
+
+Behind the wait lies a reservation for one free slot of each of these types, at the server already when the token comes:
+so the first job of an idle worker takes no further round trip. The fetch loops fetch what else there may be.
+
+The types that it should block on may change meanwhile. One more key that it blocks on is a list of this process's own:
+a fetch loop that sees the change pushes an element there. The element stays until it is taken, so it cannot come too
+early and be lost, as CLIENT UNBLOCK can, and it needs no permission beyond the queue's keys.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from ..concurrency import green
+from ..concurrency.essential import repeat, run_essential
+from ..connection.client_factory import ANSWER_S
+from ..connection.dedicated import DedicatedConnection
+from ..storage.keys import Keys
+from ..storage.script_values import FetchResult
+from .fetcher import Fetcher, FetchRequest
+from .slots import TypeSlots
+
+#: Seconds that it blocks at most; after that its reservation finds jobs whose token was lost.
+BLOCK_S = 1.0
+#: Seconds that a stop waits for an interrupted wait to end: an unreachable server never answers.
+INTERRUPT_S = 2.0
+
+
+class BlockingFetcher:
+    """One blocking connection for all types of a process. ``types`` and ``cond`` are the engine's.
+
+    ``request_one_each(types)`` gives the request for one slot of each type; ``deliver(request, result)`` starts what it
+    brought, and ``requeue(request)`` is for one that could not be made.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        keys: Keys,
+        wake_key: str,
+        types: Mapping[str, TypeSlots],
+        cond: threading.Condition,
+        request_one_each: Callable[[Iterable[TypeSlots]], FetchRequest],
+        deliver: Callable[[FetchRequest, FetchResult], None],
+        requeue: Callable[[FetchRequest], None],
+    ) -> None:
+        self._fetcher, self._keys, self._wake_key = fetcher, keys, wake_key
+        self._types, self._cond = types, cond
+        self._request_one_each, self._deliver, self._requeue = request_one_each, deliver, requeue
+        self._request: FetchRequest | None = None
+        self._interrupted_at = 0.0
+        #: Names of the types that it blocks on now.
+        self.blocking: set[str] = set()
+        self._is_interrupted = False
+        self._stopped = False
+
+    def start(self) -> None:
+        green.spawn(run_essential, "blocking fetcher", self._run)
+
+    def stop(self) -> None:
+        with self._cond:
+            self._stopped = True
+            self._cond.notify_all()
+
+    def expect_interrupt(self) -> None:
+        """Note that types are draining now: the wait is about to be interrupted, which takes INTERRUPT_S at most."""
+        self._interrupted_at = time.monotonic()
+
+    def may_deliver(self, job_type: str | None) -> bool:
+        """Tell whether a job (of a type) may be on its way, for a stop that has drained the types."""
+        request = self._request
+        if request is None or job_type not in (None, *request.slots):
+            return False
+        return time.monotonic() - self._interrupted_at < INTERRUPT_S
+
+    def claim_interrupt(self) -> bool:
+        """Tell, once for each wait, whether it blocks on other types than it should; called under the lock.
+
+        Who is told so must interrupt it. What changes a type need only notify the fetch loops: they ask here each time.
+        """
+        if not self.blocking or self._is_interrupted:
+            return False
+        self._is_interrupted = any(
+            known.draining if name in self.blocking else known.should_block() for name, known in self._types.items()
+        )
+        return self._is_interrupted
+
+    def _run(self) -> None:
+        connection = self._fetcher.connection(BLOCK_S + ANSWER_S)
+        repeat("the wait for jobs", lambda: self._fetch_once(connection))
+        connection.disconnect()
+
+    def _fetch_once(self, connection: DedicatedConnection) -> bool:
+        request = self._next_request()
+        if request is None:
+            return False
+        keys = [self._wake_key, *(self._keys.tokens(name) for name in request.slots)]
+        result = None
+        try:
+            result = self._fetcher.block_and_fetch(connection, request, keys, BLOCK_S, self._is_unwanted)
+        finally:
+            with self._cond:
+                self.blocking, self._is_interrupted = set(), False
+            try:
+                if result is None:
+                    self._requeue(request)
+                else:
+                    self._deliver(request, result)
+            finally:
+                with self._cond:
+                    self._request = None
+                    self._cond.notify_all()
+        if result.jobs:
+            green.sleep()  # the handler goes first
+        return True
+
+    def _next_request(self) -> FetchRequest | None:
+        """Wait until there are types to block on; return the request for these, None after ``stop``."""
+        with self._cond:
+            while not self._stopped:
+                idle = [each for each in self._types.values() if each.should_block()]
+                if idle:
+                    self.blocking = {each.name for each in idle}
+                    self._request = self._request_one_each(idle)
+                    return self._request
+                self._cond.wait(BLOCK_S)
+        return None
+
+    def _is_unwanted(self) -> bool:
+        """Tell whether nobody wants a job any more."""
+        return self._stopped or all(each.draining for each in self._types.values())
+
+
+def until_paused_ends(types: Mapping[str, TypeSlots]) -> float | None:
+    """Return the seconds until a paused type is to be fetched again, None if none is paused."""
+    now = time.monotonic()
+    ends = [each.paused_until - now for each in types.values() if each.paused_until > now]
+    return max(0.01, min(ends)) if ends else None
