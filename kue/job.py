@@ -12,12 +12,9 @@ from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
 from .storage.codec import (
     check_ms,
     check_priority,
-    check_text,
     check_whole,
     format_line,
     from_json,
-    number_text,
-    option_text,
     percent,
     to_json,
 )
@@ -208,7 +205,7 @@ class Job:
     def on(self, event: str, fn: Callable[..., object]) -> Job:
         """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
 
-        Works before ``save()`` too: no event is missed. The job is let go of after its last event.
+        Works before ``save()`` too: no event is missed. The listeners go with its last event.
         """
         if self.id is None or self._collected:
             self._listeners = [*self._listeners, (event, fn)]
@@ -280,9 +277,9 @@ class Job:
             raise self._interrupt
 
     def _write(self, write: Callable[[], object]) -> None:
-        """Write to the job; if the attempt has lost it, wait a moment for the word why, which is on its way.
+        """Write to the job; if the attempt has lost it, wait a moment for the reason, which is on its way.
 
-        While Redis is away an attempt waits, however long that is: its handler has done nothing wrong.
+        While Redis is unreachable an attempt waits, however long that is: its handler has done nothing wrong.
         """
         try:
             while True:
@@ -308,21 +305,6 @@ class Job:
         if self.id is None:
             raise InvalidJob("the job is not saved yet: call save() first")
         return self.id
-
-    def _values(self) -> tuple[str, ...]:
-        """Return the 8 values of ``create.lua``."""
-        options = self.options
-        delay = f"@{options.delay_until}" if options.delay_until is not None else option_text(options.delay_ms)
-        return (
-            check_text("type", self.type),
-            to_json({} if self.data is None else self.data),
-            number_text(options.priority),
-            option_text(options.attempts),
-            delay,
-            option_text(options.ttl_ms),
-            to_json(options.backoff) if options.backoff else "",
-            "true" if options.remove_on_complete else "",
-        )
 
     def _fill(self, raw: dict[str, str]) -> Job:
         """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""

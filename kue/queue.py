@@ -71,7 +71,7 @@ class Queue:
             self._tell_error, (retention.run,),
         )  # fmt: skip
         self._on_error: list[Callable[[BaseException], object]] = []
-        session.connector.outage.on_away = self._tell_error
+        session.connector.outage.on_unreachable = self._tell_error
         fork.watch(self)
 
     def __repr__(self) -> str:

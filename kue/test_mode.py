@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .job import Job
 from .states import DELAYED, INACTIVE
+from .storage.hash_fields import saved_fields
 
 
 class TestMode:
@@ -68,7 +69,7 @@ class TestMode:
         if not self._on:
             return False
         for job in made:
-            job._values()  # refuses what could not be stored
+            saved_fields(job.type, job.data, job.options)  # refuses what could not be stored
         with self._lock:
             if not self._process:
                 for job in made:

@@ -13,7 +13,7 @@ from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from ..job import Job, now_ms
 from ..queue import Queue
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
-from ..storage.codec import PRIORITIES, from_json
+from ..storage.codec import PRIORITY_NAMES, from_json
 from .options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
 from .output import ago, duration, paint, plain, plain_lines, print_json, table
 
@@ -21,8 +21,6 @@ from .output import ago, duration, paint, plain, plain_lines, print_json, table
 FOLLOW_S = 0.3
 #: Lines of the log that ``show`` prints.
 SHOWN_LINES = 10
-
-NAMES: dict[float, str] = {value: name for name, value in PRIORITIES.items()}
 
 
 @click.command(short_help="List jobs.")
@@ -234,7 +232,7 @@ def _state(job: Job) -> str:
 
 
 def _priority(job: Job) -> str:
-    return NAMES.get(job.options.priority, str(job.options.priority))
+    return PRIORITY_NAMES.get(job.options.priority, str(job.options.priority))
 
 
 def _tries(job: Job) -> str:

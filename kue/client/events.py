@@ -259,7 +259,7 @@ class Listener:
             green.spawn(self._sweep, True)
 
     def _sweep_if_many(self) -> None:
-        """Let go of jobs that have ended unheard, each time that the number of those listened to has doubled."""
+        """Forget jobs whose last event was missed, each time that the number of those listened to has doubled."""
         if len(self._by_job) >= self._sweep_at:
             self._sweep_at = 2 * len(self._by_job)
             green.spawn(self._sweep, False)

@@ -13,6 +13,7 @@ from ..errors import InvalidJob, JobNotFound
 from ..job import Job, from_hash, now_ms
 from ..states import DELAYED, INACTIVE
 from ..storage.codec import to_json, utf8
+from ..storage.hash_fields import saved_fields
 from ..storage.keys import check_id
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
@@ -89,13 +90,11 @@ class JobStore:
         """Write data and options of a job that exists."""
         if self.test_mode.holds(job):
             return
-        kind, data, priority, attempts, delay, ttl, pause, remove = job._values()
-        fields = {"type": kind, "data": data, "priority": priority, "max_attempts": attempts, "delay": delay,
-                  "ttl": ttl, "removeOnComplete": remove}  # fmt: skip
-        if pause or isinstance(job.options.backoff, bool) or "backoff" not in job.raw:
-            fields["backoff"] = pause  # else it is a Node producer's function: left as it is
+        fields = saved_fields(job.type, job.data, job.options)
+        if not fields["backoff"] and not isinstance(job.options.backoff, bool) and "backoff" in job.raw:
+            del fields["backoff"]  # a Node producer's function: left as it is
         found_by = self.found_by(job)
-        changed = job.options.search_keys is not None or data != job.raw.get("data")
+        changed = job.options.search_keys is not None or fields["data"] != job.raw.get("data")
         self._session.call(lambda client: self._session.scripts.update(client, job.id, fields, found_by, changed))
 
     def read(self, job_id: int | str) -> dict[str, str]:
@@ -165,7 +164,8 @@ class JobStore:
 
     def _row(self, job: Job) -> tuple[str, ...]:
         """Return what ``create.lua`` takes for a job."""
-        return (*job._values(), self.found_by(job)) if self._searches else job._values()
+        values = tuple(saved_fields(job.type, job.data, job.options).values())
+        return (*values, self.found_by(job)) if self._searches else values
 
     @staticmethod
     def _assign(made: list[Job], rows: list[tuple[str, ...]], ids: list[int]) -> None:

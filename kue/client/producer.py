@@ -21,12 +21,12 @@ CALL_JOBS = 250
 
 
 class _Call:
-    """One call of ``create.lua``, which may be repeated: ``lane`` and ``mark`` name it for good."""
+    """One call of ``create.lua``, which may be repeated: ``lane`` and ``sequence`` name it for good."""
 
-    __slots__ = ("first", "lane", "mark", "rows", "tried")
+    __slots__ = ("first", "lane", "sequence", "rows", "tried")
 
-    def __init__(self, rows: Sequence[Sequence[str]], lane: str, mark: int) -> None:
-        self.rows, self.lane, self.mark = rows, lane, mark
+    def __init__(self, rows: Sequence[Sequence[str]], lane: str, sequence: int) -> None:
+        self.rows, self.lane, self.sequence = rows, lane, sequence
         #: The first id that it made; 0 if it is certain that it made none, None while nobody knows.
         self.first: int | None = None
         self.tried = False
@@ -42,13 +42,13 @@ class _Place(NamedTuple):
 class _Entry:
     """One caller's jobs, and what became of them."""
 
-    __slots__ = ("done", "error", "forsaken", "ids", "leads", "owners", "rows")
+    __slots__ = ("done", "error", "abandoned", "ids", "leads", "owners", "rows")
 
     def __init__(self, rows: Sequence[Sequence[str]], owners: Sequence[object]) -> None:
         self.rows, self.owners = rows, owners
         self.ids: list[int] = []
         self.error: BaseException | None = None
-        self.leads = self.forsaken = False
+        self.leads = self.abandoned = False
         self.done: threading.Event | None = None
 
 
@@ -71,16 +71,16 @@ class Producer:
         self._waiting: list[_Entry] = []
         self._busy = False
         #: Where the jobs are whose callers were told that nobody knows, as long as they live.
-        self._doubts: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
+        self._unresolved: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
         self._open_lane()
 
     def create(self, rows: Sequence[Sequence[str]], owners: Sequence[object] = ()) -> list[int]:
         """Create jobs given as the values of ``create.lua``; return their ids.
 
         ``owners``: for each row the object by which a second try is recognised. Raises QueueUnavailable within a
-        bounded time if Redis is away.
+        bounded time if Redis is unreachable.
         """
-        known = self._settle(owners) if self._doubts else {}
+        known = self._settle(owners) if self._unresolved else {}
         if not known:
             return self._join(_Entry(rows, owners))
         left = [at for at in range(len(rows)) if at not in known]
@@ -88,7 +88,7 @@ class Producer:
             ids = self._join(_Entry([rows[at] for at in left], [owners[at] for at in left]))
             known.update(zip(left, ids, strict=True))
         for owner in owners:
-            self._doubts.pop(owner, None)
+            self._unresolved.pop(owner, None)
         return [known[at] for at in range(len(rows))]
 
     def close(self) -> None:
@@ -98,14 +98,14 @@ class Producer:
         """Ask what became of an earlier try with these jobs; return the ids of those that exist, by position."""
         known: dict[int, int] = {}
         for at, owner in enumerate(owners):
-            place = self._doubts.get(owner)
+            place = self._unresolved.get(owner)
             if place is None:
                 continue
             call = place.call
             if call.first is None:  # a call without jobs shuts out the one in doubt, if that is still on its way
                 call.first = with_retries(
                     lambda call=call: self._scripts.create(  # type: ignore[misc]
-                        self._connector.shared(), [], lane=call.lane, mark=call.mark
+                        self._connector.shared(), [], lane=call.lane, sequence=call.sequence
                     ),
                     RETRY_S,
                     in_doubt=CREATE_IN_DOUBT,
@@ -135,11 +135,11 @@ class Producer:
 
     def _forsake(self, entry: _Entry) -> None:
         with self._lock:
-            entry.forsaken = True
+            entry.abandoned = True
             if entry in self._waiting:
                 self._waiting.remove(entry)
                 if entry.leads:
-                    self._pass_on()
+                    self._pass_lead()
 
     def _lead(self, own: _Entry) -> None:
         """Send what has gathered, `own` first; then let the next in line lead."""
@@ -164,7 +164,7 @@ class Producer:
             raise
         finally:
             with self._lock:
-                self._pass_on()
+                self._pass_lead()
             for entry in batch:
                 if entry is not own and entry.done is not None:
                     entry.done.set()
@@ -188,10 +188,10 @@ class Producer:
         if error is not None:
             self._open_lane()
         with self._lock:
-            self._hand_out(batch, calls, error)
+            self._assign_ids(batch, calls, error)
         return error
 
-    def _hand_out(self, batch: Sequence[_Entry], calls: Sequence[_Call], error: Exception | None) -> None:
+    def _assign_ids(self, batch: Sequence[_Entry], calls: Sequence[_Call], error: Exception | None) -> None:
         """Give each entry its ids or the error; if its caller does not learn where its jobs are, remember it."""
         places = [_Place(call, offset) for call in calls for offset in range(len(call.rows))]
         at = 0
@@ -201,12 +201,12 @@ class Producer:
             entry.error = entry.error or error
             if entry.error is None:
                 entry.ids = [(place.call.first or 0) + place.offset for place in mine]
-            if (entry.error is not None or entry.forsaken) and entry.owners:
-                self._doubts.update(
+            if (entry.error is not None or entry.abandoned) and entry.owners:
+                self._unresolved.update(
                     {owner: place for owner, place in zip(entry.owners, mine, strict=True) if place.call.tried}
                 )
 
-    def _pass_on(self) -> None:
+    def _pass_lead(self) -> None:
         """Let the next in line lead; called under the lock."""
         if not self._waiting:
             self._busy = False
@@ -218,8 +218,8 @@ class Producer:
 
     def _calls(self, rows: Sequence[Sequence[str]]) -> list[_Call]:
         """Cut rows into calls. Further ones have lanes of their own, so that Redis remembers each."""
-        self._mark += 1
-        calls = [_Call(rows[:CALL_JOBS], self._lane, self._mark)]
+        self._sequence += 1
+        calls = [_Call(rows[:CALL_JOBS], self._lane, self._sequence)]
         for at in range(CALL_JOBS, len(rows), CALL_JOBS):
             calls.append(_Call(rows[at : at + CALL_JOBS], _new_lane(), 1))
         return calls
@@ -234,7 +234,7 @@ class Producer:
             if call.first is None:
                 call.first = self._connection.with_retries(
                     lambda client, call=call: self._scripts.create(  # type: ignore[misc]
-                        client, call.rows, lane=call.lane, mark=call.mark
+                        client, call.rows, lane=call.lane, sequence=call.sequence
                     ),
                     RETRY_S,
                     in_doubt=CREATE_IN_DOUBT,
@@ -243,7 +243,7 @@ class Producer:
     def _perform_pipelined(self, calls: Sequence[_Call]) -> None:
         """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
         try:
-            wanted = ((call.rows, call.lane, call.mark) for call in calls)
+            wanted = ((call.rows, call.lane, call.sequence) for call in calls)
             answers = self._scripts.create_pipelined(self._connection.client, wanted)
             for call in calls:
                 call.first = next(answers)
@@ -254,7 +254,7 @@ class Producer:
             raise
 
     def _open_lane(self) -> None:
-        self._lane, self._mark = _new_lane(), 0
+        self._lane, self._sequence = _new_lane(), 0
 
 
 def _new_lane() -> str:

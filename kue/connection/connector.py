@@ -42,7 +42,7 @@ class Connector:
     """
 
     def __init__(self, source: object = DEFAULT_URL) -> None:
-        #: Whether Redis is away, as all connections of this queue see it.
+        #: Whether Redis is unreachable, as all connections of this queue see it.
         self.outage = Outage()
         self._shared: Any = None
         self._source: Any = source
@@ -83,9 +83,9 @@ class Connector:
 
     def after_fork(self) -> None:
         """Called in a child process: leave the parent's connections alone. Their locks may be held for ever here."""
-        self._shared, on_away = None, self.outage.on_away
+        self._shared, on_unreachable = None, self.outage.on_unreachable
         self.outage = Outage()
-        self.outage.on_away = on_away
+        self.outage.on_unreachable = on_unreachable
         if isinstance(self._source, Locator):
             self._source.after_fork()
 

@@ -1,4 +1,4 @@
-"""One log line when Redis goes away, and one with the length when it is back, whoever in the process notices."""
+"""One log line when Redis becomes unreachable, and one with the length when it recovers, whoever notices."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ log = logging.getLogger("kue")
 
 
 class Outage:
-    """Whether Redis is away, as all connections of a queue in this process see it together."""
+    """Whether Redis is unreachable, as all connections of a queue in this process see it together."""
 
     def __init__(self) -> None:
         #: Called with the error that begins an outage.
-        self.on_away: Callable[[BaseException], object] | None = None
+        self.on_unreachable: Callable[[BaseException], object] | None = None
         self._lock = threading.Lock()
         self._since: float | None = None
         self._back_at = 0.0
         self._refuses = False
 
-    def away(self, exc: BaseException, opened_at: float) -> bool:
+    def failed(self, exc: BaseException, opened_at: float) -> bool:
         """Note that a call failed on a connection opened then (monotonic s); return whether to pause before the next.
 
         A connection from before the last outage's end may have died in that outage: no news, and worth another try at
@@ -40,12 +40,12 @@ class Outage:
             if opened_at < self._back_at and not refuses:
                 return False
             self._since, self._refuses = time.monotonic(), refuses
-            log.warning("Redis is away or refuses (%s); trying again until it is back", exc)
-        if self.on_away is not None:
-            self.on_away(exc)
+            log.warning("Redis is unreachable or refuses (%s); retrying until it recovers", exc)
+        if self.on_unreachable is not None:
+            self.on_unreachable(exc)
         return True
 
-    def back(self, began_at: float, writes: bool = True) -> None:
+    def succeeded(self, began_at: float, writes: bool = True) -> None:
         """Note that a call which began then (monotonic s) succeeded; one from before the outage tells nothing of it.
 
         ``writes``: whether a full or read-only server would have refused it.
@@ -55,5 +55,5 @@ class Outage:
         with self._lock:
             if self._since is None or began_at < self._since or (self._refuses and not writes):
                 return
-            log.warning("Redis is back after %.1f s", time.monotonic() - self._since)
+            log.warning("Redis recovered after %.1f s", time.monotonic() - self._since)
             self._since, self._back_at = None, time.monotonic()

@@ -92,7 +92,7 @@ class Subscription:
                             green.sleep(min(PAUSE_MAX_S, len(texts) * PAUSE_EACH_S))
                     elif message["type"] == "subscribe":
                         pause, refusal = RECONNECT_S, ""
-                        outage.back(opened_at, writes=False)
+                        outage.succeeded(opened_at, writes=False)
                         with self._lock:
                             missed, self._missed = self._missed, False
                             self._ready.set()
@@ -105,7 +105,7 @@ class Subscription:
                 if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
                     refusal = str(exc)
                     log.error("cannot subscribe to %s: %s; trying again until it is allowed", self._channel, exc)
-                if not is_transient(exc) or outage.away(exc, opened_at):
+                if not is_transient(exc) or outage.failed(exc, opened_at):
                     green.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
             except Exception:  # a message that nobody could foresee: it must not make us deaf for good

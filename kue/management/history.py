@@ -14,7 +14,7 @@ from ..storage.codec import MS_MAX, from_json, number
 from ..storage.scripts import Scripts
 
 #: Seconds of a span, and spans that are kept, by name. Two minutes more than an hour are shown are kept.
-MINUTE_S, HALF_S = 60, 1800
+MINUTE_S, HALF_HOUR_S = 60, 1800
 KEPT = {"minutes": 62, "halves": 50}
 
 
@@ -27,14 +27,15 @@ class Span(TypedDict, total=False):
     failed: int
     """Attempts that failed, the last ones and those that are tried again."""
     waiting: int
-    """Most jobs in line at a time, as seen every few seconds."""
+    """Most jobs waiting at a time, as seen every few seconds."""
     wait_mid: int
-    """Half of the jobs that completed waited at most so long, ms; from when they were due to when they started."""
+    """Median queue time of the jobs that completed, ms: from when they were due to when they started."""
     wait_slow: int
-    """19 of 20 waited at most so long, ms."""
+    """Its 95th percentile (p95)."""
     run_mid: int
-    """Half of the jobs ran at most so long, ms."""
+    """Median run time, ms."""
     run_slow: int
+    """Its p95."""
 
 
 _FIGURES = frozenset(Span.__annotations__) - {"at"}
@@ -57,14 +58,14 @@ class History:
     ) -> None:
         self._ask, self._read_hash, self._scripts = ask, read_hash, scripts
 
-    def note(self, name: str, at: int, figures: Span) -> None:
+    def record(self, name: str, at: int, figures: Span) -> None:
         """Keep ``figures`` of the span that began at ``at`` spans since the epoch; ``name`` is minutes or halves."""
         told = {key: value for key, value in figures.items() if key != "at"}
         self._ask(lambda client: self._scripts.run(client, "record_history", name, at, json.dumps(told), KEPT[name]))
 
     def read(self, name: str) -> list[Span]:
         """Return the spans that are known, oldest first; where nobody listened there is none."""
-        size_ms = (MINUTE_S if name == "minutes" else HALF_S) * 1000
+        size_ms = (MINUTE_S if name == "minutes" else HALF_HOUR_S) * 1000
         found = self._read_hash(self._scripts.keys.history(name))
         spans: list[Span] = []
         for at, text in sorted((number(at) or 0, text) for at, text in found.items()):

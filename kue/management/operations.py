@@ -96,7 +96,7 @@ class Operations:
         JobNotFound, or WrongState if the job has ended.
         """
         check_id(job_id)
-        return str(self._session.call(lambda client: self._scripts.hold(client, job_id)))
+        return str(self._session.call(lambda client: self._scripts.suspend(client, job_id)))
 
     def resume_job(self, job_id: int | str) -> None:
         """Let a paused job go on as soon as a worker is free. Raises JobNotFound, or WrongState if it does not wait."""

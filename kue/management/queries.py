@@ -11,6 +11,7 @@ from ..search import Group, node_query, query
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
 from ..storage.codec import number
 from ..storage.keys import id_of, zid
+from ..storage.server_time import server_ms
 from ..storage.session import Session
 from ..storage.worker_records import WorkerInfo, read_workers
 from . import memory_usage
@@ -201,8 +202,7 @@ class Queries:
 
     def server_ms(self) -> int:
         """Return the time of the server, epoch ms: what all times in Redis are by."""
-        seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
-        return int(seconds) * 1000 + int(micros) // 1000
+        return int(self._session.call(server_ms))
 
     def leases(self) -> LeaseInfo:
         """Return how many running jobs are held under a lease, and how late the latest of them is."""

@@ -1,4 +1,4 @@
-"""Retention: removes completed and failed jobs after a while, if the user says so; by a maintenance task or ``clean``."""
+"""Retention: removes old completed and failed jobs, as the user says; by a maintenance task or ``clean``."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from ..errors import InvalidJob
 
 #: Named priorities; lower is sooner.
 PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15}
+PRIORITY_NAMES: dict[int | float, str] = {number: name for name, number in PRIORITIES.items()}
 
 
 #: A string of compact JSON, or a number that may be spelled otherwise in JavaScript.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..states import COMPLETE
-from .codec import MS_MAX, from_json, number, number_or_float
+from .codec import MS_MAX, check_text, from_json, number, number_or_float, number_text, option_text, to_json
 
 
 @dataclass
@@ -35,6 +35,25 @@ def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:
     options.ttl_ms = number_or_float(raw.get("ttl"))
     options.remove_on_complete = bool(raw.get("removeOnComplete"))
     return options
+
+
+def option_fields(options: JobOptions) -> dict[str, str]:
+    """Return the hash's fields for a job's options; "" leaves one out, and "@" stands before the epoch ms of a date."""
+    delay = f"@{options.delay_until}" if options.delay_until is not None else option_text(options.delay_ms)
+    return {
+        "priority": number_text(options.priority),
+        "max_attempts": option_text(options.attempts),
+        "delay": delay,
+        "ttl": option_text(options.ttl_ms),
+        "backoff": to_json(options.backoff) if options.backoff else "",
+        "removeOnComplete": "true" if options.remove_on_complete else "",
+    }
+
+
+def saved_fields(job_type: str, data: Any, options: JobOptions) -> dict[str, str]:
+    """Return what a save writes, in the order in which ``create.lua`` takes it. Raises InvalidJob."""
+    text = to_json({} if data is None else data)
+    return {"type": check_text("type", job_type), "data": text, **option_fields(options)}
 
 
 def read_result(raw: Mapping[str, str]) -> Any:

@@ -13,7 +13,6 @@ from redis.exceptions import NoScriptError
 
 from ..connection.clients import pipelined
 from ..errors import InvalidJob
-from ..states import HOLD_UNTIL_MS
 from .keys import Keys
 from .script_loader import sha, source
 from .script_values import (
@@ -57,25 +56,25 @@ class Scripts:
     # A producer
 
     def create(
-        self, client: Any, jobs: Sequence[Sequence[str]], *, lane: str = "", mark: int = 0, now_ms: int = 0
+        self, client: Any, jobs: Sequence[Sequence[str]], *, lane: str = "", sequence: int = 0, now_ms: int = 0
     ) -> int:
         """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it.
 
         A ninth value is what the job is found by, as ``search.found_by`` gives it.
         """
-        return int(self.run(client, "create", *self._to_create(jobs, lane, mark), now_ms=now_ms))
+        return int(self.run(client, "create", *self._to_create(jobs, lane, sequence), now_ms=now_ms))
 
     def create_pipelined(
         self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
     ) -> Iterator[int]:
-        """Yield what ``create`` returns for each (jobs, lane, mark), sending the next call before it has come.
+        """Yield what ``create`` returns for each (jobs, lane, sequence), sending the next call before it has come.
 
         After an error, of a server that does not know the script too, the connection must be given up.
         """
         return map(int, pipelined(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
 
-    def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, mark: int) -> list[object]:
-        words: list[object] = [self.keys.lane(lane) if lane else "", mark, len(jobs)]
+    def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, sequence: int) -> list[object]:
+        words: list[object] = [self.keys.lane(lane) if lane else "", sequence, len(jobs)]
         words += [value for job in jobs for value in job[:8]]
         if any(len(job) > 8 for job in jobs):
             words += [job[8] if len(job) > 8 else "" for job in jobs]
@@ -262,9 +261,9 @@ class Scripts:
         answer = self.run(client, "cancel", job_id, reason, now_ms=now_ms)
         return previous_state(answer, job_id, "inactive, delayed or active")
 
-    def hold(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
+    def suspend(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
         """Let a job wait until somebody promotes it; return the state it was in."""
-        answer = self.run(client, "suspend", job_id, HOLD_UNTIL_MS, now_ms=now_ms)
+        answer = self.run(client, "suspend", job_id, now_ms=now_ms)
         return previous_state(answer, job_id, "inactive, delayed or active")
 
     def remove(self, client: Any, job_id: object, *, now_ms: int = 0) -> None:

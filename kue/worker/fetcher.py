@@ -56,7 +56,7 @@ class Fetcher:
         return DedicatedConnection(self._connector, answer_s, kill_previous=True)
 
     def fetch(self, connection: DedicatedConnection, request: FetchRequest) -> FetchResult:
-        """Acknowledge and reserve in one call, which may be repeated, by token and nonce. Given up, it brought nothing."""
+        """Acknowledge and reserve in one call, which is safe to repeat. Given up, it brought nothing."""
         outcomes = [outcome for _, outcome in request.ended]
 
         def attempt(client: Any, again: bool) -> FetchResult:
@@ -118,7 +118,7 @@ class Fetcher:
                     log.error("gave up on %d acknowledgements: Redis was unreachable until the end", len(outcomes))
                     return _nothing({})
                 if is_transient(exc):
-                    wait = outage.away(exc, connection.opened_at)
+                    wait = outage.failed(exc, connection.opened_at)
                 else:
                     self._reports.tell("a worker's call to Redis failed", exc)
                     if outcomes:
@@ -131,7 +131,7 @@ class Fetcher:
                     green.sleep(pause)
                     pause = min(pause * 2, RETRY_MAX_S)
             else:
-                outage.back(began_at)
+                outage.succeeded(began_at)
                 # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
                 return result._replace(codes=[]) if again else result
 

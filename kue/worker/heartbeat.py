@@ -29,8 +29,8 @@ STOP_S = 3.0
 class Heartbeat:
     """Renews the leases of all running jobs of a process in one call, each third of the lease.
 
-    ``leases()`` gives their tokens by job id; ``lost`` is called with those that Redis says are gone. Both are called in
-    the heartbeat's thread: nothing there may wait on a green lock. ``also(client)`` is called with each beat.
+    ``leases()`` gives their tokens by job id; ``lost`` is called with those that Redis says are gone. Both are called
+    in the heartbeat's thread: nothing there may wait on a green lock. ``also(client)`` is called with each beat.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..storage.scripts import Scripts
+from ..storage.server_time import server_ms
 from ..storage.worker_records import TypeInfo, read_entry, whole
 
 log = logging.getLogger("kue.registry")
@@ -40,7 +41,7 @@ class Registry:
         Entries are written by the heartbeat alone: one thread that beats and, at the end, leaves.
         """
         rescued: list[str] = []
-        entries, now_ms = client.hgetall(self._key), _server_ms(client)
+        entries, now_ms = client.hgetall(self._key), server_ms(client)
         for worker, text in entries.items():
             entry = read_entry(text)
             if worker != self._worker and is_dead(entry):
@@ -55,7 +56,7 @@ class Registry:
 
     def beat(self, client: Any) -> None:
         """Say that this process is there, and what it does."""
-        now_ms = _server_ms(client)
+        now_ms = server_ms(client)
         self._started_at = self._started_at or now_ms
         entry = {
             "host": socket.gethostname(),
@@ -71,11 +72,6 @@ class Registry:
 
     def leave(self, client: Any) -> None:
         client.hdel(self._key, self._worker)
-
-
-def _server_ms(client: Any) -> int:
-    seconds, micros = client.execute_command("TIME")
-    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def is_dead(entry: dict[str, Any]) -> bool:

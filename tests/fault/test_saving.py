@@ -199,7 +199,7 @@ def test_a_stopped_caller_takes_nobody_along(server: FaultyServer) -> None:
     # Then the third knows nothing of it, nobody waits for ever, and the stopped one finds its job
     assert sorted(type(end).__name__ for end in ends) == ["Stopped", "int", "int"]
     assert producer.create([row]) == [4]
-    stopped = next(place for place in producer._doubts.values())
+    stopped = next(place for place in producer._unresolved.values())
     assert stopped.call.first is not None
     producer.close()
 

@@ -339,7 +339,7 @@ class Model:
         self.say(job, "error", "Cancelled")
         self.say(job, "failed", "Cancelled", None)
 
-    def hold(self, job: Job) -> None:
+    def suspend(self, job: Job) -> None:
         if job.state == "delayed" and job.number("promote_at") == HOLD_UNTIL_MS:
             return
         self._revoke(job)

@@ -81,7 +81,7 @@ def test_a_type_that_an_acl_denies_stops_alone(
             for _ in range(5):
                 works(producer, "a")
         assert any("ermission" in str(error) for error in errors), errors
-        assert "Redis is away" not in caplog.text
+        assert "Redis is unreachable" not in caplog.text
     finally:
         engine.shutdown(5)
         producer.close()

@@ -13,9 +13,9 @@ from tests.integration.script_steps import Steps
 
 def test_of_each_figure_that_several_note_the_largest_stays(queue: Any) -> None:
     history = queue.history
-    history.note("minutes", 100, {"complete": 5, "failed": 0, "waiting": 9})
-    history.note("minutes", 100, {"complete": 3, "failed": 1, "waiting": 9, "run_mid": 40})
-    history.note("minutes", 100, {"complete": 3, "failed": 1, "waiting": 9, "run_mid": 40})
+    history.record("minutes", 100, {"complete": 5, "failed": 0, "waiting": 9})
+    history.record("minutes", 100, {"complete": 3, "failed": 1, "waiting": 9, "run_mid": 40})
+    history.record("minutes", 100, {"complete": 3, "failed": 1, "waiting": 9, "run_mid": 40})
     assert history.read("minutes") == [
         {"at": 6_000_000, "complete": 5, "failed": 1, "waiting": 9, "run_mid": 40},
     ]
@@ -23,10 +23,10 @@ def test_of_each_figure_that_several_note_the_largest_stays(queue: Any) -> None:
 
 def test_history_is_bounded_whoever_writes_it(queue: Any) -> None:
     for at in range(1000, 1200):
-        queue.history.note("minutes", at, {"complete": 1})
+        queue.history.record("minutes", at, {"complete": 1})
     kept = queue.history.read("minutes")
     assert len(kept) == KEPT["minutes"] and kept[-1]["at"] == 1199 * 60_000
-    queue.history.note("minutes", 9000, {"complete": 1})
+    queue.history.record("minutes", 9000, {"complete": 1})
     assert len(queue.history.read("minutes")) == 1
     assert queue.history.read("halves") == []
 

@@ -32,14 +32,14 @@ def test_a_delayed_job_is_created_without_an_event_or_a_token(steps: Steps) -> N
 
 def test_a_create_repeated_with_its_mark_creates_nothing_twice(steps: Steps) -> None:
     # Given a call of a lane whose answer was lost
-    first = steps.create(2, lane="a", mark=1)
+    first = steps.create(2, lane="a", sequence=1)
     # When it is repeated
-    again = steps.create(2, lane="a", mark=1)
+    again = steps.create(2, lane="a", sequence=1)
     # Then it answers as before, and the next mark and another lane create anew
     assert again == first == "1"
     assert steps.client.zcard(steps.keys.jobs) == 2
-    assert steps.create(lane="a", mark=2) == "3"
-    assert steps.create(lane="b", mark=2) == "4"
+    assert steps.create(lane="a", sequence=2) == "3"
+    assert steps.create(lane="b", sequence=2) == "4"
 
 
 def test_an_update_of_a_waiting_job_writes_its_fields_and_its_rank(steps: Steps) -> None:
@@ -97,9 +97,9 @@ def test_one_alone_becomes_what_it_would_among_others(steps: Steps, kind: str) -
 
 
 def test_one_alone_repeated_with_its_mark_is_not_created_twice(steps: Steps) -> None:
-    assert steps.create(attempts="1", lane="a", mark=1) == steps.create(attempts="1", lane="a", mark=1) == "1"
-    assert steps.create(attempts="1", lane="a", mark=11) == "2"
-    assert steps.create(attempts="1", lane="a", mark=1) == "3"
+    assert steps.create(attempts="1", lane="a", sequence=1) == steps.create(attempts="1", lane="a", sequence=1) == "1"
+    assert steps.create(attempts="1", lane="a", sequence=11) == "2"
+    assert steps.create(attempts="1", lane="a", sequence=1) == "3"
     assert steps.client.zcard(steps.keys.jobs) == 3
     assert steps.client.ttl(steps.keys.lane("a")) > 0
 

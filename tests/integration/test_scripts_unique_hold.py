@@ -148,7 +148,7 @@ def test_what_save_unique_cannot_take_is_refused(redis_url: str) -> None:
 def test_a_held_job_waits_until_it_is_promoted(steps: Steps, state: str) -> None:
     subscription = steps.listen()
     job_id, token = steps.held() if state == "active" else (steps.create(delay="5" if state == "delayed" else ""), "")
-    assert steps.scripts.hold(steps.client, job_id, now_ms=NOW) == state
+    assert steps.scripts.suspend(steps.client, job_id, now_ms=NOW) == state
     assert steps.state(job_id) == "delayed"
     assert steps.scripts.promote(steps.client, now_ms=NOW + 10**12)[0] == 0
     assert steps.field(job_id, "promote_at") == str(HOLD_UNTIL_MS)
@@ -156,7 +156,7 @@ def test_a_held_job_waits_until_it_is_promoted(steps: Steps, state: str) -> None
         # The worker that had it can say nothing about it any more, and the attempt does not count.
         assert steps.acknowledge("complete", job_id, token, "null", "0") == -2
         assert steps.field(job_id, "attempts") is None
-    assert steps.scripts.hold(steps.client, job_id, now_ms=NOW) == "delayed"
+    assert steps.scripts.suspend(steps.client, job_id, now_ms=NOW) == "delayed"
     assert steps.scripts.move(steps.client, job_id, "inactive", ("delayed",), now_ms=NOW) == "delayed"
     assert steps.state(job_id) == "inactive" and steps.field(job_id, "promote_at") == str(NOW)
     assert steps.heard(subscription).count("postpone") == 1
@@ -168,13 +168,13 @@ def test_a_job_that_has_ended_is_not_held(steps: Steps, state: str) -> None:
     job_id = steps.create()
     steps.scripts.move(steps.client, job_id, state)
     with pytest.raises(WrongState):
-        steps.scripts.hold(steps.client, job_id)
+        steps.scripts.suspend(steps.client, job_id)
     assert steps.state(job_id) == state
 
 
 def test_a_job_that_is_not_there_is_not_held(steps: Steps) -> None:
     with pytest.raises(JobNotFound):
-        steps.scripts.hold(steps.client, 9)
+        steps.scripts.suspend(steps.client, 9)
 
 
 def test_the_worker_of_a_cancelled_job_is_told_why(steps: Steps) -> None:

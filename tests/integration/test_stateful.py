@@ -120,7 +120,8 @@ class Operations(RuleBasedStateMachine):
             return
         self.calls += 1
         row = (kind, "{}", "0", "1", "", "", "", "")
-        first, again = (self.scripts.create(self.client, [row], lane="ab", mark=self.calls, **self.at) for _ in "12")
+        lane: Any = {"lane": "ab", "sequence": self.calls, **self.at}
+        first, again = (self.scripts.create(self.client, [row], **lane) for _ in "12")
         assert first == again == self.model.create(kind, "{}", "0", max_attempts="1").id
         self.settle()
 
@@ -280,7 +281,7 @@ class Operations(RuleBasedStateMachine):
 
     # An operator
 
-    @rule(pick=picks, what=st.sampled_from(["cancel", "hold", "remove", "retry", "promote", *STATES]))
+    @rule(pick=picks, what=st.sampled_from(["cancel", "suspend", "remove", "retry", "promote", *STATES]))
     def operate(self, pick: int, what: str) -> None:
         wanted = {"retry": "failed", "promote": "delayed"}.get(what)
         likely = wanted or ("active" if pick % 2 else "")  # what runs has most to lose
@@ -288,19 +289,19 @@ class Operations(RuleBasedStateMachine):
         if job is None:
             return
         was, call = job.state, self.operation(job, what, wanted)
-        if (wanted and was != wanted) or (what in ("cancel", "hold") and was in ENDED):
+        if (wanted and was != wanted) or (what in ("cancel", "suspend") and was in ENDED):
             with pytest.raises(WrongState):
                 call()
         else:
             assert call() in (was, None)
-            if what in ("cancel", "hold", "remove"):
+            if what in ("cancel", "suspend", "remove"):
                 getattr(self.model, what)(job)
             else:
                 self.model.move(job, what if what in STATES else "inactive")
         self.settle()
 
     def operation(self, job: Job, what: str, wanted: str | None) -> Callable[[], Any]:
-        if what in ("cancel", "hold", "remove"):
+        if what in ("cancel", "suspend", "remove"):
             return partial(getattr(self.scripts, what), self.client, job.id, **self.at)
         state, sources = (what, ()) if what in STATES else ("inactive", (wanted,))
         return partial(self.scripts.move, self.client, job.id, state, sources, **self.at)
@@ -309,7 +310,7 @@ class Operations(RuleBasedStateMachine):
     def ask_about_a_job_that_is_gone(self, pick: int) -> None:
         gone = self.model.last_id - pick
         if gone not in self.model.jobs:
-            for what in ("remove", "cancel", "hold"):
+            for what in ("remove", "cancel", "suspend"):
                 with pytest.raises(JobNotFound):
                     getattr(self.scripts, what)(self.client, gone, **self.at)
             self.settle()

@@ -27,47 +27,47 @@ def now() -> float:
 
 def test_many_failures_are_one_outage_and_many_successes_one_end(said: Callable[[], list[str]]) -> None:
     outage = Outage()
-    assert outage.away(LOST, now()) and outage.away(LOST, now())
-    outage.back(now())
-    outage.back(now())
-    assert said() == ["Redis is away", "Redis is back"]
+    assert outage.failed(LOST, now()) and outage.failed(LOST, now())
+    outage.succeeded(now())
+    outage.succeeded(now())
+    assert said() == ["Redis is unreachable", "Redis recovered after"]
 
 
 def test_a_connection_from_before_the_end_of_an_outage_begins_no_other(said: Callable[[], list[str]]) -> None:
     outage, old = Outage(), now()
-    outage.away(LOST, old)
-    outage.back(now())
-    assert not outage.away(LOST, old)  # try again at once, by a new one
-    assert outage.away(LOST, now())
-    assert said() == ["Redis is away", "Redis is back", "Redis is away"]
+    outage.failed(LOST, old)
+    outage.succeeded(now())
+    assert not outage.failed(LOST, old)  # try again at once, by a new one
+    assert outage.failed(LOST, now())
+    assert said() == ["Redis is unreachable", "Redis recovered after", "Redis is unreachable"]
 
 
 def test_a_refusal_is_news_on_any_connection(said: Callable[[], list[str]]) -> None:
     outage, old = Outage(), now()
-    outage.away(LOST, old)
-    outage.back(now())
-    assert outage.away(REFUSED, old)
+    outage.failed(LOST, old)
+    outage.succeeded(now())
+    assert outage.failed(REFUSED, old)
 
 
 def test_an_answer_to_a_call_from_before_the_outage_does_not_end_it(said: Callable[[], list[str]]) -> None:
     outage, early = Outage(), now()
-    outage.away(LOST, now())
-    outage.back(early)
-    assert said() == ["Redis is away"]
-    outage.back(now())
-    assert said() == ["Redis is away", "Redis is back"]
+    outage.failed(LOST, now())
+    outage.succeeded(early)
+    assert said() == ["Redis is unreachable"]
+    outage.succeeded(now())
+    assert said() == ["Redis is unreachable", "Redis recovered after"]
 
 
 def test_a_subscription_does_not_end_the_refusal_of_writes(said: Callable[[], list[str]]) -> None:
     outage = Outage()
-    outage.away(REFUSED, now())
-    outage.back(now(), writes=False)
-    assert said() == ["Redis is away"]
+    outage.failed(REFUSED, now())
+    outage.succeeded(now(), writes=False)
+    assert said() == ["Redis is unreachable"]
 
 
 def test_somebody_is_told_of_the_error_that_begins_it() -> None:
     outage, told = Outage(), []
-    outage.on_away = told.append
-    outage.away(LOST, now())
-    outage.away(REFUSED, now())
+    outage.on_unreachable = told.append
+    outage.failed(LOST, now())
+    outage.failed(REFUSED, now())
     assert told == [LOST]

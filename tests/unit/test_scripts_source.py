@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from kue.states import TRANSITIONS
+from kue.states import HOLD_UNTIL_MS, TRANSITIONS
 from kue.storage.script_loader import LUA_DIR, scripts, source
 from tests.support import ROOT
 
@@ -55,3 +55,7 @@ def test_a_script_carries_no_function_that_it_does_not_call() -> None:
         for function in re.findall(r"^local function (\w+)", text, re.MULTILINE):
             assert len(re.findall(rf"\b{function}\b", text)) > 1, (name, function)
     assert "local function complete" not in source("fail")
+
+
+def test_the_due_time_of_a_suspended_job_is_the_same_in_lua_and_python() -> None:
+    assert f"local HOLD_UNTIL_MS = '{HOLD_UNTIL_MS}'" in source("suspend")

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from kue.downloads import ATTEMPTS, BACKOFF
 from kue.downloads.request import DIGESTS, MAX_SEGMENTS
+from kue.storage.codec import PRIORITIES
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -26,8 +27,6 @@ MAX_ATTEMPTS = 100
 MAX_WAIT_MS = 366 * 24 * 3600 * 1000
 #: Tries a download gets unless its sender says otherwise.
 DEFAULT_ATTEMPTS = ATTEMPTS
-
-PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15}
 
 
 class StartError(TypedDict):

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kue.errors import KueError
-from kue.management.history import HALF_S, MINUTE_S, Span, combine
+from kue.management.history import HALF_HOUR_S, MINUTE_S, Span, combine
 
 if TYPE_CHECKING:
     from kue.client.events import Event
@@ -164,14 +164,14 @@ class Tally:
                 value = times.at(share)
                 if value is not None:
                     span[f"{name}_{part}"] = value  # type: ignore[literal-required]
-        self.queue.history.note("minutes", self._minute, span)
+        self.queue.history.record("minutes", self._minute, span)
 
     def _close(self, minute: int) -> None:
         """Put the half hour of a minute that is over together from its minutes, as Redis has them by now."""
-        half = minute * MINUTE_S // HALF_S
-        first, end = half * HALF_S * 1000, (half + 1) * HALF_S * 1000
+        half = minute * MINUTE_S // HALF_HOUR_S
+        first, end = half * HALF_HOUR_S * 1000, (half + 1) * HALF_HOUR_S * 1000
         minutes = [each for each in self.queue.history.read("minutes") if first <= each["at"] < end]
-        self.queue.history.note("halves", half, combine(minutes))
+        self.queue.history.record("halves", half, combine(minutes))
 
 
 def _whole(text: str | None) -> int | None:

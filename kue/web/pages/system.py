@@ -12,7 +12,7 @@ from flask import Blueprint, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, QueueUnavailable
-from kue.management.history import HALF_S, MINUTE_S, Span
+from kue.management.history import HALF_HOUR_S, MINUTE_S, Span
 from kue.states import STATES
 from kue.web.access.audit import audit
 from kue.web.answers import SafeResponse
@@ -115,7 +115,7 @@ def _charts(now_ms: float) -> list[Chart]:
     found: list[Chart] = []
     for name, title, each, slots, size_s, marks in (
         ("minutes", "The last hour", "minute", 60, MINUTE_S, ["60 min ago", "30 min ago", "now"]),
-        ("halves", "The last day", "half hour", 48, HALF_S, ["24 h ago", "12 h ago", "now"]),
+        ("halves", "The last day", "half hour", 48, HALF_HOUR_S, ["24 h ago", "12 h ago", "now"]),
     ):
         spans = [span for span in history.read(name) if span["at"] > now_ms - slots * size_s * 1000]
         drawn = plots(spans, slots, size_s * 1000, now_ms)

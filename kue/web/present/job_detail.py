@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from kue.redaction import safe, safe_text
+from kue.storage.codec import PRIORITY_NAMES
 from kue.web.present.humanize import duration_text, pretty_json
-from kue.web.present.job_row import PRIORITY_NAMES, JobRow, job_row, reason
+from kue.web.present.job_row import JobRow, job_row, reason
 from kue.web.present.why_waiting import why_waiting
 
 if TYPE_CHECKING:
@@ -120,10 +121,9 @@ def _waited(job: Job) -> str | None:
 
 def _options(job: Job) -> dict[str, str]:
     options = job.options
-    names_of: dict[int | float, str] = {0: "normal", **PRIORITY_NAMES}
     names: dict[str, Any] = {
         "Type": job.type,
-        "Priority": f"{options.priority:g} {names_of.get(options.priority, '')}",
+        "Priority": f"{options.priority:g} {PRIORITY_NAMES.get(options.priority, '')}",
         "Attempts": f"{job.attempts_made} of {options.attempts or 1} made",
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from kue.redaction import safe_text
 from kue.states import HOLD_UNTIL_MS
-from kue.storage.codec import MS_MAX
+from kue.storage.codec import MS_MAX, PRIORITY_NAMES
 from kue.web.present.humanize import ago_text, duration_text
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ STATE_LABELS = {
     "delayed": "Delayed",
 }
 
-
-#: Node Kue's names of priorities, as a line shows them.
-PRIORITY_NAMES: dict[int | float, str] = {10: "low", -5: "medium", -10: "high", -15: "critical"}
 
 #: A number; text only for jobs that another program named otherwise.
 JobId = int | str
@@ -217,7 +214,7 @@ def _job_row(job: Job) -> JobRow:
 
 def priority_word(priority: float) -> str:
     """Return a priority by its name, or as ``priority 7``; nothing for a normal one."""
-    return PRIORITY_NAMES.get(priority) or (f"priority {priority}" if priority else "")
+    return PRIORITY_NAMES.get(priority, f"priority {priority}") if priority else ""
 
 
 def when_text(row: JobRow, now_ms: float) -> str:

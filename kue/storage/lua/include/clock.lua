@@ -8,7 +8,6 @@ local clock_key = prefix .. ':clock'
 local DEADLINES_FROM = 100000   -- lower scores in q:jobs:active are priorities
 local LOOK_MS = 100             -- how often a look is written down
 local BACK_MS = 1000            -- smaller steps back are the ordinary correction of a clock
-local FAR_MS = 253402300799000  -- HOLD_UNTIL_MS: a suspended job
 
 -- Move the members of a zset whose score lies above `from`, to what `moved(score, member)` returns, if that is a number.
 local function move_scores(key, from, moved)
@@ -32,7 +31,7 @@ end
 -- they did not move, those from before both move by the difference alone.
 local function move_delayed(jump, ahead, ahead_since)
   move_scores(state_key('delayed'), now, function(due, member)
-    if due >= FAR_MS then return nil end
+    if due >= tonumber(HOLD_UNTIL_MS) then return nil end   -- suspended
     local key = job_key(id_of(member))
     local field = redis.call('HMGET', key, 'due_at', 'updated_at')
     local updated_at = number_of(field[2]) or 0

@@ -1,7 +1,7 @@
 --- @include "search"
 --- @include "batch_args"
+--- @include "lane"
 -- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
-local LANE_S = 600
 
 -- Of one type: the members of its sets, its tokens, and what follows an id in its event.
 local function new_kind(type)
@@ -12,17 +12,17 @@ end
 
 local function create()
   local call, format, jobs = redis.call, string.format, prefix .. ':job:'
-  local lane, mark, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
+  local lane, sequence, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
   if lane ~= '' then
     local last = call('GET', lane)
     if last then
-      local last_mark, first = string.match(last, '^(.-):(%d+)$')
-      if last_mark == mark then return tonumber(first) end
+      local last_sequence, first = string.match(last, '^(.-):(%d+)$')
+      if last_sequence == sequence then return tonumber(first) end
     end
   end
   if count == 0 then
-    call('SET', lane, mark .. ':0', 'EX', LANE_S)
+    call('SET', lane, sequence .. ':0', 'EX', LANE_S)
     return 0
   end
 
@@ -73,7 +73,7 @@ local function create()
     send('ZADD', type_key(type, 'delayed'), kind.delayed)
     send('LPUSH', tokens_key(type), kind.tokens)
   end
-  if lane ~= '' then call('SET', lane, mark .. ':' .. whole(first), 'EX', LANE_S) end
+  if lane ~= '' then call('SET', lane, sequence .. ':' .. whole(first), 'EX', LANE_S) end
   for n = 1, events.n do call('PUBLISH', channel, events[n]) end
   for at = 6 + count * 8, #ARGV do
     if ARGV[at] ~= '' then index(whole(first + at - 6 - count * 8), ARGV[at]) end

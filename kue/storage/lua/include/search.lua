@@ -1,16 +1,7 @@
 --- @include "sets"
 -- A job's entries in the search indexes. `found_by` is JSON, one list for each index (reds', ours), and in it a word,
--- how often it occurs, the next word, … ; the keys are those that `erase` in sets.lua takes away.
-local INDEXES, WORDS_A_CALL = {prefix .. ':search:', prefix .. ':search:text:'}, 1000
-
-local function unindex(id)
-  for _, index in ipairs(INDEXES) do
-    for _, word in ipairs(redis.call('ZRANGE', index .. 'object:' .. id, 0, -1)) do
-      redis.call('ZREM', index .. 'word:' .. word, id)
-    end
-    redis.call('DEL', index .. 'object:' .. id)
-  end
-end
+-- how often it occurs, the next word, … ; `unindex` in sets.lua takes them away.
+local WORDS_A_CALL = 1000
 
 local function index(id, found_by)
   for at, words in ipairs(cjson.decode(found_by)) do

@@ -1,6 +1,16 @@
 --- @include "common"
 -- The sets that a job is a member of, and how it gets in and out of them.
 local LOG_LINES = 1000   -- a job's log keeps its newest lines
+local HOLD_UNTIL_MS = '253402300799000'   -- the due time by which a suspended job is known, as in states.py
+-- The search indexes: reds' and ours.
+local INDEXES = {prefix .. ':search:', prefix .. ':search:text:'}
+
+-- For an operator's script. Returns a job's key, member in the sets, type, state and priority; no type: no such job.
+local function locate(id)
+  local key = job_key(id)
+  local field = redis.call('HMGET', key, 'type', 'state', 'priority')
+  return key, zid_of(id), field[1], field[2], field[3] or '0'
+end
 
 -- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
 local function active_score(priority, ttl)
@@ -51,15 +61,20 @@ local function revoke(id, reason)
   end
 end
 
+-- Take a job out of the search indexes.
+local function unindex(id)
+  for _, index in ipairs(INDEXES) do
+    local object = index .. 'object:' .. id
+    local words = redis.call('ZRANGE', object, 0, -1)
+    for _, word in ipairs(words) do redis.call('ZREM', index .. 'word:' .. word, id) end
+    if #words > 0 then redis.call('DEL', object) end
+  end
+end
+
 -- Erase what there is of a job besides its state's sets and its lease.
 local function erase_rest(id, zid)
   redis.call('ZREM', all_key, zid)
-  for _, index in ipairs({prefix .. ':search:', prefix .. ':search:text:'}) do   -- reds' and ours
-    local object = index .. 'object:' .. id
-    local terms = redis.call('ZRANGE', object, 0, -1)
-    for _, term in ipairs(terms) do redis.call('ZREM', index .. 'word:' .. term, id) end
-    if #terms > 0 then redis.call('DEL', object) end
-  end
+  unindex(id)
   redis.call('DEL', job_key(id), log_key(id))
 end
 

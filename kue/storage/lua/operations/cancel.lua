@@ -8,9 +8,7 @@
 ]]
 --- @include "sets"
 local id = ARGV[3]
-local key, zid = job_key(id), zid_of(ARGV[3])
-local field = redis.call('HMGET', key, 'type', 'state', 'priority')
-local type, state, priority = field[1], field[2], field[3] or '0'
+local key, zid, type, state, priority = locate(id)
 if not type then return {-1} end
 if state == 'complete' or state == 'failed' then return {-3, state} end
 if state then leave(zid, type, state) end

@@ -7,19 +7,18 @@
   Node Kue   Job#state (lib/queue/job.js), which trusts the caller's copy where this reads the hash
 ]]
 --- @include "sets"
-local HOLD_UNTIL_MS = '253402300799000'   -- as in states.py
 local id, to, from = ARGV[3], ARGV[4], ARGV[5]
-local key, zid = job_key(id), zid_of(ARGV[3])
-local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
-local type, state, priority = field[1], field[2], field[3] or '0'
+local key, zid, type, state, priority = locate(id)
 if not type then return {-1} end
 if from ~= '' and not string.find(from, ',' .. (state or '') .. ',', 1, true) then return {-3, state or ''} end
 if state then leave(zid, type, state) end
 revoke(id, 'moved')
 redis.call('ZADD', all_key, priority, zid)
-if field[5] == HOLD_UNTIL_MS then   -- it is no longer held
-  field[5] = now_text
+local field = redis.call('HMGET', key, 'ttl', 'promote_at')
+local ttl, promote_at = field[1], field[2]
+if promote_at == HOLD_UNTIL_MS then   -- it is suspended no longer
+  promote_at = now_text
   redis.call('HSET', key, 'promote_at', now_text)
 end
-place(id, zid, type, to, priority, field[4], field[5])
+place(id, zid, type, to, priority, ttl, promote_at)
 return {1, state or ''}

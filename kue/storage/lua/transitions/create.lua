@@ -2,22 +2,23 @@
   create: - -> inactive or delayed, for one job or many.
 
   ARGV[3] lane    the producer's lane key, or '': its last call is remembered there for LANE_S seconds
-  ARGV[4] mark    number of this call on the lane; a repeated mark creates nothing and answers as the first call did
-  ARGV[5] count   jobs; 0 asks what became of the mark, and lets nobody use it any more; then for each job 8 values:
+  ARGV[4] sequence    number of this call on the lane; a repeated sequence creates nothing and answers as the first call did
+  ARGV[5] count   jobs; 0 asks what became of the sequence, and lets nobody use it any more; then for each job 8 values:
           type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete;
           '' leaves the field out
   then, with search, for each job what it is found by, as in include/search.lua, or '' for nothing
-  Returns    the id of the first job; the others follow it one by one; 0 with a count of 0 if the mark made none
+  Returns    the id of the first job; the others follow it one by one; 0 with a count of 0 if the sequence made none
   Publishes  enqueue for each job that waits (not for a delayed one, as Node)
   Node Kue   Job#save, Job#update, Job#state (lib/queue/job.js)
 ]]
+--- @include "lane"
 -- The usual call, one job that waits and has no further options, is served before all else: the functions below cost as
 -- much as this does, each time that they are defined. What is unusual in any way goes on to them.
 if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 10) == ''
   and string.find(ARGV[6], '^[%w_%-]+$') then
-  local call, prefix, now, lane, mark, type, priority = redis.call, ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[8]
+  local call, prefix, now, lane, sequence, type, priority = redis.call, ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[8]
   local last = lane ~= '' and call('GET', lane)
-  if not last or string.sub(last, 1, #mark + 1) ~= mark .. ':' then
+  if not last or string.sub(last, 1, #sequence + 1) ~= sequence .. ':' then
     if now == '0' then
       local time = call('TIME')
       now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -32,7 +33,7 @@ if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 1
     call('ZADD', sets .. ':' .. type .. ':inactive', priority, zid)
     call('SADD', prefix .. ':job:types', type)
     call('LPUSH', prefix .. ':' .. type .. ':jobs', '1')
-    if lane ~= '' then call('SET', lane, mark .. ':' .. id, 'EX', 600) end
+    if lane ~= '' then call('SET', lane, sequence .. ':' .. id, 'EX', LANE_S) end
     call('PUBLISH', prefix .. ':events', '{"id":' .. id .. ',"event":"enqueue","args":["enqueue","' .. type .. '"]}')
     return first
   end
