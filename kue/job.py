@@ -24,8 +24,8 @@ from .storage.hash_fields import FIELDS, JobOptions, read_options
 OPTIONS = (
     "title", "priority", "attempts", "backoff", "delay", "ttl", "remove_on_complete", "search_keys", "events",
 )  # fmt: skip
-#: Seconds that an attempt which has lost its job waits to be told why.
-TOLD_S = 0.5
+#: Seconds that an attempt which has lost its job waits for the reason.
+REASON_S = 0.5
 
 
 class JobOwner(Protocol):
@@ -229,7 +229,7 @@ class Job:
         In an attempt that no longer holds the job it raises what stopped it: JobTimeout, JobCancelled, or LeaseLost if
         that is not known. Raises JobNotFound if the job is gone.
         """
-        self._stop_if_told()
+        self._raise_if_interrupted()
         line = format_line(template, args)
         if self._collected:
             self._owner.test_mode.log(self, line)
@@ -241,7 +241,7 @@ class Job:
 
         Raises as ``log``.
         """
-        self._stop_if_told()
+        self._raise_if_interrupted()
         text, keep = to_json(data), data is not None
         self.progress_percent = percent(done, total)
         if keep:
@@ -271,7 +271,7 @@ class Job:
         form["attempts"] = {"made": made, "remaining": most - made if made else most or 1, "max": most or 1}
         return form
 
-    def _stop_if_told(self) -> None:
+    def _raise_if_interrupted(self) -> None:
         """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
         if self._interrupt is not None:
             raise self._interrupt
@@ -289,11 +289,11 @@ class Job:
                 except QueueUnavailable:
                     if not self._token:
                         raise
-                    self._stop_if_told()
+                    self._raise_if_interrupted()
         except (LeaseLost, JobNotFound):
-            give_up = time.monotonic() + TOLD_S
+            give_up = time.monotonic() + REASON_S
             while self._token and time.monotonic() < give_up:
-                self._stop_if_told()
+                self._raise_if_interrupted()
                 time.sleep(0.01)
             raise
 

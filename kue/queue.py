@@ -277,7 +277,7 @@ class Queue:
 
     @property
     def history(self) -> History:
-        """What happened in the last hour and the last day, as web processes heard it."""
+        """What happened in the last hour and the last day, as the web processes recorded it."""
         return self._queries.history
 
     # Changing by hand

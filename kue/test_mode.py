@@ -32,7 +32,7 @@ class TestMode:
 
     @property
     def entered(self) -> bool | None:
-        """What ``enter`` was told, None outside test mode."""
+        """The argument of ``enter``, None outside test mode."""
         return self._process if self._on else None
 
     @property

@@ -1,4 +1,4 @@
-"""Events over pub/sub: one listener a queue hears what every process says, and tells those who asked here."""
+"""Events over pub/sub: a queue's listener receives what every process publishes, and calls handlers."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Listener:
     def stop(self) -> None:
         self._subscription.stop()
 
-    # Interest
+    # Registering
 
     def subscribe(self, fn: Callable[[Event], object], required: bool = True) -> Callable[[], None]:
         """Call ``fn(event)`` for every event of the queue; return a function that ends it."""
@@ -221,7 +221,7 @@ class Listener:
                 self._sweep_if_many()
                 for event in kept:
                     if event.id == job_id and job_id in self._by_job:
-                        self._tell_job(event)
+                        self._dispatch_to_job(event)
 
         try:
             yield attach
@@ -229,16 +229,16 @@ class Listener:
             with self._lock:
                 self._captures = [each for each in self._captures if each is not kept]
 
-    # Telling
+    # Dispatching
 
     def dispatch(self, messages: Iterable[str]) -> None:
-        """Tell messages of the channel to those who asked."""
+        """Call the handlers of what the channel's messages say."""
         waits: list[tuple[Handler, Event]] = []
         with self._lock:
             for message in messages:
                 event = parse(message)
                 if event is not None:
-                    self._tell(event)
+                    self._dispatch_event(event)
                     waits += [(fn, event) for fn in self._waits.get(event.id, ())] if event.id is not None else []
         for fn, event in waits:
             fn(event.event, *event.args)
@@ -283,13 +283,13 @@ class Listener:
             with self._lock:
                 for event in found:
                     if tell and event.id in self._by_job:
-                        self._tell_job(event)
+                        self._dispatch_to_job(event)
                     elif event.id is not None:
                         self._by_job.pop(event.id, None)
         with self._lock:
             self._sweep_at = max(SWEEP_FROM, 2 * len(self._by_job))
 
-    def _tell(self, event: Event) -> None:
+    def _dispatch_event(self, event: Event) -> None:
         for kept in self._captures:
             if len(kept) < CAPTURE_MAX:
                 kept.append(event)
@@ -300,9 +300,9 @@ class Listener:
         for registration in self._by_event.get(event.event, ()):
             self._handlers.put(registration, event.id, args_of=event)
         if event.id in self._by_job:
-            self._tell_job(event)
+            self._dispatch_to_job(event)
 
-    def _tell_job(self, event: Event) -> None:
+    def _dispatch_to_job(self, event: Event) -> None:
         assert event.id is not None
         for registration in self._by_job[event.id]:
             if registration.event == event.event:

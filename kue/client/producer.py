@@ -14,7 +14,7 @@ from ..connection.failures import CREATE_IN_DOUBT, unavailable, with_retries
 from ..errors import QueueUnavailable
 from ..storage.scripts import CREATE_MAX, Scripts
 
-#: Seconds after the first failure in which a create is repeated before the caller is told.
+#: Seconds after the first failure in which a create is repeated before its caller gets QueueUnavailable.
 RETRY_S = 2.0
 #: Jobs in each of the calls that many are cut into: Redis works on one while the next is packed.
 CALL_JOBS = 250
@@ -56,7 +56,7 @@ class Producer:
     """Group commit: while one create is under way, other threads' jobs gather and go out with the next.
 
     The calls go over one connection (a lane), one after another and numbered, and Redis remembers the last number of
-    the lane: so a call whose answer was lost can be repeated, and creates nothing twice. A caller that is told
+    the lane: so a call whose answer was lost can be repeated, and creates nothing twice. A caller that gets
     QueueUnavailable may try again with the same jobs: those that were created all the same are found by the lane.
     """
 
@@ -70,7 +70,7 @@ class Producer:
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._busy = False
-        #: Where the jobs are whose callers were told that nobody knows, as long as they live.
+        #: The calls that may have created jobs whose callers got QueueUnavailable, as long as these jobs live.
         self._unresolved: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
         self._open_lane()
 

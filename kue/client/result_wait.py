@@ -11,8 +11,8 @@ from ..job import Job
 from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
 from .events import RESYNC, Listener, first_line
 
-#: Seconds between two looks at a job that somebody waits for, in case its event was lost: first, and at most.
-WAIT_LOOK_FIRST_S, WAIT_LOOK_S = 1.0, 5.0
+#: Seconds between two polls of a job that somebody waits for, in case its event was lost: first, and at most.
+POLL_FIRST_S, POLL_S = 1.0, 5.0
 
 
 def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
@@ -34,30 +34,30 @@ def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
             wake.set()
 
     give_up = None if timeout_s is None else time.monotonic() + timeout_s
-    look_s = WAIT_LOOK_FIRST_S
+    poll_s = POLL_FIRST_S
     with listener.waiting(job_id, on_event):
         while True:
             wake.clear()
-            told = list(events)
-            del events[: len(told)]  # another thread may have appended meanwhile
+            heard = list(events)
+            del events[: len(heard)]  # another thread may have appended meanwhile
             try:
                 job.refresh()
             except JobNotFound:
-                return _outcome_of_removed(job_id, told)
+                return _outcome_of_removed(job_id, heard)
             if job.state == COMPLETE:
-                return _result(job, told)
+                return _result(job, heard)
             if job.state == FAILED:
-                raise JobFailed(job_id, _message(job, told))
+                raise JobFailed(job_id, _message(job, heard))
             left_s = None if give_up is None else give_up - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise WaitTimeout(job_id, timeout_s or 0)
-            wake.wait(look_s if left_s is None else min(left_s, look_s))
-            look_s = min(2 * look_s, WAIT_LOOK_S)
+            wake.wait(poll_s if left_s is None else min(left_s, poll_s))
+            poll_s = min(2 * poll_s, POLL_S)
 
 
-def _outcome_of_removed(job_id: int | str, told: list[tuple[Any, ...]]) -> Any:
+def _outcome_of_removed(job_id: int | str, heard: list[tuple[Any, ...]]) -> Any:
     """Return or raise what the last event says of a job that is not there any more, as after ``remove_on_complete``."""
-    for event, *args in reversed(told):
+    for event, *args in reversed(heard):
         if event == "complete":
             return args[0] if args else None
         if event == "failed":
@@ -65,18 +65,18 @@ def _outcome_of_removed(job_id: int | str, told: list[tuple[Any, ...]]) -> Any:
     raise JobNotFound(job_id)
 
 
-def _result(job: Job, told: list[tuple[Any, ...]]) -> Any:
+def _result(job: Job, heard: list[tuple[Any, ...]]) -> Any:
     """Return the result of a complete job. A Node worker stores no falsy one: that is in the event alone."""
     if "result" not in job.raw and "exact_result" not in job.raw:
-        for event, *args in reversed(told):
+        for event, *args in reversed(heard):
             if event == "complete":
                 return args[0] if args else None
     return job.result
 
 
-def _message(job: Job, told: list[tuple[Any, ...]]) -> str:
+def _message(job: Job, heard: list[tuple[Any, ...]]) -> str:
     """Return why a job failed: as its event says if that belongs to the stored error, else the error's first line."""
-    for event, *args in reversed(told):
+    for event, *args in reversed(heard):
         if event == "failed" and args and args[0] and str(args[0]) in (job.error or ""):
             return str(args[0])
     return first_line(job.error)

@@ -46,8 +46,8 @@ class OneConnection(redis.Redis):
 
     def _send(self, command: tuple[object, ...], check_health: bool = True) -> None:
         connection: Any = self.connection
-        words: Any = tuple(map(str, command))
-        connection.send_packed_command([pack_command(words)], check_health=check_health)
+        parts: Any = tuple(map(str, command))
+        connection.send_packed_command([pack_command(parts)], check_health=check_health)
 
 
 def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
@@ -83,7 +83,7 @@ class Cluster(RedisCluster):
 
 
 class Sentinels(Sentinel):
-    """Sentinels that say in a few words what they do not know; asked rarely, and each time over new connections."""
+    """Sentinels with a short error if none knows the primary; each request goes over new connections."""
 
     def discover_master(self, service_name: str) -> Any:
         for each in self.sentinels:

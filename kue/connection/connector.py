@@ -27,7 +27,7 @@ class Locator(Protocol):
         """Return where it is. Raises redis.ConnectionError if it is not there yet."""
 
     def close(self) -> None:
-        """Let go of what was started for it."""
+        """Release what was started for it."""
 
     def after_fork(self) -> None:
         """Called in a child process."""
@@ -46,14 +46,14 @@ class Connector:
         self.outage = Outage()
         self._shared: Any = None
         self._source: Any = source
-        self._told = ""  # the URL that was given, until it has been logged
+        self._shown_url = ""  # the URL, until it has been logged
         self.is_cluster = False
         if isinstance(source, Locator):
             return
         pattern: Any = source
         if isinstance(pattern, str):
             self._source = pattern = parse(pattern)
-            self._told = without_password(str(source)).removeprefix("redis://")
+            self._shown_url = without_password(str(source)).removeprefix("redis://")
         elif callable(pattern) and not isinstance(pattern, (redis.Redis, RedisCluster)):
             try:
                 pattern = pattern()
@@ -72,9 +72,9 @@ class Connector:
         """Return the client for everybody's occasional calls; it keeps a pool and is safe in any thread."""
         if self._shared is None:
             self._shared = self._make(ANSWER_S, single=False)
-            if self._told:
-                log.info("jobs are in Redis at %s", self._told)
-                self._told = ""
+            if self._shown_url:
+                log.info("jobs are in Redis at %s", self._shown_url)
+                self._shown_url = ""
         return self._shared
 
     def dedicated(self, answer_s: float | None = ANSWER_S) -> Any:

@@ -75,7 +75,7 @@ class Place:
     """A Redis that is looked for when the first connection is made, and then stays where it is."""
 
     def __init__(self) -> None:
-        # A true lock, since the heartbeat asks from a true thread; never waited for, since green threads share one.
+        # A lock of the OS, since the heartbeat asks from an OS thread; never waited for, since green threads share one.
         self._lock: Any = green.original("threading").Lock()
         self._address: Address | None = None
 
@@ -93,7 +93,7 @@ class Place:
             self._lock.release()
 
     def close(self) -> None:
-        """Let go of what was started for it."""
+        """Release what was started for it."""
 
     def after_fork(self) -> None:
         """Called in a child process: another thread of the parent may have held the lock."""

@@ -1,7 +1,7 @@
 """Spin-wait briefly for replies that arrive within a scheduler tick.
 
 A core with nothing to do goes to sleep, and on a virtual machine waking it up takes longer than a server on the same
-machine needs to answer. So who calls again and again looks for the answer for a moment before it sleeps: only where no
+machine needs to answer. So who calls again and again spins for a moment before it sleeps: only where no
 other green thread has anything to do, letting other programs have the core, and not where answers come later anyway.
 """
 
@@ -13,12 +13,12 @@ from typing import Any
 
 from ..concurrency import green
 
-#: Seconds that an answer is looked for at most.
-LOOK_S = 0.0002
+#: Seconds that one wait spins at most.
+SPIN_S = 0.0002
 #: Seconds from the end of one wait to the next call within which calls are a run; a single call may well sleep.
 RUN_S = 0.001
-#: Calls that sleep after an answer which came too late: at first, and at most.
-ASLEEP_FIRST, ASLEEP_MAX = 2, 1024
+#: Calls that do not spin after a reply which came too late: at first, and at most.
+SKIP_FIRST, SKIP_MAX = 2, 1024
 
 
 class SpinWait:
@@ -29,7 +29,7 @@ class SpinWait:
         can = hasattr(select, "poll") and hasattr(os, "sched_yield") and (os.cpu_count() or 1) > 1
         self._poll: Any = select.poll() if can else None
         self._watched: set[int] = set()
-        self._asleep, self._left = ASLEEP_FIRST, 0
+        self._skip, self._left = SKIP_FIRST, 0
         self._ended_at = 0.0
 
     def wait(self, fd: int) -> bool:
@@ -44,14 +44,14 @@ class SpinWait:
         has_come = False
         self._watch({fd, *others})
         while not (readable := self._poll.poll(0)):
-            if time.perf_counter() - began_at > LOOK_S:
-                self._left, self._asleep = self._asleep, min(ASLEEP_MAX, self._asleep * 2)
+            if time.perf_counter() - began_at > SPIN_S:
+                self._left, self._skip = self._skip, min(SKIP_MAX, self._skip * 2)
                 break
             os.sched_yield()
         else:
             has_come = any(each == fd for each, _ in readable)
             if has_come:
-                self._asleep = ASLEEP_FIRST
+                self._skip = SKIP_FIRST
         self._ended_at = time.perf_counter()
         return has_come
 

@@ -18,10 +18,10 @@ from .liveness import ConnectionForgotten
 
 log = logging.getLogger("kue.pubsub")
 
-#: Seconds that one look for a message takes at most, so that a stop is seen in time.
-LOOK_S = 1.0
-#: Looks without a message after which the connection is asked whether it lives, and counts as dead after as many more.
-SILENT_LOOKS = 5
+#: Seconds that one poll for a message takes at most, so that a stop is seen in time.
+POLL_S = 1.0
+#: Polls without a message after which the connection is asked whether it lives, and counts as dead after as many more.
+SILENT_POLLS = 5
 #: Seconds between tries to reconnect: first, and at most.
 RECONNECT_S, RECONNECT_MAX_S = 0.1, 2.0
 #: A read of the socket costs as much as many messages, so on a busy channel the next one waits till more have gathered:
@@ -45,7 +45,7 @@ class Subscription:
         self._on_messages, self._on_resync = on_messages, on_resync
         self._lock = threading.Lock()
         self._started = False
-        #: Whether messages may have passed since the last ones that were heard.
+        #: Whether messages may have passed since the last ones that were received.
         self._missed = False
         self.stopping = False
         self._ready = threading.Event()
@@ -71,7 +71,7 @@ class Subscription:
         return self._ready.wait(timeout_s)
 
     def stop(self) -> None:
-        """End the subscription; its thread sees it within LOOK_S and closes the connection itself."""
+        """End the subscription; its thread sees it within POLL_S and closes the connection itself."""
         self.stopping = True
 
     def _run(self) -> None:
@@ -80,7 +80,7 @@ class Subscription:
             client = pubsub = None
             opened_at = time.monotonic()
             try:
-                client = self._connector.dedicated(LOOK_S * SILENT_LOOKS)
+                client = self._connector.dedicated(POLL_S * SILENT_POLLS)
                 client.ping()  # one that loads its data takes subscribers, but no other question
                 pubsub = client.pubsub()
                 pubsub.subscribe(self._channel)
@@ -120,15 +120,15 @@ class Subscription:
         """Yield messages until the stop; raise if the connection is lost, or silent beyond doubt."""
         silent = 0
         while not self.stopping:
-            message = pubsub.get_message(timeout=LOOK_S)
+            message = pubsub.get_message(timeout=POLL_S)
             if message is not None:
                 silent = 0
                 yield message
                 continue
             silent += 1
-            if silent == SILENT_LOOKS:
+            if silent == SILENT_POLLS:
                 pubsub.ping()
-            elif silent > 2 * SILENT_LOOKS:
+            elif silent > 2 * SILENT_POLLS:
                 raise ConnectionForgotten("no answer to PING on the subscription")
 
     @staticmethod

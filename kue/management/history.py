@@ -1,7 +1,7 @@
 """What happened each minute of the last hour and each half hour of the last day: kept in Redis, shared, bounded.
 
-Workers know nothing of it: the web processes write what they hear (`kue.web.tally`). Each writes the same, and of each
-figure the largest stays.
+Workers take no part: the web processes write what they receive (`kue.web.metrics.event_counters`). Each writes the
+same, and of each figure the largest stays.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class History:
 
     def record(self, name: str, at: int, figures: Span) -> None:
         """Keep ``figures`` of the span that began at ``at`` spans since the epoch; ``name`` is minutes or halves."""
-        told = {key: value for key, value in figures.items() if key != "at"}
-        self._ask(lambda client: self._scripts.run(client, "record_history", name, at, json.dumps(told), KEPT[name]))
+        known = {key: value for key, value in figures.items() if key != "at"}
+        self._ask(lambda client: self._scripts.run(client, "record_history", name, at, json.dumps(known), KEPT[name]))
 
     def read(self, name: str) -> list[Span]:
-        """Return the spans that are known, oldest first; where nobody listened there is none."""
+        """Return the spans that are known, oldest first; where no web process ran there is none."""
         size_ms = (MINUTE_S if name == "minutes" else HALF_HOUR_S) * 1000
         found = self._read_hash(self._scripts.keys.history(name))
         spans: list[Span] = []
         for at, text in sorted((number(at) or 0, text) for at, text in found.items()):
-            told = from_json(text)
-            if 0 < at <= AT_MAX and isinstance(told, dict):  # somebody else may write there
-                figures = {key: int(value) for key, value in told.items() if key in _FIGURES and _is_figure(value)}
+            entry = from_json(text)
+            if 0 < at <= AT_MAX and isinstance(entry, dict):  # somebody else may write there
+                figures = {key: int(value) for key, value in entry.items() if key in _FIGURES and _is_figure(value)}
                 spans.append({"at": at * size_ms, **figures})  # type: ignore[typeddict-item]
         return spans
 

@@ -30,16 +30,16 @@ class MemoryInfo(TypedDict):
 
 
 def read(client: Any, keys: Keys) -> MemoryInfo:
-    """Ask the server. A server that hides INFO or MEMORY from this user is taken as telling nothing."""
-    told: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
+    """Ask the server. A server that denies INFO or MEMORY to this user leaves those members None."""
+    memory: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
     with contextlib.suppress(ResponseError, RedisClusterException, AttributeError):
         info = client.info("memory")
-        told["used"], told["limit"] = info.get("used_memory"), info.get("maxmemory") or None
-        told["policy"] = info.get("maxmemory_policy")
+        memory["used"], memory["limit"] = info.get("used_memory"), info.get("maxmemory") or None
+        memory["policy"] = info.get("maxmemory_policy")
     with contextlib.suppress(ResponseError, RedisClusterException):
-        told["jobs"] = int(client.zcard(keys.jobs))
-        told["queue"] = _estimate(client, keys, told["jobs"])
-    return told
+        memory["jobs"] = int(client.zcard(keys.jobs))
+        memory["queue"] = _estimate(client, keys, memory["jobs"])
+    return memory
 
 
 def _estimate(client: Any, keys: Keys, jobs: int) -> int:

@@ -115,7 +115,7 @@ class Operations:
         self._session.call(lambda client: client.sadd(self._keys.paused, job_type))
 
     def resume(self, job_type: str) -> None:
-        """End ``pause``. Workers are told; one that does not hear it notices within a second."""
+        """End ``pause``. Workers are notified; one that misses it notices within a second."""
 
         def call(client: Any) -> None:
             client.srem(self._keys.paused, job_type)
@@ -141,7 +141,7 @@ class Operations:
         self._retention.set({COMPLETE: rule(complete, max_age), FAILED: rule(failed, oldest_failed)})
 
     def retention(self) -> dict[str, Rule]:
-        """Return what ``retain`` was told in this process, by state; a state without a limit is left out."""
+        """Return what ``retain`` set in this process, by state; a state without a limit is left out."""
         return dict(self._retention.rules)
 
     def clean(self, state: str, *, keep: int | None = None, max_age: int | timedelta | None = None) -> int:

@@ -191,12 +191,12 @@ class Queries:
         return sorted(self._session.read_one("SMEMBERS", self._keys.paused, default=[]))
 
     def workers(self) -> list[WorkerInfo]:
-        """Return the processes that work on this queue, as they last told (each third of a lease), sorted by name."""
+        """Return the worker processes of this queue, by name, as they last described themselves (each third of a lease)."""
         return read_workers(self._session.read_one("HGETALL", self._keys.workers, default={}))
 
     @property
     def history(self) -> History:
-        """What happened in the last hour and the last day, as web processes heard it."""
+        """What happened in the last hour and the last day, as the web processes recorded it."""
         session = self._session
         return History(session.call, lambda key: session.read_one("HGETALL", key, default={}), session.scripts)
 

@@ -74,11 +74,11 @@ class Scripts:
         return map(int, pipelined(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
 
     def _to_create(self, jobs: Sequence[Sequence[str]], lane: str, sequence: int) -> list[object]:
-        words: list[object] = [self.keys.lane(lane) if lane else "", sequence, len(jobs)]
-        words += [value for job in jobs for value in job[:8]]
+        arguments: list[object] = [self.keys.lane(lane) if lane else "", sequence, len(jobs)]
+        arguments += [value for job in jobs for value in job[:8]]
         if any(len(job) > 8 for job in jobs):
-            words += [job[8] if len(job) > 8 else "" for job in jobs]
-        return words
+            arguments += [job[8] if len(job) > 8 else "" for job in jobs]
+        return arguments
 
     def create_unique(
         self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
@@ -257,7 +257,7 @@ class Scripts:
         return previous_state(answer, job_id, " or ".join(sources))
 
     def cancel(self, client: Any, job_id: object, reason: str = "cancelled", *, now_ms: int = 0) -> str:
-        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker is told."""
+        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker receives."""
         answer = self.run(client, "cancel", job_id, reason, now_ms=now_ms)
         return previous_state(answer, job_id, "inactive, delayed or active")
 

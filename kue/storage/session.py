@@ -36,11 +36,11 @@ class Session:
         return with_retries(lambda: call(self.connector.shared()), patience_s)
 
     def read_one(self, *command: object, default: Any) -> Any:
-        """Return the answer to a command that reads, or ``default`` if its key holds another kind of value."""
+        """Return the answer to a command that reads, or ``default`` if its key holds another type of value."""
         return self.read_each([command], default)[0]
 
     def read_each(self, commands: Sequence[Sequence[object]], default: Any) -> list[Any]:
-        """Return the answers to commands that read, in one round trip: ``default`` for a key of another kind.
+        """Return the answers to commands that read, in one round trip: ``default`` for a key of another type.
 
         What lies under such a key is not this queue's. It is left out, so that all else can still be read; the doctor
         names it.
@@ -57,16 +57,16 @@ class Session:
                 if isinstance(answer, Exception) and not _is_wrong_type(answer):
                     raise answer
                 if isinstance(answer, Exception):
-                    _report_kind(str(command[1]))
+                    _report_wrong_type(str(command[1]))
             return answers
 
         return [default if isinstance(answer, Exception) else answer for answer in self.call(read)]
 
 
 @lru_cache(maxsize=1000)
-def _report_kind(key: str) -> None:
+def _report_wrong_type(key: str) -> None:
     """Log once for each key, not at each look of a page."""
-    log.warning("%s holds another kind of value than it should, and is left out", key)
+    log.warning("%s holds another type of value than it should, and is left out", key)
 
 
 def _is_wrong_type(error: Exception) -> bool:

@@ -20,7 +20,7 @@ class TypeInfo(TypedDict):
 
 
 class WorkerInfo(TypedDict):
-    """A worker process as it last told of itself. Times are epoch ms by the clock of Redis."""
+    """A worker process as it last described itself. Times are epoch ms by the clock of Redis."""
 
     worker: str
     """``kue:host:pid``, in a container ``kue:host:pid.id``: the beginning of the ``workerId`` of its jobs."""
@@ -46,15 +46,15 @@ def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
         found.append(
             WorkerInfo(
                 worker=worker, host=host, pid=pid, started_at=started_at, seen_at=seen_at, clock_off_ms=clock_off_ms,
-                types={name: _type_info(told) for name, told in types.items() if isinstance(told, dict)},
+                types={name: _type_info(value) for name, value in types.items() if isinstance(value, dict)},
             )  # fmt: skip
         )
     return found
 
 
-def _type_info(told: Mapping[str, Any]) -> TypeInfo:
-    slots, busy = (max(0, whole(told.get(name)) or 0) for name in ("slots", "busy"))
-    return TypeInfo(slots=slots, busy=busy, paused=told.get("paused") is True)
+def _type_info(entry: Mapping[str, Any]) -> TypeInfo:
+    slots, busy = (max(0, whole(entry.get(name)) or 0) for name in ("slots", "busy"))
+    return TypeInfo(slots=slots, busy=busy, paused=entry.get("paused") is True)
 
 
 def whole(value: object) -> int | None:

@@ -320,7 +320,7 @@ class Engine:
                 self._cond.notify_all()
         for name, wrong in result.broken.items():
             if wrong:
-                self._reports.tell(f"jobs of type {name} cannot be taken", ResponseError(wrong))
+                self._reports.report(f"jobs of type {name} cannot be taken", ResponseError(wrong))
 
     def _remove(self, request: FetchRequest) -> None:
         self._requests = [each for each in self._requests if each is not request]

@@ -1,4 +1,4 @@
-"""Errors that no waiting cures, told as what they are, in the log and to ``queue.on("error")``, now and then."""
+"""Reports errors that are not transient, in the log and to ``queue.on("error")``, now and then."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds until the same error is told again.
+#: Seconds until the same error is reported again.
 REPORT_S = 10.0
 #: Different errors that are remembered.
 REPORTS_MAX = 100
 
 
 class ErrorReports:
-    """Tells each error once in REPORT_S."""
+    """Reports each error once in REPORT_S."""
 
     def __init__(self, on_error: Callable[[BaseException], object]) -> None:
         self._on_error = on_error
-        self._told: dict[tuple[str, str], float] = {}
+        self._reported: dict[tuple[str, str], float] = {}
 
-    def tell(self, what: str, exc: BaseException) -> None:
+    def report(self, what: str, exc: BaseException) -> None:
         """Log that ``what`` failed, with a traceback if the fault may be ours, and call ``on_error``."""
         key, now = (what, f"{type(exc).__name__} {exc}"[:200]), time.monotonic()
-        if now - self._told.get(key, -REPORT_S) < REPORT_S:
+        if now - self._reported.get(key, -REPORT_S) < REPORT_S:
             return
-        self._told[key] = now
-        if len(self._told) > REPORTS_MAX:
-            del self._told[next(iter(self._told))]
+        self._reported[key] = now
+        if len(self._reported) > REPORTS_MAX:
+            del self._reported[next(iter(self._reported))]
         log.error("%s: %s", what, exc, exc_info=None if isinstance(exc, RedisError) else exc)
         self._on_error(exc)

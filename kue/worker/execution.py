@@ -21,7 +21,7 @@ from ..storage.script_values import Outcome
 ERROR_MAX = 20_000
 #: Seconds between two looks whether a handler that reports by ``done`` was told to stop, or has reported: the second
 #: where threads are green.
-LOOK_S, GREEN_LOOK_S = 1.0, 0.05
+POLL_S, GREEN_POLL_S = 1.0, 0.05
 #: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
 
@@ -85,7 +85,7 @@ class Execution:
         """Run the handler to its end; return the outcome, or None if there is nothing left to say about the job."""
         job = self.job
         try:
-            job._stop_if_told()  # it may have been taken away before it began
+            job._raise_if_interrupted()  # it may have been taken away before it began
             result = self._handler(job) if self._arity == 1 else self._call_with_done()
             text = to_json(result)
         except WorkerStopping:
@@ -114,8 +114,8 @@ class Execution:
         else:
             self._handler(self.job, self.context, done)
         # A OS thread that calls done wakes no green one.
-        look_s = GREEN_LOOK_S if green.enabled() else LOOK_S
-        while not ended.wait(look_s):
+        poll_s = GREEN_POLL_S if green.enabled() else POLL_S
+        while not ended.wait(poll_s):
             if self.job._interrupt is not None:
                 raise self.job._interrupt
         error, result = reports[0]

@@ -120,7 +120,7 @@ class Fetcher:
                 if is_transient(exc):
                     wait = outage.failed(exc, connection.opened_at)
                 else:
-                    self._reports.tell("a worker's call to Redis failed", exc)
+                    self._reports.report("a worker's call to Redis failed", exc)
                     if outcomes:
                         outcomes[:] = self._acknowledge_singly(connection, outcomes)
                     elif again:  # twice in a row, and no waiting cures it: the slots are of more use elsewhere
@@ -147,7 +147,7 @@ class Fetcher:
                 connection.disconnect()
                 if is_transient(exc) or isinstance(exc, (AuthenticationError, NoPermissionError)):
                     return list(outcomes[at:])
-                self._reports.tell(f"{outcome.verb} job {outcome.job_id} failed", exc)
+                self._reports.report(f"{outcome.verb} job {outcome.job_id} failed", exc)
         return []
 
 

@@ -66,8 +66,8 @@ class Maintenance:
         self._grace_ms = int(lease_ms / 3 + min(RENEWAL_S * 1000, lease_ms / 3))
         #: Names of the tasks that failed last time.
         self._failing: set[str] = set()
-        self._seen_ms = 0  # the server's time when it last answered
-        self._looked_at: float | None = None
+        self._server_ms = 0  # the server's time when it last answered
+        self._watched_at: float | None = None
         self._rescue_from = 0.0
         self._answers: dict[str, int] = {}  # by job id, how often Node's watcher is still to be answered
         self._tasks: list[list[Any]] = [
@@ -129,9 +129,9 @@ class Maintenance:
     def time_out(self, client: Any) -> float:
         """Fail the attempts that ran past their ttl."""
         keys: Keys = self._keys
-        looking_at = time.monotonic()
-        self._seen_ms = now_ms = self._scripts.watch_clock(client, self._clock())
-        self._looked_at = looking_at
+        watched_at = time.monotonic()
+        self._server_ms = now_ms = self._scripts.watch_clock(client, self._clock())
+        self._watched_at = watched_at
         self._answer_node(client)
         overdue = client.zrangebyscore(
             keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=TIMEOUTS_MAX, withscores=True
@@ -144,8 +144,8 @@ class Maintenance:
             job_id = str(id_of(member))
             if isinstance(fields, Exception) and is_transient(fields):
                 raise fields
-            kind, text, made, delay = fields if isinstance(fields, list) else [None] * 4
-            if kind is None:
+            job_type, text, made, delay = fields if isinstance(fields, list) else [None] * 4
+            if job_type is None:
                 self._scripts.tidy(client, job_id)
                 continue
             attempts = number(made) or 0
@@ -158,7 +158,7 @@ class Maintenance:
 
     def _clock(self) -> ClockWatch:
         """Return what a script needs to see a jump of the server's clock before it takes anything away."""
-        elapsed_ms = 0 if self._looked_at is None else int((time.monotonic() - self._looked_at) * 1000)
+        elapsed_ms = 0 if self._watched_at is None else int((time.monotonic() - self._watched_at) * 1000)
         return ClockWatch(self._blind_ms, self._grace_ms, elapsed_ms)
 
     def _answer_node(self, client: Any) -> None:
@@ -170,8 +170,8 @@ class Maintenance:
         if self._answers and not client.exists(NODE_TTL_LOCK):
             self._answers.clear()
         for job_id, left in list(self._answers.items()):
-            said = {"id": id_of(f"|{job_id}"), "event": "ttl exceeded ack", "args": ["ttl exceeded ack"]}
-            client.publish(self._keys.events, to_json(said))
+            message = {"id": id_of(f"|{job_id}"), "event": "ttl exceeded ack", "args": ["ttl exceeded ack"]}
+            client.publish(self._keys.events, to_json(message))
             self._answers[job_id] = left - 1
             if left == 1:
                 del self._answers[job_id]
@@ -185,7 +185,7 @@ class Maintenance:
         """Take back the jobs of workers that stopped renewing their leases."""
         if time.monotonic() < self._rescue_from:
             return RESCUE_S
-        until_ms = self._seen_ms + self._blind_ms
+        until_ms = self._server_ms + self._blind_ms
         try:
             rescued = self._scripts.rescue(client, limit=BATCH, until_ms=until_ms, clock=self._clock())
         except RedisError:

@@ -26,10 +26,10 @@ class RemoteCommands:
         pipe = client.pipeline(transaction=True)  # a command given in between must not be thrown away
         pipe.hgetall(self._key)
         pipe.delete(self._key)
-        told, _ = pipe.execute()
-        if isinstance(told, list):  # what redis-py makes of a transaction's answers on a Cluster
-            told = dict(zip(told[::2], told[1::2], strict=True))
-        for job_type, count in told.items():
+        commands, _ = pipe.execute()
+        if isinstance(commands, list):  # what redis-py makes of a transaction's answers on a Cluster
+            commands = dict(zip(commands[::2], commands[1::2], strict=True))
+        for job_type, count in commands.items():
             try:
                 self._apply(job_type, int(count))
                 log.info("concurrency of %s is now %s, by a remote command", job_type, count)

@@ -78,7 +78,7 @@ class Workers:
     def long(self, job: Any) -> str:
         self.started[job.id] += 1
         while not self.go.wait(0.05):
-            job._stop_if_told()
+            job._raise_if_interrupted()
         return "done"
 
     def stop(self) -> None:

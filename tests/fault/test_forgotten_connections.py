@@ -102,7 +102,7 @@ def test_a_worker_and_a_waiting_caller_go_on(
 def test_a_subscription_finds_itself_forgotten(
     queue: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kue.connection.subscription.LOOK_S", 0.1)
+    monkeypatch.setattr("kue.connection.subscription.POLL_S", 0.1)
     heard: list[Any] = []
     queue.subscribe(lambda event: heard.append(event.event))
     proxy.stall()
@@ -114,7 +114,7 @@ def test_a_subscription_finds_itself_forgotten(
 def test_the_page_and_its_live_stream_go_on(
     queue: Any, proxy: Proxy, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kue.connection.subscription.LOOK_S", 0.1)
+    monkeypatch.setattr("kue.connection.subscription.POLL_S", 0.1)
     app, socketio = web.create_app(Settings.load({}), queue, async_mode="threading")
     http, page = app.test_client(), socketio.test_client(app, headers={"Host": "localhost"})
     try:

@@ -1,4 +1,4 @@
-"""When an answer is looked for instead of slept for."""
+"""When a call spins for its reply instead of sleeping."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_in_a_run_it_looks_until_the_answer_is_there(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = pair
-    monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
+    monkeypatch.setattr(spin_wait, "SPIN_S", FOREVER_S)
     waits = spin_wait.SpinWait()
     for _ in range(3):
         timer = answer_soon(theirs)
@@ -54,7 +54,7 @@ def test_a_single_call_does_not_look(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spin_wait, "RUN_S", -1.0)
-    monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)  # if it looked, it would not come back
+    monkeypatch.setattr(spin_wait, "SPIN_S", FOREVER_S)  # if it looked, it would not come back
     spin_wait.SpinWait().wait(pair[0].fileno())
 
 
@@ -64,10 +64,10 @@ def test_where_answers_come_late_it_looks_ever_more_seldom(
 ) -> None:
     ours, theirs = pair
     waits = spin_wait.SpinWait()
-    for asleep in (spin_wait.ASLEEP_FIRST, spin_wait.ASLEEP_FIRST * 2):
-        monkeypatch.setattr(spin_wait, "LOOK_S", 0.0)
+    for asleep in (spin_wait.SKIP_FIRST, spin_wait.SKIP_FIRST * 2):
+        monkeypatch.setattr(spin_wait, "SPIN_S", 0.0)
         waits.wait(ours.fileno())  # in vain
-        monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
+        monkeypatch.setattr(spin_wait, "SPIN_S", FOREVER_S)
         for _ in range(asleep):
             waits.wait(ours.fileno())  # comes back, so it does not look
     timer = answer_soon(theirs)
@@ -80,7 +80,7 @@ def test_where_answers_come_late_it_looks_ever_more_seldom(
 def test_another_connection_is_looked_at_after_the_first(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spin_wait, "LOOK_S", FOREVER_S)
+    monkeypatch.setattr(spin_wait, "SPIN_S", FOREVER_S)
     waits, (ours, theirs) = spin_wait.SpinWait(), pair
     theirs.sendall(b"x")
     waits.wait(ours.fileno())  # stays readable
@@ -100,7 +100,7 @@ import eventlet
 eventlet.monkey_patch()
 import socket, sys
 from kue.connection import spin_wait
-spin_wait.RUN_S = spin_wait.LOOK_S = 1e9
+spin_wait.RUN_S = spin_wait.SPIN_S = 1e9
 waits = spin_wait.SpinWait()
 ours, theirs = socket.socketpair()
 order = []

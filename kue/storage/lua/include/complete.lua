@@ -6,7 +6,7 @@ local completed = {leave = {}, enter = {}, work_time = 0, any = false}
 -- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the field `result` keeps it: Node stores
 -- truthy results only. Any other is kept in `exact_result`, with the start of the attempt that it belongs to.
 local function complete(id, token, result, kept)
-  local job, code = take_back(id, token)
+  local job, code = end_attempt(id, token)
   if not job then return code end
   local zid, type, duration = job.zid, job.type, math.max(0, now - job.started_at)
   completed.any, completed.work_time = true, completed.work_time + duration

@@ -45,7 +45,7 @@ local function fail_held(job, failure, ack)
 end
 
 local function fail(id, token, failure)
-  local job, code = take_back(id, token)
+  local job, code = end_attempt(id, token)
   if not job then return code end
   fail_held(job, failure, false)
   return OK

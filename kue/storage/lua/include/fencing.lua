@@ -45,7 +45,7 @@ end
 -- An attempt ends: takes back its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
 -- (this very attempt was acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt
 -- lost its job).
-local function take_back(id, token)
+local function end_attempt(id, token)
   local job, code, kept_token = active(id)
   if code == GONE then return nil, GONE end
   if kept_token ~= token then return nil, LOST end

@@ -2,7 +2,7 @@
 -- active -> inactive, or delayed for `delay` ms if that is not ''; the attempt not counted. `promote_at` is all that the
 -- delay changes: the job's own `delay` goes on being what its backoff counts from.
 local function release(id, token, reason, delay)
-  local job, code = take_back(id, token)
+  local job, code = end_attempt(id, token)
   if not job then return code end
   append_log(id, reason)
   leave(job.zid, job.type, 'active')

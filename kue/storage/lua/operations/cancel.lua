@@ -1,8 +1,8 @@
 --[[
   cancel: inactive, delayed or active -> failed, with the error "Cancelled". A worker that holds the job loses it and is
-  told by the event.
+  notified on q:revoked.
 
-  ARGV[3] id   ARGV[4] what its worker is told: cancelled, or discarded if nothing of it is to stay
+  ARGV[3] id   ARGV[4] what its worker receives: cancelled, or discarded if nothing of it is to stay
   Returns    {1, state it was in}, {-1} no such job, {-3, state} it had ended already
   Publishes  cancel, error, failed
 ]]

@@ -1,5 +1,5 @@
 --[[
-  rescue: take back jobs whose lease has lapsed; active -> inactive, the attempt not counted, or failed after too many.
+  rescue: jobs whose lease has lapsed; active -> inactive, the attempt not counted, or failed after too many.
 
   ARGV[3] limit   ARGV[4] rescues that a job may have before it fails
   ARGV[5] worker "kue:host:pid.id", or '': only that process's jobs, whatever their lease says (it is known to be dead)
