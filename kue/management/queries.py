@@ -191,7 +191,7 @@ class Queries:
         return sorted(self._session.read_one("SMEMBERS", self._keys.paused, default=[]))
 
     def workers(self) -> list[WorkerInfo]:
-        """Return the worker processes of this queue, by name, as they last described themselves (each third of a lease)."""
+        """Return the worker processes, sorted by name, as they last described themselves (each third of a lease)."""
         return read_workers(self._session.read_one("HGETALL", self._keys.workers, default={}))
 
     @property
