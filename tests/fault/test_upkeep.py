@@ -16,19 +16,21 @@ from tests.support import wait_until
 LIMIT_S = 15
 
 
-def test_upkeep_does_the_rest_when_one_of_its_tasks_always_fails(
+def test_the_maintenance_does_the_rest_when_one_of_its_tasks_always_fails(
     queue: Any, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Given a key of the wrong kind, which upkeep reads first of all
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "kue.maintenance"]
+
+    # Given a key of the wrong kind, which the maintenance reads first of all
     queue.process("t", lambda job: "ran")
     wait_until(lambda: redis_client.exists(queue.keys.workers))
     redis_client.set(queue.keys.workers, "not a hash")
-    wait_until(lambda: caplog.records, LIMIT_S)
+    wait_until(lambda: said(), LIMIT_S)
     # Then delayed jobs are promoted all the same, and the log tells once
     for _ in range(3):
         assert queue.create("t", delay=500).save().wait(LIMIT_S) == "ran"
-    said = [record.getMessage() for record in caplog.records if record.name == "kue.maintenance"]
-    assert said == ["maintenance: reclaim failed; trying again each second"]
+    assert said() == ["maintenance: reclaim failed; trying again each second"]
 
 
 @pytest.mark.parametrize("garbage", ["no JSON", "7", '["x", {"number": "y"}]', "{}"])
