@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-dev
 
 # --strict: a broken link or an unknown name ends the build.
 docs: $(VENV)-docs/.installed
-	$(VENV)-docs/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build --strict
 	@echo "build/site/index.html"
 
 # The pages of docs/reference that follow from the code, and the pictures of the monitor (needs Chromium).

@@ -215,6 +215,9 @@ class Page:
 
     def _run_console(self, sample: Sample) -> None:
         for command, shown in commands_of(sample.body):
+            if setting := re.fullmatch(r"export (\w+)=(\S+)", command):
+                self.environ[setting[1]] = setting[2]
+                continue
             if sample.how == "background":
                 program = Background(command, self.folder, self.environ)
                 self.background.append(program)
