@@ -143,7 +143,8 @@ class Queue:
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.
 
-        Every process that works on such jobs must register it; elsewhere the job's own delay is used and its log says so.
+        Every process that works on such jobs must register it. Elsewhere the job's own delay is used, and its log says
+        so.
         """
         self._store.backoffs[name] = fn
 
