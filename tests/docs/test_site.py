@@ -12,6 +12,8 @@ import kue.downloads
 from docs.generate import PART, renewed
 from kue.client.events import Event
 from kue.errors import KueError
+from kue.management.operations import Operations
+from kue.management.queries import Queries
 from kue.states import EVENTS
 from kue.storage.keys import Keys
 from kue.web.api.routes import ROUTES
@@ -65,6 +67,15 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     assert all(f"kue.{name}" in text for name in set(kue.__all__) - errors)
     downloads = (set(kue.downloads.__all__)) - {"ATTEMPTS", "BACKOFF"}
     assert all(name in text for name in downloads)
+
+
+def test_every_method_of_a_queue_is_in_the_python_reference() -> None:
+    text = (DOCS / "reference" / "python-api.md").read_text("utf-8")
+    shown = {name for part in (kue.Queue, Queries, Operations) for name in vars(part) if not name.startswith("_")}
+    assert all(f"{part.__module__}.{part.__qualname__}" in text for part in (Queries, Operations))
+    assert {name for name in dir(kue.Queue) if not name.startswith("_")} <= shown
+    taken_over = {name for name, method in vars(kue.Queue).items() if hasattr(method, "__wrapped__")}
+    assert taken_over <= set(vars(Queries)) | set(vars(Operations))
 
 
 def test_every_key_is_in_the_reference() -> None:
