@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help run test check lint bench clean
+.PHONY: help run test check lint bench docs reference screenshots clean
 
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
@@ -16,6 +16,7 @@ help:
 	@echo "make check  lint, and the tests of the library: the quick round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
+	@echo "make docs   build the documentation in build/site; make reference and make screenshots renew what is made from the code"
 	@echo "make clean  remove the virtual environment and every cache; jobs and downloads stay"
 
 run: $(VENV)/.installed-run
@@ -35,6 +36,23 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@exec $(PY) -m bench $(ARGS)
+
+# --strict: a broken link or an unknown name ends the build.
+docs: $(VENV)-docs/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build --strict
+	@echo "build/site/index.html"
+
+# The pages of docs/reference that follow from the code, and the pictures of the monitor (needs Chromium).
+reference: $(VENV)/.installed-run
+	$(PY) -m docs.generate
+
+screenshots: $(VENV)/.installed-dev
+	$(PY) -m docs.screenshots $(ARGS)
+
+$(VENV)-docs/.installed: requirements.txt requirements-docs.txt | $(PY)
+	$(PY) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip --disable-pip-version-check install --quiet -r requirements-docs.txt
+	@touch $@
 
 # The first Python of at least 3.11, unless PYTHON names one.
 $(PY):
@@ -68,5 +86,5 @@ node:
 	  || { [ "$$CI" != true ] && echo "npm ci failed: the tests that need Node are skipped"; }
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules bench/.envs bench/node/node_modules
+	rm -rf $(VENV) $(VENV)-docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules bench/.envs bench/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -73,13 +73,16 @@ def create_queue(
 ) -> Queue:
     """Return a queue on the Redis that ``redis`` names: a URL, a client, or a factory.
 
-    None: REDIS_URL, else a Redis on 127.0.0.1:6379 if one answers, else the embedded Valkey that runs in KUE_DATA_DIR
-    (``.kue``). ``embedded://`` and ``embedded:///path`` start an embedded Valkey, or share it.
+    Without ``redis``, the queue looks for REDIS_URL, then a Redis on 127.0.0.1:6379, then the embedded Valkey that runs
+    in KUE_DATA_DIR (``.kue``). ``embedded://`` and ``embedded:///path`` start an embedded Valkey, or share the running
+    one.
 
-    ``prefix`` begins all of the queue's keys; queues with different prefixes know nothing of each other. ``lease_ms``
-    (30,000): how long a job stays with a worker that gives no sign of life. ``search``: index the jobs that this queue
-    saves, for ``queue.search`` here and in Node; given as a function, it returns what of a text a job may be found by.
-    ``job_events=False``: ``job.on`` of new jobs hears nothing, unless the job's own ``events()`` says otherwise.
-    Nothing is connected before it is needed.
+    ``prefix`` begins all of the queue's keys; queues with different prefixes are independent. ``lease_ms`` (30,000):
+    how long a job stays with a worker that does not renew its lease. ``search``: index the jobs that this queue saves,
+    for ``queue.search`` here and in Node; given as a function, it returns the part of a text to index.
+    ``job_events=False``: ``job.on`` of new jobs receives nothing, unless the job's own ``events()`` enables it.
+
+    The queue connects only when it needs to. Raises InvalidAddress for an unusable URL, InvalidJob for an unusable
+    prefix.
     """
     return Queue(redis, prefix, lease_ms=lease_ms, search=search, job_events=job_events)

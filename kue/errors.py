@@ -1,4 +1,4 @@
-"""Every exception of the library, each with what the caller can do about it."""
+"""The exceptions of the library. Each says what the caller can do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LeaseLost(KueError):
 
 
 class JobFailed(KueError):
-    """A job that somebody waited for failed for good; ``error`` is the message of its last attempt."""
+    """Raised by ``job.wait``: the job failed for good. ``error`` is the message of its last attempt."""
 
     def __init__(self, job_id: object, error: str) -> None:
         super().__init__(f"job {job_id} failed: {error}")
@@ -47,7 +47,7 @@ class JobFailed(KueError):
 
 
 class WaitTimeout(KueError, TimeoutError):
-    """``job.wait`` gave up; the job itself goes on, and waiting again is safe."""
+    """``job.wait`` reached its time limit. The job is unaffected; waiting again is safe."""
 
     def __init__(self, job_id: object, timeout_s: float) -> None:
         super().__init__(f"job {job_id} had not finished after {timeout_s:g} s; it goes on")
@@ -61,8 +61,8 @@ class InvalidAddress(KueError, ValueError):
 class QueueUnavailable(KueError, ConnectionError):
     """Redis is unreachable, or refuses writes. The call may or may not have taken effect; try again later.
 
-    The same Job objects may be saved again within ten minutes: one that was created all the same, because only the
-    answer was lost, is then found, not doubled.
+    Saving the same Job objects again is safe for ten minutes: a job that was created although its answer was lost is
+    found, not created twice.
     """
 
 
@@ -91,8 +91,8 @@ class JobTimeout(JobInterrupt):
 
 
 class JobCancelled(JobInterrupt):
-    """Somebody cancelled the job."""
+    """An operator cancelled or suspended the job."""
 
 
 class WorkerStopping(JobInterrupt):
-    """The worker's time to stop is over; the job is released and runs again elsewhere."""
+    """The worker's grace period is over; the job is released and runs again elsewhere."""

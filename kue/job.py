@@ -132,7 +132,7 @@ class Job:
     def delay(self, delay: float | datetime) -> Job:
         """Hold the job back for ``delay`` ms after it is saved, or until a datetime (naive: local time).
 
-        A fraction of a ms is kept in the field and waited for no longer, as in Node.
+        A fraction of a ms is kept in the field but not waited for, as in Node.
 
         Redis: field ``delay``; the score in ``q:jobs:delayed`` is ``created_at + delay``. Node Kue: Job#delay.
         """
@@ -143,11 +143,12 @@ class Job:
         return self
 
     def ttl(self, ttl_ms: float) -> Job:
-        """Set how many ms an attempt may run; each ``progress`` starts them anew. 0: as long as it likes."""
+        """Set how many ms an attempt may run; each ``progress`` restarts them. 0: no limit."""
         self.options.ttl_ms = check_ms("ttl", ttl_ms)
         return self
 
     def remove_on_complete(self, remove: bool = True) -> Job:
+        """Remove the job from Redis as soon as it is complete."""
         self.options.remove_on_complete = bool(remove)
         return self
 
@@ -160,7 +161,7 @@ class Job:
         return self
 
     def events(self, enabled: bool = True) -> Job:
-        """Choose whether this process listens for the job's events; other processes do as they like."""
+        """Choose whether ``on`` of this object receives events; other processes are not affected."""
         self.options.events = bool(enabled)
         return self
 
@@ -169,8 +170,8 @@ class Job:
     def save(self) -> Job:
         """Create the job, or write data and options again if it exists; ``id`` is set afterwards.
 
-        Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable if Redis
-        cannot be asked within a bounded time.
+        Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable within
+        seconds if Redis is unreachable.
         """
         if self.id is None:
             self._owner.create([self])
@@ -205,7 +206,7 @@ class Job:
     def on(self, event: str, fn: Callable[..., object]) -> Job:
         """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
 
-        Works before ``save()`` too: no event is missed. The listeners go with its last event.
+        Call it before ``save()`` to miss no event. It ends with the job's last event.
         """
         if self.id is None or self._collected:
             self._listeners = [*self._listeners, (event, fn)]
@@ -214,7 +215,7 @@ class Job:
         return self
 
     def wait(self, timeout_s: float | None = None) -> Any:
-        """Wait until the job has ended, and return its result.
+        """Wait until the job has finished, and return its result. None: no time limit.
 
         Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
         """
@@ -237,9 +238,9 @@ class Job:
             self._write(lambda: self._owner.log(self._saved_id(), self._token, line))
 
     def progress(self, done: float, total: float = 100, data: Any = None) -> None:
-        """Tell how far the job is: ``done`` of ``total``, and any JSON data with it. A ttl starts anew.
+        """Report progress: ``done`` of ``total``, with any JSON data. Restarts the ttl.
 
-        Raises as ``log``.
+        Raises what ``log`` raises.
         """
         self._raise_if_interrupted()
         text, keep = to_json(data), data is not None

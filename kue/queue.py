@@ -44,7 +44,10 @@ def _of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concate
 
 
 class Queue:
-    """A queue on Redis. It opens connections, threads and subscriptions only when it needs them, and shares none."""
+    """A queue on Redis, made by ``kue.create_queue``.
+
+    It opens connections, threads and subscriptions only when it needs them, and shares none with other queues.
+    """
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class Queue:
         return jobs.from_options(self._store, job_type, data, options)
 
     def create_many(self, wanted: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
-        """Save many new jobs, 250 a call, none waiting for the answer to the one before; return them in order.
+        """Save many new jobs in pipelined calls of 250, and return them in order.
 
         Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
         checked before the first is saved.
@@ -125,8 +128,8 @@ class Queue:
     def save_unique(self, job: Job, name: str) -> Job:
         """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then return that one.
 
-        One atomic step, whatever the number of processes that try. Only jobs saved by this method are seen, and those
-        given to ``claim_unique``.
+        One atomic step, also if many processes try at once. It sees only jobs saved by this method, and those given to
+        ``claim_unique``.
         """
         self._store.check_new(job, "save_unique takes a new job of this queue")
         if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
@@ -140,7 +143,8 @@ class Queue:
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.
 
-        Every process that works on such jobs must register it; elsewhere the job's own delay is used and its log tells.
+        Every process that works on such jobs must register it. Elsewhere the job's own delay is used, and its log says
+        so.
         """
         self._store.backoffs[name] = fn
 
@@ -181,17 +185,17 @@ class Queue:
         return self._worker.running_ids()
 
     def watch_stuck_jobs(self, interval_ms: int = 1000) -> None:
-        """Do nothing: Node Kue needs it to restore lost tokens, which any process with workers here does by itself."""
+        """Do nothing. Node Kue needs it to restore lost wake-up tokens; here every process with workers does that."""
 
     def quiet(self) -> None:
-        """Take no new jobs in this process; what runs goes on."""
+        """Reserve no more jobs in this process; running ones finish."""
         self._worker.quiet()
 
     def shutdown(self, timeout_s: float | None = 10.0, job_type: str | None = None) -> None:
-        """Stop working: take no new job, wait for those that run, release what still runs after ``timeout_s``.
+        """Stop working: reserve no more jobs, wait for running ones, release those that still run after ``timeout_s``.
 
-        A released job waits again and its attempt is not counted. With ``job_type`` only that type stops; else the
-        queue is closed. Node Kue: Queue#shutdown, where a job cut off counts as failed.
+        A released job waits again, and its attempt is not counted. With ``job_type`` only that type stops; otherwise
+        the queue is closed. Node Kue: Queue#shutdown, where an interrupted job counts as failed.
         """
         if job_type is not None:
             self._worker.stop_type(job_type, timeout_s)
@@ -200,7 +204,7 @@ class Queue:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. Not for a queue that works: ``shutdown`` is."""
+        """Close the connections of a queue that runs no handlers. For one that does, call ``shutdown``."""
         self._store.close()
         self.session.connector.close()
 
@@ -209,10 +213,10 @@ class Queue:
     def on(self, event: str, fn: Callable[..., object]) -> Queue:
         """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process.
 
-        Handlers run one after another, in a thread of their own: a slow one delays others, but nothing else.
+        Event handlers run one after another in a thread of their own: a slow one delays only other event handlers.
 
-        "error" calls ``fn(exception)`` for what goes wrong in this process outside a handler, once as Redis goes away
-        too. Returns the queue, so that it chains. Node Kue: Queue#on.
+        "error" calls ``fn(exception)`` for errors of this process outside job handlers, and once when Redis becomes
+        unreachable. Returns the queue, so that calls chain. Node Kue: Queue#on.
         """
         if event == "error":
             self._on_error.append(fn)
@@ -228,8 +232,8 @@ class Queue:
     def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
         """Call ``fn(event)`` for every event of this queue, by whatever process; return a function that ends it.
 
-        An event "resync" (id None) says that the connection was lost meanwhile: read again what you show. Without a
-        Redis it raises QueueUnavailable; with ``required=False`` it begins when there is one, with a "resync".
+        An event "resync" (id None) says that events may have been missed: read again what you show. Raises
+        QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
         """
         return self._store.listener.subscribe(fn, required)
 
@@ -277,7 +281,7 @@ class Queue:
 
     @property
     def history(self) -> History:
-        """What happened in the last hour and the last day, as the web processes recorded it."""
+        """Counts and times of the last hour and the last day, as recorded by web processes."""
         return self._queries.history
 
     # Changing by hand

@@ -55,7 +55,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``app.py`` and ``python -m kue`` run with; ``Settings.load()`` reads and checks it."""
+    """The settings of ``app.py`` and ``kue serve``; ``Settings.load()`` reads and checks them."""
 
     host: str
     port: int
@@ -78,7 +78,7 @@ class Settings:
     download_per_host: int | None
     #: "user:password"
     auth: str | None
-    #: The same for somebody who may look, but not change anything.
+    #: The same with read-only access.
     auth_readonly: str | None
     #: What programs send as ``Authorization: Bearer``; the second kind may only read.
     token: str | None

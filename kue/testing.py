@@ -1,4 +1,4 @@
-"""For the tests of programs that make jobs: they are collected in a list, and there need not be a Redis.
+"""Helpers for tests of programs that create jobs: they are collected in a list; no Redis is needed.
 
 In ``conftest.py``, ``pytest_plugins = ["kue.testing"]`` or ``from kue.testing import kue_queue`` gives the fixture
 ``kue_queue``. For a queue of the program's own, ``collected(queue)`` is a context manager, in a fixture or a test. All
@@ -20,7 +20,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @contextmanager
 def collected(queue: Queue, process: bool = False) -> Iterator[list[Job]]:
-    """Yield the list in which the jobs saved on ``queue`` gather; with ``process`` they are created in Redis as well.
+    """Yield a list of the jobs saved on ``queue``; with ``process`` they are created in Redis as well.
 
     The list is empty at the start. At the end the queue is as it was before, in test mode or not.
     """
@@ -38,7 +38,7 @@ def collected(queue: Queue, process: bool = False) -> Iterator[list[Job]]:
 
 
 def collecting_queue() -> Queue:
-    """Return a queue of no Redis that collects its jobs in ``queue.test_mode.jobs``."""
+    """Return a queue without a Redis that collects its jobs in ``queue.test_mode.jobs``."""
     queue = create_queue(NOWHERE)
     queue.test_mode.enter()
     return queue

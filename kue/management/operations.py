@@ -62,7 +62,7 @@ class Operations:
         self._session.call(lambda client: self._scripts.remove(client, job_id))
 
     def set_state(self, job_id: int | str, state: str) -> str:
-        """Put a job into a state by hand, whatever it was in; return that. A worker that holds it loses it.
+        """Move a job to a state, whatever its state; return the old one. A worker that holds the job loses it.
 
         Raises JobNotFound, InvalidJob for a word that is no state. Node Kue: PUT /job/:id/state/:state.
         """
@@ -70,12 +70,12 @@ class Operations:
         return str(self._session.call(lambda client: self._scripts.move(client, job_id, check_state(state))))
 
     def retry(self, job_id: int | str) -> None:
-        """Let a failed job wait again. Raises JobNotFound, or WrongState if it has not failed."""
+        """Queue a failed job again. Raises JobNotFound, or WrongState if it has not failed."""
         check_id(job_id)
         self._session.call(lambda client: self._scripts.move(client, job_id, INACTIVE, (FAILED,)))
 
     def promote(self, job_id: int | str) -> None:
-        """Let a delayed job run now. Raises JobNotFound, or WrongState if it is not delayed."""
+        """Queue a delayed job now. Raises JobNotFound, or WrongState if it is not delayed."""
         check_id(job_id)
         self._session.call(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
 
@@ -90,16 +90,16 @@ class Operations:
         return str(self._session.call(lambda client: self._scripts.cancel(client, job_id, reason)))
 
     def pause_job(self, job_id: int | str) -> str:
-        """Let a job wait, as delayed, until ``resume_job``; return the state it was in. Its attempt is not counted.
+        """Suspend a job until ``resume_job``; return the state it was in. It is delayed; its attempt is not counted.
 
-        One that runs, in whatever process, is stopped: its handler gets JobCancelled with the text "paused". Raises
+        A running job is stopped, in whatever process: its handler gets JobCancelled with the text "paused". Raises
         JobNotFound, or WrongState if the job has ended.
         """
         check_id(job_id)
         return str(self._session.call(lambda client: self._scripts.suspend(client, job_id)))
 
     def resume_job(self, job_id: int | str) -> None:
-        """Let a paused job go on as soon as a worker is free. Raises JobNotFound, or WrongState if it does not wait."""
+        """Queue a suspended job again. Raises JobNotFound, or WrongState if it is not waiting."""
         self.promote(job_id)
 
     def set_priority(self, job_id: int | str, priority: str | float) -> Job:
@@ -111,11 +111,11 @@ class Operations:
         return self._queries.get(job_id)
 
     def pause(self, job_type: str) -> None:
-        """Let no worker of this library, in whatever process, take jobs of a type, until ``resume``; kept in Redis."""
+        """Pause a type for all workers of this library until ``resume``. Running jobs finish. Kept in Redis."""
         self._session.call(lambda client: client.sadd(self._keys.paused, job_type))
 
     def resume(self, job_type: str) -> None:
-        """End ``pause``. Workers are notified; one that misses it notices within a second."""
+        """Resume a paused type. Workers are notified; one that misses it notices within a second."""
 
         def call(client: Any) -> None:
             client.srem(self._keys.paused, job_type)
@@ -130,7 +130,7 @@ class Operations:
         max_age: int | timedelta | None = None,
         failed_max_age: int | timedelta | None = None,
     ) -> None:
-        """Keep so many completed and failed jobs (of all types together), and none that ended too long ago.
+        """Keep at most this many completed and failed jobs (of all types together), and none older than a limit.
 
         Ages are ms, or a timedelta. None is no limit, and ``retain()`` ends it. ``max_age`` holds for failed jobs too
         unless they have their own.

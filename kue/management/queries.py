@@ -46,7 +46,7 @@ class Queries:
         return from_hash(self._owner, job_id, self._owner.read(job_id))
 
     def get_many(self, job_ids: Sequence[int | str]) -> list[Job]:
-        """Read jobs in one round trip; those that are not there are left out."""
+        """Read jobs in one round trip; missing ones are left out."""
         if not job_ids:
             return []
 
@@ -63,7 +63,7 @@ class Queries:
     def range(self, start: int, stop: int, order: str = "asc") -> list[Job]:
         """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
 
-        As in Node, ``order`` ("asc" or "desc") turns the page round, not the choice. Node Kue: Job.range.
+        As in Node, ``order`` ("asc" or "desc") reverses the page, not which jobs are on it. Node Kue: Job.range.
         """
         return self._range(self._keys.jobs, start, stop, order)
 
@@ -109,7 +109,7 @@ class Queries:
         return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, -1, default=[])]
 
     def active(self) -> list[int | str]:
-        """Return the ids of the active jobs; so for the other states below. Node Kue: Queue#active."""
+        """Return the ids of the active jobs. Node Kue: Queue#active."""
         return self.ids(ACTIVE)
 
     def inactive(self) -> list[int | str]:
@@ -156,7 +156,7 @@ class Queries:
         return self.card(DELAYED, job_type)
 
     def work_time(self) -> int:
-        """Return the ms that completed jobs took in all."""
+        """Return the total run time of completed jobs, ms."""
         return number(self._session.read_one("GET", self._keys.work_time, default=None)) or 0
 
     def rank(self, job: Job) -> int | None:
@@ -201,8 +201,9 @@ class Queries:
         return History(session.call, lambda key: session.read_one("HGETALL", key, default={}), session.scripts)
 
     def server_ms(self) -> int:
-        """Return the time of the server, epoch ms: what all times in Redis are by."""
-        return int(self._session.call(server_ms))
+        """Return the time of the Redis server, epoch ms. All times in Redis are by this clock."""
+        seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
+        return int(seconds) * 1000 + int(micros) // 1000
 
     def leases(self) -> LeaseInfo:
         """Return how many running jobs are held under a lease, and how late the latest of them is."""

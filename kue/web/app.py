@@ -144,12 +144,12 @@ def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
 
 
 def stop(app: Flask, reason: str = "the server is stopping") -> None:
-    """Tell the clients that the server goes away. Events are relayed on, so that they see how running jobs end."""
+    """Tell clients that the server is stopping. Events are still relayed, so that they see how running jobs end."""
     monitor: Any = app.extensions["kue"]
     monitor.say_goodbye(reason)
 
 
 def close(app: Flask) -> None:
-    """Let go of the queue's events; the app is of no use afterwards. May be called twice."""
+    """Stop listening to the queue's events. The app cannot be used afterwards. May be called twice."""
     monitor: Any = app.extensions["kue"]
     monitor.end()

@@ -1,7 +1,7 @@
 """The state machine of a queue in plain Python, as its documents tell it: what operations must leave in Redis.
 
-Written from docs/redis.md and the headers of the scripts, not from their text: each method is one transition, and says
-the events that it causes. Times are epoch ms.
+Written from docs/reference/redis-keys.md and the headers of the scripts, not from their text: each method is one
+transition, and says the events that it causes. Times are epoch ms.
 """
 
 from __future__ import annotations
