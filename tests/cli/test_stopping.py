@@ -64,7 +64,7 @@ def started(queue: Queue, job_type: str) -> Any:
 
 
 def test_the_default_leaves_time_below_ten_seconds() -> None:
-    assert stop_signals.GRACE_S + stop_signals.MARGIN_S + stop_signals.HAND_BACK_S < 9
+    assert stop_signals.GRACE_S + stop_signals.MARGIN_S + stop_signals.RELEASE_S < 9
     assert stop_signals.GRACE_S + supervisor.KILL_S < 9.5
 
 
