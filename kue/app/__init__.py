@@ -1,1 +1,1 @@
-"""The app itself: settings, Redis, queue, download handler and page, put together and run."""
+"""The application: settings, Redis, queue, download handler and monitor, assembled and run."""

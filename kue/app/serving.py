@@ -1,4 +1,4 @@
-"""The app: settings, Redis, queue, download handler, page. ``python app.py`` and ``kue serve`` both run it."""
+"""Assemble and run the application, for ``python app.py`` and ``kue serve``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from ..connection.locate import app_source
 from ..downloads import DownloadHandler, Follower
+from ..process.log_output import configure_logging
 from ..queue import Queue
 from ..settings import Settings
-from .monitor_process import Program, configure_logging, own_addresses
+from .monitor_process import MonitorServer, own_addresses
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
-    """Return the handler of `startdownload`; the sample that this very server offers is always allowed."""
+    """Return the handler of `startdownload`. This server's own sample file is always allowed."""
     return DownloadHandler(
         settings.download_dir,
         allow=(*settings.download_allow, *own_addresses(settings)),
@@ -25,7 +26,7 @@ def download_handler(settings: Settings) -> DownloadHandler:
 
 
 def work(settings: Settings, queue: Queue) -> None:
-    """Start working on downloads in this process."""
+    """Start download workers in this process."""
     queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
     handler = download_handler(settings)
     Follower(queue, handler).start()
@@ -33,7 +34,7 @@ def work(settings: Settings, queue: Queue) -> None:
 
 
 def working_queue() -> Queue:
-    """Return the queue with its handlers at work, for `kue worker app:queue`. The settings are the environment's."""
+    """Return the queue with its handlers running, for `kue worker app:queue`. Settings come from the environment."""
     settings = Settings.load()
     source, server = app_source(settings)
     if server is not None:
@@ -44,17 +45,17 @@ def working_queue() -> Queue:
 
 
 def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None:
-    """Serve the page and work, until a signal comes. In a process that eventlet has patched."""
+    """Serve the monitor and run workers until a signal arrives. Requires a process patched by eventlet."""
     from ..concurrency.real_threads import look_names_up_aside
     from ..redaction import safe_text
-    from ..web import create_app  # Flask is of no use to a worker
+    from ..web import create_app  # workers do not need Flask
 
     look_names_up_aside()
     settings = Settings.load(argv=argv, program_name=program_name)
     configure_logging()
     source, server = app_source(settings)
     queue = Queue(source, settings.prefix, search=safe_text)
-    program = Program(settings, queue, server)
+    program = MonitorServer(settings, queue, server)
     program.listen()
     if settings.workers:
         work(settings, queue)

@@ -25,7 +25,7 @@ def act(
     *,
     brief: bool = False,
 ) -> int:
-    """Do something with each job, and tell of each; return the exit code. ``brief``: tell the number alone."""
+    """Apply an action to each job and report each; return the exit code. ``brief``: report the count only."""
     answers: list[dict[str, Any]] = []
     failed = 0
     for job_id in ids:
@@ -43,7 +43,7 @@ def act(
     if as_json:
         print_json({"done": len(ids) - failed, "skipped": failed} if brief else answers)
     elif brief:
-        skipped = f", {failed} had changed meanwhile" if failed else ""
+        skipped = f", {failed} skipped (state changed)" if failed else ""
         count = len(ids) - failed
         print(f"{count} job{'' if count == 1 else 's'} {done}{skipped}")
     return 1 if failed and not brief else 0
@@ -52,18 +52,18 @@ def act(
 def chosen(
     queue: Queue, ids: Sequence[int | str], state: str | None, job_type: str | None, yes: bool, verb: str
 ) -> tuple[Sequence[int | str], bool]:
-    """Return the jobs that the arguments or the filters mean, after a question, and whether it was by filter."""
+    """Return the jobs selected by ids or by a filter, after confirmation, and whether a filter was used."""
     if ids:
         if job_type is not None:
-            raise click.UsageError("give ids or a filter, not both")
+            raise click.UsageError("give either ids or a filter, not both")
         return ids, False
     if state is None:
-        raise click.UsageError("give the ids of jobs, or --state for all jobs of a state")
+        raise click.UsageError("give job ids, or --state to select all jobs of a state")
     found = queue.ids(state, job_type)
     what = f"{len(found)} {state} job{'' if len(found) == 1 else 's'}{f' of type {job_type}' if job_type else ''}"
     if found and not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"{what}: add --yes to {verb} them without a question")
+            raise click.UsageError(f"{what}: add --yes to {verb} them without confirmation")
         click.confirm(f"{verb.capitalize()} {what}?", abort=True, err=True)
     return found, True
 
@@ -72,13 +72,13 @@ def ids_argument(required: bool) -> Callable[[Any], Any]:
     return click.argument("ids", metavar="ID..." if required else "[ID]...", type=ID, nargs=-1, required=required)
 
 
-type_option = click.option("-t", "--type", "job_type", metavar="TYPE", help="All jobs of this type (and state).")
-yes_option = click.option("-y", "--yes", is_flag=True, help="Ask nothing.")
+type_option = click.option("-t", "--type", "job_type", metavar="TYPE", help="Select jobs of this type (and state).")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")
 
 
-@click.command(short_help="Let failed jobs run again.")
+@click.command(short_help="Retry failed jobs.")
 @ids_argument(False)
-@click.option("-s", "--state", type=click.Choice([FAILED]), help="All failed jobs.")
+@click.option("-s", "--state", type=click.Choice([FAILED]), help="Select all failed jobs.")
 @type_option
 @yes_option
 @json_option
@@ -86,20 +86,20 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Ask nothing.")
 def retry(
     queue: Queue, ids: Sequence[int | str], state: str | None, job_type: str | None, yes: bool, as_json: bool
 ) -> int:
-    """Let failed jobs run again: those with the ids, or all.
+    """Retry failed jobs, by id or by filter.
 
     \b
     kue retry 12 13
-    kue retry --type email          all failed jobs of a type, after a question
-    kue retry --state failed --yes  all failed jobs, without one
+    kue retry --type email          all failed jobs of a type, after confirmation
+    kue retry --state failed --yes  all failed jobs, without confirmation
     """
     found, brief = chosen(queue, ids, FAILED if job_type else state, job_type, yes, "retry")
-    return act(queue, found, queue.retry, "waits again" if not brief else "wait again", as_json, brief=brief)
+    return act(queue, found, queue.retry, "queued again", as_json, brief=brief)
 
 
 @click.command(short_help="Remove jobs.")
 @ids_argument(False)
-@click.option("-s", "--state", type=click.Choice(STATES), help="All jobs of this state.")
+@click.option("-s", "--state", type=click.Choice(STATES), help="Select all jobs of this state.")
 @type_option
 @yes_option
 @json_option
@@ -107,33 +107,33 @@ def retry(
 def rm(
     queue: Queue, ids: Sequence[int | str], state: str | None, job_type: str | None, yes: bool, as_json: bool
 ) -> int:
-    """Remove jobs and all that belongs to them: those with the ids, or all of a state. One that runs is stopped.
+    """Remove jobs with their logs and index entries, by id or by filter. A running job is stopped first.
 
     \b
     kue rm 12 13
-    kue rm --state failed --type email      after a question
-    kue rm --state complete --yes           without one; see also kue clean
+    kue rm --state failed --type email      after confirmation
+    kue rm --state complete --yes           without confirmation; see also kue clean
     """
     found, brief = chosen(queue, ids, state, job_type, yes, "remove")
     return act(queue, found, queue.remove, "removed", as_json, brief=brief)
 
 
-@click.command(short_help="Let delayed jobs run now.")
+@click.command(short_help="Promote delayed jobs, to run now.")
 @ids_argument(True)
 @json_option
 @with_queue
 def promote(queue: Queue, ids: Sequence[int | str], as_json: bool) -> int:
-    """Let delayed jobs run now."""
-    return act(queue, ids, queue.promote, "waits", as_json)
+    """Promote delayed jobs to inactive, so that they run now."""
+    return act(queue, ids, queue.promote, "promoted", as_json)
 
 
-@click.command(short_help="Fail jobs that have not ended, and stop those that run.")
+@click.command(short_help="Cancel jobs, and stop running ones.")
 @ids_argument(True)
-@click.option("--discard", is_flag=True, help="Let one that runs keep nothing: no half-finished file.")
+@click.option("--discard", is_flag=True, help="Delete the partial result of a running job, such as a partial file.")
 @json_option
 @with_queue
 def cancel(queue: Queue, ids: Sequence[int | str], discard: bool, as_json: bool) -> int:
-    """Fail jobs that have not ended, with the error "Cancelled". One that runs is stopped."""
+    """Cancel unfinished jobs: they fail with the error "Cancelled". Running ones are stopped."""
     return act(queue, ids, lambda job_id: queue.cancel(job_id, discard=discard), "cancelled", as_json)
 
 
@@ -141,27 +141,29 @@ def types_argument(fn: Any) -> Any:
     return click.argument("types", metavar="[TYPE]...", nargs=-1)(fn)
 
 
-jobs_option = click.option("-j", "--job", "ids", metavar="ID", type=ID, multiple=True, help="A job instead of a type.")
+jobs_option = click.option(
+    "-j", "--job", "ids", metavar="ID", type=ID, multiple=True, help="A job instead of a type; may be repeated."
+)
 
 
 def named(types: Sequence[str], ids: Sequence[int | str]) -> None:
-    """Refuse a command that names nothing."""
+    """Require at least one type or job."""
     if not types and not ids:
-        raise click.UsageError("give types, or jobs with --job ID")
+        raise click.UsageError("give job types, or jobs with --job ID")
 
 
-@click.command(short_help="Let no worker take jobs of a type, or pause a job.")
+@click.command(short_help="Pause a type, or suspend a job.")
 @types_argument
 @jobs_option
 @with_queue
 def pause(queue: Queue, types: Sequence[str], ids: Sequence[int | str]) -> int:
-    """Let no worker take jobs of a type, in whatever process, until `kue resume`. What runs goes on.
+    """Pause job types for all workers until `kue resume`. Running jobs finish; no new ones start.
 
-    Workers of Node's Kue do not know of it.
+    Node Kue workers ignore the pause.
 
     \b
     kue pause email                 a type
-    kue pause --job 12 --job 13     jobs: one that runs is stopped, and goes on where it was with `kue resume --job`
+    kue pause --job 12 --job 13     jobs: a running one is stopped; `kue resume --job` continues it
     """
     named(types, ids)
     known = queue.types()
@@ -169,16 +171,16 @@ def pause(queue: Queue, types: Sequence[str], ids: Sequence[int | str]) -> int:
         queue.pause(job_type)
         print(f"{plain(job_type)} paused")
         if job_type not in known:
-            print(f"kue: there was never a job of type {plain(job_type)}", file=sys.stderr)
-    return act(queue, ids, queue.pause_job, "paused", False)
+            print(f"kue: note: no job of type {plain(job_type)} was ever created", file=sys.stderr)
+    return act(queue, ids, queue.pause_job, "suspended", False)
 
 
-@click.command(short_help="End a pause.")
+@click.command(short_help="Resume a paused type or a suspended job.")
 @types_argument
 @jobs_option
 @with_queue
 def resume(queue: Queue, types: Sequence[str], ids: Sequence[int | str]) -> int:
-    """Let workers take jobs of a paused type again, or paused jobs (--job)."""
+    """Resume paused types, or suspended jobs (--job)."""
     named(types, ids)
     paused = queue.paused()
     for job_type in types:
@@ -187,24 +189,24 @@ def resume(queue: Queue, types: Sequence[str], ids: Sequence[int | str]) -> int:
     return act(queue, ids, queue.resume_job, "resumed", False)
 
 
-@click.command(short_help="Remove ended jobs that are too old or too many.")
-@click.option("--older-than", type=DURATION, metavar="TIME", help="Jobs that ended longer ago: 90s, 12h, 7d.")
-@click.option("--more-than", type=click.IntRange(0), metavar="N", help="All but the newest N of each state.")
+@click.command(short_help="Remove old finished jobs.")
+@click.option(
+    "--older-than", type=DURATION, metavar="TIME", help="Jobs that finished longer ago than this: 90s, 12h, 7d."
+)
+@click.option("--more-than", type=click.IntRange(0), metavar="N", help="All except the newest N of each state.")
 @click.option("-s", "--state", type=click.Choice(ENDED), help="Only complete, or only failed jobs.")
 @json_option
 @with_queue
 def clean(queue: Queue, older_than: int | None, more_than: int | None, state: str | None, as_json: bool) -> None:
-    """Remove ended jobs that are too old or too many.
+    """Remove finished jobs by age or number.
 
     \b
     kue clean --older-than 7d
     kue clean --state complete --more-than 1000
     """
     if older_than is None and more_than is None:
-        raise click.UsageError("say which: --older-than 7d, --more-than 1000, or both")
-    removed = {
-        each: queue.clean(each, keep=more_than, max_age=older_than) for each in ENDED if state in (None, each)
-    }
+        raise click.UsageError("give a limit: --older-than 7d, --more-than 1000, or both")
+    removed = {each: queue.clean(each, keep=more_than, max_age=older_than) for each in ENDED if state in (None, each)}
     if as_json:
         print_json(removed)
     else:

@@ -1,4 +1,4 @@
-"""``kue bench``: what a user's own Redis and machine can do, in a queue of its own that is removed afterwards."""
+"""``kue bench``: benchmark a Redis from this machine, in a queue of its own that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PART_S = 120.0
 PRODUCERS = 8
 
 
-@click.command(short_help="Measure this Redis from this machine.")
+@click.command(short_help="Benchmark this Redis.")
 @click.option("-n", "--jobs", default=10_000, show_default=True, type=click.IntRange(100, 10_000_000), help="Jobs.")
 @click.option(
-    "-c", "--concurrency", default=50, show_default=True, type=click.IntRange(1, 1000), help="Jobs that run at once."
+    "-c", "--concurrency", default=50, show_default=True, type=click.IntRange(1, 1000), help="Concurrent jobs."
 )
 @json_option
 @with_place
 def bench(place: Place, jobs: int, concurrency: int, as_json: bool) -> None:
-    """Measure this Redis from this machine: saving, working and latency, with jobs that do nothing.
+    """Benchmark this Redis with no-op jobs: saves and completed jobs per second, and latency.
 
-    It uses a prefix of its own and removes it afterwards; other queues only notice that Redis is busy. One process of
-    plain threads does all of it, so more processes do more.
+    The benchmark uses its own key prefix and removes it afterwards. It runs in one process with threads; more
+    processes reach more.
     """
     url, _ = place.with_environment()
     measured = measure(url, jobs, concurrency)
@@ -51,9 +51,9 @@ _ROWS = (
     ("save_per_s", "save(), one thread", 0, "jobs/s"),
     ("save_threads_per_s", f"save(), {PRODUCERS} threads", 0, "jobs/s"),
     ("create_many_per_s", "create_many(), 1,000 at a time", 0, "jobs/s"),
-    ("work_per_s", "working, jobs that do nothing", 0, "jobs/s"),
-    ("latency_p50_ms", "from save() to the handler, median", 2, "ms"),
-    ("latency_p99_ms", "the same, 99 of 100 are faster", 2, "ms"),
+    ("work_per_s", "no-op jobs completed", 0, "jobs/s"),
+    ("latency_p50_ms", "latency from save() to the handler, p50", 2, "ms"),
+    ("latency_p99_ms", "latency from save() to the handler, p99", 2, "ms"),
 )
 
 
@@ -133,7 +133,7 @@ def _work(queue: Queue, count: int, concurrency: int) -> None:
     give_up = time.monotonic() + PART_S + count / 1000
     while queue.complete_count() < count:
         if time.monotonic() > give_up:
-            raise KueError(f"gave up: {queue.complete_count()} of {count} jobs were done in time")
+            raise KueError(f"stopped: only {queue.complete_count()} of {count} jobs completed in time")
         time.sleep(0.01)
 
 
@@ -155,6 +155,6 @@ def _latencies(queue: Queue, count: int) -> list[float]:
         saved = time.perf_counter()
         queue.create("one", {"n": n}).save()
         if not begun.wait(30):
-            raise KueError("gave up: a job did not start within 30 s")
+            raise KueError("stopped: a job did not start within 30 s")
         waits.append(at[0] - saved)
     return waits[20:]  # without those in which everything starts

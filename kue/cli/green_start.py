@@ -1,4 +1,4 @@
-"""Starting this process again with eventlet's green threads, patched before anything else is imported."""
+"""Restart this process with eventlet, patched before anything else is imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from ..concurrency import green
 
-#: Patches first, as app.py does; then the same command line. -P: no file of the working directory gets in the way.
+#: Patches first, as app.py does; then the same command line. -P keeps local files from shadowing modules.
 _PROGRAM = """
 import os, sys, warnings
 sys.path.append({root!r})
@@ -41,7 +41,7 @@ def need(*modules: str, extra: str, what: str) -> None:
 
 
 def ensure_patched() -> None:
-    """Return in a patched process; in any other, replace it by one with the same id and command line."""
+    """Return in a patched process. Otherwise replace this process by a patched one with the same command line."""
     if green.enabled():
         return
     for stream in (sys.stdout, sys.stderr):
@@ -50,5 +50,5 @@ def ensure_patched() -> None:
 
 
 def command(*words: str, program: str = _PLAIN_PROGRAM) -> list[str]:
-    """Return the command line of a new process that runs this same ``kue`` with other words."""
+    """Return the command line of a new process that runs this ``kue`` with other arguments."""
     return [sys.executable, "-P", "-c", program.format(root=str(Path(__file__).resolve().parents[2])), *words]

@@ -1,4 +1,4 @@
-"""Commands about single jobs: ls, show, log, create."""
+"""Commands that list, show and create jobs: ls, show, log, create."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..storage.codec import PRIORITY_NAMES, from_json
 from .options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
 from .output import ago, duration, paint, plain, plain_lines, print_json, table
 
-#: Seconds between two looks at a log that is followed.
+#: Poll interval of a followed log, seconds.
 FOLLOW_S = 0.3
 #: Lines of the log that ``show`` prints.
 SHOWN_LINES = 10
@@ -32,12 +32,12 @@ SHOWN_LINES = 10
 def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_json: bool) -> None:
     """List jobs, of all states or of one: inactive, active, complete, failed or delayed.
 
-    Waiting jobs come in the order in which they will run, all others with the newest first.
+    Inactive and delayed jobs are listed in the order in which they will run, all others newest first.
 
     \b
-    kue ls                          the newest jobs
+    kue ls                          the newest jobs of all states
     kue ls failed -t email -n 100   the newest 100 failed jobs of a type
-    kue ls delayed --json           an array of jobs, as Kue's JSON API gives them
+    kue ls delayed --json           a JSON array, as in Kue's JSON API
     """
     if state in (INACTIVE, DELAYED):
         ids = queue.first_ids(state, job_type, number)
@@ -49,9 +49,9 @@ def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_js
         return
     now = now_ms()
     table(
-        ("ID", "TYPE", "STATE", "PRIORITY", "TRIES", "AGE", "ABOUT"),
+        ("ID", "TYPE", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "SUMMARY"),
         [(job.id, job.type, _state(job), _priority(job), _tries(job), _age(job, now), _about(job)) for job in found],
-        right="ID TRIES AGE",
+        right="ID ATTEMPTS AGE",
         colour=2,
     )
     if len(ids) == number and sys.stdout.isatty():
@@ -63,11 +63,11 @@ def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_js
 @json_option
 @with_queue
 def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
-    """Show a job: its fields, data, result, error, failed attempts and the end of its log.
+    """Show a job: its fields, data, result, error, failed attempts and the last lines of its log.
 
     \b
     kue show 12
-    kue show 12 --json      with the whole log, and "attempt_log" for the attempts that did not complete
+    kue show 12 --json      with the whole log, and the failed attempts in "attempt_log"
     """
     job = queue.get(job_id)
     lines = queue.log(job_id)
@@ -80,15 +80,15 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
         ("state", _state(job)),
         ("progress", f"{job.progress_percent}%" if job.progress_percent else None),
         ("priority", _priority(job)),
-        ("attempts", f"{job.attempts_made} of {job.options.attempts or 'any number'}"),
+        ("attempts", f"{job.attempts_made} of {job.options.attempts or 'unlimited'}"),
         ("created", _when(job.created_at, now)),
-        ("runs", _when(job.promote_at, now) if job.state == DELAYED else None),
+        ("due", _when(job.promote_at, now) if job.state == DELAYED else None),
         ("started", _when(job.started_at, now)),
         ("failed", _when(job.failed_at, now)),
-        ("changed", _when(job.updated_at, now)),
-        ("took", duration(job.duration) if job.duration is not None else None),
+        ("updated", _when(job.updated_at, now)),
+        ("run time", duration(job.duration) if job.duration is not None else None),
         ("worker", job.worker_id),
-        ("rescued", f"{job.rescues} times from a worker that died" if job.rescues else None),
+        ("rescued", f"{job.rescues} times, after its worker died or lost its lease" if job.rescues else None),
         ("ttl", duration(job.options.ttl_ms) if job.options.ttl_ms else None),
         ("backoff", job.raw.get("backoff")),
     ]
@@ -101,7 +101,7 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
     if job.error:
         _block("error", job.error)
     if job.attempt_log:
-        _block("attempts that did not complete", "\n".join(_attempt(entry) for entry in job.attempt_log))
+        _block("failed attempts", "\n".join(_attempt(entry) for entry in job.attempt_log))
     if lines:
         more = f", the last {SHOWN_LINES} of {len(lines)} lines" if len(lines) > SHOWN_LINES else ""
         _block(f"log{more}", "\n".join(lines[-SHOWN_LINES:]))
@@ -109,13 +109,13 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
 
 @click.command(short_help="Print a job's log.")
 @click.argument("job_id", metavar="ID", type=ID)
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until the job has ended.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the job finishes.")
 @json_option
 @with_queue
 def log(queue: Queue, job_id: int | str, follow: bool, as_json: bool) -> None:
     """Print a job's log.
 
-    With --json it is an array of lines; with -f as well, each line is JSON text of its own.
+    --json prints an array of lines; with -f, each line as a JSON string.
     """
     job = queue.get(job_id)
     lines = queue.log(job_id)
@@ -140,7 +140,7 @@ def log(queue: Queue, job_id: int | str, follow: bool, as_json: bool) -> None:
 
 
 def new_lines(seen: list[str], lines: list[str]) -> list[str]:
-    """Return the lines after those that were seen. A log keeps its newest ones only, so that they move up."""
+    """Return the lines that follow those already seen. A log keeps only its newest lines, so they move up."""
     for gone in range(len(seen) + 1):
         kept = seen[gone:]
         if lines[: len(kept)] == kept:
@@ -152,15 +152,15 @@ def new_lines(seen: list[str], lines: list[str]) -> list[str]:
 @click.argument("job_type", metavar="TYPE")
 @click.argument("data", required=False)
 @click.option("-p", "--priority", metavar="LEVEL", help="low, normal, medium, high, critical, or any number.")
-@click.option("-a", "--attempts", type=int, metavar="N", help="How often it is tried in all.  [1]")
-@click.option("-b", "--backoff", metavar="HOW", help="Wait before the next try: fixed, exponential, or JSON.")
-@click.option("-d", "--delay", type=DURATION, metavar="TIME", help="Do not run it before: 90s, 15m, 12h, 7d.")
-@click.option("--ttl", type=DURATION, metavar="TIME", help="Longest time that an attempt may run.")
-@click.option("--title", metavar="TEXT", help="What the page shows of it.")
-@click.option("--remove-on-complete", is_flag=True, help="Remove it once it is complete.")
-@click.option("--search", is_flag=True, help="Index its data, for the search.")
-@click.option("-w", "--wait", is_flag=True, help="Wait for its end, and print its result.")
-@click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: wait no longer than this.")
+@click.option("-a", "--attempts", type=int, metavar="N", help="Maximum number of attempts.  [default: 1]")
+@click.option("-b", "--backoff", metavar="HOW", help="Backoff between attempts: fixed, exponential, or JSON.")
+@click.option("-d", "--delay", type=DURATION, metavar="TIME", help="Delay before it runs: 90s, 15m, 12h, 7d.")
+@click.option("--ttl", type=DURATION, metavar="TIME", help="Time limit of an attempt.")
+@click.option("--title", metavar="TEXT", help="Title shown on the monitor.")
+@click.option("--remove-on-complete", is_flag=True, help="Remove the job when it completes.")
+@click.option("--search", is_flag=True, help="Index the data for full-text search.")
+@click.option("-w", "--wait", is_flag=True, help="Wait for the job and print its result.")
+@click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: maximum time to wait.")
 @json_option
 @with_place
 def create(
@@ -174,7 +174,7 @@ def create(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Create a job of TYPE; DATA is JSON, or - for JSON on standard input. Prints the new id.
+    """Create a job of TYPE; DATA is JSON, or - to read JSON from standard input. Prints the id.
 
     \b
     kue create email '{"to": "tobi@example.com"}' -p high --attempts 3 --backoff exponential
@@ -221,7 +221,7 @@ def _data(text: str | None) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise click.UsageError(f"DATA is not JSON ({exc}); write for example '{{\"to\": \"tobi\"}}'") from None
+        raise click.UsageError(f'DATA is not JSON ({exc}); write for example \'{{"to": "tobi"}}\'') from None
 
 
 # What a job looks like

@@ -1,4 +1,4 @@
-"""What several commands take: where the queue is, ids, durations, ``--json``."""
+"""Options that several commands share: the queue's location, ids, durations, ``--json``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 
 
 
 class Place(NamedTuple):
-    """Where the queue is, as far as the command line says; the rest is told by the environment."""
+    """The queue's location as given on the command line; the environment supplies the rest."""
 
     url: str | None = None
     prefix: str | None = None
 
     def over(self, other: Place) -> Place:
-        """Return this place, completed by another."""
+        """Return this place, with missing values taken from another."""
         return Place(self.url or other.url, self.prefix or other.prefix)
 
     def with_environment(self) -> tuple[str | None, str]:
-        """Return the URL and the prefix, from the environment where not given; no URL: see kue/connection/locate.py."""
+        """Return the URL (None: kue.connection.locate finds one) and the prefix, with defaults from the environment."""
         url = self.url or _checked(setting_parsers.redis_url, "REDIS_URL")
         return url, self.prefix or _checked(setting_parsers.prefix, "KUE_PREFIX") or "q"
 
@@ -47,7 +47,7 @@ def _checked(parse: Callable[[str], str | None], variable: str) -> str | None:
 
 
 class Checked(click.ParamType):  # type: ignore[type-arg]
-    """A value that one of the settings' parsers checks."""
+    """A value validated by one of the settings' parsers."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name, self._parse = name, parse
@@ -65,7 +65,7 @@ def duration_ms(text: str) -> int:
     """Return the ms of ``90s``, ``15m``, ``12h``, ``7d``, ``250ms``."""
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*(ms|[smhdw])", text.strip().lower())
     if found is None:
-        raise ValueError(f'"{text}" is no duration; write a number with ms, s, m, h, d or w, such as 90s or 7d')
+        raise ValueError(f'"{text}" is not a duration; write a number with ms, s, m, h, d or w, such as 90s or 7d')
     return round(float(found[1]) * UNITS[found[2]])
 
 
@@ -79,7 +79,7 @@ def job_id(text: str) -> int | str:
 
 
 URL = Checked("url", setting_parsers.redis_url)
-PREFIX = Checked("word", setting_parsers.prefix)
+PREFIX = Checked("prefix", setting_parsers.prefix)
 DURATION = Checked("duration", duration_ms)
 ID = Checked("id", job_id)
 
@@ -88,7 +88,7 @@ def place_options(fn: F) -> F:
     """Add ``-r`` and ``-q``, as ``url`` and ``prefix``."""
     for option in (
         click.option(
-            "-q", "--prefix", type=PREFIX, metavar="WORD", help="First part of the queue's keys  [KUE_PREFIX; q]"
+            "-q", "--prefix", type=PREFIX, metavar="PREFIX", help="Key prefix of the queue  [KUE_PREFIX; default: q]"
         ),
         click.option(
             "-r",
@@ -96,7 +96,7 @@ def place_options(fn: F) -> F:
             "url",
             type=URL,
             metavar="URL",
-            help="Redis, such as redis://host:6379/0, or embedded://  [REDIS_URL; else the one of this machine]",
+            help="Redis URL, such as redis://host:6379/0, or embedded://  [REDIS_URL; default: the Redis of this machine]",
         ),
     ):
         fn = option(fn)
@@ -104,7 +104,7 @@ def place_options(fn: F) -> F:
 
 
 def with_place(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-r`` and ``-q`` to a command, and give it the Place of both sides of its name as the first argument."""
+    """Add ``-r`` and ``-q`` to a command, and pass the resulting Place as first argument."""
 
     @place_options
     @click.pass_context
@@ -117,7 +117,7 @@ def with_place(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_queue(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for a command whose first argument is the queue; it is closed afterwards."""
+    """Like ``with_place``, but the first argument is the open queue, which is closed afterwards."""
 
     @with_place
     @click.pass_context
@@ -133,7 +133,7 @@ def with_queue(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tell_where() -> None:
-    """Say on stderr that the jobs are in an embedded server: whoever expects those of a Redis may wonder."""
+    """Say on stderr when the jobs are in an embedded server: the user may expect those of another Redis."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: "embedded" in record.getMessage() and record.levelno == logging.INFO)
     handler.setFormatter(logging.Formatter("kue: %(message)s"))

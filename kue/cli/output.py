@@ -1,4 +1,4 @@
-"""What people and programs see: aligned tables, times, colours where they belong, JSON."""
+"""Output: aligned tables, durations, colours on a terminal, and JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = {INACTIVE: "cyan", ACTIVE: "blue", COMPLETE: "green", FAILED: "red", D
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on one line. What steers a terminal is escaped; so is what UTF-8 cannot hold."""
+    """Print one JSON value on one line. Control characters and invalid Unicode are escaped."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, RecursionError):
@@ -38,12 +38,12 @@ def paint(text: str, colour: str | None = None, *, bold: bool = False) -> str:
 
 
 def plain(text: Any) -> str:
-    """Return text on one line in which nothing steers the terminal: it may be anybody's."""
+    """Return text on one line without control characters: it may come from an untrusted job."""
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in str(text))
 
 
 def plain_lines(text: Any) -> str:
-    """The same, but lines stay lines."""
+    """Return text without control characters, keeping its line breaks."""
     return "\n".join(plain(line) for line in str(text).split("\n"))
 
 
@@ -52,7 +52,7 @@ def _escaped(letter: str) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the width of a text in terminal columns."""
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
@@ -60,7 +60,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """Return a text cut to so many columns, with a sign that something is missing."""
+    """Truncate a text to a number of columns, ending in an ellipsis."""
     if width(text) <= columns:
         return text
     kept, used = "", 0
@@ -73,9 +73,9 @@ def cut(text: str, columns: int) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: str = "", colour: int | None = None) -> None:
-    """Print rows under headers. ``right``: the headers of columns that are numbers; ``colour``: the column of states.
+    """Print rows under headers. ``right``: headers of right-aligned columns; ``colour``: index of the state column.
 
-    On a terminal the last column is cut so that a row is a line.
+    On a terminal the last column is truncated so that each row fits on one line.
     """
     cells = [[plain("" if cell is None else cell) for cell in row] for row in rows]
     widths = [max([width(header), *(width(row[at]) for row in cells)]) for at, header in enumerate(headers)]
@@ -99,7 +99,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: str =
 
 
 def ago(at_ms: int | None, now_ms: int) -> str:
-    """Return how long ago (or, with a plus, how far ahead) a time is: ``12s``, ``3m``, ``5h``, ``9d``."""
+    """Return how long ago a time was, or with a plus how far ahead it is: ``12s``, ``3m``, ``5h``, ``9d``."""
     if at_ms is None:
         return ""
     return ("+" if at_ms > now_ms else "") + duration(abs(now_ms - at_ms))

@@ -1,4 +1,4 @@
-"""The command group, and what an error becomes: one line on stderr and an exit code that scripts can use."""
+"""The command group. Errors become one line on stderr and an exit code that scripts can use."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .worker import worker
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 EPILOG = """\b
-Exit codes: 0 done; 1 not found, in the wrong state, failed, or the doctor found something;
-2 the command is not written like that; 3 Redis cannot be reached or refuses."""
+Exit codes: 0 success; 1 job not found, in the wrong state or failed, or the doctor found problems;
+2 usage error; 3 Redis is unreachable or refused the command."""
 
 
 class Commands(click.Group):
-    """Lists the commands in the order in which they are added."""
+    """List commands in the order in which they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -48,17 +48,17 @@ class Commands(click.Group):
 @place_options
 @click.pass_context
 def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
-    """Look at, operate and work on a queue of kue or of Node's Kue.
+    """Inspect, operate and run workers for a queue of kue or of Node's Kue.
 
     \b
-    kue stats                       what is in the queue
-    kue ls failed                   the failed jobs
-    kue retry --type email          let all failed jobs of a type run again
-    kue serve                       the page and a worker that downloads
-    kue dashboard -p 3050           the live page, over any Kue's Redis
-    kue worker app:queue            work on jobs with the handlers of app.py
+    kue stats                       jobs by type and state, and the workers
+    kue ls failed                   list failed jobs
+    kue retry --type email          retry all failed jobs of a type
+    kue serve                       serve the monitor and run download workers
+    kue dashboard -p 3050           serve the monitor for an existing queue
+    kue worker app:queue            run the handlers of app.py
 
-    -r and -q may stand before or after the command.
+    -r and -q work before or after the command.
     """
     ctx.obj = Place(url, prefix)
 
@@ -73,7 +73,7 @@ for command in COMMANDS:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with an exit code."""
-    # eventlet says at import that it is winding down; who runs a command cannot do anything about that.
+    # eventlet warns at import that it is deprecated. The user of a command cannot do anything about it.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -98,21 +98,21 @@ def run(args: Sequence[str] | None) -> int:
         return _say(exc.format_message(), exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _say("stopped", INTERRUPTED)
-    except SystemExit:  # click's answer to a closed pipe: whoever read the output has seen enough
+    except SystemExit:  # click exits like this when the reader closed the pipe
         _forget_stdout()
         return OK
     except QueueUnavailable as exc:
-        return _say(f"Redis cannot be reached: {_reason(exc)}", UNAVAILABLE)
+        return _say(f"Redis is unreachable: {_reason(exc)}", UNAVAILABLE)
     except KueError as exc:
         return _say(str(exc), FAILED)
     except RedisError as exc:
-        return _say(f"Redis refuses: {exc}", UNAVAILABLE)
+        return _say(f"Redis refused the command: {exc}", UNAVAILABLE)
 
 
 def _reason(exc: BaseException) -> str:
     cause = exc.__cause__ or exc
-    if isinstance(cause, MasterNotFoundError):  # its text holds the inner life of every connection
-        return "no Sentinel that answers knows the master"
+    if isinstance(cause, MasterNotFoundError):  # its text repeats every connection object
+        return "none of the Sentinels that answered knows the primary"
     return str(cause)
 
 
@@ -122,5 +122,5 @@ def _say(message: str, code: int) -> int:
 
 
 def _forget_stdout() -> None:
-    """Keep Python from complaining at its end that it cannot write."""
+    """Keep Python from reporting a broken pipe at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

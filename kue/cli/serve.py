@@ -11,16 +11,16 @@ from .options import Place, with_place
 
 
 @click.command(
-    short_help="Serve the page and download: the whole app.",
+    short_help="Serve the monitor and run download workers.",
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
 )
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
 @with_place
 def serve(place: Place, flags: tuple[str, ...]) -> int:
-    """Serve the page on http://localhost:3000 and work on downloads. It takes the flags of `python app.py`.
+    """Serve the monitor on http://localhost:3000 and run download workers. Takes the flags of `python app.py`.
 
-    Without a Redis it starts an embedded Valkey, which keeps the jobs in .kue and ends with it.
+    Without a Redis it starts an embedded Valkey, which stores the jobs in .kue and stops with the program.
     """
     need("flask", "flask_socketio", "eventlet", "prometheus_client", "requests", extra="web", what="kue serve")
     ensure_patched()
@@ -30,7 +30,7 @@ def serve(place: Place, flags: tuple[str, ...]) -> int:
     words = [word for name, value in given if value is not None for word in (name, value)]
     try:
         run([*words, *flags], "kue serve")
-    except SystemExit as exc:  # argparse has said all
+    except SystemExit as exc:  # argparse has printed its message
         return exc.code if isinstance(exc.code, int) else 2
     except SettingsError as exc:
         raise click.UsageError(str(exc)) from None

@@ -1,4 +1,4 @@
-"""``kue stats``: what is in the queue, and who works on it."""
+"""``kue stats``: jobs by type and state, and the workers."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ from .options import json_option, with_queue
 from .output import ago, coloured, duration, paint, plain, print_json, table
 
 
-@click.command(short_help="Count the jobs, and list the workers.")
-@click.option("-w", "--watch", is_flag=True, help="Go on until Ctrl-C.")
+@click.command(short_help="Show job counts and workers.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh until interrupted.")
 @click.option(
-    "-i", "--interval", default=2.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds between looks."
+    "-i",
+    "--interval",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600),
+    help="Refresh interval in seconds.",
 )
 @json_option
 @with_queue
 def stats(queue: Queue, watch: bool, interval: float, as_json: bool) -> None:
-    """Count the jobs of each type and state, and list the workers.
+    """Show the number of jobs by type and state, and the workers.
 
-    With --watch and --json each look is a line.
+    With --watch and --json each refresh is one line.
     """
     if not watch:
         tell(read(queue), as_json)
         return
     try:
-        look_again(queue, interval, as_json)
+        refresh(queue, interval, as_json)
     except KeyboardInterrupt:
         pass  # that is how it ends
 
 
-def look_again(queue: Queue, interval: float, as_json: bool) -> None:
-    """Tell the numbers for ever; once it has begun, also past a time when Redis is away."""
+def refresh(queue: Queue, interval: float, as_json: bool) -> None:
+    """Print the numbers until interrupted. After the first time, wait out an outage of Redis."""
     began = False
     while True:
         try:
@@ -85,15 +90,15 @@ def show(seen: dict[str, Any]) -> None:
     unknown = [name for name in paused if name not in seen["types"]]
     if unknown:
         print(f"also paused: {plain(', '.join(unknown))}")
-    print(f"work time of completed jobs: {duration(seen['workTime'])}")
+    print(f"total run time of completed jobs: {duration(seen['workTime'])}")
     print()
     if not seen["workers"]:
-        print("no workers (those of Node's Kue are not known here)")
+        print("no workers (Node Kue workers do not register)")
         return
     now = now_ms()
     print(paint("workers", bold=True))
     table(
-        ("WORKER", "SINCE", "SEEN", "RUNS"),
+        ("WORKER", "UPTIME", "LAST HEARTBEAT", "BUSY"),
         [
             (
                 worker["worker"],
@@ -103,7 +108,7 @@ def show(seen: dict[str, Any]) -> None:
             )
             for worker in seen["workers"]
         ],
-        right="SINCE SEEN",
+        right="UPTIME",
     )
 
 

@@ -1,4 +1,4 @@
-"""``kue worker``: run the handlers of a module's queue, until a signal comes."""
+"""``kue worker``: run the handlers of a module's queue until a signal arrives."""
 
 from __future__ import annotations
 
@@ -9,24 +9,66 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from ..concurrency import essential, green
+from ..errors import QueueUnavailable
 from ..process import descriptors, supervisor
-from ..process.stop_signals import GRACE_S, StopSignals, wait_for_redis
+from ..process.log_output import LEVELS, configure_logging
+from ..process.stop_signals import GRACE_S, StopSignals, log_shutdown, wait_for_redis
 from ..process.title import set_title
 from ..queue import Queue
+from ..worker import selection
 from .green_start import command, ensure_patched, need
 from .options import DURATION, Place, with_place
 from .output import plain
 
 log = logging.getLogger("kue")
 
-#: Seconds between two looks whether a signal came.
+#: Poll interval for signals, seconds.
 LOOK_S = 0.1
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """The command line of one worker process."""
+
+    target: str
+    concurrency: Mapping[str, int]
+    timeout_s: float
+    only: frozenset[str] | None = None
+    burst: bool = False
+    log_level: str = "info"
+    verbose: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quiet:
+            object.__setattr__(self, "log_level", "warning")
+
+    def arguments(self) -> list[str]:
+        """Return the command line that runs a worker with these options."""
+        words = ["worker", self.target, "--timeout", f"{self.timeout_s * 1000:.0f}ms", "--log-level", self.log_level]
+        for job_type, slots in self.concurrency.items():
+            words += ["-c", f"{job_type}={slots}"]
+        if self.only is not None:
+            words += ["--only", ",".join(sorted(self.only))]
+        return words + [flag for flag, given in (("--verbose", self.verbose), ("--quiet", self.quiet)) if given]
+
+
+class TypeList(click.ParamType):  # type: ignore[type-arg]
+    """Job types, separated by commas."""
+
+    name = "types"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
+        types = frozenset(filter(None, (name.strip() for name in str(value).split(","))))
+        if not types:
+            self.fail("name at least one job type, such as email,report", param, ctx)
+        return types
 
 
 class TypeCount(click.ParamType):  # type: ignore[type-arg]
@@ -41,7 +83,7 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
         return job_type, int(count)
 
 
-@click.command(short_help="Work on jobs with a module's handlers.")
+@click.command(short_help="Run a module's handlers.")
 @click.argument("target", metavar="MODULE:QUEUE")
 @click.option(
     "-c",
@@ -49,7 +91,7 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     type=TypeCount(),
     metavar="TYPE=N",
-    help="Jobs of a type that run at once; may be repeated.",
+    help="Concurrency of a type; may be repeated.",
 )
 @click.option(
     "--timeout",
@@ -57,7 +99,7 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     type=DURATION,
     metavar="TIME",
-    help="What running jobs get to end.",
+    help="Grace period for running jobs at shutdown.",
 )
 @click.option(
     "-p",
@@ -67,14 +109,29 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Processes to run; one that dies is started again.",
+    help="Worker processes; one that dies is restarted.",
 )
-@click.option("--green", "is_green", is_flag=True, help="Use eventlet's green threads in place of plain ones.")
+@click.option(
+    "--only", type=TypeList(), metavar="TYPE,TYPE", help="Run only these types; the module may have handlers of more."
+)
+@click.option("--burst", is_flag=True, help="Exit when no job is waiting: for cron and tests.")
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least severe messages to log."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Also log each completed job, with its run time.")
+@click.option("--quiet", is_flag=True, help="Log warnings and errors only, and print nothing.")
+@click.option("--green", "is_green", is_flag=True, help="Use eventlet's green threads instead of OS threads.")
 @with_place
 def worker(
-    place: Place, target: str, concurrency: Sequence[tuple[str, int]], timeout: int, count: int, is_green: bool
+    place: Place,
+    target: str,
+    concurrency: Sequence[tuple[str, int]],
+    timeout: int,
+    count: int,
+    is_green: bool,
+    **flags: Any,
 ) -> int:
-    """Work on jobs with the handlers that MODULE registers. QUEUE is a kue Queue in it, or a function that returns one.
+    """Run the handlers that MODULE registers. QUEUE names a kue Queue in it, or a function that returns one.
 
     \b
     # jobs.py
@@ -87,68 +144,71 @@ def worker(
     \b
     kue worker jobs:queue -c email=20
 
-    The module is looked for in the working directory first. It decides about its Redis; -r and -q set REDIS_URL and
-    KUE_PREFIX for it to read.
+    The working directory is searched first. The module chooses its Redis; -r and -q set REDIS_URL and KUE_PREFIX for
+    it to read.
 
-    SIGTERM, Ctrl-C or a closed terminal: take no new job, give running ones --timeout to end, release what still runs
-    (it runs again elsewhere, the attempt not counted). Twice: release them at once. The exit code is then 0. Whatever a
-    handler does, the process has ended a few seconds after --timeout: with the default, within 10 s.
+    On SIGTERM, Ctrl-C or a closed terminal the worker takes no new jobs, gives running ones --timeout to finish, and
+    releases the rest: they run again elsewhere, and the attempt is not counted. A second signal releases them at once.
+    The exit code is then 0. The process ends a few seconds after --timeout even if a handler blocks; with the default,
+    within 10 s.
 
-    With -p each process has the concurrency of -c for itself. Signals go to the parent, which passes them on.
+    With -p, -c applies to each process. Send signals to the parent, which forwards them.
+
+    Failed attempts are logged as warnings, jobs that failed for good as errors. -v adds completed jobs.
     """
     for name, value in (("REDIS_URL", place.url), ("KUE_PREFIX", place.prefix)):
         if value is not None:
             os.environ[name] = value
     if is_green:
         need("eventlet", extra="web", what="--green")
+    options = WorkerOptions(target, dict(concurrency), timeout / 1000, **flags)
     if count > 1:
-        return _run_processes(count, target, concurrency, timeout, is_green)
+        if options.burst:
+            raise click.UsageError("--burst runs one process; leave out --processes")
+        return _run_processes(count, options, is_green)
     if is_green:
         ensure_patched()
-    return run_worker(target, dict(concurrency), timeout / 1000)
+    return run_worker(options)
 
 
-def _run_processes(
-    count: int, target: str, concurrency: Sequence[tuple[str, int]], timeout_ms: int, is_green: bool
-) -> int:
-    """Run this command in ``count`` processes of its own; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
-    words = ["worker", target, "--timeout", f"{timeout_ms}ms"]
-    for job_type, slots in concurrency:
-        words += ["-c", f"{job_type}={slots}"]
-    program = command(*words, *(["--green"] if is_green else []))
-    return supervisor.Supervisor(program, count, timeout_ms / 1000).run()
+def _run_processes(count: int, options: WorkerOptions, is_green: bool) -> int:
+    """Run this command in ``count`` child processes; return the exit code."""
+    configure_logging(options.log_level)
+    program = command(*options.arguments(), *(["--green"] if is_green else []))
+    return supervisor.Supervisor(program, count, options.timeout_s).run()
 
 
-def run_worker(target: str, concurrency: Mapping[str, int], timeout_s: float) -> int:
-    """Run one worker process until a signal comes; return its exit code."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
+def run_worker(options: WorkerOptions) -> int:
+    """Run one worker process until a signal arrives; return its exit code."""
+    configure_logging(options.log_level, completions=options.verbose)
     supervisor.end_with_parent()
     essential.on_exit = essential.exit_process
     descriptors.raise_limit()
-    signals = StopSignals(timeout_s)
+    signals = StopSignals(options.timeout_s)
+    if options.only is not None:
+        selection.restrict(options.only)
     try:
-        queue = load(target)
+        queue = load(options.target)
     except BaseException:
         signals.close()
         raise
-    signals.release = queue._release_all
+    signals.release_jobs = queue._release_all
     try:
         if wait_for_redis(queue, signals):
-            _prepare(queue, target, concurrency)
-        while not signals.count:
-            _show_load(queue, target)
+            _prepare(queue, options)
+        while not signals.count and not (options.burst and _is_drained(queue)):
+            _show_load(queue, options.target)
             green.sleep(LOOK_S)
-        log.info("stopping: running jobs have %g s; once more to stop now", timeout_s)
+        log_shutdown(len(queue.running()), options.timeout_s)
         queue.quiet()
-        give_up = time.monotonic() + timeout_s
+        give_up = time.monotonic() + options.timeout_s
         while queue.running() and signals.count < 2 and time.monotonic() < give_up:
             green.sleep(LOOK_S)
         left = len(queue.running())
     finally:
-        queue.shutdown(0)  # it has taken jobs from its first handler on
+        queue.shutdown(0)  # it has reserved jobs since its first handler was registered
         signals.ignore()
-    log.info("stopped, and released what still ran: %d", left)
+    log.info("Stopped; %d running jobs released", left) if left else log.info("Stopped")
     return 0
 
 
@@ -156,23 +216,42 @@ def _show_load(queue: Queue, target: str) -> None:
     set_title(f"worker {target} [{len(queue.running())}/{sum(queue.processing().values())} busy]")
 
 
-def _prepare(queue: Queue, target: str, concurrency: Mapping[str, int]) -> None:
-    """Check and set what the command line says, and tell that the worker is ready."""
+def _is_drained(queue: Queue) -> bool:
+    """Return whether nothing runs in this process and no job of its types is waiting, paused types aside."""
+    if queue.running():
+        return False
+    try:
+        paused = queue.paused()
+        return all(name in paused or not queue.inactive_count(name) for name in queue.processing())
+    except QueueUnavailable:
+        return False
+
+
+def _prepare(queue: Queue, options: WorkerOptions) -> None:
+    """Apply the options that concern types, and report that the worker is ready."""
+    if unknown := selection.unknown():
+        names = ", ".join(plain(name) for name in selection.known()) or "none"
+        raise click.ClickException(
+            f"--only: no handler for {plain(', '.join(unknown))}; there are handlers for {names}"
+        )
     types = queue.processing()
     if not types:
-        raise click.ClickException(f"{target} has no handlers; its module must call queue.process(…)")
-    for job_type, count in concurrency.items():
+        raise click.ClickException(f"{options.target} has no handlers; its module must call queue.process(…)")
+    for job_type, count in options.concurrency.items():
         if job_type not in types:
             names = ", ".join(plain(name) for name in types)
-            raise click.ClickException(f"there is no handler for {plain(job_type)}, only for {names}")
+            raise click.ClickException(
+                f"--concurrency: no handler for {plain(job_type)}; there are handlers for {names}"
+            )
         queue.concurrency(job_type, count)
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
-    print(f"ready: works on {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
+    if not options.quiet:
+        print(f"Ready: running {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
     supervisor.tell_ready()
 
 
 def load(target: str) -> Queue:
-    """Return the queue that ``module:name`` names; ``name`` may be a function that returns it, or a path ``a.b``."""
+    """Import the queue named ``module:name``; ``name`` may be a function that returns it, or a dotted path."""
     module_name, colon, name = target.partition(":")
     if not (module_name and colon and name):
         raise click.UsageError(f'"{target}" is not of the form MODULE:QUEUE, such as jobs:queue')
@@ -187,7 +266,9 @@ def load(target: str) -> Queue:
             value = value()
     except ModuleNotFoundError as exc:
         if exc.name is not None and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
-            raise click.ClickException(f"there is no module {module_name} in {os.getcwd()} or installed") from None
+            raise click.ClickException(
+                f"no module named {module_name} in {os.getcwd()} or among the installed packages"
+            ) from None
         raise click.ClickException(_told(target, exc)) from exc
     except Exception as exc:
         if isinstance(exc, AttributeError) and "module" in locals() and not _raised_inside(exc):
@@ -196,17 +277,17 @@ def load(target: str) -> Queue:
             raise click.ClickException(f"module {module_name} has no {name}{hint}") from None
         raise click.ClickException(_told(target, exc)) from exc
     if not isinstance(value, Queue):
-        raise click.ClickException(f"{target} is not a Queue of kue, but {type(value).__name__}")
+        raise click.ClickException(f"{target} is a {type(value).__name__}, not a kue Queue")
     return value
 
 
 def _raised_inside(exc: BaseException) -> bool:
-    """Tell whether an error comes from the user's code, rather than from looking up a name here."""
+    """Return whether an error was raised by the user's code rather than by the lookup here."""
     return traceback.extract_tb(exc.__traceback__)[-1].filename != __file__
 
 
 def _told(target: str, exc: BaseException) -> str:
-    """Say in one line what went wrong in the user's module, and where."""
+    """Return one line about an error in the user's module, with its place."""
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
     frames = [frame for frame in frames if "importlib" not in frame.filename] or frames
     where = f", {frames[-1].filename} line {frames[-1].lineno}" if frames else ""

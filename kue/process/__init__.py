@@ -1,1 +1,1 @@
-"""Being a process: signals, descriptors, its title, a supervisor of several."""
+"""Process management: signals, supervisor, logging, file descriptors, process titles."""

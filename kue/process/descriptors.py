@@ -1,4 +1,4 @@
-"""File descriptors: how many this process may have, and how many it needs at least."""
+"""The limit of open file descriptors, and the number reserved for internal use."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
-#: Descriptors that are assumed where the system does not say.
+#: Assumed limit where the system does not tell.
 UNKNOWN = 1024
-#: Held back for Redis, files, templates and downloads: a third of them, between these bounds.
-HELD_BACK_MIN, HELD_BACK_MAX = 64, 512
-#: More than this are never asked for: some programs walk through all that may be open.
+#: Reserved for Redis, files, templates and downloads: a third of the limit, between these bounds.
+RESERVED_MIN, RESERVED_MAX = 64, 512
+#: Upper bound: some programs iterate over every possible descriptor.
 RAISED_MAX = 65_536
 
 
 def raise_limit() -> int:
-    """Raise this process's soft limit to the hard one, as far as is sensible; return the limit."""
+    """Raise the soft limit to the hard limit, at most RAISED_MAX; return the new limit."""
     if resource is None:
         return UNKNOWN
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -25,18 +25,18 @@ def raise_limit() -> int:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError):
-            pass  # macOS has a further limit
+            pass  # macOS has an additional limit
     return limit()
 
 
 def limit() -> int:
-    """Return how many descriptors this process may have open."""
+    """Return the maximum number of open descriptors."""
     if resource is None:
         return UNKNOWN
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return RAISED_MAX if soft == resource.RLIM_INFINITY else int(soft)
 
 
-def held_back() -> int:
-    """Return how many descriptors are not for clients' connections."""
-    return max(HELD_BACK_MIN, min(HELD_BACK_MAX, limit() // 3))
+def reserved() -> int:
+    """Return the number of descriptors that client connections must leave free."""
+    return max(RESERVED_MIN, min(RESERVED_MAX, limit() // 3))

@@ -1,8 +1,8 @@
-"""Stopping a program by a signal, within a time that holds whatever its threads do.
+"""Graceful shutdown on a signal, within a deadline that holds even if a handler blocks.
 
-``docker stop`` and most service managers grant 10 s from SIGTERM on; then they kill, and running jobs wait for their
-leases to lapse. A handler may block the thread that all others depend on, so a true thread watches the time: it hands
-the running jobs back itself, and ends the process.
+``docker stop`` and most service managers send SIGKILL 10 s after SIGTERM; running jobs would then wait for their leases
+to expire. A handler may block the thread that all green threads share, so an OS thread watches the deadline: it
+releases the running jobs itself and ends the process.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..queue import Queue
 
 log = logging.getLogger("kue")
 
-#: Seconds that running jobs get to end, by default. With MARGIN_S and RELEASE_S it stays well below 10.
+#: Default grace period for running jobs, seconds. With MARGIN_S and RELEASE_S it stays well below 10.
 GRACE_S = 5.0
-#: Seconds on top, for all else that a stop does: handing back, saying goodbye, closing.
+#: Additional seconds for the rest of the shutdown: releasing jobs, unregistering, closing connections.
 MARGIN_S = 2.5
-#: Seconds that the watching thread tries to hand jobs back.
+#: Seconds that the watching thread tries to release jobs.
 RELEASE_S = 0.8
-#: A closed terminal is a stop like the others.
+#: A closed terminal stops the program too.
 STOPPING = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
@@ -37,33 +37,33 @@ def handled() -> list[signal.Signals]:
 
 
 class StopSignals:
-    """Counts the signals that ask for a stop. A third one ends the process where it is.
+    """Counts stop signals. The third ends the process immediately.
 
-    ``release()``, set by the program, is called in an OS thread if the process has not ended MARGIN_S after the
-    ``grace_s`` of its jobs, or after a second signal; it returns whether it got through.
+    ``release_jobs()``, set by the program, is called in an OS thread if the process is still alive MARGIN_S after the
+    ``grace_s`` of its jobs, or after a second signal. It returns whether it succeeded.
     """
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.count = 0
-        self.release: Callable[[], bool] = lambda: True
+        self.release_jobs: Callable[[], bool] = lambda: True
         self._grace_s = grace_s
         self._handled = handled()
         self._os = green.original("os")
         reading, self._writing = self._os.pipe()
         self._os.set_blocking(self._writing, False)
-        # Python calls its handlers in the main thread, which may be blocked; this is written at once.
+        # Python runs signal handlers in the main thread, which may be blocked; the wakeup fd is written at once.
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         green.real_thread(self._watch, reading)
         for number in self._handled:
             signal.signal(number, self._came)
 
     def ignore(self) -> None:
-        """All is done. At its end Python restores the default handlers, and a late signal would spoil the exit code."""
+        """Ignore further signals: Python restores the default handlers at exit, and one would change the exit code."""
         for number in self._handled:
             signal.signal(number, signal.SIG_IGN)
 
     def close(self) -> None:
-        """Leave the signals to somebody else: this program has not begun."""
+        """Restore the default handlers, for a program that failed to start."""
         signal.set_wakeup_fd(-1)
         for number in self._handled:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
@@ -87,20 +87,20 @@ class StopSignals:
                 if number not in self._handled:
                     continue
                 came += 1
-                if came > 2:  # it does not get anywhere, and somebody insists
+                if came > 2:  # the shutdown hangs, and the user insists
                     os._exit(128 + number)
                 deadline = min(deadline, time.monotonic() + MARGIN_S + (self._grace_s if came == 1 else 0))
         self._end()
 
     def _end(self) -> None:
-        log.error("the stop takes too long: releasing what runs, and ending")
+        log.error("Shutdown is taking too long; releasing running jobs and exiting")
         done, outcome = green.real_event(), [False]
 
         def release() -> None:
             try:
-                outcome[0] = self.release()
+                outcome[0] = self.release_jobs()
             except Exception:
-                log.exception("jobs could not be released; they run again when their leases lapse")
+                log.exception("Could not release running jobs; they run again when their leases expire")
             done.set()
 
         green.real_thread(release)
@@ -109,17 +109,26 @@ class StopSignals:
 
 
 def wait_for_redis(queue: Queue, signals: StopSignals) -> bool:
-    """Wait until Redis answers; return whether it did before a signal came. A wrong password is an error at once."""
+    """Wait until Redis answers; return False if a signal came first. A wrong password is raised at once."""
     waiting = False
     while not signals.count:
         try:
             queue.session.call(lambda client: client.ping())
         except QueueUnavailable as exc:
             if not waiting:
-                log.warning("waiting for Redis: %s", exc.__cause__ or exc)
+                log.warning("Waiting for Redis: %s", exc.__cause__ or exc)
             waiting = True
         else:
             if waiting:
-                log.info("Redis answers")
+                log.info("Redis is reachable")
             return True
     return False
+
+
+def log_shutdown(running: int, grace_s: float) -> None:
+    """Log that the shutdown has begun, and how long it may take."""
+    if running:
+        jobs = f"{running} running job{'' if running == 1 else 's'}"
+        log.info("Shutting down; waiting up to %g s for %s. Press Ctrl-C again to stop immediately.", grace_s, jobs)
+    else:
+        log.info("Shutting down")

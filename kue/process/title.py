@@ -1,4 +1,4 @@
-"""What ``ps`` and ``top`` call a process: ``kue worker jobs:queue [3/20 busy]`` in place of a Python command line."""
+"""Process titles for ``ps`` and ``top``, such as ``kue worker jobs:queue [3/20 busy]``."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import setproctitle
 
 
 def set_title(text: str) -> None:
-    """Call this process ``kue`` and the text."""
+    """Set the process title to ``kue`` and the text."""
     setproctitle.setproctitle(f"kue {text}")

@@ -10,6 +10,7 @@ from ..backoff import BackoffFunction
 from ..errors import InvalidJob
 from ..job import Job
 from ..storage.session import Session
+from . import selection
 from .engine import Engine
 from .maintenance import Maintenance
 from .remote_commands import RemoteCommands
@@ -34,7 +35,9 @@ class Worker:
         self._maintenance: Maintenance | None = None
 
     def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
-        self._started().process(job_type, concurrency, handler)
+        """Run ``handler`` for the jobs of a type, unless `kue worker --only` leaves the type out."""
+        if selection.allows(job_type):
+            self._started().process(job_type, concurrency, handler)
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         if self.engine is None or job_type not in self.engine.types():

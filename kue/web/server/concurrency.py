@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kue.process.descriptors import held_back
+from kue.process.descriptors import reserved
 
 
 def bounded(app: Callable[..., Iterable[bytes]], unbounded: str) -> Callable[..., Iterable[bytes]]:
@@ -14,7 +14,7 @@ def bounded(app: Callable[..., Iterable[bytes]], unbounded: str) -> Callable[...
 
     What a client can hold up must be outside: its body is here already, and its answer is sent later.
     """
-    free = threading.BoundedSemaphore(max(1, held_back() // 3))
+    free = threading.BoundedSemaphore(max(1, reserved() // 3))
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").lower().startswith(unbounded):

@@ -49,7 +49,7 @@ _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 def connections_max() -> int:
     """Return how many connections this process can hold, by its limit on descriptors."""
-    return max(8, min(CONNECTIONS_MAX, descriptors.limit() - descriptors.held_back()))
+    return max(8, min(CONNECTIONS_MAX, descriptors.limit() - descriptors.reserved()))
 
 
 class Body(wsgi.Input):  # type: ignore[misc]
