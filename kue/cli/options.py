@@ -96,7 +96,7 @@ def place_options(fn: F) -> F:
             "url",
             type=URL,
             metavar="URL",
-            help="Redis URL, such as redis://host:6379/0, or embedded://  [REDIS_URL; default: the Redis of this machine]",
+            help="Redis URL, such as redis://host:6379/0, or embedded://  [REDIS_URL; default: the local one]",
         ),
     ):
         fn = option(fn)

@@ -11,7 +11,6 @@ from ..search import Group, node_query, query
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
 from ..storage.codec import number
 from ..storage.keys import id_of, zid
-from ..storage.server_time import server_ms
 from ..storage.session import Session
 from ..storage.worker_records import WorkerInfo, read_workers
 from . import memory_usage
