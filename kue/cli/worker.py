@@ -208,7 +208,7 @@ def run_worker(options: WorkerOptions) -> int:
     finally:
         queue.shutdown(0)  # it has reserved jobs since its first handler was registered
         signals.ignore()
-    log.info("Stopped; %d running jobs released", left) if left else log.info("Stopped")
+    log.info("Stopped; running jobs released: %d", left)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from ..storage.keys import id_of
 from ..storage.script_values import Outcome, ReservedJob, ScriptResult
 from ..storage.scripts import Scripts
+from .attempt_log import log_outcome
 from .execution import Context, Execution, not_runnable, released
 from .slots import Slot, TypeSlots
 
@@ -163,8 +165,11 @@ class Attempts:
             known.back_off(NO_THREAD_S, known.generation)
 
     def _run(self, execution: Execution) -> None:
+        started_at = time.monotonic()
         try:
             outcome = execution.run(self._backoffs)
+            if outcome is not None and self.running.get(str(execution.job.id)) is execution:
+                log_outcome(execution.job, execution.type, outcome, execution.error, time.monotonic() - started_at)
         except BaseException as exc:  # of what comes after the handler: its slot must not be lost
             if green.is_kill(exc):
                 raise

@@ -64,7 +64,7 @@ def released(job_id: str, token: str, why: str = "its worker stopped") -> Outcom
 class Execution:
     """One attempt at one job."""
 
-    __slots__ = ("_arity", "_handler", "context", "job", "slot", "task", "type")
+    __slots__ = ("_arity", "_handler", "context", "error", "job", "slot", "task", "type")
 
     def __init__(
         self, job: Job, job_type: str, slot: Any, handler: Callable[..., Any], handler_arity: int, context: Context
@@ -74,6 +74,8 @@ class Execution:
         self.type = job_type
         self._handler, self._arity = handler, handler_arity
         self.task: Task | None = None
+        #: What the handler raised, if it failed.
+        self.error: BaseException | None = None
 
     def interrupt(self, exc: JobInterrupt) -> None:
         """Stop the handler: at once in a green thread, at its next ``log`` or ``progress`` in a plain one."""
@@ -124,7 +126,7 @@ class Execution:
         raise error if isinstance(error, BaseException) else _DoneError(error)
 
     def _failure(self, exc: BaseException, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome:
-        job = self.job
+        job, self.error = self.job, exc
         if isinstance(exc, _DoneError):
             # As Node logs an error that is a plain string: an empty line.
             error = message = str(exc)

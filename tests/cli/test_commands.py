@@ -72,7 +72,7 @@ def test_create_waits_for_the_result(kue: Kue, queue: Queue) -> None:
         (("show",), "Missing argument 'ID'"),
         (("show", "x" * 65), "whole number from 1"),
         (("nonsense",), "No such command 'nonsense'"),
-        (("rm",), "ids of jobs, or --state"),
+        (("rm",), "job ids, or --state"),
         (("rm", "1", "--type", "email"), "ids or a filter, not both"),
         (("clean",), "--older-than 7d"),
         (("worker", "nonsense"), "MODULE:QUEUE"),
@@ -179,7 +179,7 @@ def test_retry_promote_cancel_and_rm_take_several_ids(kue: Kue, queue: Queue) ->
     create(queue, 3, state="failed")
     create(queue, 2, delay=10**6)
     said = kue("retry", 1, 2, 4)
-    assert said.code == 1 and said.out == "job 1 waits again\njob 2 waits again\n"
+    assert said.code == 1 and said.out == "job 1 queued again\njob 2 queued again\n"
     assert said.err == "kue: job 4 is delayed, not failed\n"
     assert kue("promote", 4, 5).code == 0
     assert kue("cancel", 1).out == "job 1 cancelled\n"
@@ -195,7 +195,7 @@ def test_filters_ask_first_and_yes_does_not(kue: Kue, queue: Queue, monkeypatch:
     refused = kue("retry", "--type", "email")
     assert refused.code == 2 and "3 failed jobs of type email: add --yes" in refused.err
     assert queue.failed_count() == 4
-    assert kue("retry", "--type", "email", "-y").out == "3 jobs wait again\n"
+    assert kue("retry", "--type", "email", "-y").out == "3 jobs queued again\n"
     assert json.loads(kue("rm", "--state", "failed", "-y", "--json").out) == {"done": 1, "skipped": 0}
     assert kue("rm", "--state", "failed").out == "0 jobs removed\n"
     assert queue.counts()["inactive"] == 3
@@ -219,7 +219,7 @@ def test_pause_and_resume(kue: Kue, queue: Queue) -> None:
     assert kue("pause", "email").out == "email paused\n"
     assert queue.paused() == ["email"]
     assert "email (paused)" in kue("stats").out
-    assert "never a job of type nothing" in kue("pause", "nothing").err
+    assert "no job of type nothing was ever created" in kue("pause", "nothing").err
     assert "also paused: nothing" in kue("stats").out
     assert kue("resume", "email", "nothing", "x").out == "email resumed\nnothing resumed\nx was not paused\n"
     assert queue.paused() == []
@@ -227,7 +227,7 @@ def test_pause_and_resume(kue: Kue, queue: Queue) -> None:
 
 def test_pause_and_resume_of_one_job(kue: Kue, queue: Queue) -> None:
     job = queue.create("email").save()
-    assert kue("pause", "--job", str(job.id)).out == f"job {job.id} paused\n"
+    assert kue("pause", "--job", str(job.id)).out == f"job {job.id} suspended\n"
     assert queue.get(job.id).state == "delayed"
     assert kue("resume", "-j", str(job.id)).out == f"job {job.id} resumed\n"
     assert queue.get(job.id).state == "inactive"
@@ -261,13 +261,13 @@ def test_doctor_tells_what_is_wrong_and_puts_it_right(
 ) -> None:
     monkeypatch.setattr("kue.doctor.SETTLE_S", 0.01)
     create(queue)
-    assert kue("doctor") == (0, "nothing is wrong\n", "")
+    assert kue("doctor") == (0, "no problems found\n", "")
     redis_client.zrem("q:jobs", "01|1")
-    assert kue("doctor") == (1, "wrong  job 1: not in jobs (--fix: put in)\n1 found, 0 put right\n", "")
+    assert kue("doctor") == (1, "found  job 1: not in jobs (--fix: put in)\n1 problem found, 0 fixed\n", "")
     assert json.loads(kue("doctor", "--json").out) == [
         {"id": 1, "what": "not in jobs", "fixed": False, "repair": "put in"}
     ]
-    assert kue("doctor", "--fix") == (0, "fixed  job 1: not in jobs (put in)\n1 found, 1 put right\n", "")
+    assert kue("doctor", "--fix") == (0, "fixed  job 1: not in jobs (put in)\n1 problem found, 1 fixed\n", "")
     assert kue("doctor", "--json").out == "[]\n"
 
 
@@ -297,13 +297,13 @@ def test_a_redis_that_cannot_be_reached_or_refuses_is_exit_code_3(
     kue: Kue, redis_url: str, second_redis_server: Callable[..., str]
 ) -> None:
     away = kue("stats", "-r", "redis://127.0.0.1:1")
-    assert away.code == 3 and away.err.startswith("kue: Redis cannot be reached: Error 111")
+    assert away.code == 3 and away.err.startswith("kue: Redis is unreachable: Error 111")
     url = second_redis_server("--requirepass", "right")
     wrong = url.replace("//", "//:wrong@")
     for given, words in ((url, "Authentication required"), (wrong, "invalid username-password")):
         refused = kue("stats", "-r", given)
         assert refused.code == 3 and words in refused.err and "wrong@" not in refused.err
-        assert refused.err.startswith("kue: Redis refuses: ") and refused.err.count("\n") == 1
+        assert refused.err.startswith("kue: Redis refused the command: ") and refused.err.count("\n") == 1
     assert kue("stats", "-r", url.replace("//", "//:right@")).code == 0
     assert kue("stats", "-r", redis_url.replace("/0", "/99")).code == 3
 

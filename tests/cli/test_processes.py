@@ -134,14 +134,14 @@ def test_a_worker_runs_handlers_and_ends_when_its_jobs_have(
 ) -> None:
     # Given a worker for a queue made by a function, with a concurrency from the command line
     process = start("worker", "jobs:make", "-c", "email=7", cwd=module)
-    assert line(process) == f"ready: works on email (7) of queue q, pid {process.pid}\n"
+    assert line(process) == f"Ready: running email (7) of queue q, pid {process.pid}\n"
     # When it is told to stop while a job runs
     job = queue.create("email", {"s": 1}).save()
     wait_until(lambda: queue.active_count() == 1, 10)
     process.terminate()
     # Then it lets the job end
     code, err = ended(process)
-    assert code == 0 and "stopping: running jobs have 5 s" in err and "still ran: 0" in err
+    assert code == 0 and "Shutting down" in err and "Stopped" in err
     assert job.refresh().state == "complete" and queue.log(job.id or 0) == ["plain"]
     assert queue.workers() == []
 
@@ -152,16 +152,16 @@ def test_a_worker_hands_back_what_does_not_end(
 ) -> None:
     words = ("worker", "jobs:queue", "--green", *(() if twice else ("--timeout", "100ms")))
     process = start(*words, cwd=module, env={"AT_IMPORT": "1"})
-    assert line(process).startswith("ready")
+    assert line(process).startswith("Ready")
     job = queue.create("email", {"s": 60}).save()
     wait_until(lambda: queue.log(job.id or 0) == ["green"], 10)
     process.send_signal(signal.SIGINT)
     if twice:
         assert process.stderr is not None
-        assert any("stopping" in line for line in iter(process.stderr.readline, ""))
+        assert any("Shutting down" in line for line in iter(process.stderr.readline, ""))
         process.send_signal(signal.SIGINT)
     code, err = ended(process)
-    assert code == 0 and "still ran: 1" in err
+    assert code == 0 and "running jobs released: 1" in err
     job.refresh()
     assert (job.state, job.attempts_made) == ("inactive", 0)
 
@@ -169,9 +169,9 @@ def test_a_worker_hands_back_what_does_not_end(
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("nothing:queue", "there is no module nothing"),
+        ("nothing:queue", "no module named nothing"),
         ("jobs:queu", "module jobs has no queu; it has empty"),
-        ("jobs:kue", "is not a Queue of kue, but module"),
+        ("jobs:kue", "is a module, not a kue Queue"),
         ("jobs:empty", "has no handlers"),
         ("broken:queue", "ZeroDivisionError: division by zero"),
     ],
@@ -206,7 +206,7 @@ def test_the_dashboard_shows_and_operates_a_queue_and_works_on_nothing(
     # When the dashboard runs in an empty directory
     process = start("dashboard", "-p", port, cwd=tmp_path)
     assert process.stderr is not None
-    wait_until(lambda: f"open http://localhost:{port}" in process.stderr.readline(), 30)
+    wait_until(lambda: f"Open http://localhost:{port}" in process.stderr.readline(), 30)
 
     def ask(path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
@@ -221,7 +221,7 @@ def test_the_dashboard_shows_and_operates_a_queue_and_works_on_nothing(
     assert queue.workers() == [] and queue.inactive_count() == 1
     process.terminate()
     code, err = ended(process)
-    assert code == 0 and "stopped" in err
+    assert code == 0 and "Stopped" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,7 +236,7 @@ def test_the_dashboard_over_a_queue_of_node_shows_its_lists_jobs_logs_and_search
     wait_until(lambda: queue.complete_count() == 1, 10)
     # When the dashboard runs over them
     process = start("dashboard", "-p", port)
-    wait_until(lambda: "open http" in process.stderr.readline(), 30)
+    wait_until(lambda: "Open http" in process.stderr.readline(), 30)
 
     def ask(path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
@@ -255,7 +255,7 @@ def test_the_dashboard_asks_for_the_password_that_it_is_given(
 ) -> None:
     process = start("dashboard", "-p", port, "--auth", "ada:secret")
     assert process.stderr is not None
-    wait_until(lambda: "open http" in process.stderr.readline(), 30)
+    wait_until(lambda: "Open http" in process.stderr.readline(), 30)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=10)
     assert refused.value.code == 401
@@ -276,7 +276,7 @@ def test_the_dashboard_without_flask_or_a_free_port_says_what_to_do(
 
     with socket.create_server(("127.0.0.1", port)):
         said = command("dashboard", "-p", port)
-    assert said.code == 1 and f"port {port} is taken" in said.err and "Traceback" not in said.err
+    assert said.code == 1 and f"port {port} is already in use" in said.err and "Traceback" not in said.err
 
 
 def title(pid: int) -> str:
@@ -286,7 +286,7 @@ def title(pid: int) -> str:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_and_its_supervisor_say_what_they_do(start: Any, module: Path, queue: Queue) -> None:
     process = start("worker", "jobs:make", cwd=module)
-    assert line(process).startswith("ready")
+    assert line(process).startswith("Ready")
     wait_until(lambda: title(process.pid).startswith("kue worker jobs:make [0/"), 10)
     queue.create("email", {"s": 60}).save()
     wait_until(lambda: title(process.pid).startswith("kue worker jobs:make [1/"), 10)

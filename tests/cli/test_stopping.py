@@ -109,7 +109,7 @@ def test_a_closed_terminal_is_a_stop(
     process = start("worker", "jobs:queue", "--timeout", "100ms", *words, cwd=folder)
     job = started(queue, "stubborn")
     code, err, _ = stopped(process, signal.SIGHUP)
-    assert code == 0 and "released what still ran: 1" in err
+    assert code == 0 and "running jobs released: 1" in err
     assert job.refresh().state == "inactive"
 
 
@@ -123,11 +123,11 @@ def test_the_app_stops_when_its_terminal_is_closed(redis_url: str, tmp_path: Pat
     )
     try:
         assert process.stderr is not None
-        wait_until(lambda: "open http" in process.stderr.readline(), 30)
+        wait_until(lambda: "Open http" in process.stderr.readline(), 30)
         code, err, _ = stopped(process, signal.SIGHUP)
     finally:
         process.kill()
-    assert code == 0 and "stopped" in err
+    assert code == 0 and "Stopped" in err
 
 
 def test_a_worker_without_a_thread_that_it_needs_ends(

@@ -84,7 +84,7 @@ def test_every_key_is_in_the_reference() -> None:
     plain = {value for name, value in vars(keys).items() if name != "prefix"}
     assert [key for key in plain if f"`{key}`" not in text] == []
     made = [keys.history("minutes"), keys.secret("session")]
-    made += [name("") for name in (keys.bulk, keys.orders, keys.wake, keys.lane)]
+    made += [name("") for name in (keys.bulk, keys.commands, keys.wake, keys.lane)]
     assert [key for key in made if key not in text] == []
 
 

@@ -71,7 +71,7 @@ class Parent:
 
     def ready(self, count: int) -> list[int]:
         """Wait until ``count`` processes have said that they are ready; return those that live."""
-        wait_until(lambda: self.text().count("ready: works on") >= count, 40, message=f"{count} are ready")
+        wait_until(lambda: self.text().count("Ready: running") >= count, 40, message=f"{count} are ready")
         return self.children()
 
     def wait(self, limit_s: float = 40) -> int:
@@ -124,7 +124,7 @@ def test_a_killed_process_is_started_again_and_its_job_is_done(start: Callable[.
     assert len(set(living) - set(pids)) == 1
     assert job.wait(20) != holder
     assert job.refresh().attempts_made == 1
-    assert "was killed by signal 9; it is started again" in parent.text()
+    assert "was killed by signal 9; restarting" in parent.text()
 
     # And SIGTERM ends them all well
     parent.process.send_signal(signal.SIGTERM)
@@ -155,7 +155,7 @@ def test_a_second_signal_means_now(start: Callable[..., Parent], queue: Any) -> 
     job = queue.create("work", {"seconds": 60}).save()
     wait_until(lambda: job.refresh().state == "active", 10)
     parent.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: parent.text().count("stopping: running jobs have") == 2, 10)
+    wait_until(lambda: parent.text().count("Shutting down") == 2, 10)
     assert parent.process.poll() is None
 
     # When it is told again
@@ -178,9 +178,9 @@ def test_a_process_that_crashes_again_and_again_does_not_make_the_parent_spin(
     wait_until(lambda: job.refresh().state == "failed", 25, message="the job is given up")
 
     # Then there was one start for each crash, later and later, and both processes live
-    restarts = parent.text().count("ended with exit code 7; it is started again")
+    restarts = parent.text().count("exited with code 7; restarting")
     assert 3 <= restarts <= 5
-    assert "started again in 0.5 s" in parent.text()
+    assert "restarting in 0.5 s" in parent.text()
     wait_until(lambda: len(parent.children()) == 2, 10)
     done = queue.create("work").save()
     assert done.wait(10) in parent.children()
@@ -195,7 +195,7 @@ def test_an_exit_code_of_one_ends_nothing_once_a_process_has_been_ready(
 
     # When one ends with the code of a command that cannot work
     job = queue.create("leave").save()
-    wait_until(lambda: "ended with exit code 1; it is started again" in parent.text(), 20)
+    wait_until(lambda: "exited with code 1; restarting" in parent.text(), 20)
     queue.remove(job.id)
 
     # Then two work again
@@ -206,7 +206,7 @@ def test_an_exit_code_of_one_ends_nothing_once_a_process_has_been_ready(
 def test_a_command_that_cannot_work_ends_with_its_exit_code(start: Callable[..., Parent]) -> None:
     assert start("nojobs:queue", "-p", "2").wait() == 1
     assert "no module nojobs" in (told := start("jobs:nothing", "-p", "2")).text() or told.wait() == 1
-    assert "before it was ready: stopping" in told.text()
+    assert "before it was ready; shutting down" in told.text()
 
 
 def program(log: Path, environ: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
@@ -231,7 +231,7 @@ def test_page_and_workers_of_app_py_share_the_embedded_server(tmp_path: Path) ->
         wait_until(lambda: answer(f"{url}/healthz"), 25, message="the page answers")
         words = ("-m", "kue", "worker", "app:queue", "-c", "startdownload=20", "-p", "2", "--green")
         programs.append(program(log, environ, *words))
-        wait_until(lambda: log.read_text().count("ready: works on startdownload (20)") == 2, 25, message="both ready")
+        wait_until(lambda: log.read_text().count("Ready: running startdownload (20)") == 2, 25, message="both ready")
 
         # When a download from an address that is not allowed is asked for
         wanted = {"type": "startdownload", "data": {"title": "t", "url": "http://127.0.0.1:9/x"}}

@@ -149,13 +149,13 @@ def test_a_worker_waits_for_its_redis(jobs_py: Path, late_server: Any) -> None:
     assert process.stderr is not None and process.stdout is not None
     try:
         line = ""
-        while "waiting for Redis" not in line:
+        while "Waiting for Redis" not in line:
             line = process.stderr.readline()
             assert line, "it ended"
         time.sleep(3)  # longer than a call is repeated
         assert process.poll() is None
         server = late_server(port)
-        assert process.stdout.readline().startswith("ready:")
+        assert process.stdout.readline().startswith("Ready:")
         assert kue.create_queue(server.url).create("t").save().wait(LIMIT_S) == "worked"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -169,7 +169,7 @@ def test_a_signal_ends_the_wait(jobs_py: Path, words: tuple[str, ...]) -> None:
     process = start_command(jobs_py, free_port(), *words)
     assert process.stderr is not None
     line = ""
-    while "waiting for Redis" not in line:
+    while "Waiting for Redis" not in line:
         line = process.stderr.readline()
         assert line, "it ended"
     process.send_signal(signal.SIGTERM)
@@ -253,14 +253,14 @@ def app_output(folder: Path, words: tuple[str, ...], until: str, **environ: str)
 def test_kue_serve_takes_the_place_where_the_other_commands_do(
     tmp_path: Path, words: tuple[str, ...], place: str
 ) -> None:
-    told = app_output(tmp_path, words, "open http://")
+    told = app_output(tmp_path, words, "Open http://")
     assert f"jobs are in the embedded Valkey in {place}\n" in told
     assert (tmp_path / place / "valkey.lock").exists()
 
 
 def test_the_app_names_the_embedded_server_that_it_started(tmp_path: Path) -> None:
     needs_no_redis()
-    told = app_output(tmp_path, ("serve",), "open http://", REDIS_URL="")
+    told = app_output(tmp_path, ("serve",), "Open http://", REDIS_URL="")
     assert told.count("jobs are in") == 1 and "jobs are in the embedded Valkey in .kue\n" in told
 
 

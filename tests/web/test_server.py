@@ -57,7 +57,7 @@ class App:
                 [sys.executable, "-c", APP.format(root=str(ROOT)), *words],
                 env=environ, stdout=log, stderr=log, preexec_fn=_few_descriptors,
             )  # fmt: skip
-        wait_until(lambda: b"open http" in self.log.read_bytes() or self.process.poll() is not None, 30)
+        wait_until(lambda: b"Open http" in self.log.read_bytes() or self.process.poll() is not None, 30)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)

@@ -1,0 +1,69 @@
+"""Log lines about attempts: a warning for each that fails, an error for a job that failed for good, and completions.
+
+Loggers: ``kue.jobs``, and ``kue.jobs.completed`` for completions, which ``kue worker -v`` shows.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+
+from ..errors import RetryLater, UnrecoverableError
+from ..job import Job
+from ..storage.script_values import Outcome
+
+log = logging.getLogger("kue.jobs")
+completed = logging.getLogger("kue.jobs.completed")
+
+#: Longest error message in a log line, characters.
+MESSAGE_MAX = 1000
+
+
+def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
+    """Log how an attempt ended. ``error`` is what the handler raised, if it did; ``run_s`` its run time, seconds."""
+    if outcome.verb == "complete" and not completed.isEnabledFor(logging.INFO):
+        return
+    name = f"Job {job.id} ({_one_line(job_type)})"
+    if outcome.verb == "complete":
+        completed.info("%s completed in %s", name, _duration(run_s))
+    elif outcome.verb == "release" and isinstance(error, RetryLater):
+        log.info("%s postponed for %s: %s", name, _duration(error.delay_ms / 1000), _one_line(error))
+    elif outcome.verb == "fail":
+        _log_failure(name, job, outcome, error, run_s)
+
+
+def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
+    _, _, message, retry, delay, *_ = outcome.values
+    allowed = max(1, job.options.attempts or 1)
+    made = min(job.attempts_made + 1, allowed)
+    reason = _one_line(message) if error is None else f"{type(error).__name__}: {_one_line(message)}"
+    attempt = f"{name} failed after {_duration(run_s)}, attempt {made} of {allowed}: {reason}"
+    if made >= allowed or retry == "never":
+        log.error("%s. It will not be retried.", attempt, exc_info=_traceback(error))
+    elif retry == "now":
+        log.warning("%s. Retrying now.", attempt, exc_info=_traceback(error))
+    else:
+        wait = _duration(float(delay) / 1000) if delay else "its delay"
+        log.warning("%s. Retrying in %s.", attempt, wait, exc_info=_traceback(error))
+
+
+def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """Return the error with the handler's own frames; None for a failure that the handler reported on purpose."""
+    if error is None or isinstance(error, (UnrecoverableError, RetryLater)):
+        return None
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_globals.get("__name__") == f"{__package__}.execution":
+        frame = frame.tb_next
+    return None if frame is None else (type(error), error, frame)
+
+
+def _one_line(value: object) -> str:
+    """Return text on one line without control characters: it may come from an untrusted job."""
+    text = " ".join(str(value)[:MESSAGE_MAX].split())
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
