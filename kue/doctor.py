@@ -85,7 +85,7 @@ def examine(
         yield from _Doctor(queue, fix, pause, TOKENS_SETTLE_S if tokens_settle_s is None else tokens_settle_s).run()
     except (RedisError, OSError) as exc:
         if is_transient(exc):
-            raise unavailable(exc) from exc
+            raise unavailable(exc) from None
         if isinstance(exc, ResponseError):
             raise KueError(f"the queue cannot be examined: {exc}") from exc
         raise

@@ -15,7 +15,7 @@ class JobNotFound(KueError, LookupError):
     """There is no such job: it was removed, or never saved."""
 
     def __init__(self, job_id: object) -> None:
-        super().__init__(f'job "{job_id}" doesnt exist')
+        super().__init__(f"job {job_id} does not exist")
         self.job_id = job_id
 
 
@@ -50,7 +50,7 @@ class WaitTimeout(KueError, TimeoutError):
     """``job.wait`` reached its time limit. The job is unaffected; waiting again is safe."""
 
     def __init__(self, job_id: object, timeout_s: float) -> None:
-        super().__init__(f"job {job_id} had not finished after {timeout_s:g} s; it goes on")
+        super().__init__(f"job {job_id} had not finished after {timeout_s:g} s; it is still waiting or running")
         self.job_id, self.timeout_s = job_id, timeout_s
 
 
@@ -64,6 +64,11 @@ class QueueUnavailable(KueError, ConnectionError):
     Saving the same Job objects again is safe for ten minutes: a job that was created although its answer was lost is
     found, not created twice.
     """
+
+    def __init__(self, message: str = "", reason: BaseException | None = None) -> None:
+        super().__init__(message)
+        #: The error of the connection, or of the server that refused; None if unknown.
+        self.reason = reason
 
 
 class UnrecoverableError(KueError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
+from .storage.arguments import check_callable, check_job_event, check_timeout, check_type
 from .storage.codec import (
     check_ms,
     check_priority,
@@ -88,8 +89,7 @@ class Job:
     _listeners: list[tuple[str, Callable[..., object]]] = []  # replaced, never added to: shared while empty
 
     def __init__(self, owner: JobOwner, job_type: str, data: Any = None) -> None:
-        if not isinstance(job_type, str):
-            raise InvalidJob(f"a job's type is a string, not {job_type!r}")
+        check_type(job_type)
         self._owner = owner
         self.id = None
         self.type = job_type
@@ -103,7 +103,9 @@ class Job:
         return self._owner.queue
 
     def __repr__(self) -> str:
-        return f"<Job {self.id} {self.type} {self.state or 'unsaved'}>"
+        if self.id is None:
+            return f"<Job {self.type}, not saved>"
+        return f"<Job {self.id} {self.type}, {self.state or 'in no state'} when last read>"
 
     # Options
 
@@ -156,7 +158,7 @@ class Job:
         """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
         named = [keys] if isinstance(keys, str) else list(keys)
         if not all(isinstance(key, str) for key in named):
-            raise InvalidJob(f"search keys are names of fields in the data, such as \"title\", not {keys!r}")
+            raise InvalidJob(f'search keys are names of fields in the data, such as "title", not {keys!r}')
         self.options.search_keys = named
         return self
 
@@ -173,10 +175,13 @@ class Job:
         Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable within
         seconds if Redis is unreachable.
         """
-        if self.id is None:
-            self._owner.create([self])
-        else:
-            self._owner.update(self)
+        try:
+            if self.id is None:
+                self._owner.create([self])
+            else:
+                self._owner.update(self)
+        except QueueUnavailable as exc:
+            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
         return self
 
     def refresh(self) -> Job:
@@ -208,6 +213,8 @@ class Job:
 
         Call it before ``save()`` to miss no event. It ends with the job's last event.
         """
+        check_job_event(event)
+        check_callable(fn, "the handler of an event")
         if self.id is None or self._collected:
             self._listeners = [*self._listeners, (event, fn)]
         else:
@@ -220,7 +227,7 @@ class Job:
         Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
         """
         self._not_collected("end")
-        return self._owner.wait(self, timeout_s)
+        return self._owner.wait(self, check_timeout(timeout_s))
 
     # For its handler
 
@@ -244,6 +251,8 @@ class Job:
         """
         self._raise_if_interrupted()
         text, keep = to_json(data), data is not None
+        if not self._collected:
+            self._saved_id()
         self.progress_percent = percent(done, total)
         if keep:
             self.progress_data = data

@@ -13,13 +13,14 @@ from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
 from .connection.locate import source_of
-from .errors import InvalidJob
+from .errors import InvalidJob, QueueUnavailable
 from .job import Job
 from .management.history import History
 from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
 from .states import EVENTS
+from .storage.arguments import check_callable, check_timeout
 from .storage.session import Session
 from .worker.worker import Worker
 
@@ -38,7 +39,10 @@ def _of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concate
 
     @wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(getattr(self, part), *args, **kwargs)
+        try:
+            return method(getattr(self, part), *args, **kwargs)
+        except QueueUnavailable as exc:
+            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
 
     return call
 
@@ -76,6 +80,13 @@ class Queue:
         self._on_error: list[Callable[[BaseException], object]] = []
         session.connector.outage.on_unreachable = self._tell_error
         fork.watch(self)
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Shut down: release the jobs that still run after 10 s, and close the connections."""
+        self.shutdown()
 
     def __repr__(self) -> str:
         return f"<Queue {self.prefix}>"
@@ -115,6 +126,10 @@ class Queue:
             if isinstance(each, Job):
                 made.append(each)
                 continue
+            if not isinstance(each, Mapping):
+                raise InvalidJob(
+                    f"create_many takes unsaved jobs and mappings with a \"type\", not {each!r}"
+                )
             options = dict(each)
             if "type" not in options:
                 raise InvalidJob(f'a job needs a "type": {each!r}')
@@ -197,6 +212,7 @@ class Queue:
         A released job waits again, and its attempt is not counted. With ``job_type`` only that type stops; otherwise
         the queue is closed. Node Kue: Queue#shutdown, where an interrupted job counts as failed.
         """
+        timeout_s = check_timeout(timeout_s)
         if job_type is not None:
             self._worker.stop_type(job_type, timeout_s)
             return
@@ -218,6 +234,7 @@ class Queue:
         "error" calls ``fn(exception)`` for errors of this process outside job handlers, and once when Redis becomes
         unreachable. Returns the queue, so that calls chain. Node Kue: Queue#on.
         """
+        check_callable(fn, "the handler of an event")
         if event == "error":
             self._on_error.append(fn)
             return self
@@ -235,6 +252,7 @@ class Queue:
         An event "resync" (id None) says that events may have been missed: read again what you show. Raises
         QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
         """
+        check_callable(fn, "the handler of an event")
         return self._store.listener.subscribe(fn, required)
 
     # Reading

@@ -109,8 +109,8 @@ def run(args: Sequence[str] | None) -> int:
         return _say(f"Redis refused the command: {exc}", UNAVAILABLE)
 
 
-def _reason(exc: BaseException) -> str:
-    cause = exc.__cause__ or exc
+def _reason(exc: QueueUnavailable) -> str:
+    cause = exc.reason or exc
     if isinstance(cause, MasterNotFoundError):  # its text repeats every connection object
         return "none of the Sentinels that answered knows the primary"
     return str(cause)

@@ -51,7 +51,7 @@ def refresh(queue: Queue, interval: float, as_json: bool) -> None:
         except QueueUnavailable as exc:
             if not began:
                 raise
-            print(f"kue: {exc.__cause__ or exc}", file=sys.stderr)
+            print(f"kue: {exc.reason or exc}", file=sys.stderr)
         else:
             began = True
             if coloured() and not as_json:

@@ -6,6 +6,7 @@ import logging
 from typing import Any, Protocol, runtime_checkable
 
 import redis
+import redis.asyncio
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
@@ -60,6 +61,11 @@ class Connector:
             except RedisClusterException:
                 self.is_cluster = True  # only a Cluster's client connects when it is made
                 return
+        if isinstance(pattern, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
+            raise InvalidAddress(
+                "a redis.asyncio client cannot be used: pass its URL or a redis.Redis, and call the queue with "
+                "asyncio.to_thread"
+            )
         if not isinstance(pattern, (Address, redis.Redis, RedisCluster)):
             raise InvalidAddress(
                 f"redis is a URL, a redis.Redis, a RedisCluster or a function giving one, not {pattern!r}"

@@ -17,7 +17,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ..errors import KueError, QueueUnavailable
+from ..errors import QueueUnavailable
 from .liveness import ConnectionForgotten
 
 #: Seconds between two tries: the first pause, and the longest.
@@ -49,10 +49,10 @@ CALL_IN_DOUBT = "The call may or may not have taken effect; try again later."
 CREATE_IN_DOUBT = "The job may or may not have been created; saving the same object again is safe."
 
 
-def unavailable(error: BaseException, in_doubt: str = CALL_IN_DOUBT) -> KueError:
+def unavailable(error: BaseException, in_doubt: str = CALL_IN_DOUBT) -> QueueUnavailable:
     """Return the error that a user's call raises when Redis could not be asked."""
-    fault = "refuses" if isinstance(error, ResponseError) else "is unreachable"
-    return QueueUnavailable(f"Redis {fault} ({error}). {in_doubt}")
+    fault = "refused the command" if isinstance(error, ResponseError) else "is unreachable"
+    return QueueUnavailable(f"Redis {fault} ({str(error).rstrip('.')}). {in_doubt}", error)
 
 
 def with_retries(
@@ -77,6 +77,6 @@ def with_retries(
             if not is_transient(exc):
                 raise
             if time.monotonic() + pause > give_up:
-                raise unavailable(exc, in_doubt) from exc
+                raise unavailable(exc, in_doubt) from None
         time.sleep(pause)
         pause = min(pause * 2, RETRY_MAX_S)

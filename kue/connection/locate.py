@@ -45,7 +45,9 @@ def embedded_dir(url: str, default: Path | None = None) -> Path:
     """Return the folder that ``embedded://`` (the default) or ``embedded:///path`` names. Raises InvalidAddress."""
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment or not url.lower().startswith(f"{EMBEDDED}://"):
-        raise InvalidAddress(f"cannot use {url!r}: write embedded:// (jobs in {DATA_DIR}) or embedded:///path/of/a/folder")
+        raise InvalidAddress(
+            f"cannot use {url!r}: write embedded:// (jobs in {DATA_DIR}) or embedded:///path/of/a/folder"
+        )
     return Path(unquote(parts.path)) if parts.path not in ("", "/") else default or data_dir()
 
 

@@ -54,6 +54,8 @@ def without_password(url: str) -> str:
 
 def _parse(url: str) -> Address:
     parts = urlsplit(url)
+    if re.fullmatch(r"[\w.-]+(:[0-9]{1,5})?(/[0-9]{0,5})?", url):
+        raise ValueError(f"write redis://{url}")
     if parts.scheme not in SCHEMES or "://" not in url:
         raise ValueError(f"write {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://")
     if parts.fragment:

@@ -10,10 +10,11 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ..connection.failures import with_retries
-from ..errors import InvalidJob, QueueUnavailable
+from ..connection.failures import unavailable, with_retries
+from ..errors import InvalidJob
 from ..job import Job, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
+from ..storage.arguments import check_type
 from ..storage.codec import check_concurrency, check_priority, number_text
 from ..storage.keys import check_id
 from ..storage.script_values import RESUMED
@@ -54,7 +55,7 @@ class Operations:
         try:
             with_retries(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
         except ResponseError as exc:  # one that does not pass by itself, such as a right that is missing
-            raise QueueUnavailable(str(exc)) from exc
+            raise unavailable(exc) from None
 
     def remove(self, job_id: int | str) -> None:
         """Remove a job and all that belongs to it. Raises JobNotFound."""
@@ -112,6 +113,7 @@ class Operations:
 
     def pause(self, job_type: str) -> None:
         """Pause a type for all workers of this library until ``resume``. Running jobs finish. Kept in Redis."""
+        check_type(job_type)
         self._session.call(lambda client: client.sadd(self._keys.paused, job_type))
 
     def resume(self, job_type: str) -> None:

@@ -116,7 +116,7 @@ def wait_for_redis(queue: Queue, signals: StopSignals) -> bool:
             queue.session.call(lambda client: client.ping())
         except QueueUnavailable as exc:
             if not waiting:
-                log.warning("Waiting for Redis: %s", exc.__cause__ or exc)
+                log.warning("Waiting for Redis: %s", exc.reason or exc)
             waiting = True
         else:
             if waiting:

@@ -21,6 +21,8 @@ def check_prefix(prefix: object) -> str:
     """Return a queue's prefix; raise InvalidJob if its keys could not be told from others', or lie in many slots."""
     if not isinstance(prefix, str) or not prefix:
         raise InvalidJob(f'the prefix is a text such as "q", not {prefix!r}')
+    if any(letter.isspace() or ord(letter) < 32 for letter in prefix):
+        raise InvalidJob(f'the prefix {prefix!r} contains white space; write a short word such as "q"')
     if "{" in prefix and not _HASH_TAG.match(prefix):
         raise InvalidJob(
             f'the prefix {prefix!r} has a "{{" but no hash tag, so a Cluster would spread the keys: write "{{q}}"'

@@ -64,9 +64,7 @@ class Scripts:
         """
         return int(self.run(client, "create", *self._to_create(jobs, lane, sequence), now_ms=now_ms))
 
-    def create_pipelined(
-        self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]
-    ) -> Iterator[int]:
+    def create_pipelined(self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]) -> Iterator[int]:
         """Yield what ``create`` returns for each (jobs, lane, sequence), sending the next call before it has come.
 
         After an error, of a server that does not know the script too, the connection must be given up.
@@ -113,9 +111,7 @@ class Scripts:
             raise InvalidJob(f"the type of job {job_id} cannot be changed to {fields['type']!r}: create a new job")
         check(code, job_id)
 
-    def set_priority(
-        self, client: Any, job_id: object, priority: str, found_by: str = "", *, now_ms: int = 0
-    ) -> None:
+    def set_priority(self, client: Any, job_id: object, priority: str, found_by: str = "", *, now_ms: int = 0) -> None:
         check(self.run(client, "set_priority", job_id, priority, found_by, now_ms=now_ms), job_id)
 
     def search(
@@ -171,9 +167,7 @@ class Scripts:
     ) -> None:
         check(self.run(client, "progress", job_id, token, percent, data, int(keep_data), now_ms=now_ms), job_id)
 
-    def log(
-        self, client: Any, job_id: object, token: str, line: str, *, again: bool = False, now_ms: int = 0
-    ) -> None:
+    def log(self, client: Any, job_id: object, token: str, line: str, *, again: bool = False, now_ms: int = 0) -> None:
         """Append a line to a job's log; ``again``: the answer to this call was lost, so it may be there already."""
         check(self.run(client, "log", job_id, token, line, int(again), now_ms=now_ms), job_id)
 
@@ -272,4 +266,3 @@ class Scripts:
     def tidy(self, client: Any, job_id: object) -> None:
         """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""
         self.run(client, "remove", job_id, 1)
-

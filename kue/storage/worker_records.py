@@ -45,7 +45,12 @@ def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
         pid, started_at, seen_at, clock_off_ms = (each or 0 for each in figures)
         found.append(
             WorkerInfo(
-                worker=worker, host=host, pid=pid, started_at=started_at, seen_at=seen_at, clock_off_ms=clock_off_ms,
+                worker=worker,
+                host=host,
+                pid=pid,
+                started_at=started_at,
+                seen_at=seen_at,
+                clock_off_ms=clock_off_ms,
                 types={name: _type_info(value) for name, value in types.items() if isinstance(value, dict)},
             )  # fmt: skip
         )

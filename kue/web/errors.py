@@ -42,7 +42,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(JobNotFound)
     def not_found(exc: JobNotFound) -> Response:
-        return _answer(404, str(exc))
+        return _answer(404, f'job "{exc.job_id}" doesnt exist')  # as Node Kue spells it
 
     @app.errorhandler(WrongState)
     def wrong_state(exc: WrongState) -> Response:

@@ -40,6 +40,10 @@ def arity(handler: Callable[..., object]) -> int:
     """Return how many positional arguments a handler takes: 1 (job), 2 (job, done) or 3 (job, ctx, done)."""
     if not callable(handler):
         raise InvalidJob(f"a handler is a function (job), (job, done) or (job, ctx, done), not {handler!r}")
+    if inspect.iscoroutinefunction(handler):
+        raise InvalidJob(
+            f"a handler cannot be an async function yet; wrap it: lambda job: asyncio.run({handler.__name__}(job))"
+        )
     try:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):

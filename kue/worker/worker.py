@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..backoff import BackoffFunction
-from ..errors import InvalidJob
+from ..errors import InvalidJob, KueError
 from ..job import Job
+from ..storage.arguments import check_type
 from ..storage.session import Session
 from . import selection
 from .engine import Engine
@@ -32,10 +33,14 @@ class Worker:
         self._lease_ms, self._on_error, self._tasks = lease_ms, on_error, tasks
         self._lock = threading.Lock()
         self.engine: Engine | None = None
+        self._is_stopped = False
         self._maintenance: Maintenance | None = None
 
     def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
         """Run ``handler`` for the jobs of a type, unless `kue worker --only` leaves the type out."""
+        check_type(job_type)
+        if self._is_stopped:
+            raise KueError("this queue was shut down; create another one to process jobs")
         if selection.allows(job_type):
             self._started().process(job_type, concurrency, handler)
 
@@ -61,6 +66,7 @@ class Worker:
             self.engine.drain(timeout_s, job_type)
 
     def stop(self, timeout_s: float | None) -> None:
+        self._is_stopped = True
         if self._maintenance is not None:
             self._maintenance.stop()
         if self.engine is not None:
@@ -72,7 +78,7 @@ class Worker:
 
     def after_fork(self) -> None:
         """Called in a child process, which starts with no handlers of jobs: these are the parent's."""
-        self._lock = threading.Lock()
+        self._lock, self._is_stopped = threading.Lock(), False
         self.engine = self._maintenance = None
 
     def _started(self) -> Engine:

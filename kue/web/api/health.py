@@ -24,7 +24,7 @@ def healthz() -> ResponseReturnValue:
     try:
         queue().check_health()
     except QueueUnavailable as exc:
-        cause = exc.__cause__
+        cause = exc.reason
         refused = isinstance(cause, ResponseError)  # it answers, with a reason that names no secrets
         why = f"Redis refuses writes: {cause}" if refused else "Redis is unreachable"
         return jsonify({"status": "error", "error": why}), 503
