@@ -6,6 +6,7 @@ Loggers: ``kue.jobs``, and ``kue.jobs.completed`` for completions, which ``kue w
 from __future__ import annotations
 
 import logging
+import traceback
 from types import TracebackType
 
 from ..errors import RetryLater, UnrecoverableError
@@ -54,7 +55,18 @@ def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseEx
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_globals.get("__name__") == f"{__package__}.execution":
         frame = frame.tb_next
-    return None if frame is None else (type(error), error, frame)
+    if frame is None or not _is_valid(error):
+        return None
+    return type(error), error, frame
+
+
+def _is_valid(error: BaseException) -> bool:
+    """Return whether the traceback can be written as UTF-8: a message may hold half a surrogate pair."""
+    try:
+        "".join(traceback.format_exception(error)).encode()
+    except Exception:
+        return False
+    return True
 
 
 def _one_line(value: object) -> str:
