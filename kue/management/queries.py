@@ -277,7 +277,7 @@ class Queries:
             firsts.append(id_of(found[0]))
             above = f"({found[1]}"
         jobs = [job for job in self.get_many(firsts) if job.created_at]
-        return min(jobs, key=lambda job: job.created_at or 0, default=None)
+        return min(jobs, key=lambda job: (job.created_at or 0, zid(job.id)), default=None)
 
     def recent_errors(self, newest: int = 200) -> list[ErrorCount]:
         """Return the errors of the ``newest`` failed jobs, most frequent first; numbers in them do not matter."""

@@ -20,7 +20,8 @@ EVIL = [
     "\u202e<b onclick=window.hit=1>", "<style>*{display:none}</style>",
 ]  # fmt: skip
 PATHS = (
-    "/", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files", "/system", "/search?q=job",
+    "/", "/overview", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files", "/system",
+    "/search?q=job",
 )  # fmt: skip
 
 

@@ -34,31 +34,27 @@ def pretty_json(value: Any) -> str:
         return strict_json(value)
 
 
-def _clock(ms: float) -> str:
-    return time_text(ms)[11:16] + " UTC"
-
-
 def _finished(span: Any) -> str:
-    return f"{_clock(span['at'])}: {span.get('complete', 0):,} completed, {span.get('failed', 0):,} failed"
+    return f"{span.get('complete', 0):,} completed, {span.get('failed', 0):,} failed"
 
 
 def _waiting(span: Any) -> str:
-    return f"{_clock(span['at'])}: {span.get('waiting', 0):,} waiting at the peak"
+    return f"{span.get('waiting', 0):,} waiting"
 
 
 def _times(span: Any) -> str:
     if "run_mid" not in span:
-        return f"{_clock(span['at'])}: no job completed"
+        return "no job completed"
     parts = []
-    for label, name in (("queue time", "wait"), ("run time", "run")):
-        values = [f"{p} {duration_text(span[f'{name}_{part}'])}" for p, part in PERCENTILES if f"{name}_{part}" in span]
+    for label, name in (("queue", "wait"), ("run", "run")):
+        values = [duration_text(span[f"{name}_{part}"]) for _, part in PERCENTILES if f"{name}_{part}" in span]
         if values:
-            parts.append(f"{label} {', '.join(values)}")
-    return f"{_clock(span['at'])}: {'; '.join(parts)}"
+            parts.append(f"{label} {' / '.join(values)}")
+    return ", ".join(parts)
 
 
 #: A percentile and the name that it has in the history's records.
 PERCENTILES = (("p50", "mid"), ("p95", "slow"))
 
-#: What a column of a chart shows when it is pointed at.
+#: The value of a chart's column; durations are median / p95.
 CHART_WORDS = {"finished": _finished, "waiting": _waiting, "times": _times}

@@ -96,9 +96,10 @@ def traceback_of(error: object) -> str:
         if match := _FRAME.match(line):
             is_own = match[1].endswith(_OWN_FILES)
             frames += not is_own
+        elif line.startswith("    at "):  # Node's form
+            is_own, frames = False, frames + 1
         elif not line.startswith("    "):
             is_own = False
-            frames += line.lstrip().startswith("at ")  # Node's form
         if not is_own:
             kept.append(line)
     return "\n".join(kept) if frames else ""
@@ -147,16 +148,33 @@ def _queue_time(job: Job) -> str | None:
     return duration_text(max(0, job.started_at - max(job.created_at, job.promote_at or 0)))
 
 
+def _priority(priority: float) -> str:
+    name = {0: "normal", **PRIORITY_NAMES}.get(priority)
+    return f"{name} ({priority:g})" if name else f"{priority:g}"
+
+
+def _backoff(backoff: Any, delay_ms: float) -> str:
+    """Return ``exponential, from 10 s`` for a backoff that is data; anything else as JSON."""
+    if backoff is True:
+        return f"fixed, {duration_text(delay_ms)}"
+    if isinstance(backoff, dict) and set(backoff) <= {"type", "delay", "maxDelay"} and "type" in backoff:
+        numbers = {name: value for name, value in backoff.items() if name != "type"}
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers.values()):
+            first = numbers.get("delay", delay_ms)
+            most = f", at most {duration_text(numbers['maxDelay'])}" if "maxDelay" in numbers else ""
+            return f"{backoff['type']}, from {duration_text(first)}{most}"
+    return pretty_json(backoff).replace("\n", " ")
+
+
 def _options(job: Job) -> dict[str, str]:
     options = job.options
-    names_of: dict[int | float, str] = {0: "normal", **PRIORITY_NAMES}
     names: dict[str, Any] = {
         "Type": job.type,
-        "Priority": f"{options.priority:g} {names_of.get(options.priority, '')}",
+        "Priority": _priority(options.priority),
         "Attempts": f"{job.attempts_made} of {options.attempts or 1}",
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
-        "Backoff": pretty_json(options.backoff).replace("\n", " ") if options.backoff else None,
+        "Backoff": _backoff(options.backoff, options.delay_ms) if options.backoff else None,
         "Remove on complete": "yes" if options.remove_on_complete else None,
         "Queue time": _queue_time(job),
         "Run time": duration_text(job.duration) if job.duration is not None else None,
