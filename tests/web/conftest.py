@@ -50,8 +50,7 @@ class Site:
 def make_site(queue: Any, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """A factory of monitors: ``make_site(listen=True, KUE_AUTH="a:b")``.
 
-    With ``listen`` it answers on its port; without
-    ``downloads`` it is that of `kue dashboard`.
+    With ``listen`` it answers on its port; without ``downloads`` it is that of `kue dashboard`.
     """
     stops: list[Callable[[], None]] = []
 

@@ -47,7 +47,8 @@ def test_it_shows_types_times_throughput_the_oldest_job_and_errors(dashboard: An
     for at in (minute - 1, minute - 2):
         queue.history.note("minutes", at, span)
     queue.create_many([{"type": "mail", "priority": "high"}, {"type": "mail"}, {"type": "report"}])
-    queue.session.call(lambda client: client.hset("q:job:2", "created_at", int(time.time() * 1000) - 7_200_000))
+    before = int(time.time() * 1000) - 7_200_000
+    queue.session.call(lambda client: client.hset("q:job:2", mapping={"created_at": before, "promote_at": before}))
 
     def fail(job: Any) -> None:
         raise ValueError(f"no invoice {job.id}")
