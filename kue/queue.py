@@ -295,6 +295,8 @@ class Queue:
     memory = _of("_queries", Queries.memory)
     first_ids = _of("_queries", Queries.first_ids)
     newest_ids = _of("_queries", Queries.newest_ids)
+    oldest_waiting = _of("_queries", Queries.oldest_waiting)
+    recent_errors = _of("_queries", Queries.recent_errors)
     look_through = _of("_queries", Queries.look_through)
 
     @property

@@ -56,4 +56,4 @@ def serve(settings: Settings, place: Place) -> None:
     program.listen()
     if not program.wait_for_redis():
         return
-    program.run(*create_app(settings, queue))
+    program.run(*create_app(settings, queue, downloads=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -23,6 +24,10 @@ LOOK_BYTES = 2_000_000
 SEARCH_MAX = 10_000
 #: Priorities that are looked through for the newest jobs; those of further ones are left out.
 PRIORITIES_MAX = 64
+#: Characters of an error's first line that are compared.
+ERROR_TEXT = 300
+#: What differs between two errors that are the same otherwise: ids, ports, sizes, addresses.
+_NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+(?:[.,:-][0-9]+)*", re.IGNORECASE)
 
 
 class LeaseInfo(TypedDict):
@@ -31,6 +36,19 @@ class LeaseInfo(TypedDict):
     held: int
     late_ms: int
     """How long ago the first of them ended. More than some seconds: nobody rescues."""
+
+
+class ErrorCount(TypedDict):
+    """An error and how many recent jobs failed with it."""
+
+    type: str
+    error: str
+    """First line of the newest one."""
+    count: int
+    id: int | str
+    """The newest job."""
+    at: int | None
+    """When the latest of them failed, epoch ms."""
 
 
 class Queries:
@@ -240,6 +258,42 @@ class Queries:
             keys = [self._keys.type_state(job_type, each) for each in STATES]
         found = {each for key in keys for each in self._ends(key, number)}
         return sorted(found, key=lambda each: each if isinstance(each, int) else 0, reverse=True)[:number]
+
+    def oldest_waiting(self) -> Job | None:
+        """Return the waiting job that was created first, None if no job waits.
+
+        Its set is in order of priority, and of id within one: so the first job of each priority is read, of at most
+        PRIORITIES_MAX of them.
+        """
+        key = self._keys.state(INACTIVE)
+        firsts: list[int | str] = []
+        above = "-inf"
+        for _ in range(PRIORITIES_MAX):
+            found = self._session.read_one(
+                "ZRANGEBYSCORE", key, above, "+inf", "WITHSCORES", "LIMIT", 0, 1, default=[]
+            )
+            if not found:
+                break
+            firsts.append(id_of(found[0]))
+            above = f"({found[1]}"
+        jobs = [job for job in self.get_many(firsts) if job.created_at]
+        return min(jobs, key=lambda job: (job.created_at or 0, zid(job.id)), default=None)
+
+    def recent_errors(self, newest: int = 200) -> list[ErrorCount]:
+        """Return the errors of the ``newest`` failed jobs, most frequent first; numbers in them do not matter."""
+        ids = self.newest_ids(FAILED, None, newest)
+        groups: dict[tuple[str, str], ErrorCount] = {}
+        for job_id, (job_type, error, at) in zip(ids, self.fields(ids, ("type", "error", "failed_at")), strict=True):
+            if job_type is None:
+                continue
+            text = (error or "").strip().partition("\n")[0][:ERROR_TEXT]
+            group = groups.setdefault(
+                (job_type, _NUMBERS.sub("#", text)),
+                {"type": job_type, "error": text, "count": 0, "id": job_id, "at": None},
+            )
+            group["count"] += 1
+            group["at"] = max(group["at"] or 0, number(at) or 0) or None
+        return sorted(groups.values(), key=lambda group: -group["count"])
 
     def look_through(self, words: Sequence[str], start: int, count: int, most: int) -> tuple[list[int | str], int]:
         """Look at ``count`` jobs from rank ``start``, counted from the end of the queue's order, for all of ``words``.

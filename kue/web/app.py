@@ -16,7 +16,7 @@ from kue.web.access.login import login
 from kue.web.access.security import Security
 from kue.web.actions.bulk import bulk
 from kue.web.actions.download_limits import limits
-from kue.web.actions.job_actions import acts
+from kue.web.actions.job_actions import job_actions
 from kue.web.answers import SafeJson, SafeResponse
 from kue.web.api.health import health
 from kue.web.api.kue_api import api, lower_case_words
@@ -26,6 +26,7 @@ from kue.web.live.packets import ClientPacket
 from kue.web.live.socket_events import Monitor
 from kue.web.pages.files import files
 from kue.web.pages.home import pages
+from kue.web.pages.overview import overview
 from kue.web.pages.sample_file import sample
 from kue.web.pages.search import finder
 from kue.web.pages.system import system
@@ -74,10 +75,12 @@ def create_app(
     template_folder: str | None = None,
     static_folder: str | None = None,
     async_mode: str | None = None,
+    downloads: bool = True,
 ) -> tuple[Flask, SocketIO]:
     """Return the monitor of ``queue`` as a Flask app and its Socket.IO server, already listening to the queue's events.
 
-    ``async_mode`` is ``eventlet`` in a patched process and ``threading`` elsewhere, unless given.
+    ``async_mode`` is ``eventlet`` in a patched process and ``threading`` elsewhere, unless given. Without ``downloads``
+    the first page is the overview instead of the form to start one.
     """
     app = Flask(
         "kue.web",
@@ -86,6 +89,7 @@ def create_app(
         static_url_path="/static",
     )
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, KUE_SETTINGS=settings, KUE_QUEUE=queue, KUE_TITLE="kue")
+    app.config["KUE_DOWNLOADS"] = downloads
     app.json, app.response_class = SafeJson(app), SafeResponse
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -116,7 +120,8 @@ def create_app(
     monitor = Monitor(socketio, queue, security)
     app.extensions["kue"] = monitor
     errors.install(app)
-    for blueprint in (api, acts, bulk, finder, pages, files, health, limits, login, openapi, sample, system):
+    pages_of_app = (pages, overview, finder, files, system, login, sample)
+    for blueprint in (api, health, openapi, *pages_of_app, job_actions, bulk, limits):
         app.register_blueprint(blueprint)
     monitor.begin()
     return app, socketio
@@ -143,13 +148,13 @@ def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
         socketio.run(app, host=host, port=port, allow_unsafe_werkzeug=True)
 
 
-def stop(app: Flask, reason: str = "the server is stopping") -> None:
-    """Tell clients that the server is stopping. Events are still relayed, so that they see how running jobs end."""
+def stop(app: Flask, reason: str = "the server is shutting down") -> None:
+    """Tell the clients that the server is shutting down. Events go on, so that they see how running jobs end."""
     monitor: Any = app.extensions["kue"]
-    monitor.say_goodbye(reason)
+    monitor.announce_shutdown(reason)
 
 
 def close(app: Flask) -> None:
-    """Stop listening to the queue's events. The app cannot be used afterwards. May be called twice."""
+    """Unsubscribe from the queue's events; the app is of no use afterwards. May be called twice."""
     monitor: Any = app.extensions["kue"]
     monitor.end()

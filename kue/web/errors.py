@@ -1,4 +1,4 @@
-"""Errors as answers: Kue's ``{"error": …}`` with a true status for programs, a page for people."""
+"""Errors as responses: Kue's ``{"error": …}`` with the right status for programs, a page for people."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ API_PATH = re.compile(r"/(job|jobs|stats|monitor|healthz|metrics)(/|$)")
 
 
 def error_response(status: int, message: str) -> Response:
-    """Return Kue's error body under a true status."""
+    """Return Kue's error body with a status."""
     response: Response = jsonify({"error": message})
     response.status_code = status
     return response
 
 
 def wants_page() -> bool:
-    """Tell whether the client is a browser that shows what it gets, rather than a program."""
+    """Tell whether the client prefers HTML, as a browser does."""
     accepted = request.accept_mimetypes
     return accepted["text/html"] > accepted["application/json"]
 
@@ -38,10 +38,12 @@ def _answer(status: int, message: str) -> Response:
 
 
 def install(app: Flask) -> None:
-    """Make every error of the app an answer."""
+    """Handle every error of the app."""
 
     @app.errorhandler(JobNotFound)
     def not_found(exc: JobNotFound) -> Response:
+        if wants_page():
+            return _answer(404, f"job {exc.job_id} does not exist")
         return _answer(404, f'job "{exc.job_id}" doesnt exist')  # as Node Kue spells it
 
     @app.errorhandler(WrongState)
@@ -54,7 +56,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(QueueUnavailable)
     def unavailable(exc: QueueUnavailable) -> Response:
-        return _answer(503, "Redis does not answer: try again in a moment")
+        return _answer(503, "Redis is not responding; try again in a moment")
 
     @app.errorhandler(KueError)
     def refused(exc: KueError) -> Response:
@@ -62,7 +64,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(exc: RequestEntityTooLarge) -> Response:
-        return error_response(413, "the body is too large: at most 1 MB")
+        return error_response(413, "the request body is too large; the limit is 1 MB")
 
     @app.errorhandler(HTTPException)
     def http_error(exc: HTTPException) -> Any:
@@ -72,7 +74,7 @@ def install(app: Flask) -> None:
             return exc
         if status == 404:
             # Programs tell by the type of the body whether the path or the job is missing, as with Node Kue.
-            message = "there is no such page"
+            message = "page not found"
             if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
                 return error_response(404, message)
             return SafeResponse(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
@@ -81,4 +83,4 @@ def install(app: Flask) -> None:
     @app.errorhandler(Exception)
     def bug(exc: Exception) -> Response:
         log.exception("%s %s failed", request.method, request.path)
-        return _answer(500, "the server met an error; its log says more")
+        return _answer(500, "internal server error; see the server log")

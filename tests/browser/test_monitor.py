@@ -61,17 +61,17 @@ def test_a_failed_job_is_run_as_new_with_other_data_and_each_leads_to_the_other(
     queue.set_state(1, "failed")
     page = open_page(f"{program.url}/job/1")
     page.wait_for_selector(LIVE)
-    page.click("summary:has-text('Edit the data')")
+    page.click("summary:has-text('Edit data')")
     page.fill("textarea[name=data]", '{"n": ')
     page.click("text='Run as a new job'")
-    page.wait_for_selector("#act_message:text-is('The data is not JSON.')")
+    page.wait_for_selector("#act_message:text-is('The data is not valid JSON.')")
     page.fill("textarea[name=data]", '{"n": 2}')
     page.click("text='Run as a new job'")
     page.wait_for_url("**/job/2")
     assert queue.get(2).data == {"n": 2} and queue.get(2).options.priority == -10
     page.click("text='job 1'")
     page.wait_for_url("**/job/1")
-    assert page.inner_text(".links") == "Run again as job 2."
+    assert page.inner_text(".links") == "Copied to job 2."
 
 
 def test_a_waiting_jobs_reason_and_priority_are_seen_and_changed(
@@ -80,13 +80,13 @@ def test_a_waiting_jobs_reason_and_priority_are_seen_and_changed(
     queue.create_many([{"type": "a"}, {"type": "a"}])
     page = open_page(f"{program.url}/job/2")
     page.wait_for_selector(LIVE)
-    assert page.inner_text("#why") == "Not running yet. No worker takes jobs of type a: start one."
+    assert page.inner_text("#why") == "Waiting to run. No worker processes jobs of type a."
     page.select_option("#priority_form select", "critical")
     page.click("text='Set priority'")
     page.wait_for_selector("#job_2 .job_priority:text-is('critical')")
     assert queue.get(2).options.priority == -15
     queue.pause("a")
-    page.wait_for_selector("#why:has-text('The type a is paused.')")  # by itself, within some seconds
+    page.wait_for_selector("#why:has-text('Type a is paused.')")  # by itself, within some seconds
 
 
 def test_the_system_page_shows_workers_and_charts_and_pauses_a_type(
@@ -121,7 +121,7 @@ def test_who_may_only_look_sees_all_and_can_press_nothing(
     assert page.inner_text(".role") == "read only" and page.locator("text='only seen'").count() == 1
     for path in ("/", "/inactive", "/job/1", "/system", "/files"):
         page.goto(program.url + path)
-        assert page.locator("main button:not(#filters button):visible").count() == 0, path
+        assert page.locator("main button:not(#filters button, .json_copy):visible").count() == 0, path
     page.goto(program.url)
     queue.create("a", {"title": "made later"}).save()
     page.wait_for_selector("text='made later'")
@@ -136,7 +136,7 @@ def test_without_script_everything_can_be_read(program: Any, queue: Any, open_pa
     page = open_page(program.url, java_script_enabled=False)
     page.click("#job_1 a.job_id")
     page.wait_for_url("**/job/1")
-    assert "No worker takes jobs of type a" in page.inner_text("#why")
+    assert "No worker processes jobs of type a" in page.inner_text("#why")
     page.click("a[href='/inactive']")
     page.select_option("[name=type]", "b")
     page.click("text='Show'")

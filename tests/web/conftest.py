@@ -48,13 +48,16 @@ class Site:
 
 @pytest.fixture
 def make_site(queue: Any, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """A factory of monitors: ``make_site(listen=True, KUE_AUTH="a:b")``. With ``listen`` it answers on its port."""
+    """A factory of monitors: ``make_site(listen=True, KUE_AUTH="a:b")``.
+
+    With ``listen`` it answers on its port; without ``downloads`` it is that of `kue dashboard`.
+    """
     stops: list[Callable[[], None]] = []
 
-    def make(listen: bool = False, **environ: str) -> Site:
+    def make(listen: bool = False, downloads: bool = True, **environ: str) -> Site:
         port = free_port()
         settings = Settings.load({"PORT": str(port), "DOWNLOAD_DIR": str(tmp_path / "downloads"), **environ})
-        app, socketio = web.create_app(settings, queue, async_mode="threading")
+        app, socketio = web.create_app(settings, queue, async_mode="threading", downloads=downloads)
         stops.append(lambda: web.close(app))
         if listen:
             server = make_server("127.0.0.1", port, app, threaded=True)

@@ -23,8 +23,8 @@ def test_a_file_of_another_machine_is_not_called_deleted(make_site: Callable[...
     for path in ("/files/1", f"/files/{names[1]}"):
         answer = http.get(path, headers=HTML)
         assert answer.status_code == 404
-        assert "the file of job 1 is not here; anna downloaded it, into its own folder" in answer.text
-    assert "the file of job 2 is not here any more" in http.get(f"/files/{names[2]}", headers=HTML).text
+        assert "The file of job 1 is on anna, which downloaded it, not on this machine" in answer.text
+    assert "The file of job 2 was deleted" in http.get(f"/files/{names[2]}", headers=HTML).text
     assert "anna" in http.get("/job/1", headers=HTML).text or "anna" in http.get("/job/1").text
 
 

@@ -19,14 +19,14 @@ class Client:
     def __init__(self, site: Any) -> None:
         self.io = site.socketio.test_client(site.app, headers={"Host": site.url.removeprefix("http://")})
         assert self.io.is_connected()
-        self.heard: list[tuple[str, Any]] = []
+        self.received: list[tuple[str, Any]] = []
 
     def ask(self, name: str, *args: Any) -> Any:
         return self.io.emit(name, *args, callback=True)
 
     def listen(self) -> list[tuple[str, Any]]:
-        self.heard += [(each["name"], each["args"][0] if each["args"] else None) for each in self.io.get_received()]
-        return self.heard
+        self.received += [(each["name"], each["args"][0] if each["args"] else None) for each in self.io.get_received()]
+        return self.received
 
     def named(self, name: str) -> list[Any]:
         return [payload for heard, payload in self.listen() if heard == name]
@@ -143,9 +143,9 @@ def test_a_page_that_watches_gets_frames_and_no_single_events(
 
     row = wait_until(shown)
     assert row["title"] == "hello" and row["attempts_made"] == 1
-    assert {name for name, _ in page.heard} == {"batch"}
+    assert {name for name, _ in page.received} == {"batch"}
     wait_until(lambda: plain.named("complete"))
-    assert "batch" not in {name for name, _ in plain.heard}
+    assert "batch" not in {name for name, _ in plain.received}
 
 
 def test_a_page_that_comes_back_gets_what_it_missed(queue: Any, site: Any, connect: Callable[[], Client]) -> None:

@@ -156,12 +156,12 @@ def test_what_the_pages_ask_for_is_as_described(check: Callable[..., Any], queue
     for number in (1, 77):
         check("get", f"/monitor/job/{number}", "/monitor/job/{id}")
     check("get", "/monitor/job/1/log?from=0", "/monitor/job/{id}/log")
-    acts = "/monitor/job/{id}/{act}"
-    for number, act, body in (
+    acts = "/monitor/job/{id}/{action}"
+    for number, action, body in (
         (3, "priority", {"priority": "high"}), (3, "priority", {}), (3, "copy", {"data": {"n": 1}}), (3, "retry", {}),
         (4, "promote", {}), (5, "cancel", {}), (5, "remove", {}), (77, "remove", {}), (3, "odd", {}),
     ):  # fmt: skip
-        check("post", f"/monitor/job/{number}/{act}", acts, json=body)
+        check("post", f"/monitor/job/{number}/{action}", acts, json=body)
     check("get", "/monitor/bulk/preview?state=failed", "/monitor/bulk/preview")
     check("get", "/monitor/bulk/preview?state=odd", "/monitor/bulk/preview")
     check("get", "/monitor/bulk/preview?q=x&act=retry", "/monitor/bulk/preview")

@@ -61,7 +61,7 @@ def test_the_page_of_a_job_tells_all_about_it(http: Any, queue: Any) -> None:
     wait_until(lambda: queue.counts()["failed"] == 1)
     answer = http.get("/job/1", headers=HTML)
     assert answer.mimetype == "text/html" and "Accept" in answer.headers["Vary"]
-    for words in ("a@b.c", "one step", "no such user", "2 of 2 made", "Why it failed"):
+    for words in ("a@b.c", "one step", "no such user", "2 of 2", "Why it failed"):
         assert words in answer.text
     assert answer.text.count("<b>Attempt ") == 2 and answer.text.count('<span class="span_log">Failed</span>') == 2
     assert answer.text.count("RuntimeError: no such user\n  File") == 3  # of the job, and of each attempt
@@ -72,21 +72,21 @@ def test_the_page_of_a_job_tells_all_about_it(http: Any, queue: Any) -> None:
 def why(http: Any) -> Callable[[int], str]:
     def ask(job_id: int) -> str:
         text = http.get(f"/job/{job_id}", headers=HTML).text
-        return str(html.unescape(text.split("Not running yet.</b> ")[1].split("</p>")[0]))
+        return str(html.unescape(text.split("Waiting to run.</b> ")[1].split("</p>")[0]))
 
     return ask
 
 
 def test_a_waiting_job_says_why_it_does_not_run(queue: Any, why: Callable[[int], str]) -> None:
     queue.create_many([{"type": "a"}, {"type": "a"}, {"type": "b", "delay": 3_600_000}])
-    assert why(1) == "No worker takes jobs of type a: start one."
-    assert why(3) == "It is due in 1 h."
+    assert why(1) == "No worker processes jobs of type a."
+    assert why(3) == "Due in 1 h."
     queue.set_state(1, "active")  # as a Node worker would have it
     queue.create("a").save()
-    assert why(2) == "It is next in line for its type."
-    assert why(4) == "It is 2nd in line for its type, behind job 2."
+    assert why(2) == "Next in the queue for its type."
+    assert why(4) == "2nd in the queue for its type, after job 2."
     queue.pause("a")
-    assert why(2) == "The type a is paused."
+    assert why(2) == "Type a is paused."
 
 
 def test_a_job_in_line_says_how_busy_the_workers_are(queue: Any, redis_url: str, why: Callable[[int], str]) -> None:
@@ -107,11 +107,11 @@ def test_a_job_in_line_says_how_busy_the_workers_are(queue: Any, redis_url: str,
 
     try:
         wait_until(lambda: busy() == [2], timeout=12, message="the worker tells of two busy slots")
-        assert why(3) == "It is next in line for its type: all 2 slots are busy."
-        assert why(14) == "It is 12th in line for its type, behind job 13; all 2 slots are busy."
+        assert why(3) == "Next in the queue for its type. All 2 slots are busy."
+        assert why(14) == "12th in the queue for its type, after job 13. All 2 slots are busy."
         contexts[0].pause()
         wait_until(lambda: queue.workers()[0]["types"]["a"]["paused"], timeout=12)
-        assert why(3) == "No worker takes new jobs of type a: they have paused it or are stopping."
+        assert why(3) == "All workers for type a are paused or shutting down."
     finally:
         go.set()
         worker.shutdown(5)
@@ -129,8 +129,8 @@ def test_a_job_that_was_put_off_says_by_what(queue: Any, why: Callable[[int], st
     queue.create("a").save()
     queue.create("b", attempts=3, backoff={"type": "fixed", "delay": 600_000}).save()
     wait_until(lambda: queue.get(1).attempt_log and queue.get(2).state == "delayed")
-    assert why(1).startswith("Waiting for files.example, which has 2 downloads already. It is tried again in ")
-    assert re.fullmatch(r"Attempt 1 of 3 failed; the next one is due in (10 min|9 min \d+ s)\.", why(2))
+    assert why(1).startswith("Waiting for files.example, which has 2 downloads already. Next try in ")
+    assert re.fullmatch(r"Attempt 1 of 3 failed\. Next attempt in (10 min|9 min \d+ s)\.", why(2))
 
 
 def test_lists_are_paged_in_the_order_of_redis(http: Any, queue: Any) -> None:
@@ -189,8 +189,8 @@ def test_a_job_is_paused_and_goes_on(http: Any, queue: Any) -> None:
     queue.set_state(1, "active")
     assert http.post("/monitor/job/1/pause").status_code == 200
     assert queue.get(1).state == "delayed"
-    assert "It is paused." in http.get("/job/1", headers=HTML).text
-    assert '<span class="job_when" data-part="when">paused</span>' in http.get("/delayed").text
+    assert "Suspended." in http.get("/job/1", headers=HTML).text
+    assert '<span class="job_when" data-part="when">suspended</span>' in http.get("/delayed").text
     assert http.post("/monitor/job/1/resume").status_code == 200 and queue.get(1).state == "inactive"
     assert http.post("/monitor/job/1/resume").status_code == 409
     queue.set_state(1, "complete")
@@ -211,8 +211,8 @@ def test_a_job_is_run_again_with_other_data_as_a_new_one(http: Any, queue: Any) 
     answer = http.post("/monitor/job/1/copy", json={"data": {"n": 2}})
     copy = queue.get(answer.json["id"])
     assert (copy.id, copy.data, copy.options.priority, copy.options.attempts) == (2, {"n": 2}, -10, 4)
-    assert 'Run again from <a href="/job/1">job 1</a>' in http.get("/job/2", headers=HTML).text
-    assert 'Run again as <a href="/job/2">job 2</a>' in http.get("/job/1", headers=HTML).text
+    assert 'Copied from <a href="/job/1">job 1</a>' in http.get("/job/2", headers=HTML).text
+    assert 'Copied to <a href="/job/2">job 2</a>' in http.get("/job/1", headers=HTML).text
     queue.create("startdownload", {"url": "http://x/y"}).save()
     assert http.post("/monitor/job/3/copy", json={"data": {"url": "file:///etc/passwd"}}).status_code == 400
 
@@ -280,7 +280,7 @@ def test_a_bulk_act_can_be_undone_before_it_begins(http: Any, queue: Any, quick_
 def test_another_web_process_tells_how_far_a_bulk_act_is_and_stops_it(
     http: Any, queue: Any, make_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_module, "LOOK_S", 0.05)
+    monkeypatch.setattr(bulk_module, "POLL_S", 0.05)
     queue.create("a").save()
     other = make_site().http()
     begun = http.post("/monitor/bulk", json={"act": "remove", "state": "inactive"}).json
@@ -297,7 +297,7 @@ def test_a_bulk_act_whose_process_ended_has_failed(http: Any, queue: Any, redis_
     assert http.get("/monitor/bulk/ab").json["phase"] == "running"
     redis_client.set("q:bulk:ab", json.dumps({**view, "error": None, "at": time.time() - 60}))
     ended = http.get("/monitor/bulk/ab").json
-    assert (ended["phase"], ended["done"], ended["error"]) == ("failed", 3, "the process that did it has ended")
+    assert (ended["phase"], ended["done"], ended["error"]) == ("failed", 3, "the web process that ran it has ended")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_a_file_is_found_by_its_job_and_says_its_digest(http: Any, queue: Any, f
     name = "20260101120000-1-x.bin"
     queue.process("startdownload", lambda job: {"file": name, "bytes": 5, "sha256": "ab" * 32})
     queue.create("startdownload", {"title": "x", "url": "http://x/y"}).save().wait(10)
-    assert "the file of job 1 is not here any more" in http.get("/files/1").text
+    assert "the file of job 1 was deleted" in http.get("/files/1").text
     (folder / name).write_bytes(b"hello")
     other = folder / "20260101120000-7-other.bin"
     other.write_bytes(b"other")
@@ -357,8 +357,8 @@ def test_a_file_is_found_by_its_job_and_says_its_digest(http: Any, queue: Any, f
     listed = {each["name"]: each for each in http.get("/files", headers={"Accept": "application/json"}).json["files"]}
     assert (listed[name]["job"], listed[name]["size"], listed[name]["sha256"]) == (1, 5, "ab" * 32)
     assert listed[other.name]["job"] is None
-    assert "there is no job 9" in http.get("/files/9").text
-    assert "no such file" in http.get("/files/never.bin", headers=HTML).text
+    assert "job 9 does not exist" in http.get("/files/9").text
+    assert "No such file" in http.get("/files/never.bin", headers=HTML).text
     assert http.delete("/files/1").status_code == 200 and not (folder / name).exists() and queue.get(1)
 
 
@@ -387,7 +387,7 @@ def test_nothing_but_finished_files_of_the_folder_is_handed_out(http: Any, folde
     ):
         assert http.get(f"/files/{name}").status_code == 404, name
         assert http.delete(f"/files/{name}").status_code in (404, 405), name
-    assert "There are no files yet" in http.get("/files").text
+    assert "No files yet" in http.get("/files").text
     assert (tmp_path / "secret").exists()
 
 

@@ -87,8 +87,8 @@ def setup() -> Iterator[tuple[Source, Ear, Relay]]:
     source, ear = Source(), Ear()
     relay = Relay(
         source,  # type: ignore[arg-type]
-        tell_plain=lambda name, payload: ear.plain.append((name, payload)),
-        tell_pages=lambda frame: ear.frames.append(dict(frame)),
+        emit_plain=lambda name, payload: ear.plain.append((name, payload)),
+        emit_pages=lambda frame: ear.frames.append(dict(frame)),
         has_plain=lambda: True,
         has_pages=lambda: ear.pages,
     )
@@ -225,7 +225,7 @@ def test_while_redis_is_away_the_pages_are_told_and_no_change_is_lost(
     source.away = True
     source.say(event(1, "start", "t", None))
     wait_until(lambda: any(frame.get("stale") for frame in ear.frames))
-    assert relay.catch_up(relay.epoch, relay.seq, lambda: None)["stale"] == "Redis does not answer"
+    assert relay.catch_up(relay.epoch, relay.seq, lambda: None)["stale"] == "Redis is not responding"
     source.away = False
     wait_until(lambda: ear.changes)
     assert ear.changes[0]["rows"][0]["id"] == 1 and "stale" not in ear.changes[0]

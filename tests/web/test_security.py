@@ -213,7 +213,7 @@ def test_on_the_socket_too_who_may_only_read_starts_nothing(roles: Any, queue: A
     headers = {"Host": roles.url.removeprefix("http://")}
     reader = roles.socketio.test_client(roles.app, headers=headers, auth={"token": secret})
     answer = reader.emit("start", {"type": "download", "url": "http://127.0.0.1:1/x"}, callback=True)
-    assert answer == {"error": "you may look, but not change anything", "code": "refused"}
+    assert answer == {"error": "read-only access: you cannot change anything", "code": "refused"}
     assert "epoch" in reader.emit("watch", {}, callback=True)
     assert sum(queue.counts().values()) == 0
     writer = roles.socketio.test_client(roles.app, headers=headers, auth={"token": TOKEN})

@@ -11,8 +11,8 @@ import pytest
 
 import kue
 from kue.client.events import Event
-from kue.web.metrics import event_counters as tally_module
-from kue.web.metrics.event_counters import Tally, Times
+from kue.web.metrics import event_counters as counters_module
+from kue.web.metrics.event_counters import EventCounters, Times
 from kue.web.pages import search as search_module
 from kue.web.present import health_warnings
 from kue.web.present.chart import HEIGHT, WIDTH, plots, top_of
@@ -28,7 +28,7 @@ def test_the_matrix_links_each_count_to_its_list(http: Any, queue: Any) -> None:
     queue.create_many([{"type": "a b/<c>"}, {"type": "mail"}, {"type": "mail"}])
     text = http.get("/system").text
     assert 'href="/inactive?type=a%20b/%3Cc%3E">1</a>' in text and 'href="/inactive?type=mail">2</a>' in text
-    assert "2 jobs of type mail wait and no worker takes that type: start one." in text
+    assert "2 jobs of type mail are waiting, but no worker processes that type." in text
     assert http.get("/monitor/system").headers["X-Kue-Mark"]
 
 
@@ -36,7 +36,7 @@ def test_a_type_is_paused_for_everybody_and_resumed(http: Any, queue: Any) -> No
     queue.create("mail").save()
     assert http.post("/monitor/type/pause", json={"type": "mail"}).status_code == 200
     assert queue.paused() == ["mail"]
-    assert "1 job of type mail waits because the type is paused." in http.get("/system").text
+    assert "1 job of type mail is waiting: the type is paused." in http.get("/system").text
     assert http.post("/monitor/type/resume", json={"type": "mail"}).status_code == 200
     assert queue.paused() == []
 
@@ -80,21 +80,22 @@ def test_another_process_is_told_how_many_to_run_at_once(http: Any, redis_url: s
 
 
 def test_the_tally_counts_what_ended_and_writes_the_minute(queue: Any) -> None:
-    tally = Tally(queue)
-    queue.subscribe(tally.hear)
+    counters = EventCounters(queue)
+    queue.subscribe(counters.receive)
     queue.process("mail", 2, lambda job: None)
     queue.process("bad", 1, lambda job: 1 / 0)
     queue.create_many([*[{"type": "mail"}] * 5, {"type": "bad", "attempts": 2}, {"type": "idle"}])
-    wait_until(lambda: len(tally._fresh) == 7)
-    minute = tally._minute
-    tally.look(minute * 60 + 30)
-    assert tally.ended == {("mail", "complete"): 5, ("bad", "failed attempt"): 1, ("bad", "failed"): 1}
-    assert sum(tally.run_s["mail"].counts) == sum(tally.wait_s["mail"].counts) == 5 and "bad" not in tally.run_s
+    wait_until(lambda: len(counters._fresh) == 7)
+    minute = counters._minute
+    counters.sample(minute * 60 + 30)
+    assert counters.ended == {("mail", "complete"): 5, ("bad", "failed attempt"): 1, ("bad", "failed"): 1}
+    assert sum(counters.run_s["mail"].counts) == sum(counters.wait_s["mail"].counts) == 5
+    assert "bad" not in counters.run_s
     kept = queue.history.read("minutes")[-1]
     assert (kept["at"], kept["complete"], kept["failed"], kept["waiting"]) == (minute * 60_000, 5, 2, 1)
     assert kept["run_mid"] <= kept["run_slow"] and kept["wait_mid"] <= kept["wait_slow"]
     # When the minute is over, its half hour is put together, and the next minute begins with nothing.
-    tally.look((minute + 1) * 60)
+    counters.sample((minute + 1) * 60)
     half = queue.history.read("halves")[-1]
     assert (half["at"], half["complete"], half["failed"]) == (minute // 30 * 1_800_000, 5, 2)
     assert [each["complete"] for each in queue.history.read("minutes")] == [5, 0]
@@ -103,7 +104,7 @@ def test_the_tally_counts_what_ended_and_writes_the_minute(queue: Any) -> None:
 def test_history_outlives_the_process_and_is_the_same_in_all(
     queue: Any, make_site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tally_module, "NOTE_S", 0.0)
+    monkeypatch.setattr(counters_module, "RECORD_S", 0.0)
     sites = [make_site(), make_site()]
     job = queue.create("mail").save()
     queue.process("mail", 1, lambda job: None)
@@ -113,32 +114,32 @@ def test_history_outlives_the_process_and_is_the_same_in_all(
         return sum(each["complete"] for each in queue.history.read("minutes"))
 
     for site in sites:
-        wait_until(lambda site=site: site.monitor.relay.heard["complete"] == 1)
-    wait_until(lambda: [site.monitor.tally.look() for site in sites] and noted() == 1)
+        wait_until(lambda site=site: site.monitor.relay.received["complete"] == 1)
+    wait_until(lambda: [site.monitor.counters.sample() for site in sites] and noted() == 1)
     text = make_site().http().get("/system").text
     assert ": 1 completed, 0 failed</title>" in text
 
 
 def test_a_busy_second_is_sampled_and_scaled(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally_module, "SAMPLE", 10)
-    tally = Tally(queue)
+    monkeypatch.setattr(counters_module, "SAMPLE", 10)
+    counters = EventCounters(queue)
     jobs = queue.create_many([{"type": "t"}] * 10)
     for job in jobs:
         queue.set_state(job.id, "complete")
     for number in range(30):
-        tally.hear(Event(jobs[number % 10].id, "complete", []))
-    tally._measure()
-    assert tally.ended == {("t", "complete"): 30}
+        counters.receive(Event(jobs[number % 10].id, "complete", []))
+    counters._measure()
+    assert counters.ended == {("t", "complete"): 30}
 
 
 def test_more_types_than_can_be_told_apart_are_counted_together(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally_module, "MAX_TYPES", 2)
-    tally = Tally(queue)
+    monkeypatch.setattr(counters_module, "MAX_TYPES", 2)
+    counters = EventCounters(queue)
     for job in queue.create_many([{"type": f"t{number}"} for number in range(4)]):
-        tally.hear(Event(job.id, "failed", []))
-    tally.hear(Event(999, "failed", []))
-    tally._measure()
-    ended = {name: count for (name, _), count in tally.ended.items()}
+        counters.receive(Event(job.id, "failed", []))
+    counters.receive(Event(999, "failed", []))
+    counters._measure()
+    ended = {name: count for (name, _), count in counters.ended.items()}
     assert ended == {"t0": 1, "t1": 1, "(others)": 2, "(removed)": 1}
 
 
@@ -157,8 +158,8 @@ def test_plots_stay_in_their_frame_and_lines_break_where_nothing_is_known() -> N
         for n in range(70) if n not in (5, 6)
     ]  # fmt: skip
     drawn = plots(spans, 60, 60_000, now)
-    assert len(drawn["ended"]) == len(drawn["slots"]) == 58 and drawn["ended_marks"][0]["text"] == "100"
-    for bar in drawn["ended"]:
+    assert len(drawn["finished"]) == len(drawn["slots"]) == 58 and drawn["finished_marks"][0]["text"] == "100"
+    for bar in drawn["finished"]:
         assert 0 <= bar["x"] <= WIDTH - bar["width"] and 0 <= bar["failed_y"] <= bar["complete_y"] <= HEIGHT
     assert len(drawn["waiting"]["pieces"]) == 2
     for line in (drawn["waiting"], *drawn["times"]):
@@ -167,7 +168,7 @@ def test_plots_stay_in_their_frame_and_lines_break_where_nothing_is_known() -> N
                 x, y = map(float, point.split(","))
                 assert 0 <= x <= WIDTH and 0 <= y <= HEIGHT
     empty = plots([], 60, 60_000, now)
-    assert empty["ended"] == [] and empty["waiting"]["pieces"] == []
+    assert empty["finished"] == [] and empty["waiting"]["pieces"] == []
     assert [top_of(n) for n in (0, 1, 2, 3, 5, 6, 11, 99, 101, 2_001)] == [1, 1, 2, 5, 5, 10, 20, 100, 200, 5_000]
 
 
@@ -182,7 +183,7 @@ def test_search_looks_at_id_type_title_data_and_error_in_every_state(http: Any, 
     assert ids("2") == [2] and ids("#1") == [1] and ids("thư HỌP") == [1] and ids("clip.mp4") == [2]
     assert ids("video") == [2] and ids("example.com") == [2, 1] and ids("anna clip") == [] and ids("  ") == []
     page = http.get("/search", query_string={"q": "<script>thư"}).text
-    assert "No job holds all of these words." in page and "<script>thư" not in page
+    assert "No matching jobs." in page and "<script>thư" not in page
 
 
 def test_search_says_how_far_it_looked(http: Any, queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,12 +196,12 @@ def test_search_says_how_far_it_looked(http: Any, queue: Any, monkeypatch: pytes
     assert (len(answer["rows"]), answer["looked"]) == (11, 45)  # n1 and n10 to n19
     answer = http.get("/monitor/search?q=n").json
     assert [row["id"] for row in answer["rows"]] == list(range(45, 25, -1)) and answer["looked"] == 20
-    assert 'href="/search?q=n&amp;from=20">Look further' in http.get("/search?q=n").text
+    assert 'href="/search?q=n&amp;from=20">Continue searching' in http.get("/search?q=n").text
     answer = http.get("/monitor/search?q=n&from=20").json
     assert [row["id"] for row in answer["rows"]] == list(range(25, 5, -1)) and answer["looked"] == 40
-    monkeypatch.setattr(search_module, "MAX_LOOK_S", 0.0)
+    monkeypatch.setattr(search_module, "MAX_SCAN_S", 0.0)
     assert http.get("/monitor/search?q=n3.").json["looked"] == 0
-    assert "Looked through 0 of 45 jobs, found 0." in http.get("/search?q=n3.").text
+    assert "Searched 0 of 45 jobs, found 0." in http.get("/search?q=n3.").text
 
 
 def test_workers_are_shown_with_what_they_do(http: Any, queue: Any, redis_client: Any) -> None:
@@ -216,40 +217,40 @@ def test_workers_are_shown_with_what_they_do(http: Any, queue: Any, redis_client
     queue.create("video").save()
     text = http.get("/system").text
     assert "this process" in text and "other&lt;b&gt;" in text and "2 h" in text
-    assert "The worker 7 on other&lt;b&gt; was last heard of 2 min ago. Its jobs run again elsewhere." in text
-    assert "The worker 8 on fast has a clock 1 min 30 s ahead of that of Redis." in text
-    assert "1 of 2" in text and "0 of 3" in text
+    assert "Worker 7 on other&lt;b&gt; sent its last heartbeat 2 min ago. Its jobs are being rescued." in text
+    assert "Worker 8 on fast: the clock is 1 min 30 s ahead of the clock of Redis." in text
+    assert "1 /" in text and "0 / 3" in text
     redis_client.hdel("q:workers", "kue:fast:8")
-    assert "1 job of type video waits and no worker takes that type: start one." in http.get("/system").text
+    assert "1 job of type video is waiting, but no worker processes that type." in http.get("/system").text
 
 
 def test_nothing_is_warned_of_while_all_is_well(http: Any, queue: Any) -> None:
     queue.process("mail", 3, lambda job: None)
     wait_until(queue.workers)
     queue.create("mail").save().wait(5)
-    assert 'class="why"' not in http.get("/system").text
+    assert 'class="warning"' not in http.get("/system").text
 
 
 def test_the_server_is_warned_of_when_it_is_full_or_forgets() -> None:
     memory: Any = {"used": 95, "limit": 100, "policy": "allkeys-lru", "jobs": 0, "queue": 0}
     leases: Any = {"held": 0, "late_ms": 0}
     found = health_warnings.of_server(memory, leases, 10**6, "Redis does not answer")
-    assert len(found) == 4 and "maxmemory-policy noeviction" in found[1] and "1.0 MB are free" in found[2]
+    assert len(found) == 4 and "Set it to noeviction" in found[1] and "1.0 MB of disk space" in found[2]
     well: Any = {"used": 95, "limit": None, "policy": "noeviction", "jobs": 0, "queue": 0}
     assert health_warnings.of_server(well, leases, None, None) == []
     late: Any = {"held": 1, "late_ms": 60_000}
-    assert "no other worker process is there" in health_warnings.of_server(well, late, None, None)[0]
-    assert health_warnings.of_clock(-90_000) == ["This web server has a clock 1 min 30 s behind that of Redis."]
+    assert "no worker is running to rescue it" in health_warnings.of_server(well, late, None, None)[0]
+    assert health_warnings.of_clock(-90_000) == ["This web server: the clock is 1 min 30 s behind the clock of Redis."]
     assert health_warnings.of_clock(1_000) == []
     counts = {f"t{n}": {"inactive": 1, "active": 0} for n in range(9)}
-    assert health_warnings.of_types(counts, set(), {})[-1] == "4 more types wait like that."
+    assert health_warnings.of_types(counts, set(), {})[-1] == "The jobs of 4 more types are waiting like this."
 
 
 def test_the_metrics_tell_of_types_times_leases_and_lag(site: Any, queue: Any) -> None:
     http = site.http()
     queue.process("mail", 2, lambda job: None)
     queue.create("mail", {"secret": "x"}).save().wait(5)
-    wait_until(lambda: site.monitor.tally.ended)
+    wait_until(lambda: site.monitor.counters.ended)
     text = http.get("/metrics").text
     for line in (
         'kue_jobs{state="complete",type="mail"} 1.0', 'kue_attempts_total{outcome="complete",type="mail"} 1.0',

@@ -1,4 +1,4 @@
-"""The login form and its end."""
+"""Log in and out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _form(status: int, message: str = "") -> Response:
 
 @login.get("/login")
 def show() -> ResponseReturnValue:
-    """The form; whoever is logged in goes on."""
+    """The form; a visitor who is logged in is redirected."""
     if _security().visitor() is not None:
         return redirect(_next_path())
     return _form(200)
@@ -45,10 +45,10 @@ def enter() -> ResponseReturnValue:
     accounts = _security().accounts
     address = request.remote_addr
     if accounts.is_blocked(address):
-        return _form(429, "Too many wrong passwords: wait a minute.")
+        return _form(429, "Too many failed logins. Try again in a minute.")
     visitor = accounts.check(request.form.get("user"), request.form.get("password"), address)
     if visitor is None:
-        return _form(401, "The user or the password is wrong.")
+        return _form(401, "Incorrect user name or password.")
     session.clear()
     session["user"] = visitor.name
     session["mark"] = accounts.mark_of(visitor.name, _security().key.get())

@@ -1,4 +1,4 @@
-"""Who may do what, and what a browser is told to refuse. One layer for HTTP and the socket."""
+"""Authorization and security headers, the same for HTTP and Socket.IO."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-#: What answers without a login: the login itself and its looks, the sample (the download worker has no password), life.
+#: Paths without a login: the login page, the sample file (the download worker has no password), health, the client.
 OPEN_PATHS = frozenset(
     {"/login", "/healthz", "/sample/10mb.bin", "/socket.io/socket.io.js", "/socket.io/socket.io.min.js"}
 )
@@ -51,8 +51,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-#: What somebody with the read-only role hears, over HTTP and the socket.
-MAY_NOT = "you may look, but not change anything"
+#: The error for the read-only role, over HTTP and the socket.
+READ_ONLY = "read-only access: you cannot change anything"
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -94,7 +94,7 @@ class Security:
         return name in self.hosts or name.endswith(".localhost") or _is_address(name)
 
     def origin_is_ours(self, origin: str) -> bool:
-        """Tell whether a page of this origin may change things."""
+        """Tell whether pages of this origin may change anything."""
         if origin.lower() in self.origins or "*" in self.origins:
             return True
         # A proxy that ends TLS says how it was called itself. Another site's page cannot make a browser send these.
@@ -103,9 +103,9 @@ class Security:
         return origin.lower() in (f"{request.scheme}://{request.host}".lower(), f"{scheme}://{host}".lower())
 
     def check_request(self) -> ResponseReturnValue | None:
-        """Refuse what another site's page makes a browser send, and who is not let in. Runs before every view."""
+        """Refuse cross-site requests and requests without valid credentials. Runs before every view."""
         if not self.host_is_ours(request.host):
-            abort(400, "this server does not know the host name it was called by: see KUE_CORS_ORIGINS")
+            abort(400, "unknown host name; add its origin to KUE_CORS_ORIGINS")
         changes = request.method not in audit.SAFE_METHODS
         if changes:
             self._check_origin()
@@ -116,27 +116,27 @@ class Security:
             if wants_page() and not changes:
                 return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
             if self.accounts.is_blocked(request.remote_addr):
-                blocked = error_response(429, "too many wrong passwords: wait a minute")
+                blocked = error_response(429, "too many failed logins; try again in a minute")
                 blocked.headers["Retry-After"] = str(int(WINDOW_S))
                 return blocked
-            response = error_response(401, "this server asks for a user and a password")
+            response = error_response(401, "authentication required")
             response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
             return response
         g.kue_visitor = visitor
         if changes and not visitor.may_write and request.path != "/logout":
-            return error_response(403, MAY_NOT)
+            return error_response(403, READ_ONLY)
         return None
 
     def _check_origin(self) -> None:
         origin = request.headers.get("Origin")
         if origin is not None:
             if not self.origin_is_ours(origin):
-                abort(403, "a page of another site may not change things here")
+                abort(403, "requests from other sites may not change anything")
         elif request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            abort(403, "a page of another site may not change things here")
+            abort(403, "requests from other sites may not change anything")
 
     def visitor(self, auth: object = None) -> Visitor | None:
-        """Return who sends this request, or a socket's handshake, and what he may do; None: he is not let in.
+        """Return who sends this request or socket handshake, with their role; None without valid credentials.
 
         ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
         """
@@ -168,7 +168,7 @@ class Security:
         return "*" if "*" in self.origins else sorted(self.origins)
 
     def add_headers(self, response: Response) -> Response:
-        """Add to each answer what limits the damage of a mistake elsewhere."""
+        """Add the security headers to a response."""
         sockets = f"ws://{request.host} wss://{request.host}" if self.host_is_ours(request.host) else ""
         headers = response.headers
         headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY.format(sockets=sockets))
@@ -197,7 +197,7 @@ class Security:
         return around
 
     def install(self, app: Flask) -> None:
-        """Put the checks in front of every view of the app."""
+        """Run the checks before every view of the app."""
         app.config.update(
             SESSION_COOKIE_NAME="kue_session",
             SESSION_COOKIE_HTTPONLY=True,

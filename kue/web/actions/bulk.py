@@ -1,4 +1,7 @@
-"""Acts on all jobs of a list: counted, undoable for some seconds, then carried out in chunks with progress to watch."""
+"""Bulk actions on a list, a search or selected jobs: undoable for some seconds, then run in chunks with progress.
+
+On the wire an action is called ``act``.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from kue.concurrency import green
 from kue.errors import JobNotFound, QueueUnavailable, WrongState
 from kue.states import STATES
 from kue.web.access.audit import audit
-from kue.web.actions.bulk_progress import Board
+from kue.web.actions.bulk_progress import OPEN, BulkStatusStore
 from kue.web.errors import error_response
-from kue.web.live.current import monitor, queue
+from kue.web.live.current import monitor, parse_id, queue
 from kue.web.pages.search import MAX_QUERY, matching
 
 if TYPE_CHECKING:
@@ -29,15 +32,17 @@ if TYPE_CHECKING:
 bulk = Blueprint("bulk", __name__)
 log = logging.getLogger("kue.web")
 
-#: Seconds in which a bulk act can be undone.
+#: Seconds in which a bulk action can be undone.
 UNDO_S = 5.0
-#: Jobs between two looks whether somebody said stop.
+#: Jobs between two checks whether somebody asked to stop.
 CHUNK = 100
-#: Seconds between two looks while there is time to undo.
-LOOK_S = 0.5
-#: Bulk acts that are remembered, and how many may wait or run at once.
-KEPT, AT_ONCE = 50, 5
-#: From which states each act takes jobs.
+#: Seconds between two such checks before the action starts.
+POLL_S = 0.5
+#: Bulk actions that a process remembers, and how many may wait or run at a time.
+KEPT, MAX_OPEN = 50, 5
+#: Jobs that one request may name by their ids.
+MAX_IDS = 1_000
+#: The states whose jobs each action applies to.
 STATES_OF = {
     "retry": ("failed",),
     "promote": ("delayed",),
@@ -45,78 +50,83 @@ STATES_OF = {
 }
 
 
-class BulkView(TypedDict):
-    """How far a bulk act is."""
+class BulkStatus(TypedDict):
+    """The progress of a bulk action."""
 
     id: str
     act: str
     total: int
     done: int
     skipped: int
-    """Jobs that had moved on or were gone when their turn came."""
+    """Jobs whose state had changed, or that were removed, before their turn."""
     phase: str
     """waiting, running, done, undone, stopped or failed"""
     starts_in_ms: int
     error: str | None
 
 
-class Wanted(NamedTuple):
-    """The jobs that a bulk act is for: in these states, of a type, and found by words; "" is any."""
+class Selection(NamedTuple):
+    """The jobs of a bulk action: those named, or those in some states, of a type, that a search finds; "" is any."""
 
     states: tuple[str, ...]
     job_type: str
     words: str
+    named: tuple[int | str, ...] = ()
 
     def __str__(self) -> str:
+        if self.named:
+            return f"{len(self.named)} selected jobs: {', '.join(map(str, self.named[:20]))}"
         found = f" found by {self.words!r}" if self.words else ""
         kind = f"type {self.job_type!r}" if self.job_type else "every type"
         return f"{' or '.join(self.states)} jobs{found} of {kind}"
 
     def ids(self, queue: Queue) -> list[int | str]:
-        """Read which they are."""
+        """Read the ids of the jobs."""
+        if self.named:
+            return list(self.named)
         if self.words:
             return matching(queue, self.words, self.states, self.job_type)
         return [job_id for state in self.states for job_id in queue.ids(state, self.job_type or None)]
 
     def count(self, queue: Queue) -> int:
-        """Return how many they are."""
+        """Return the number of jobs."""
         if self.words:
             return len(self.ids(queue))
         counts = queue.counts(self.job_type or None)
         return sum(counts[state] for state in self.states)
 
 
-class Bulk:
-    """One act on the jobs that were in a list when it was asked for."""
+class BulkAction:
+    """One action on the jobs that were selected when it was requested."""
 
-    def __init__(self, board: Board, act: str, states: tuple[str, ...], ids: list[int | str]) -> None:
-        self.board = board
+    def __init__(self, store: BulkStatusStore, action: str, states: tuple[str, ...], ids: list[int | str]) -> None:
+        self.store = store
         self.id = secrets.token_hex(8)
-        self.act, self.states, self.ids = act, states, ids
+        self.action, self.states, self.ids = action, states, ids
         self.total = len(ids)
         self.done = self.skipped = 0
         self.phase = "waiting"
         self.error: str | None = None
-        self.begins_at = time.monotonic() + UNDO_S
+        self.starts_at = time.monotonic() + UNDO_S
         self.stopped = threading.Event()
 
-    def view(self) -> BulkView:
-        left = max(0, int((self.begins_at - time.monotonic()) * 1000))
+    def status(self) -> BulkStatus:
+        left_ms = max(0, int((self.starts_at - time.monotonic()) * 1000))
         return {
-            "id": self.id, "act": self.act, "total": self.total, "done": self.done, "skipped": self.skipped,
-            "phase": self.phase, "starts_in_ms": left if self.phase == "waiting" else 0, "error": self.error,
+            "id": self.id, "act": self.action, "total": self.total, "done": self.done, "skipped": self.skipped,
+            "phase": self.phase, "starts_in_ms": left_ms if self.phase == "waiting" else 0, "error": self.error,
         }  # fmt: skip
 
     def run(self, queue: Queue, touch: Callable[[list[int | str]], None]) -> None:
-        """Wait for the time to undo, then go through the jobs. Ends in one of the final phases, whatever happens."""
+        """Wait until it cannot be undone, then process the jobs. Always ends in one of the final phases."""
         try:
-            while (left := self.begins_at - time.monotonic()) > 0:
-                if self._told_to_stop() or self.stopped.wait(min(left, LOOK_S)):
+            while (left_s := self.starts_at - time.monotonic()) > 0:
+                if self._should_stop() or self.stopped.wait(min(left_s, POLL_S)):
                     self.phase = "undone"
                     return
             self.phase = "running"
             for at in range(0, self.total, CHUNK):
-                if self._told_to_stop():
+                if self._should_stop():
                     self.phase = "stopped"
                     return
                 chunk = self.ids[at : at + CHUNK]
@@ -125,27 +135,27 @@ class Bulk:
                 touch(chunk)
             self.phase = "done"
         except QueueUnavailable:
-            self.phase, self.error = "failed", "Redis does not answer"
+            self.phase, self.error = "failed", "Redis is not responding"
         except Exception:
-            log.exception("bulk %s failed", self.act)
-            self.phase, self.error = "failed", "the server met an error"
+            log.exception("bulk %s failed", self.action)
+            self.phase, self.error = "failed", "internal server error"
         finally:
             self.ids = []
             with contextlib.suppress(QueueUnavailable):
-                self.board.write(self.view())
+                self.store.write(self.status())
 
-    def _told_to_stop(self) -> bool:
-        """Tell how far it is, and hear whether somebody said stop, here or in another web process."""
-        return self.board.write(self.view()) or self.stopped.is_set()
+    def _should_stop(self) -> bool:
+        """Store the status; return whether somebody asked to stop, in this or another web process."""
+        return self.store.write(self.status()) or self.stopped.is_set()
 
     def _one(self, queue: Queue, job_id: int | str) -> None:
         try:
-            if self.act == "retry":
+            if self.action == "retry":
                 queue.retry(job_id)
-            elif self.act == "promote":
+            elif self.action == "promote":
                 queue.promote(job_id)
             else:
-                # A job that a worker took meanwhile is not what was to be removed.
+                # A job that a worker has reserved meanwhile is not what was to be removed.
                 if queue.get(job_id).state not in self.states:
                     self.skipped += 1
                     return
@@ -155,45 +165,45 @@ class Bulk:
             self.skipped += 1
 
 
-class Bulks:
-    """The bulk acts that this process does."""
+class BulkActions:
+    """The bulk actions of this process."""
 
-    def __init__(self, board: Board) -> None:
-        self.board = board
-        self._all: OrderedDict[str, Bulk] = OrderedDict()
+    def __init__(self, store: BulkStatusStore) -> None:
+        self.store = store
+        self._all: OrderedDict[str, BulkAction] = OrderedDict()
 
-    def add(self, new: Bulk) -> bool:
-        """Remember a bulk act; False if too many are under way."""
-        if sum(each.phase in ("waiting", "running") for each in self._all.values()) >= AT_ONCE:
+    def add(self, new: BulkAction) -> bool:
+        """Remember an action; False if too many are waiting or running."""
+        if sum(each.phase in OPEN for each in self._all.values()) >= MAX_OPEN:
             return False
         self._all[new.id] = new
         while len(self._all) > KEPT:
             self._all.popitem(last=False)
         return True
 
-    def view(self, bulk_id: str) -> BulkView:
-        """Return how far a bulk act of whatever process is, or answer 404."""
+    def status(self, bulk_id: str) -> BulkStatus:
+        """Return the status of an action of any web process, or answer 404."""
         here = self._all.get(bulk_id)
-        found: BulkView | None = here.view() if here is not None else self.board.read(bulk_id)
+        found: BulkStatus | None = here.status() if here is not None else self.store.read(bulk_id)
         if found is None:
-            abort(error_response(404, "there is no such bulk act, or it is long over"))
+            abort(error_response(404, "no such bulk action, or it finished more than an hour ago"))
         return found
 
-    def stop(self, bulk_id: str) -> BulkView:
-        """End a bulk act of whatever process; return how far it was, or answer 404."""
-        found = self.view(bulk_id)
+    def stop(self, bulk_id: str) -> BulkStatus:
+        """Stop an action of any web process; return its status, or answer 404."""
+        found = self.status(bulk_id)
         if bulk_id in self._all:
             self._all[bulk_id].stopped.set()
         else:
-            self.board.ask_stop(bulk_id)
+            self.store.ask_stop(bulk_id)
         return found
 
 
-def _bulks() -> Bulks:
+def _actions() -> BulkActions:
     kept = current_app.extensions
-    if "kue_bulks" not in kept:
-        kept["kue_bulks"] = Bulks(Board(queue()))
-    found: Bulks = kept["kue_bulks"]
+    if "kue_bulk_actions" not in kept:
+        kept["kue_bulk_actions"] = BulkActions(BulkStatusStore(queue()))
+    found: BulkActions = kept["kue_bulk_actions"]
     return found
 
 
@@ -201,51 +211,61 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _wanted(allowed: Collection[str], asked: Mapping[str, object]) -> Wanted:
-    """Return the jobs that ``{state, type}`` or ``{q}`` (or all three) mean, of the allowed states; or answer 400."""
+def _selection(allowed: Collection[str], asked: Mapping[str, object]) -> Selection:
+    """Return the jobs that ``{ids}``, ``{state, type}`` or ``{q}`` name, of the allowed states; or answer 400."""
+    if not allowed:
+        abort(400, f"act must be one of {', '.join(STATES_OF)}")
+    if "ids" in asked:
+        return Selection(tuple(allowed), "", "", _named(asked["ids"]))
     state, job_type, words = (_text(asked.get(name)) for name in ("state", "type", "q"))
     words = words.strip()[:MAX_QUERY]
-    if not allowed or state not in ("", *allowed) or not (state or words):
-        abort(400, "this act does not go with that state" if allowed else "act is one of " + ", ".join(STATES_OF))
-    return Wanted((state,) if state else tuple(allowed), job_type, words)
+    if state not in ("", *allowed) or not (state or words):
+        abort(400, f"this action applies to jobs that are {' or '.join(allowed)}")
+    return Selection((state,) if state else tuple(allowed), job_type, words)
+
+
+def _named(ids: object) -> tuple[int | str, ...]:
+    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_IDS:
+        abort(400, f"ids must be a list of 1 to {MAX_IDS:,} job ids")
+    return tuple(dict.fromkeys(parse_id(str(each)) for each in ids))
 
 
 @bulk.get("/monitor/bulk/preview")
 def preview() -> ResponseReturnValue:
-    """Count the jobs that an act on this list, or on all that a search finds (``q``), would meet."""
-    act = request.args.get("act")
-    wanted = _wanted(STATES if act is None else STATES_OF.get(act, ()), request.args)
-    return jsonify({"total": wanted.count(queue())})
+    """Count the jobs that an action on this list, or on all that a search finds (``q``), would affect."""
+    action = request.args.get("act")
+    chosen = _selection(STATES if action is None else STATES_OF.get(action, ()), request.args)
+    return jsonify({"total": chosen.count(queue())})
 
 
 @bulk.post("/monitor/bulk")
 def begin() -> ResponseReturnValue:
-    """Take on ``{act, state, type}`` or ``{act, q}``; it begins after the time to undo. Answers its view, with its id.
+    """Take on ``{act, state, type}``, ``{act, q}`` or ``{act, ids}``; it starts after UNDO_S. Answers its status.
 
-    With ``q`` alone it is for all jobs that the search finds, in whatever state the act goes with.
+    With ``q`` or ``ids`` it affects the jobs in all states that the action applies to.
     """
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict):
-        abort(400, "send {act, state, type} or {act, q} as JSON")
-    act = _text(asked.get("act"))
-    wanted = _wanted(STATES_OF.get(act, ()), asked)
-    new = Bulk(_bulks().board, act, wanted.states, wanted.ids(queue()))
-    if not _bulks().add(new):
-        abort(409, "too many bulk acts are under way: wait for one to end")
-    audit(f"{act} all ({new.total})", str(wanted))
+        abort(400, "send {act, state, type}, {act, q} or {act, ids} as JSON")
+    action = _text(asked.get("act"))
+    chosen = _selection(STATES_OF.get(action, ()), asked)
+    new = BulkAction(_actions().store, action, chosen.states, chosen.ids(queue()))
+    if not _actions().add(new):
+        abort(409, "too many bulk actions are running; wait for one to finish")
+    audit(f"{action} all ({new.total})", str(chosen))
     green.spawn(new.run, queue(), monitor().relay.touch)
-    return jsonify(new.view())
+    return jsonify(new.status())
 
 
 @bulk.get("/monitor/bulk/<bulk_id>")
 def progress(bulk_id: str) -> ResponseReturnValue:
-    """Tell how far a bulk act is."""
-    return jsonify(_bulks().view(bulk_id))
+    """The status of a bulk action."""
+    return jsonify(_actions().status(bulk_id))
 
 
 @bulk.delete("/monitor/bulk/<bulk_id>")
 def stop(bulk_id: str) -> ResponseReturnValue:
-    """Undo a bulk act that has not begun, or stop one that runs; what is done stays done."""
-    found = _bulks().stop(bulk_id)
+    """Undo a bulk action that has not started, or stop one that runs; what is done stays done."""
+    found = _actions().stop(bulk_id)
     audit("stop", f"{found['act']} all")
     return jsonify(found)

@@ -1,4 +1,4 @@
-"""The limits of all downloads, changed on the system page while they run."""
+"""Read and change the download limits. They apply to running downloads too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def change() -> ResponseReturnValue:
     wanted: dict[str, int | None] = {}
     for name, value in asked.items():
         if not isinstance(value, (str, int)) or isinstance(value, bool):
-            raise InvalidJob(f"{name} is a text such as 5M, or empty for no limit")
+            raise InvalidJob(f"{name} must be a string such as 5M, or empty for no limit")
         try:
             wanted[name] = READERS[name](str(value).strip())
         except ValueError as exc:

@@ -1,4 +1,4 @@
-"""What people do to jobs on the page: each act is one core call, one line in the audit log, and shown at once."""
+"""Actions on one job: each is one call of the queue and one line in the audit log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kue.web.pages.job import job_page
 if TYPE_CHECKING:
     from kue.queue import Queue
 
-acts = Blueprint("acts", __name__)
+job_actions = Blueprint("job_actions", __name__)
 
 #: Log lines that one answer holds.
 LINES = 500
@@ -33,7 +33,7 @@ def _priority(queue: Queue, job_id: int) -> None:
 
 
 def _cancel(queue: Queue, job_id: int) -> None:
-    """Cancel a job; with ``{"keep_partial": false}`` what it has fetched so far goes too."""
+    """Cancel a job; ``{"keep_partial": false}`` also deletes its partial file."""
     asked = request.get_json(silent=True)
     discard = isinstance(asked, dict) and asked.get("keep_partial") is False
     job = queue.get(job_id)
@@ -42,7 +42,7 @@ def _cancel(queue: Queue, job_id: int) -> None:
         discard_part(current_app.config["KUE_SETTINGS"].download_dir, job)
 
 
-ACTS: dict[str, Callable[[Queue, int], object]] = {
+ACTIONS: dict[str, Callable[[Queue, int], object]] = {
     "retry": lambda queue, job_id: queue.retry(job_id),
     "cancel": _cancel,
     "pause": lambda queue, job_id: queue.pause_job(job_id),
@@ -53,22 +53,22 @@ ACTS: dict[str, Callable[[Queue, int], object]] = {
 }
 
 
-@acts.post("/monitor/job/<job_id>/<act>")
-def act(job_id: str, act: str) -> ResponseReturnValue:
-    """Do one act; 404, 409 and 400 say why not."""
+@job_actions.post("/monitor/job/<job_id>/<action>")
+def run(job_id: str, action: str) -> ResponseReturnValue:
+    """Run one action; errors are 404, 409 and 400."""
     number = parse_id(job_id)
-    if act == "copy":
+    if action == "copy":
         return _copy(number)
-    if act not in ACTS:
-        return jsonify({"error": f"there is no act {act[:40]}"}), 404
-    ACTS[act](queue(), number)
+    if action not in ACTIONS:
+        return jsonify({"error": f"unknown action: {action[:40]}"}), 404
+    ACTIONS[action](queue(), number)
     monitor().relay.touch([number])
-    audit(act, f"job {number}")
+    audit(action, f"job {number}")
     return jsonify({"message": "done", "id": number})
 
 
 def _copy(number: int) -> ResponseReturnValue:
-    """Run a job again as a new one, with the data given (or its own) and its own options; each then names the other."""
+    """Run a job again as a new job, with other data if given, and link the two."""
     asked = request.get_json(silent=True)
     data: Any = None
     if isinstance(asked, dict) and "data" in asked:
@@ -81,19 +81,19 @@ def _copy(number: int) -> ResponseReturnValue:
                 raise InvalidJob(str(exc)) from exc
     copy = queue().run_as_new(number, data)
     monitor().relay.touch([number, copy.id or 0])
-    audit(f"run again as job {copy.id}", f"job {number}")
+    audit(f"copy to job {copy.id}", f"job {number}")
     return jsonify({"message": "job created", "id": copy.id})
 
 
-@acts.get("/monitor/job/<job_id>")
+@job_actions.get("/monitor/job/<job_id>")
 def part(job_id: str) -> ResponseReturnValue:
-    """The changing part of a job's page, as HTML."""
+    """The part of a job's page that changes, as HTML."""
     return job_page(queue().get(parse_id(job_id)), part=True)
 
 
-@acts.get("/monitor/job/<job_id>/log")
+@job_actions.get("/monitor/job/<job_id>/log")
 def log_lines(job_id: str) -> ResponseReturnValue:
-    """Lines of a job's log from number ``from`` on, at most LINES, and how many there are: for a page that follows."""
+    """Lines of a job's log from number ``from`` on, at most LINES."""
     first = request.args.get("from", "0")
     start = int(first) if first.isdecimal() and len(first) < 10 else 0
     lines = queue().log(parse_id(job_id), start)

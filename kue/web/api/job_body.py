@@ -1,4 +1,4 @@
-"""What `POST /job` takes: Kue's form of a job, checked, made into a job that is not yet saved."""
+"""Validate the body of `POST /job`, Kue's form of a job, and make the unsaved job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _number(value: object, name: str) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if not math.isfinite(value) or abs(value) > 2**53 - 1:
-        raise InvalidJob(f"{name} is not a number that can be kept")
+        raise InvalidJob(f"{name} must be a number between -2^53 and 2^53")
     return int(value) if value == int(value) else value
 
 
@@ -51,9 +51,9 @@ def _type(value: object) -> str:
     if value is None or value == "" or value is False or value == 0:
         raise InvalidJob(NO_TYPE)
     if not isinstance(value, str):
-        raise InvalidJob("type must be a text")
+        raise InvalidJob("type must be a string")
     if len(value) > MAX_TYPE:
-        raise InvalidJob(f"type may have at most {MAX_TYPE} characters")
+        raise InvalidJob(f"type is too long; the limit is {MAX_TYPE} characters")
     return value
 
 
@@ -74,20 +74,20 @@ def _backoff(value: object) -> dict[str, Any] | bool | None:
     if value is True:
         return True
     if not isinstance(value, dict) or not set(value) <= {"type", "delay", "maxDelay"}:
-        raise InvalidJob("backoff is true or {type, delay, maxDelay} with type fixed or exponential")
+        raise InvalidJob("backoff must be true or {type, delay, maxDelay}, with type fixed or exponential")
     if value.get("type") not in ("fixed", "exponential"):
-        raise InvalidJob("backoff.type is fixed or exponential")
+        raise InvalidJob("backoff.type must be fixed or exponential")
     backoff = dict(value)
     for name in ("delay", "maxDelay"):
         if name in value:
             number = _number(value[name], f"backoff.{name}")
             if number is None or number < 0:
-                raise InvalidJob(f"backoff.{name} is a number of milliseconds")
+                raise InvalidJob(f"backoff.{name} must be a number of milliseconds")
             backoff[name] = number
     return backoff
 
 
-def new_job(queue: Queue, asked: object) -> Job:
+def parse_job(queue: Queue, asked: object) -> Job:
     """Return the unsaved job that a member of the body asks for. Raises InvalidJob with a sentence for its sender."""
     if not isinstance(asked, dict):
         raise InvalidJob(NO_TYPE)
@@ -114,7 +114,7 @@ def new_job(queue: Queue, asked: object) -> Job:
         keys = options["searchKeys"]
         keys = [keys] if isinstance(keys, str) else keys
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise InvalidJob("searchKeys is a list of texts")
+            raise InvalidJob("searchKeys must be a list of strings")
         job.search_keys(keys)
     backoff = _backoff(options.get("backoff"))
     if backoff is not None:

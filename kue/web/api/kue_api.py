@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.storage.codec import number
-from kue.web.api.job_body import new_job, wants_unique
+from kue.web.api.job_body import parse_job, wants_unique
 from kue.web.errors import error_response, wants_page
 from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE
@@ -179,7 +179,7 @@ def create() -> ResponseReturnValue:
     if not asked:
         return "", 204
     if isinstance(asked, dict):
-        made = new_job(queue(), asked)
+        made = parse_job(queue(), asked)
         if wants_unique(asked):
             job = queue().save_unique(made, "url")
         else:
@@ -189,14 +189,14 @@ def create() -> ResponseReturnValue:
         monitor().relay.touch([job.id or 0])
         return jsonify({"message": "job created" if job is made else "job exists", "id": job.id})
     if len(asked) > MAX_BULK:
-        return error_response(413, f"at most {MAX_BULK} jobs at a time")
+        return error_response(413, f"too many jobs; the limit is {MAX_BULK:,} in one request")
     answers: list[dict[str, Any]] = []
     jobs: list[tuple[int, Job]] = []
     for place, each in enumerate(asked):
         try:
             if wants_unique(each):
-                raise InvalidJob("unique is for one job at a time")
-            jobs.append((place, new_job(queue(), each)))
+                raise InvalidJob("unique works for a single job only, not in an array")
+            jobs.append((place, parse_job(queue(), each)))
             answers.append({})
         except InvalidJob as exc:
             answers.append({"error": str(exc)})

@@ -13,10 +13,11 @@ from kue.web.api.schema import schema_of
 
 openapi = Blueprint("openapi", __name__)
 
-ABOUT = """Kue's JSON API with true status codes, and what the pages use (/monitor).
+ABOUT = """Kue's JSON API with the right status codes, and what the pages use (/monitor).
 
-Errors are JSON with a sentence under `error`. 400 also answers a Host that is not this server's, 401 asks for a login,
-403 refuses a reader or another site's page, 429 follows too many wrong passwords, 503 says that Redis is away."""
+Errors are JSON with a sentence under `error`. 400 also means a Host header that is not this server's, 401
+authentication required, 403 read-only access or a request from another site, 429 too many failed logins, 503 that Redis
+is unreachable."""
 
 
 def _parameter(name: str, place: str) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def _operation(route: Route, parts: dict[str, Any]) -> dict[str, Any]:
     if route.body is not None:
         made["requestBody"] = {"content": _content(route.body, parts)}
     made["responses"] = {
-        str(status): {"description": "as asked" if status < 400 else "why not", "content": _content(shape, parts)}
+        str(status): {"description": "success" if status < 400 else "error", "content": _content(shape, parts)}
         for status, shape in route.answers.items()
     }
     made["security"] = [] if route.path in OPEN else [{"password": []}, {"token": []}, {"login": []}]

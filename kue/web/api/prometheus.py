@@ -1,4 +1,4 @@
-"""The figures of `/metrics`: read from the queue when somebody asks, and what this process has counted."""
+"""The metrics of `/metrics`: read from the queue at each scrape, or counted by this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from kue.errors import QueueUnavailable
 from kue.web.live.socket_events import PAGES, PLAIN
 from kue.web.metrics.event_counters import BUCKETS, MAX_TYPES, OTHERS, Histogram
-from kue.web.present.worker_rows import views
+from kue.web.present.worker_rows import worker_views
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -49,7 +49,7 @@ class QueueMetrics(Collector):
             up.add_metric((), 0)
         yield up
         yield GaugeMetricFamily(
-            "kue_redis_seconds", "Time it took to read the queue's figures.", value=time.monotonic() - begun
+            "kue_redis_seconds", "Time to read the queue's figures from Redis.", value=time.monotonic() - begun
         )
         yield from self._of_this_process()
 
@@ -66,27 +66,27 @@ class QueueMetrics(Collector):
             jobs.add_metric((OTHERS, state), count)
         yield jobs
         yield CounterMetricFamily(
-            "kue_work_seconds", "Time that completed jobs took in all.", value=self.queue.work_time() / 1000
+            "kue_work_seconds", "Total run time of completed jobs.", value=self.queue.work_time() / 1000
         )
         leases = self.queue.leases()
         yield GaugeMetricFamily("kue_leases", "Running jobs under a lease.", value=leases["held"])
         yield GaugeMetricFamily(
             "kue_lease_late_seconds",
-            "How long the oldest lease is over; if it grows, nobody rescues.",
+            "Seconds since the oldest expired lease; growing means that no worker rescues jobs.",
             value=leases["late_ms"] / 1000,
         )
         yield from self._of_the_workers()
 
     def _of_the_workers(self) -> Iterator[Metric]:
-        workers = [worker for worker in views(self.queue) if not worker["gone"]]
-        yield GaugeMetricFamily("kue_workers", "Worker processes that are there.", value=len(workers))
+        workers = [worker for worker in worker_views(self.queue) if not worker["lost"]]
+        yield GaugeMetricFamily("kue_workers", "Live worker processes.", value=len(workers))
         yield GaugeMetricFamily(
             "kue_worker_silent_seconds",
-            "Longest time since a worker that is there was heard of.",
-            value=max((worker["silent_ms"] for worker in workers), default=0) / 1000,
+            "Longest time since the last heartbeat of a live worker.",
+            value=max((worker["since_heartbeat_ms"] for worker in workers), default=0) / 1000,
         )
-        slots = GaugeMetricFamily("kue_slots", "Jobs that workers may run at once, by type.", labels=("type",))
-        busy = GaugeMetricFamily("kue_slots_busy", "Jobs that workers run, by type.", labels=("type",))
+        slots = GaugeMetricFamily("kue_slots", "Slots of all live workers, by type.", labels=("type",))
+        busy = GaugeMetricFamily("kue_slots_busy", "Busy slots of all live workers, by type.", labels=("type",))
         sums: dict[str, tuple[int, int]] = {}
         for worker in workers:
             for name, used, most, _ in worker["types"]:
@@ -100,32 +100,36 @@ class QueueMetrics(Collector):
         yield busy
 
     def _of_this_process(self) -> Iterator[Metric]:
-        tally, relay = self.monitor.tally, self.monitor.relay
+        counters, relay = self.monitor.counters, self.monitor.relay
         ended = CounterMetricFamily(
-            "kue_attempts", "Attempts that ended, by type and outcome.", labels=("type", "outcome")
+            "kue_attempts", "Finished attempts, by type and outcome.", labels=("type", "outcome")
         )
-        for (job_type, outcome), total in sorted(tally.ended.items()):
+        for (job_type, outcome), total in sorted(counters.ended.items()):
             ended.add_metric((job_type, outcome), total)
         yield ended
-        yield _histogram("kue_run_seconds", "Time that completed jobs ran, by type.", tally.run_s)
-        yield _histogram("kue_wait_seconds", "Time that completed jobs waited before they ran, by type.", tally.wait_s)
+        yield _histogram("kue_run_seconds", "Run time of completed jobs, by type.", counters.run_s)
+        yield _histogram("kue_wait_seconds", "Queue time of completed jobs, by type.", counters.wait_s)
         clients = GaugeMetricFamily("kue_socket_clients", "Connected Socket.IO clients.", labels=("kind",))
         for room, kind in ((PAGES, "page"), (PLAIN, "plain")):
             clients.add_metric((kind,), self.monitor.members(room))
         yield clients
-        events = CounterMetricFamily("kue_events", "Events of the queue heard by this process.", labels=("event",))
-        for name, count in sorted(relay.heard.items()):
+        events = CounterMetricFamily("kue_events", "Queue events received by this process.", labels=("event",))
+        for name, count in sorted(relay.received.items()):
             events.add_metric((name,), count)
         yield events
-        yield CounterMetricFamily("kue_relay_frames", "Frames of changes numbered for the pages.", value=relay.seq)
-        yield CounterMetricFamily("kue_relay_clients_cut_off", "Clients that did not read.", value=self.monitor.cut_off)
-        yield GaugeMetricFamily(
-            "kue_relay_stale", "1 while the pages cannot be kept fresh.", value=int(bool(relay.stale))
+        yield CounterMetricFamily("kue_relay_frames", "Frames of changes sent to pages.", value=relay.seq)
+        yield CounterMetricFamily(
+            "kue_relay_clients_cut_off",
+            "Clients disconnected for reading too slowly.",
+            value=self.monitor.slow_clients_dropped,
         )
-        yield GaugeMetricFamily("kue_relay_waiting", "Events heard and not yet told.", value=relay.waiting)
-        yield GaugeMetricFamily("kue_relay_lag_seconds", "How late the emitter woke up last.", value=relay.lag_s)
+        yield GaugeMetricFamily(
+            "kue_relay_stale", "1 while live updates are interrupted.", value=int(bool(relay.stale))
+        )
+        yield GaugeMetricFamily("kue_relay_waiting", "Events received and not yet sent.", value=relay.waiting)
+        yield GaugeMetricFamily("kue_relay_lag_seconds", "Latest scheduling lag of the emitter.", value=relay.lag_s)
         yield GaugeMetricFamily(
             "kue_hub_lag_seconds",
-            "How late a task of this process woke up, at most, in the last 15 seconds.",
+            "Event loop lag: maximum over the last 15 seconds.",
             value=self.monitor.lag.worst_s,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kue.states import STATES
-from kue.web.actions.bulk import STATES_OF, BulkView
+from kue.web.actions.bulk import STATES_OF, BulkStatus
 from kue.web.live.snapshots import HomeAnswer, StateList
-from kue.web.pages.search import Found
+from kue.web.pages.search import SearchAnswer
 from kue.web.present.limits_view import READERS, LimitsView
 
 #: What an answer or a body is: a TypedDict, a schema, or one of MEDIA's words.
@@ -58,7 +58,7 @@ PARTS: dict[str, Shape] = {
         "description": "A job. Times are epoch ms, durations ms; members that do not apply are left out.",
         **members(
             {"result": {}, "progress_data": {}, "error": TEXT, "workerId": TEXT, **dict.fromkeys(_TIMES, DIGITS)},
-            id={"anyOf": [NUMBER, TEXT], "description": "A number in lists, text in /job/{id}, as Node has it."},
+            id={"anyOf": [NUMBER, TEXT], "description": "A number in lists, a string in /job/{id}, as in Node."},
             type=TEXT,
             data={},
             priority={"type": "number", "description": "Lower runs sooner."},
@@ -70,7 +70,7 @@ PARTS: dict[str, Shape] = {
     "NewJob": members({"data": {}, "options": members(_OPTIONS)}, type=TEXT),
     "Created": members(message=TEXT, id=NUMBER),
     "Done": members({"id": NUMBER}, message=TEXT),
-    "Error": members(error={"type": "string", "description": "A sentence that says what to do."}),
+    "Error": members(error={"type": "string", "description": "What is wrong."}),
 }
 JOB, NEW_JOB, CREATED, DONE, ERROR = (part(name) for name in PARTS)
 NOT_FOUND, BAD, CONFLICT = {404: ERROR}, {400: ERROR}, {409: ERROR}
@@ -84,16 +84,21 @@ PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
     "to": (NUMBER, 9, "last rank, included; -1 is the last job"),
     "order": ({"enum": ["asc", "desc"]}, "asc", ""),
     "priority": (NUMBER, -10, "lower runs sooner"),
-    "q": (TEXT, "mail", "words that a job must hold, all of them"),
-    "act": ({"enum": ["retry", "cancel", "promote", "pause", "remove", "priority", "copy"]}, "priority", ""),
+    "q": (TEXT, "mail", "words, all of which a job must hold"),
+    "act": ({"enum": ["retry", "promote", "remove"]}, "retry", ""),
+    "action": (
+        {"enum": ["retry", "cancel", "promote", "pause", "resume", "remove", "priority", "copy"]},
+        "priority",
+        "",
+    ),
     "what": ({"enum": ["pause", "resume", "concurrency"]}, "pause", ""),
-    "bulk": (TEXT, "0123456789abcdef", "the id that beginning it gave"),
+    "bulk": (TEXT, "0123456789abcdef", "the id of a bulk action"),
     "name": (TEXT, "20260101120000-1-x.bin", "of a finished file"),
     "filename": (TEXT, "js/pages/home.js", ""),
     "after": (TEXT, "1", "begin behind this job, if it is still in the list"),
     "before": (TEXT, "1", "end before this job"),
-    "also": (TEXT, "1,2", "ids of ended jobs to tell about as well"),
-    "next": (TEXT, "/", "path to go to afterwards"),
+    "also": (TEXT, "1,2", "ids of finished jobs to include"),
+    "next": (TEXT, "/", "path to redirect to"),
 }
 
 
@@ -117,15 +122,15 @@ _STATS = members(**{f"{state}Count": NUMBER for state in STATES}, workTime=eithe
 _TOTAL = members(total=NUMBER)
 _LIMITS = members(dict.fromkeys(READERS, TEXT))
 _HEALTH = members(status={"enum": ["ok"]}, redis_ms={"type": "number"})
-_BULK = members({"type": TEXT, "state": STATE, "q": TEXT}, act={"enum": list(STATES_OF)})
+_BULK = members({"type": TEXT, "state": STATE, "q": TEXT, "ids": many(NUMBER)}, act={"enum": list(STATES_OF)})
 _CLIENTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
-_PAGES = ("/{state} " + _LIST_QUERY, "/search q from", "/files", "/system", "/login next", "/")
+_PAGES = ("/{state} " + _LIST_QUERY, "/search q from", "/files", "/system", "/overview", "/login next", "/")
 
 ROUTES = (
-    Route("get", "/stats", "Jobs in each state, and the ms that completed jobs took.", {200: _STATS}),
+    Route("get", "/stats", "Number of jobs by state, and the total run time of completed jobs, ms.", {200: _STATS}),
     Route("get", "/job/types", "Every type that was ever saved.", {200: TEXTS}),
-    Route("get", "/job/search", "Ids that the search index finds.", {200: TEXTS}, "q"),
-    Route("get", "/job/{id}", "One job; a page for who prefers HTML.", {200: JOB, **NOT_FOUND}),
+    Route("get", "/job/search", "Ids of the jobs that the search index finds.", {200: TEXTS}, "q"),
+    Route("get", "/job/{id}", "One job: JSON, or HTML if the client prefers it.", {200: JOB, **NOT_FOUND}),
     Route("get", "/job/{id}/log", "Its log, oldest line first.", {200: TEXTS}),
     *(
         Route("get", f"/jobs/{of}{ranks}", "Jobs by rank.", {200: many(JOB), **BAD})
@@ -136,7 +141,7 @@ ROUTES = (
     Route(
         "post",
         "/job",
-        "Create a job, or each good one of an array; the bad ones are answered in their place.",
+        "Create a job, or each valid one of an array; the others are answered in their place.",
         {
             200: either(CREATED, many(CREATED)),
             400: either(ERROR, many(either(CREATED, ERROR))),
@@ -145,53 +150,65 @@ ROUTES = (
         },
         body=either(NEW_JOB, many(NEW_JOB)),
     ),
-    Route("put", "/job/{id}/state/{state}", "Put a job into a state by hand.", {200: DONE, **BAD, **NOT_FOUND}),
+    Route("put", "/job/{id}/state/{state}", "Move a job to a state.", {200: DONE, **BAD, **NOT_FOUND}),
     Route("put", "/job/{id}/priority/{priority}", "Change its priority.", {200: DONE, **BAD, **NOT_FOUND}),
     Route("delete", "/job/{id}", "Remove a job.", {200: DONE, **NOT_FOUND}),
     # What the pages use
     Route("get", "/monitor/home", "The lists of the first page.", {200: HomeAnswer}, "also"),
     Route("get", "/monitor/list/{state}", "A page of a list.", {200: StateList, **BAD}, _LIST_QUERY),
-    Route("get", "/monitor/search", "Jobs that hold all words, anywhere.", {200: Found}, "q from"),
-    Route("get", "/monitor/job/{id}", "The changing part of a job's page.", {200: "page", **NOT_FOUND}),
+    Route("get", "/monitor/search", "Jobs that hold all words.", {200: SearchAnswer}, "q from"),
+    Route("get", "/monitor/job/{id}", "The part of a job's page that changes.", {200: "page", **NOT_FOUND}),
     Route("get", "/monitor/job/{id}/log", "Log lines from a number on.", {200: _LINES}, "from"),
     Route(
         "post",
-        "/monitor/job/{id}/{act}",
-        "Do one act on a job. `priority` takes one; `copy` runs it again as a new job, with other data if given.",
+        "/monitor/job/{id}/{action}",
+        "Run an action on a job. `priority` takes one; `copy` runs it as a new job, with other data if given.",
         {200: DONE, **BAD, **NOT_FOUND, **CONFLICT},
         body={"type": "object"},
     ),
-    Route("get", "/monitor/bulk/preview", "What a bulk act would meet.", {200: _TOTAL, **BAD}, "state type q act"),
+    Route(
+        "get",
+        "/monitor/bulk/preview",
+        "Number of jobs that a bulk action would affect.",
+        {200: _TOTAL, **BAD},
+        "state type q act",
+    ),
     Route(
         "post",
         "/monitor/bulk",
-        "Do an act on all jobs of a list (`state`, `type`) or search (`q`), after some seconds to undo it.",
-        {200: BulkView, **BAD, **CONFLICT},
+        "Run an action on all jobs of a list (`state`, `type`) or search (`q`), or on `ids`; it can be undone for 5 s.",
+        {200: BulkStatus, **BAD, **CONFLICT},
         body=_BULK,
     ),
-    Route("get", "/monitor/bulk/{bulk}", "How far it is.", {200: BulkView, **NOT_FOUND}),
-    Route("delete", "/monitor/bulk/{bulk}", "Undo it before it begins, or stop it.", {200: BulkView, **NOT_FOUND}),
-    Route("get", "/monitor/system", "The changing part of the system page.", {200: "page"}),
+    Route("get", "/monitor/bulk/{bulk}", "Progress of a bulk action.", {200: BulkStatus, **NOT_FOUND}),
+    Route(
+        "delete",
+        "/monitor/bulk/{bulk}",
+        "Undo a bulk action before it starts, or stop it.",
+        {200: BulkStatus, **NOT_FOUND},
+    ),
+    Route("get", "/monitor/overview", "The part of the overview that changes.", {200: "page"}),
+    Route("get", "/monitor/system", "The part of the system page that changes.", {200: "page"}),
     Route(
         "post",
         "/monitor/type/{what}",
-        "Pause or resume a type for every worker, or set the concurrency that one worker (or this process) has for it.",
+        "Pause or resume a type for all workers, or set the concurrency of one worker (or of this process) for it.",
         {200: DONE, **BAD, **NOT_FOUND},
         body=members({"count": NUMBER, "worker": TEXT}, type=TEXT),
     ),
-    Route("get", "/monitor/downloads/limits", "The limits of downloads.", {200: LimitsView}),
-    Route("post", "/monitor/downloads/limits", "Change some of them.", {200: LimitsView, **BAD}, body=_LIMITS),
+    Route("get", "/monitor/downloads/limits", "Download limits.", {200: LimitsView}),
+    Route("post", "/monitor/downloads/limits", "Change download limits.", {200: LimitsView, **BAD}, body=_LIMITS),
     Route("get", "/files/{name}", "A finished file, whole or a range.", {200: "file", 206: "file", 404: "page"}),
     Route("delete", "/files/{name}", "Delete a finished file.", {200: DONE, 404: "page", **CONFLICT}),
     # This process
     Route("get", "/healthz", "Whether this process and its Redis answer.", {200: _HEALTH, 503: ERROR}),
-    Route("get", "/metrics", "Figures for Prometheus.", {200: "figures"}),
+    Route("get", "/metrics", "Prometheus metrics.", {200: "figures"}),
     Route("get", "/openapi.json", "This document.", {200: {"type": "object"}}),
     *(Route("get", page.partition(" ")[0], "A page.", {200: "page"}, page.partition(" ")[2]) for page in _PAGES),
     Route("post", "/login", "Log in by a form with user, password and next.", {303: "page", 401: "page", 429: "page"}),
     Route("post", "/logout", "Log out.", {303: "page"}),
-    Route("get", "/sample/10mb.bin", "The built-in file, for a first try.", {200: "file", 206: "file"}),
-    Route("get", "/static/{filename}", "Scripts and looks of the pages.", {200: "file", 404: "page"}),
+    Route("get", "/sample/10mb.bin", "The built-in sample file.", {200: "file", 206: "file"}),
+    Route("get", "/static/{filename}", "Scripts and stylesheets.", {200: "file", 404: "page"}),
     *(Route("get", path, "The pages' Socket.IO client as a classic script.", {200: "file"}) for path in _CLIENTS),
 )
 

@@ -100,15 +100,15 @@ class Ring:
 class Relay:
     """Reads the queue's events in one place and tells the clients.
 
-    ``tell_plain(name, payload)`` goes to every plain client, ``tell_pages(frame)`` to every page. Both are called from
+    ``emit_plain(name, payload)`` goes to every plain client, ``emit_pages(frame)`` to every page. Both are called from
     the emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether anybody would hear.
     """
 
     def __init__(
         self,
         queue: Queue,
-        tell_plain: Callable[[str, dict[str, Any]], None],
-        tell_pages: Callable[[Frame], None],
+        emit_plain: Callable[[str, dict[str, Any]], None],
+        emit_pages: Callable[[Frame], None],
         has_plain: Callable[[], bool],
         has_pages: Callable[[], bool],
         sweep: Callable[[], None] = lambda: None,
@@ -121,16 +121,16 @@ class Relay:
         #: Held while a frame gets its number and goes out, so that a client joins between two frames, never inside one.
         self.lock = threading.RLock()
         self.ring = Ring()
-        self._tell_plain, self._tell_pages = tell_plain, tell_pages
+        self._emit_plain, self._emit_pages = emit_plain, emit_pages
         self._has_plain, self._has_pages, self._sweep = has_plain, has_pages, sweep
         self._inbox: collections.deque[Any] = collections.deque()
         self._overflow = False
         self._wake = threading.Event()
         self._dirty: dict[JobId, None] = {}
         self._resync = False
-        self._heard = 0
+        self._received = 0
         #: Events heard since the start, by name, and how late the emitter woke up last.
-        self.heard: collections.Counter[str] = collections.Counter()
+        self.received: collections.Counter[str] = collections.Counter()
         self.lag_s = 0.0
         self._suspect: tuple[dict[str, int], int] | None = None
         self._stopping = False
@@ -140,12 +140,12 @@ class Relay:
 
     def start(self) -> None:
         """Begin to listen. The emitter itself is `run`, started by the caller as a task of its own."""
-        self._unsubscribe = self.queue.subscribe(self.hear, required=False)
+        self._unsubscribe = self.queue.subscribe(self.receive, required=False)
 
-    def hear(self, event: Event) -> None:
+    def receive(self, event: Event) -> None:
         """Take one event from the listener; quick, never raises."""
-        self._heard += 1
-        self.heard[event.event if event.event in EVENT_NAMES else "other"] += 1
+        self._received += 1
+        self.received[event.event if event.event in EVENT_NAMES else "other"] += 1
         if len(self._inbox) >= INBOX_EVENTS:
             self._overflow = True
         else:
@@ -157,7 +157,7 @@ class Relay:
         """Show these jobs anew: something changed them that Redis announces to nobody."""
         with self.lock:
             for job_id in job_ids:
-                self._note(job_id)
+                self._mark_dirty(job_id)
         self._wake.set()
 
     def stop(self) -> None:
@@ -232,13 +232,13 @@ class Relay:
                 if now >= next_counts:
                     next_counts = now + COUNTS_S
                     self._sweep()
-                    if self._has_pages() and self._look_at_counts():
+                    if self._has_pages() and self._check_counts():
                         next_counts = now + SUSPECT_S
             except Exception as exc:
                 next_frame = next_counts = time.monotonic() + RETRY_S
-                self._tell_stale(exc)
+                self._emit_stale(exc)
 
-    def _note(self, job_id: JobId) -> None:
+    def _mark_dirty(self, job_id: JobId) -> None:
         """Have a job in the next frame. Of too many, only that there were too many is kept: the frame says resync."""
         if len(self._dirty) > FRAME_ROWS:
             self._resync = True
@@ -256,11 +256,11 @@ class Relay:
                 self._resync = True
                 continue
             if event.id is not None and event.event not in SILENT_EVENTS:
-                self._note(event.id)
+                self._mark_dirty(event.id)
             if anybody:
                 told = plain_event(event)
                 if told is not None:
-                    self._tell_plain(*told)
+                    self._emit_plain(*told)
 
     def _flush(self) -> None:
         """Send one frame with the jobs that changed. On an error they stay noted and the next try has them."""
@@ -284,25 +284,25 @@ class Relay:
             raise
         self._send(frame, None if resync else ids)
 
-    def _look_at_counts(self) -> bool:
+    def _check_counts(self) -> bool:
         """Tell the pages that all is well; if the counts moved without an event, that they must look again.
 
         Returns True to be asked again soon: the event may still be on its way.
         """
         counts = self.queue.counts()
-        if self._suspect == (counts, self._heard):
+        if self._suspect == (counts, self._received):
             self._suspect = None
             self._send({"epoch": self.epoch, "resync": True, "counts": counts}, None)
             self.counts = counts
             return False
         moved = bool(self.counts) and counts != self.counts
-        self._suspect = (counts, self._heard) if moved and not self._dirty and not self._inbox else None
+        self._suspect = (counts, self._received) if moved and not self._dirty and not self._inbox else None
         if self._suspect is None:
             frame: Frame = {"epoch": self.epoch, "seq": self.seq}
             if counts != self.counts:
                 frame["counts"] = self.counts = counts
             self.stale = None
-            self._tell_pages(frame)
+            self._emit_pages(frame)
         return self._suspect is not None
 
     def _send(self, frame: Frame, ids: tuple[JobId, ...] | None) -> None:
@@ -312,17 +312,17 @@ class Relay:
             frame["seq"] = self.seq
             self.ring.add(self.seq, ids)
             if self._has_pages():
-                self._tell_pages(frame)
+                self._emit_pages(frame)
 
-    def _tell_stale(self, exc: Exception) -> None:
+    def _emit_stale(self, exc: Exception) -> None:
         why = _why(exc)
         if self.stale != why:
-            log.warning("the page cannot be kept fresh: %s", exc)
+            log.warning("live updates interrupted: %s", exc)
         self.stale = why
         if self._has_pages():
-            self._tell_pages({"epoch": self.epoch, "seq": self.seq, "stale": why})
+            self._emit_pages({"epoch": self.epoch, "seq": self.seq, "stale": why})
 
 
 def _why(exc: Exception) -> str:
     """Return what a visitor may read about a failure; the log has the rest."""
-    return "Redis does not answer" if isinstance(exc, (QueueUnavailable, OSError)) else "the server met an error"
+    return "Redis is not responding" if isinstance(exc, (QueueUnavailable, OSError)) else "internal server error"

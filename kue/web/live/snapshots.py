@@ -8,7 +8,8 @@ from kue.web.live.current import monitor, queue
 from kue.web.present.job_row import JobId, JobRow, Mark, job_row
 
 #: Jobs of each kind that the first page shows; the rest are counted, and found on their own pages.
-HOME_ACTIVE, HOME_WAITING, HOME_DELAYED, HOME_RECENT = 50, 25, 15, 15
+#: ``finished`` are jobs that finished while the page showed them; only its script keeps those.
+HOME_ROWS = {"active": 50, "inactive": 25, "delayed": 15, "recent": 15, "finished": 25}
 
 #: Jobs on one page of a list.
 PAGE_ROWS = 50
@@ -52,13 +53,13 @@ def home_lists() -> HomeLists:
     read = queue()
     mark = monitor().relay.mark()
     counts = read.counts()
-    active = [job_row(job) for job in read.range_by_state("active", 0, HOME_ACTIVE - 1, "asc")]
-    waiting = [job_row(job) for job in read.range_by_state("inactive", 0, HOME_WAITING - 1, "asc")]
-    delayed = [job_row(job) for job in read.range_by_state("delayed", 0, HOME_DELAYED - 1, "asc")]
+    active = [job_row(job) for job in read.range_by_state("active", 0, HOME_ROWS["active"] - 1, "asc")]
+    waiting = [job_row(job) for job in read.range_by_state("inactive", 0, HOME_ROWS["inactive"] - 1, "asc")]
+    delayed = [job_row(job) for job in read.range_by_state("delayed", 0, HOME_ROWS["delayed"] - 1, "asc")]
     recent = [
         job_row(job)
         for state in ("complete", "failed")
-        for job in read.range_by_state(state, -HOME_RECENT, -1, "desc")
+        for job in read.range_by_state(state, -HOME_ROWS["recent"], -1, "desc")
     ]
     recent.sort(key=lambda row: row.get("updated_at", 0), reverse=True)
     waiting.sort(key=_run_order)
@@ -75,7 +76,7 @@ def home_lists() -> HomeLists:
         "mark": mark,
         "counts": counts,
         "rows": rows,
-        "recent": [row for row in recent if row["id"] not in seen][:HOME_RECENT],
+        "recent": [row for row in recent if row["id"] not in seen][: HOME_ROWS["recent"]],
     }
 
 

@@ -1,7 +1,7 @@
-"""Socket.IO: what clients may say, and what they are told.
+"""Socket.IO: the events that clients send, and the events that they receive.
 
-Plain clients (the article's, any Socket.IO client) are in the room PLAIN from the start and get each job event by
-itself. The page says `watch`, leaves that room, and gets numbered frames instead.
+Plain clients (any Socket.IO client) are in the room PLAIN from the start and receive each job event.
+A page sends `watch`, leaves that room, and receives numbered frames instead.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from kue.concurrency.essential import run_essential
 from kue.errors import InvalidJob, KueError, QueueUnavailable
 from kue.web.access.accounts import Visitor
 from kue.web.access.audit import audit
-from kue.web.access.security import MAY_NOT
+from kue.web.access.security import READ_ONLY
 from kue.web.live import start_event
 from kue.web.live.packets import UNREADABLE, AckWanted
 from kue.web.live.relay import Relay
-from kue.web.metrics.event_counters import Tally
-from kue.web.metrics.loop_lag import Lag
+from kue.web.metrics.event_counters import EventCounters
+from kue.web.metrics.loop_lag import LoopLag
 from kue.web.present.job_row import Frame
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ log = logging.getLogger("kue.web")
 
 PLAIN, PAGES = "plain", "pages"
 
-#: Packets that may wait for a client before it is cut off. A page gets ten frames a second at most, of up to some
+#: Unread packets after which a client is disconnected. A page receives at most ten frames a second, of up to some
 #: 150 kB, shared between all clients; a plain client gets one small packet for each event.
 PAGE_BACKLOG = 60
 PLAIN_BACKLOG = 5_000
 
 
 class Monitor:
-    """The server's end of every socket."""
+    """The server side of all sockets: handlers, relay, counters."""
 
     def __init__(self, socketio: SocketIO, queue: Queue, security: Security) -> None:
         self.socketio = socketio
@@ -50,19 +50,19 @@ class Monitor:
         self.security = security
         self.relay = Relay(
             queue,
-            tell_plain=lambda name, payload: socketio.emit(name, payload, to=PLAIN),
-            tell_pages=lambda frame: socketio.emit("batch", frame, to=PAGES),
+            emit_plain=lambda name, payload: socketio.emit(name, payload, to=PLAIN),
+            emit_pages=lambda frame: socketio.emit("batch", frame, to=PAGES),
             has_plain=lambda: self.members(PLAIN) > 0,
             has_pages=lambda: self.members(PAGES) > 0,
-            sweep=self.cut_off_the_deaf,
+            sweep=self.drop_slow_clients,
         )
-        self.tally = Tally(queue)
-        self.lag = Lag()
+        self.counters = EventCounters(queue)
+        self.lag = LoopLag()
         self._unsubscribe: Callable[[], None] = lambda: None
-        #: Who is behind each socket.
+        #: The visitor of each socket.
         self.visitors: dict[str, Visitor] = {}
-        #: Clients cut off because they did not read, since the start.
-        self.cut_off = 0
+        #: Clients disconnected because they read too slowly, since the start.
+        self.slow_clients_dropped = 0
         self._parting = False
         socketio.on_event("connect", self.on_connect)
         socketio.on_event("disconnect", self.on_disconnect)
@@ -74,13 +74,13 @@ class Monitor:
     def begin(self) -> None:
         """Start listening and emitting."""
         self.relay.start()
-        self._unsubscribe = self.queue.subscribe(self.tally.hear, required=False)
-        tasks = {"relay": self.relay.run, "counting of events": self.tally.run, "event loop lag": self.lag.run}
+        self._unsubscribe = self.queue.subscribe(self.counters.receive, required=False)
+        tasks = {"relay": self.relay.run, "counting of events": self.counters.run, "event loop lag": self.lag.run}
         for name, task in tasks.items():
             self.socketio.start_background_task(run_essential, name, task)
 
-    def say_goodbye(self, reason: str) -> None:
-        """Tell every client that the server goes away. What still happens until it does is told as before."""
+    def announce_shutdown(self, reason: str) -> None:
+        """Tell every client that the server is shutting down. Events go out as before until it does."""
         if not self._parting:
             self._parting = True
             self.socketio.emit("shutdown", {"reason": reason})
@@ -88,12 +88,12 @@ class Monitor:
     def end(self) -> None:
         """Stop listening and emitting. May be called twice."""
         self.relay.stop()
-        self.tally.stop()
+        self.counters.stop()
         self.lag.stop()
         with contextlib.suppress(Exception):  # the queue may be closed already
             self._unsubscribe()
 
-    # What clients say
+    # Events from clients
 
     def on_connect(self, auth: object = None) -> bool | None:
         visitor = self.security.socket_visitor(auth)
@@ -107,14 +107,14 @@ class Monitor:
         self.visitors.pop(request.sid, None)  # type: ignore[attr-defined]
 
     def _writer(self) -> Visitor:
-        """Return who speaks, if he may change things. Raises Refused."""
+        """Return the sender, if they may change anything. Raises Refused."""
         visitor = self.visitors.get(request.sid)  # type: ignore[attr-defined]
         if visitor is None or not visitor.may_write:
-            raise start_event.Refused("refused", MAY_NOT)
+            raise start_event.Refused("refused", READ_ONLY)
         return visitor
 
     def on_start(self, *args: Any) -> Any:
-        """`start`: make a download job. Whatever is sent, only its sender hears of an error."""
+        """`start`: create a download job. Only the sender receives an error."""
         *said, ack = args
         try:
             visitor = self._writer()
@@ -125,18 +125,18 @@ class Monitor:
         except InvalidJob as exc:
             return self.answer(ack, {"error": str(exc), "code": "bad_option"})
         except (QueueUnavailable, OSError):
-            return self.answer(ack, {"error": "Redis does not answer: try again in a moment", "code": "unavailable"})
+            return self.answer(ack, {"error": "Redis is not responding; try again in a moment", "code": "unavailable"})
         except KueError as exc:
             return self.answer(ack, {"error": str(exc), "code": "refused"})
         except Exception:
             log.exception("start failed")
-            return self.answer(ack, {"error": "the server met an error; its log says more", "code": "error"})
+            return self.answer(ack, {"error": "internal server error; see the server log", "code": "error"})
         audit("start", f"job {job_id}", visitor)
-        self.relay.touch([job_id])  # a delayed job is announced by no event
+        self.relay.touch([job_id])  # no event announces a delayed job
         return self.answer(ack, {"id": job_id})
 
     def on_watch(self, *args: Any) -> Any:
-        """`watch {epoch, seq}`: frames instead of single events from now on. Answers with what is new."""
+        """`watch {epoch, seq}`: send frames instead of single events from now on. Answers with what is new."""
         *said, _ack = args
         last = said[0] if said and isinstance(said[0], dict) else {}
 
@@ -148,45 +148,45 @@ class Monitor:
         return frame
 
     def on_unreadable(self, *args: Any) -> Any:
-        return self.answer(args[-1], {"error": "this is not a Socket.IO event", "code": "bad_request"})
+        return self.answer(args[-1], {"error": "malformed Socket.IO event", "code": "bad_request"})
 
     def on_unknown(self, name: str, *args: Any) -> Any:
-        message = "there is no such event here: send 'start' or 'watch'"
+        message = "unknown event; expected 'start' or 'watch'"
         return self.answer(args[-1] if args else None, {"error": message, "code": "unknown_event"})
 
     def answer(self, ack: object, answer: Any) -> Any:
-        """Acknowledge if the sender waits for it; an error that nobody waits for goes to it as an `error` event."""
+        """Acknowledge if the sender asked for it; an error without acknowledgement is sent as an `error` event."""
         wanted = isinstance(ack, AckWanted) and ack.value
         if not wanted and "error" in answer:
             self.socketio.emit("error", answer, to=request.sid)  # type: ignore[attr-defined]
         return answer
 
-    # Keeping count and order
+    # Rooms and slow clients
 
     def members(self, room: str) -> int:
         """Return how many clients are in a room."""
         return len(self.socketio.server.manager.rooms.get("/", {}).get(room, ()))
 
-    def cut_off_the_deaf(self) -> None:
-        """End the connection of each client that lets its packets pile up; the others are not held back by it."""
+    def drop_slow_clients(self) -> None:
+        """Disconnect each client that has too many unread packets, so that it does not hold the others back."""
         server = self.socketio.server
         pages = set((server.manager.rooms.get("/", {}).get(PAGES) or {}).values())
         for eio_sid, connection in list(server.eio.sockets.items()):
             waiting = connection.queue.qsize()
             if waiting > (PAGE_BACKLOG if eio_sid in pages else PLAIN_BACKLOG):
-                self.cut_off += 1
-                log.warning("cut off a client that did not read: %d packets were waiting for it", waiting)
+                self.slow_clients_dropped += 1
+                log.warning("disconnected a client that reads too slowly: %d packets were unread", waiting)
                 self._cut(server, eio_sid, connection)
 
     def _cut(self, server: Any, eio_sid: str, connection: Any) -> None:
         environ = server.environ.get(eio_sid) or {}
-        # Engine.IO would wait until the client has read everything: empty its queue, close without a farewell.
+        # Engine.IO would wait until the client has read everything: empty its queue and close at once.
         with contextlib.suppress(Exception):
             while connection.queue.qsize():
                 connection.queue.get(block=False)
         connection.close(wait=False, abort=True)
         server.eio.sockets.pop(eio_sid, None)
-        # The writer hangs in a send to that client; only the end of the TCP connection wakes it.
+        # The writer is blocked in a send to that client; only closing the TCP connection ends it.
         raw = environ.get("werkzeug.socket")
         if raw is None and "eventlet.input" in environ:
             raw = environ["eventlet.input"].get_socket()

@@ -1,4 +1,4 @@
-"""What a client may ask for with `start`: read, checked, made into one download job. No Flask, no socket."""
+"""Validate a `start` event and create its download job. No Flask, no socket."""
 
 from __future__ import annotations
 
@@ -59,34 +59,34 @@ class StartRequest:
 def _clean_text(value: object, name: str, limit: int) -> str:
     """Return ``value`` if it is a text that Redis, a page and a log can hold."""
     if not isinstance(value, str):
-        raise Refused("bad_option", f"{name} must be a text")
+        raise Refused("bad_option", f"{name} must be a string")
     if len(value) > limit:
-        raise Refused("bad_option", f"{name} may have at most {limit} characters")
+        raise Refused("bad_option", f"{name} is too long; the limit is {limit} characters")
     if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
-        raise Refused("bad_option", f"{name} holds characters that are not text")
+        raise Refused("bad_option", f"{name} contains control characters")
     return value
 
 
 def check_url(value: object) -> str:
     """Return the url if it can be downloaded from: http or https, with a host. Raises Refused."""
     if value is None or value == "":
-        raise Refused("bad_url", "give the url of the file to download")
+        raise Refused("bad_url", "url is required")
     if not isinstance(value, str):
-        raise Refused("bad_url", "url must be a text")
+        raise Refused("bad_url", "url must be a string")
     if len(value) > MAX_URL:
-        raise Refused("bad_url", f"the url is too long: at most {MAX_URL} characters")
+        raise Refused("bad_url", f"the url is too long; the limit is {MAX_URL:,} characters")
     url = value.strip(" ")
     if re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
-        raise Refused("bad_url", "the url holds spaces or characters that are not text")
+        raise Refused("bad_url", "the url contains spaces or control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as exc:
-        raise Refused("bad_url", "this is not a url") from exc
+        raise Refused("bad_url", "not a valid url") from exc
     if parts.scheme.lower() not in ("http", "https"):
-        raise Refused("bad_url", "only http:// and https:// urls can be downloaded")
+        raise Refused("bad_url", "the url must begin with http:// or https://")
     if not parts.hostname or port == 0:
-        raise Refused("bad_url", "the url names no host")
+        raise Refused("bad_url", "the url has no host")
     return url
 
 
@@ -145,7 +145,7 @@ def parse(args: tuple[object, ...]) -> StartRequest:
         raise Refused("bad_request", "start takes an object, like {type: 'download', url: 'https://…'}")
     kind = request.get("type")
     if kind != "download":
-        raise Refused("bad_type", "type must be 'download': it is the only type that can be started here")
+        raise Refused("bad_type", "type must be 'download'; no other type can be started here")
     url = check_url(request.get("url"))
 
     data: dict[str, Any] = {"title": name_of(url), "url": url}

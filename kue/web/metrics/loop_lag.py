@@ -1,4 +1,4 @@
-"""How late this process is: a busy hub wakes its tasks late, and everything it serves with them."""
+"""Event loop lag: how late tasks wake up in a busy process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import time
 
 
-class Lag:
-    """Sleeps for a moment again and again, and notes how much longer it took."""
+class LoopLag:
+    """Sleeps STEP_S repeatedly and records how much longer each sleep took."""
 
     STEP_S = 0.1
-    #: The worst of so many seconds is told.
+    #: The maximum is of this many seconds.
     WINDOW_S = 15.0
 
     def __init__(self) -> None:

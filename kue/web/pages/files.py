@@ -1,4 +1,4 @@
-"""The finished files: listed, handed out, deleted. Nothing in them is ever shown as a page of this server."""
+"""The finished files: list, send, delete. A file is always sent as an attachment, never shown as a page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILE_POLICY = "sandbox; default-src 'none'"
 
 
 class _Pieces(FileWrapper):
-    """A file in large pieces, letting the other requests run between two: a fast reader would never do so itself."""
+    """A file in large chunks. Yields to other requests after each: a fast reader would never block."""
 
     def __next__(self) -> bytes:
         time.sleep(0)
@@ -47,7 +47,7 @@ def _folder() -> Path:
 
 
 def _missing(message: str) -> Any:
-    """Answer 404 with a sentence that says what is missing."""
+    """Answer 404 and say what is missing."""
     if wants_page():
         page = render_template("error.html", status=404, message=message)
         abort(SafeResponse(page, 404, mimetype="text/html"))
@@ -55,28 +55,28 @@ def _missing(message: str) -> Any:
 
 
 def _open(name: str) -> tuple[IO[bytes], str]:
-    """Open a finished file by its name, or by the id of the job that fetched it; 404 in words if it is not there."""
+    """Open a finished file by its name, or by the id of its job; 404 with the reason if it is not there."""
     file = open_file(_folder(), name)
     if file is not None:
         return file, name
     number = name if re.fullmatch(r"[1-9][0-9]{0,15}", name) else _id_in(name)
     if not number or int(number) >= 2**53:
-        return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
+        return _missing("no such file: it was deleted, or its download never finished")  # type: ignore[no-any-return]
     try:
         job = queue().get(int(number))
     except JobNotFound:
-        words = f"there is no job {name}" if name == number else "there is no such file, and its job is gone"
+        words = f"job {name} does not exist" if name == number else "no such file, and its job was removed"
         return _missing(words)  # type: ignore[no-any-return]
     found = result_file(job)
     if name not in (number, found):  # the name of another file, with this job's number in it
-        return _missing("there is no such file: it was deleted, or never finished")  # type: ignore[no-any-return]
+        return _missing("no such file: it was deleted, or its download never finished")  # type: ignore[no-any-return]
     if found is None:
         return _missing(f"job {number} is {job.state} and has no file")  # type: ignore[no-any-return]
     file = open_file(_folder(), found)
     if file is None:
         host = result_host(job)
-        where = f"here; {host} downloaded it, into its own folder" if host else "here any more"
-        return _missing(f"the file of job {number} is not {where}: {found}")  # type: ignore[no-any-return]
+        where = f"is on {host}, which downloaded it, not on this machine" if host else "was deleted"
+        return _missing(f"the file of job {number} {where}: {found}")  # type: ignore[no-any-return]
     return file, found
 
 
@@ -109,7 +109,7 @@ def page() -> ResponseReturnValue:
 
 @files.get("/files/<path:name>")
 def download(name: str) -> ResponseReturnValue:
-    """Hand out a file, by its name or by its job's id: always as an attachment, whole or a range."""
+    """Send a file, by its name or by its job's id: always as an attachment, whole or a range."""
     file, name = _open(name)
     facts = os.fstat(file.fileno())
     response = Response(_Pieces(file, CHUNK_BYTES), direct_passthrough=True)
@@ -141,7 +141,7 @@ def delete(name: str) -> ResponseReturnValue:
         os.unlink(_folder() / name)
     except OSError as exc:
         if exc.errno == errno.ENOENT:
-            return error_response(404, "the file was deleted already")
-        return error_response(409, f"the file cannot be deleted: {exc.strerror}")
+            return error_response(404, "the file is already deleted")
+        return error_response(409, f"cannot delete the file: {exc.strerror}")
     audit("delete", f"file {name!r}")
     return jsonify({"message": "deleted"})

@@ -1,8 +1,7 @@
-"""The HTML pages. Each is complete as the server sends it; the scripts then keep it fresh."""
+"""The first page and the lists by state. The server sends each complete; the scripts then update it."""
 
 from __future__ import annotations
 
-import datetime
 import time
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -10,29 +9,32 @@ from urllib.parse import urlencode
 from flask import Blueprint, abort, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
-from kue.states import STATES
+from kue.humanize import duration_text, relative_text, size_text
+from kue.states import HOLD_UNTIL_MS, STATES
+from kue.storage.codec import PRIORITIES
 from kue.web.access.audit import visitor
 from kue.web.live.current import parse_id, queue
-from kue.web.live.snapshots import PAGE_ROWS, home_lists, rows_of, state_list
+from kue.web.live.snapshots import HOME_ROWS, PAGE_ROWS, home_lists, rows_of, state_list
+from kue.web.pages.overview import overview_page
 from kue.web.pages.sample_file import PATH as SAMPLE_PATH
-from kue.web.present.humanize import CHART_WORDS, duration_text, size_text, time_text
-from kue.web.present.job_row import STATE_LABELS, file_url, priority_word, when_text
+from kue.web.present.humanize import CHART_WORDS, iso_text, time_text
+from kue.web.present.job_row import STATE_LABELS, file_url, priority_word, when_ms, when_text
 
 pages = Blueprint("pages", __name__)
 
 LOOPBACK = frozenset({"", "0.0.0.0", "::", "localhost", "127.0.0.1", "::1"})
-#: Finished rows that a page may ask about beside its list.
+#: Finished jobs that a page may ask about in addition to its list.
 MAX_ALSO = 100
 
-#: In which order each state's list is read first, and what the two orders are called.
+#: Each list's default order, and what the two orders are called.
 ORDERS = {
-    "active": ("asc", "first in line first", "last in line first"),
+    "active": ("asc", "oldest first", "newest first"),
     "inactive": ("asc", "next to run first", "last to run first"),
-    "delayed": ("asc", "due soonest first", "due last first"),
+    "delayed": ("asc", "due soonest first", "due latest first"),
     "failed": ("desc", "oldest first", "newest first"),
     "complete": ("desc", "oldest first", "newest first"),
 }
-BULK_ACTS = {
+BULK_ACTIONS = {
     "inactive": [("remove", "Remove")],
     "delayed": [("promote", "Start"), ("remove", "Remove")],
     "failed": [("retry", "Retry"), ("remove", "Remove")],
@@ -47,11 +49,18 @@ def sample_url() -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{SAMPLE_PATH}"
 
 
-def _iso(ms: float) -> str:
-    try:
-        return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return ""
+def page_config() -> dict[str, Any]:
+    """Return what the scripts need to know of the server's constants; each page holds it as JSON."""
+    return {
+        "state_labels": STATE_LABELS,
+        "priorities": PRIORITIES,
+        "hold_until_ms": HOLD_UNTIL_MS,
+        "home_rows": HOME_ROWS,
+        "page_rows": PAGE_ROWS,
+        "also_max": MAX_ALSO,
+        "may_write": visitor().may_write,
+        "bulk_actions": BULK_ACTIONS,
+    }
 
 
 @pages.app_context_processor
@@ -61,6 +70,10 @@ def _everywhere() -> dict[str, Any]:
         "file_url": file_url,
         "priority_word": priority_word,
         "chart_words": CHART_WORDS,
+        "downloads": current_app.config["KUE_DOWNLOADS"],
+        "priorities": PRIORITIES,
+        "page_config": page_config(),
+        "when_ms": when_ms,
         "when_text": lambda row: when_text(row, time.time() * 1000),
         "accounts": current_app.extensions["kue_security"].accounts,
         "visitor": visitor(),
@@ -72,14 +85,21 @@ for _name, _filter in (
     ("size_text", size_text),
     ("duration_text", duration_text),
     ("time_text", time_text),
-    ("iso", _iso),
+    ("iso", iso_text),
+    ("relative", lambda at: relative_text(time.time() * 1000 - at)),
+    ("number", lambda value: f"{value or 0:,}"),
 ):
     pages.add_app_template_filter(_filter, _name)
 
 
 @pages.get("/")
 def home() -> ResponseReturnValue:
-    """The article's page: Start job, and what is running, waiting and lately finished."""
+    """The first page: the form to start a download, running and waiting jobs, recently finished ones.
+
+    Where nothing works on downloads it is the overview.
+    """
+    if not current_app.config["KUE_DOWNLOADS"]:
+        return overview_page()
     return render_template("index.html", page="home", lists=home_lists(), sample_url=sample_url())
 
 
@@ -87,15 +107,15 @@ def home() -> ResponseReturnValue:
 def home_data() -> ResponseReturnValue:
     """The same lists for the page's script, when it cannot catch up by changes alone.
 
-    ``also``: ids, comma between, of jobs that the page goes on showing although they ended.
+    ``also``: comma-separated ids of finished jobs that the page still shows.
     """
     ids = [parse_id(text) for text in request.args.get("also", "").split(",") if text][:MAX_ALSO]
     answer = home_lists()
     return jsonify({**answer, "also": rows_of(ids)})
 
 
-class Asked(NamedTuple):
-    """Which part of a list the query asks for."""
+class ListQuery(NamedTuple):
+    """The part of a list that a request's query asks for."""
 
     job_type: str | None
     order: str
@@ -104,18 +124,18 @@ class Asked(NamedTuple):
     before: str | None
 
 
-def _asked() -> Asked:
+def _list_query() -> ListQuery:
     first = request.args.get("from", "0")
     if not first.isdecimal() or len(first) > 12:
         abort(400, "from must be a whole number")
     after, before = (request.args.get(name, "")[:64] or None for name in ("after", "before"))
-    return Asked(request.args.get("type") or None, request.args.get("order", ""), int(first), after, before)
+    return ListQuery(request.args.get("type") or None, request.args.get("order", ""), int(first), after, before)
 
 
 @pages.get("/<any(active, inactive, failed, complete, delayed):state>")
 def state_page(state: str) -> ResponseReturnValue:
-    """The jobs of one state, by type if asked, a page at a time."""
-    asked = _asked()
+    """The jobs of one state, optionally of one type, a page at a time."""
+    asked = _list_query()
     default, ascending, descending = ORDERS[state]
     order = asked.order if asked.order in ("asc", "desc") else default
     listed = state_list(state, asked.job_type, order, asked.first, asked.after, asked.before)
@@ -126,7 +146,7 @@ def state_page(state: str) -> ResponseReturnValue:
 
     return render_template(
         "list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order, list=listed,
-        types=queue().types(), orders=[("asc", ascending), ("desc", descending)], bulk_acts=BULK_ACTS.get(state),
+        types=queue().types(), orders=[("asc", ascending), ("desc", descending)], bulk_actions=BULK_ACTIONS.get(state),
         page_size=PAGE_ROWS, url=url,
     )  # fmt: skip
 
@@ -136,6 +156,6 @@ def list_data(state: str) -> ResponseReturnValue:
     """The same list for the page's script."""
     if state not in STATES:
         abort(404)
-    asked = _asked()
+    asked = _list_query()
     order = "desc" if asked.order == "desc" else "asc"
     return jsonify(state_list(state, asked.job_type, order, asked.first, asked.after, asked.before))

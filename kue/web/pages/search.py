@@ -1,4 +1,4 @@
-"""Looking for jobs by id, type, title, url, error or anything in their data, over all states."""
+"""Search for jobs by id, type, title, url, error or anything in their data, over all states."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ finder = Blueprint("finder", __name__)
 
 #: Jobs that an answer holds.
 MAX_FOUND = 50
-#: Jobs that the server looks at in one call, and seconds that a search may take: the answer says how far it got.
-CHUNK, MAX_LOOK_S = 500, 2.0
+#: Jobs that the server scans in one call, and seconds that a search may take: the answer says how far it got.
+CHUNK, MAX_SCAN_S = 500, 2.0
 MAX_QUERY = 200
 
 
-class Found(TypedDict):
+class SearchAnswer(TypedDict):
     """The answer to a search."""
 
     mark: Mark
     counts: dict[str, int]
     rows: list[JobRow]
     first: int
-    """Where the look began."""
+    """Where the scan began."""
     looked: int
-    """Where it ended. Jobs with the lowest priority come first, of these the newest."""
+    """Where it ended. Jobs are scanned from the lowest priority on, newest first."""
     total: int
 
 
@@ -46,10 +46,10 @@ def _text(job: Job) -> str:
     return safe_text("\n".join([str(job.id), job.type, raw.get("data", ""), raw.get("error", "")])).casefold()
 
 
-def _look(queue: Queue, words: str, begin: int, most: int) -> tuple[list[Job], int]:
-    """Look at the next CHUNK jobs; return those that hold all words, at most ``most``, and how many were looked at.
+def _scan(queue: Queue, words: str, begin: int, most: int) -> tuple[list[Job], int]:
+    """Scan the next CHUNK jobs; return those that hold all words, at most ``most``, and how many were scanned.
 
-    The server looks at what is stored; what is not shown (a password in a url) must not be found either.
+    The server scans what is stored; what is not shown (a password in a url) must not be found either.
     """
     ids, count = queue.look_through(words.split(), begin, CHUNK, most)
     wanted = words.casefold().split()
@@ -64,14 +64,14 @@ def _look(queue: Queue, words: str, begin: int, most: int) -> tuple[list[Job], i
 
 
 def _by_index(queue: Queue, words: str) -> list[Job]:
-    """Return what the search index knows: of queues that keep one."""
+    """Return what the search index finds, for queues that have one."""
     return queue.get_many(queue.search(words, MAX_FOUND))
 
 
 def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, int]:
-    """Return the jobs that hold all words, up to where was looked, and how many there are; ``begin`` there to go on.
+    """Return the jobs that hold all words, how far the scan got, and how many jobs there are; ``begin`` there to go on.
 
-    A job found by its id comes first, then what the search index knows, then what a look through all jobs finds.
+    A job found by its id comes first, then what the search index finds, then what a scan of all jobs finds.
     """
     found: dict[JobId, Job] = {}
     if not begin:
@@ -80,9 +80,9 @@ def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, in
             found[job.id or 0] = job
         found.update({job.id or 0: job for job in _by_index(queue, words)})
     total = sum(queue.counts().values())
-    looked, end = begin, time.monotonic() + MAX_LOOK_S
+    looked, end = begin, time.monotonic() + MAX_SCAN_S
     while looked < total and len(found) < MAX_FOUND and time.monotonic() < end:
-        jobs, count = _look(queue, words, looked, MAX_FOUND - len(found))
+        jobs, count = _scan(queue, words, looked, MAX_FOUND - len(found))
         found.update({job.id or 0: job for job in jobs})
         looked += count
         if not count:
@@ -95,13 +95,13 @@ def matching(queue: Queue, words: str, states: Collection[str], job_type: str = 
     found: list[JobId] = []
     looked, count = 0, 1
     while count:
-        jobs, count = _look(queue, words.removeprefix("#"), looked, CHUNK)
+        jobs, count = _scan(queue, words.removeprefix("#"), looked, CHUNK)
         found += [job.id or 0 for job in jobs if job.state in states and job_type in ("", job.type)]
         looked += count
     return found
 
 
-def _answer() -> Found:
+def _answer() -> SearchAnswer:
     words = request.args.get("q", "").strip()[:MAX_QUERY]
     text = request.args.get("from", "")
     begin = int(text) if text.isdecimal() and len(text) < 12 else 0
@@ -119,7 +119,7 @@ def _answer() -> Found:
 
 @finder.get("/search")
 def page() -> ResponseReturnValue:
-    """The answer as a page; its rows stay fresh."""
+    """The answer as a page."""
     words = request.args.get("q", "").strip()[:MAX_QUERY]
     return render_template("search.html", page="search", words=words, found=_answer())
 

@@ -1,4 +1,4 @@
-"""Spans of time -> the places of bars, lines and grid lines in plots that a template draws as SVG. Pure."""
+"""Turn spans of time into bars, lines and grid lines of plots that a template draws as SVG. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from kue.humanize import duration_text
 from kue.management.history import Span
-from kue.web.present.humanize import duration_text
+from kue.web.present.humanize import PERCENTILES
 
-#: Units of a plot's inner frame, which is stretched to whatever place there is.
+#: Units of a plot's inner frame, which is stretched to the available width.
 WIDTH, HEIGHT = 600, 100
-#: Marks of the scale of times, ms: it is logarithmic.
+#: Grid lines of the logarithmic time scale, ms.
 TIME_MARKS = (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000)
 
 
@@ -35,7 +36,7 @@ class Mark(TypedDict):
 
 
 class Line(TypedDict):
-    """A line of one figure; it is broken where nobody knows the figure."""
+    """A line of one figure, with gaps where the figure is unknown."""
 
     name: str
     pieces: list[str]
@@ -51,15 +52,17 @@ class Slot(TypedDict):
 
 
 class Plots(TypedDict):
-    """All that is drawn of an hour or a day."""
+    """The plots of an hour or a day."""
 
-    ended: list[Bar]
-    ended_marks: list[Mark]
+    finished: list[Bar]
+    finished_marks: list[Mark]
     waiting: Line
     waiting_marks: list[Mark]
     times: list[Line]
     time_marks: list[Mark]
     slots: list[Slot]
+    known: bool
+    """Whether anything was recorded."""
 
 
 def top_of(most: float) -> int:
@@ -90,7 +93,7 @@ def _pieces(points: list[tuple[float, float] | None]) -> list[str]:
 
 
 def plots(spans: list[Span], slots: int, size_ms: int, now_ms: float) -> Plots:
-    """Place ``spans`` of ``size_ms`` each in ``slots`` columns; the one under way at ``now_ms`` is at the right end."""
+    """Place ``spans`` of ``size_ms`` each in ``slots`` columns; the current one at ``now_ms`` is at the right end."""
     end = int(now_ms // size_ms)
     placed = {slots - 1 - (end - span["at"] // size_ms): span for span in spans}
     placed = {place: span for place, span in placed.items() if 0 <= place < slots}
@@ -111,30 +114,33 @@ def plots(spans: list[Span], slots: int, size_ms: int, now_ms: float) -> Plots:
         )
     waiting_top = top_of(max((span.get("waiting", 0) for span in placed.values()), default=0))
 
-    def line(name: str, share: Callable[[float], float]) -> Line:
+    def line(name: str, field: str, share: Callable[[float], float]) -> Line:
         points: list[tuple[float, float] | None] = []
         for place in range(slots):
-            value: Any = placed[place].get(name) if place in placed else None
+            value: Any = placed[place].get(field) if place in placed else None
             known = isinstance(value, int)
             points.append((place * step + step / 2, HEIGHT * (1 - min(1.0, share(value)))) if known else None)
         return {"name": name, "pieces": _pieces(points)}
 
-    names = ("wait_mid", "wait_slow", "run_mid", "run_slow")
-    times: list[Any] = [span.get(name, 0) for span in placed.values() for name in names]
+    fields = {f"{name}_{p}": f"{name}_{field}" for name in ("wait", "run") for p, field in PERCENTILES}
+    times: list[Any] = [span.get(field, 0) for span in placed.values() for field in fields.values()]
     longest = max(times, default=0)
     highest = next((mark for mark in TIME_MARKS if mark >= longest), TIME_MARKS[-1])
     decades = math.log10(max(10, highest))
     return {
-        "ended": bars,
-        "ended_marks": _marks(top),
-        "waiting": line("waiting", lambda value: value / waiting_top),
+        "finished": bars,
+        "finished_marks": _marks(top),
+        "waiting": line("waiting", "waiting", lambda value: value / waiting_top),
         "waiting_marks": _marks(waiting_top),
-        "times": [line(name, lambda value: math.log10(max(1, value)) / decades) for name in names],
+        "times": [
+            line(name, field, lambda value: math.log10(max(1, value)) / decades) for name, field in fields.items()
+        ],
         "time_marks": [
             Mark(y=round(100 * (1 - math.log10(mark) / decades), 2), text=duration_text(mark).replace(".0 s", " s"))
             for mark in TIME_MARKS
             if mark <= max(10, highest)
         ],
+        "known": bool(placed),
         "slots": [
             Slot(x=round(place * step, 2), width=round(step, 2), span=span) for place, span in sorted(placed.items())
         ],

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import kue
+from kue.humanize import duration_text
 from kue.redaction import safe, safe_text
 from kue.storage.codec import PRIORITY_NAMES
-from kue.web.present.humanize import duration_text, pretty_json
+from kue.web.present.humanize import pretty_json
 from kue.web.present.job_row import JobRow, job_row, reason
 from kue.web.present.why_waiting import why_waiting
 
@@ -19,33 +23,33 @@ LOG_LINES = 1000
 #: Characters of data, result or error that the page shows.
 TEXT_MAX = 100_000
 
-#: What the attempts of `attempt_log` ended with, in words.
+#: How the attempts of `attempt_log` ended, in words.
 OUTCOMES = {
     "failed": "Failed",
     "rescued": "Worker died",
-    "timeout": "Ran out of time",
+    "timeout": "Timed out",
     "cancelled": "Cancelled",
-    "postponed": "Put off",
+    "postponed": "Postponed",
     "released": "Released",
 }
-#: Those that are nobody's failure.
+#: Outcomes that are no failure.
 HARMLESS = frozenset({"postponed", "released"})
 
 
 class Attempt(TypedDict):
-    """One try of a job."""
+    """One attempt of a job."""
 
     number: int
     started_at: int | None
     ended_at: int | None
     worker: str
     outcome: str
-    """In words; "Running" for the one under way."""
+    """In words; "Running" for the current one."""
     state: str
     """The state whose colour it has."""
     error: str
     stack: str
-    """The whole error, if it says more."""
+    """The traceback, "" without one."""
 
 
 class JobDetail(TypedDict):
@@ -57,6 +61,9 @@ class JobDetail(TypedDict):
     result: str | None
     progress_data: str | None
     error: str | None
+    """Why it failed, in one line."""
+    traceback: str
+    """Where an exception was raised; "" for an expected failure."""
     options: dict[str, str]
     attempts: list[Attempt]
     log: list[str]
@@ -66,14 +73,37 @@ class JobDetail(TypedDict):
     why: str | None
     """Why a waiting job does not run, in one line."""
     copy_of: str | None
-    """The job that this one was run again from."""
+    """The job that this one was copied from."""
     copies: list[str]
-    """The jobs that were run again from this one."""
+    """The jobs that were copied from this one."""
 
 
 def _cut(text: str) -> str:
     text = safe_text(text)
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + f"\n… and {len(text) - TEXT_MAX:,} more characters"
+
+
+#: The library's own files, from ``kue/`` on: their frames say nothing to whoever wrote the handler.
+_PACKAGE = Path(kue.__file__).parent
+_OWN_FILES = tuple(f"/{path.relative_to(_PACKAGE.parent).as_posix()}" for path in _PACKAGE.rglob("*.py"))
+_FRAME = re.compile(r'\s*File "(.+)", line [0-9]+, in ')
+
+
+def traceback_of(error: object) -> str:
+    """Return a stored error with the frames of its traceback that are not the library's; "" if there are none."""
+    head, *lines = str(error or "").strip().splitlines() or [""]
+    kept, is_own, frames = [head], False, 0
+    for line in lines:
+        if match := _FRAME.match(line):
+            is_own = match[1].endswith(_OWN_FILES)
+            frames += not is_own
+        elif line.startswith("    at "):  # Node's form
+            is_own, frames = False, frames + 1
+        elif not line.startswith("    "):
+            is_own = False
+        if not is_own:
+            kept.append(line)
+    return "\n".join(kept) if frames else ""
 
 
 def _attempts(job: Job) -> list[Attempt]:
@@ -82,7 +112,7 @@ def _attempts(job: Job) -> list[Attempt]:
         if not isinstance(entry, dict):
             continue
         outcome = str(entry.get("outcome", ""))
-        error, stack = reason(entry.get("error")), str(entry.get("stack") or entry.get("error") or "")
+        error = reason(entry.get("error"))
         attempts.append(
             {
                 "number": int(entry.get("number") or len(attempts) + 1),
@@ -92,7 +122,7 @@ def _attempts(job: Job) -> list[Attempt]:
                 "outcome": OUTCOMES.get(outcome, outcome.capitalize()),
                 "state": "delayed" if outcome in HARMLESS else "failed",
                 "error": error,
-                "stack": _cut(stack) if "\n" in stack.strip() else "",
+                "stack": _cut(traceback_of(entry.get("stack") or entry.get("error"))),
             }
         )
     if job.state in ("active", "complete") and job.started_at:
@@ -112,26 +142,44 @@ def _attempts(job: Job) -> list[Attempt]:
     return attempts
 
 
-def _waited(job: Job) -> str | None:
-    """Return how long the job waited from when it was due to when its last attempt began."""
+def _queue_time(job: Job) -> str | None:
+    """Return the time from when the job was due to when its last attempt started."""
     if job.started_at is None or not job.created_at:
         return None
     return duration_text(max(0, job.started_at - max(job.created_at, job.promote_at or 0)))
+
+
+def _priority(priority: float) -> str:
+    name = PRIORITY_NAMES.get(priority)
+    return f"{name} ({priority:g})" if name else f"{priority:g}"
+
+
+def _backoff(backoff: Any, delay_ms: float) -> str:
+    """Return ``exponential, from 10 s`` for a backoff that is data; anything else as JSON."""
+    if backoff is True:
+        return f"fixed, {duration_text(delay_ms)}"
+    if isinstance(backoff, dict) and set(backoff) <= {"type", "delay", "maxDelay"} and "type" in backoff:
+        numbers = {name: value for name, value in backoff.items() if name != "type"}
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers.values()):
+            first = numbers.get("delay", delay_ms)
+            most = f", at most {duration_text(numbers['maxDelay'])}" if "maxDelay" in numbers else ""
+            return f"{backoff['type']}, from {duration_text(first)}{most}"
+    return pretty_json(backoff).replace("\n", " ")
 
 
 def _options(job: Job) -> dict[str, str]:
     options = job.options
     names: dict[str, Any] = {
         "Type": job.type,
-        "Priority": f"{options.priority:g} {PRIORITY_NAMES.get(options.priority, '')}",
-        "Attempts": f"{job.attempts_made} of {options.attempts or 1} made",
+        "Priority": _priority(options.priority),
+        "Attempts": f"{job.attempts_made} of {options.attempts or 1}",
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
-        "Backoff": pretty_json(options.backoff).replace("\n", " ") if options.backoff else None,
-        "Removed when complete": "yes" if options.remove_on_complete else None,
-        "Waited": _waited(job),
-        "Took": duration_text(job.duration) if job.duration is not None else None,
-        "Taken back from dead workers": job.rescues or None,
+        "Backoff": _backoff(options.backoff, options.delay_ms) if options.backoff else None,
+        "Remove on complete": "yes" if options.remove_on_complete else None,
+        "Queue time": _queue_time(job),
+        "Run time": duration_text(job.duration) if job.duration is not None else None,
+        "Rescues": job.rescues or None,
         "Worker": job.worker_id,
     }
     return {name: str(value) for name, value in names.items() if value is not None}
@@ -145,7 +193,8 @@ def job_detail(queue: Queue, job: Job) -> JobDetail:
         "data": _cut(pretty_json(safe(job.data))),
         "result": _cut(pretty_json(safe(job.result))) if job.result is not None else None,
         "progress_data": _cut(pretty_json(job.progress_data)) if job.progress_data is not None else None,
-        "error": _cut(str(job.error)) if job.error else None,
+        "error": reason(job.error) or None,
+        "traceback": _cut(traceback_of(job.error)),
         "options": _options(job),
         "attempts": _attempts(job),
         "log": [_cut(line) for line in log[-LOG_LINES:]],

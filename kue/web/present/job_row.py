@@ -1,17 +1,17 @@
-"""Job -> dict: every dict that leaves the web part, over HTTP or the socket, has its shape here."""
+"""A job as one row of a list, and the frames that carry rows to the pages."""
 
 from __future__ import annotations
 
 import logging
-import math
+import re
 import socket
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
+from kue.humanize import ago_text, countdown_text, duration_text
 from kue.redaction import safe_text
 from kue.states import HOLD_UNTIL_MS
 from kue.storage.codec import MS_MAX, PRIORITY_NAMES
-from kue.web.present.humanize import ago_text, duration_text
 
 if TYPE_CHECKING:
     from kue.job import Job
@@ -30,6 +30,9 @@ STATE_LABELS = {
     "delayed": "Delayed",
 }
 
+
+#: Failures that the library itself reports in a sentence: the name of their class adds nothing.
+_EXPECTED = re.compile(r"(?:Download\w+|UnrecoverableError|RetryLater): ")
 
 #: A number; text only for jobs that another program named otherwise.
 JobId = int | str
@@ -79,7 +82,7 @@ class JobRow(_JobRowBase, total=False):
     duration: int
     """Milliseconds the last attempt took."""
     error: str
-    """First line of the last error; of a job that may still run, why it is tried again."""
+    """First line of the last error; of a job that may still run, why it is retried."""
     bytes: RowBytes
     file: str
     """Name inside the download folder."""
@@ -87,20 +90,20 @@ class JobRow(_JobRowBase, total=False):
 
 
 class Frame(TypedDict, total=False):
-    """What the page gets at most ten times a second (`batch`), and as the answer to `watch`."""
+    """What a page receives at most ten times a second (`batch`), and as the answer to `watch`."""
 
     epoch: str
     seq: int
     rows: list[JobRow]
     """The jobs that changed, as Redis held them when the frame was made."""
     gone: list[JobId]
-    """Jobs that are no longer there."""
+    """Jobs that were removed."""
     counts: dict[str, int]
     """Jobs per state, whenever they changed."""
     resync: bool
-    """Too much changed, or nobody knows what: fetch the list afresh."""
+    """Too much changed, or it is unknown what: fetch the list again."""
     stale: str
-    """Why nothing newer can be told at present."""
+    """Why there is nothing newer at present."""
 
 
 def first_line(text: object, limit: int = TEXT_LIMIT) -> str:
@@ -117,7 +120,7 @@ def reason(error: object) -> str:
 
     A Python traceback has its message last, a Node stack has it first.
     """
-    text = str(error or "").strip()
+    text = _EXPECTED.sub("", str(error or "").strip())
     if text.startswith("Traceback (most recent call last)"):
         lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
         text = lines[-1] if lines else text
@@ -125,7 +128,7 @@ def reason(error: object) -> str:
 
 
 def job_title(job: Job) -> str:
-    """Return the name a person would call the job by: its title, else its url, else its type."""
+    """Return a name for the job: its title, else its url, else its type."""
     data = job.data if isinstance(job.data, dict) else {}
     for name in ("title", "url"):
         value = data.get(name)
@@ -165,11 +168,11 @@ def result_host(job: Job) -> str | None:
 
 
 def job_row(job: Job) -> JobRow:
-    """Return the job as one line of a list, without its payload. One that cannot be shown says so in its own line."""
+    """Return the job as one row of a list, without its payload. A job that cannot be read says so in its own row."""
     try:
         return _job_row(job)
     except Exception:
-        log.exception("job %s cannot be shown", job.id)
+        log.exception("cannot show job %s", job.id)
         return {
             "id": job.id or 0, "type": str(job.type), "title": "This job cannot be read", "state": str(job.state),
             "priority": 0, "progress": 0, "created_at": 0, "attempts_made": 0, "attempts_max": 1,
@@ -198,7 +201,7 @@ def _job_row(job: Job) -> JobRow:
         value = getattr(job, name, None)
         if value is not None:
             row[name] = int(value)  # type: ignore[literal-required]
-    # Node Kue never takes an old error away: a completed job may still bear one that no longer matters.
+    # Node Kue never clears an old error: a completed job may still have one that no longer matters.
     if job.error and job.state != "complete":
         row["error"] = reason(job.error)
     transferred = _row_bytes(job)
@@ -218,20 +221,27 @@ def priority_word(priority: float) -> str:
 
 
 def when_text(row: JobRow, now_ms: float) -> str:
-    """Return what a line says of time: how long a job runs, when it is due, how long it took; as job_row.js."""
+    """Return how long a job has been running, when it is due, or how long it took; as job_row.js does."""
     if row["state"] == "active":
-        return f"for {duration_text(now_ms - row['started_at'])}" if "started_at" in row else ""
+        return f"for {countdown_text(now_ms - row['started_at'])}" if "started_at" in row else ""
     if row["state"] == "delayed":
         if row.get("promote_at") == HOLD_UNTIL_MS:
-            return "paused"
+            return "suspended"
         wait = row.get("promote_at", 0) - now_ms
-        return f"in {duration_text(math.ceil(wait / 1000) * 1000).replace('.0 s', ' s')}" if wait > 0 else "due now"
+        return f"in {countdown_text(wait)}" if wait > 0 else "due now"
     if row["state"] == "inactive":
         return ago_text(now_ms - row["created_at"])
     ended = ago_text(now_ms - row.get("updated_at", now_ms))
     if row["state"] == "complete" and "duration" in row:
         return f"{duration_text(row['duration'])} · {ended}"
     return ended
+
+
+def when_ms(row: JobRow) -> int | None:
+    """Return the moment that `when_text` speaks of, None if there is none."""
+    name = {"active": "started_at", "delayed": "promote_at", "inactive": "created_at"}.get(row["state"], "updated_at")
+    at: int | None = row.get(name)  # type: ignore[assignment]
+    return None if at == HOLD_UNTIL_MS else at
 
 
 def file_url(name: str) -> str:

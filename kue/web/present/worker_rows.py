@@ -1,4 +1,4 @@
-"""The worker processes as the page shows them: who is there, what they do, what is wrong with them."""
+"""The worker processes as the page shows them: which run, what they do, what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from kue.queue import Queue
     from kue.storage.worker_records import WorkerInfo
 
-#: Milliseconds of silence after which a worker is taken for gone. It speaks each third of a lease, 10 s by default.
-SILENT_MS = 35_000
-#: A clock so far off, ms, is worth a warning: times on the page would look wrong.
+#: Milliseconds without a heartbeat after which a worker counts as lost. It sends one each third of a lease, 10 s by
+#: default.
+LOST_AFTER_MS = 35_000
+#: A clock that is this far off, ms, is worth a warning: times on the page would look wrong.
 CLOCK_OFF_MS = 2_000
 
 
@@ -25,18 +26,17 @@ class WorkerView(TypedDict):
     here: bool
     """Whether it is the process that answers this request."""
     types: list[tuple[str, int, int, bool]]
-    """Type, jobs it runs, jobs it may run at once, whether it takes no new ones."""
+    """Type, busy slots, slots, whether it takes no new jobs of the type."""
     busy: int
     slots: int
-    up_ms: int
-    silent_ms: int
-    """Since its last sign of life."""
-    gone: bool
+    uptime_ms: int
+    since_heartbeat_ms: int
+    lost: bool
     clock_off_ms: int
 
 
-class Crew(TypedDict):
-    """What the workers that are there do for one type together."""
+class TypeCapacity(TypedDict):
+    """What all live workers together do for one type."""
 
     workers: int
     slots: int
@@ -45,8 +45,8 @@ class Crew(TypedDict):
     """Whether any of them takes new jobs."""
 
 
-def view(info: WorkerInfo, now_ms: float) -> WorkerView:
-    silent = max(0, int(now_ms - info["seen_at"]))
+def worker_view(info: WorkerInfo, now_ms: float) -> WorkerView:
+    since_heartbeat_ms = max(0, int(now_ms - info["seen_at"]))
     types = [(name, each["busy"], each["slots"], each["paused"]) for name, each in sorted(info["types"].items())]
     return {
         "name": info["worker"],
@@ -56,27 +56,28 @@ def view(info: WorkerInfo, now_ms: float) -> WorkerView:
         "types": types,
         "busy": sum(busy for _, busy, _, _ in types),
         "slots": sum(slots for _, _, slots, _ in types),
-        "up_ms": max(0, int(now_ms - info["started_at"])),
-        "silent_ms": silent,
-        "gone": silent > SILENT_MS,
+        "uptime_ms": max(0, int(now_ms - info["started_at"])),
+        "since_heartbeat_ms": since_heartbeat_ms,
+        "lost": since_heartbeat_ms > LOST_AFTER_MS,
         "clock_off_ms": info["clock_off_ms"],
     }
 
 
-def views(queue: Queue) -> list[WorkerView]:
-    """Return the workers, those that are there first. Only the clock of Redis counts: it is theirs as well."""
+def worker_views(queue: Queue) -> list[WorkerView]:
+    """Return the workers, live ones first. Their times are by the clock of Redis, so it is compared with that."""
     now = queue.server_ms()
-    return sorted((view(info, now) for info in queue.workers()), key=lambda each: (each["gone"], each["name"]))
+    views = (worker_view(info, now) for info in queue.workers())
+    return sorted(views, key=lambda each: (each["lost"], each["name"]))
 
 
-def crews(workers: list[WorkerView]) -> dict[str, Crew]:
-    """Return for each type what the workers that are there do for it."""
-    found: dict[str, Crew] = {}
+def capacity_by_type(workers: list[WorkerView]) -> dict[str, TypeCapacity]:
+    """Return for each type what the live workers do for it."""
+    found: dict[str, TypeCapacity] = {}
     for worker in workers:
-        for name, busy, slots, paused in worker["types"] if not worker["gone"] else ():
-            crew = found.setdefault(name, {"workers": 0, "slots": 0, "busy": 0, "taking": False})
-            crew["workers"] += 1
-            crew["slots"] += slots
-            crew["busy"] += busy
-            crew["taking"] = crew["taking"] or not paused
+        for name, busy, slots, paused in worker["types"] if not worker["lost"] else ():
+            capacity = found.setdefault(name, {"workers": 0, "slots": 0, "busy": 0, "taking": False})
+            capacity["workers"] += 1
+            capacity["slots"] += slots
+            capacity["busy"] += busy
+            capacity["taking"] = capacity["taking"] or not paused
     return found

@@ -7,8 +7,8 @@ export class ApiError extends Error {
   }
 }
 
-/** Ask the server; returns the parsed answer or throws ApiError with what a person can read. */
-export async function ask(method, path, body, { timeoutMs = 15000 } = {}) {
+/** Send a request; returns the parsed answer or throws ApiError with a message for people. */
+export async function request(method, path, body, { timeoutMs = 15000 } = {}) {
   let response;
   try {
     response = await fetch(path, {
@@ -19,7 +19,7 @@ export async function ask(method, path, body, { timeoutMs = 15000 } = {}) {
       signal: AbortSignal.timeout(timeoutMs),
     });
   } catch {
-    throw new ApiError("the server cannot be reached", 0);
+    throw new ApiError("the server is unreachable", 0);
   }
   const type = response.headers.get("Content-Type") || "";
   const answer = type.includes("json") ? await response.json() : null;
@@ -27,4 +27,4 @@ export async function ask(method, path, body, { timeoutMs = 15000 } = {}) {
   return answer;
 }
 
-export const get = (path, options) => ask("GET", path, undefined, options);
+export const get = (path, options) => request("GET", path, undefined, options);

@@ -1,4 +1,4 @@
-/* Numbers and times as people read them. Pure: data in, text out. */
+/* Numbers and times as people read them; kue/humanize.py gives the same texts. Pure: data in, text out. */
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
@@ -16,23 +16,23 @@ export function bytes(count) {
 /** Milliseconds -> "40 ms", "0.8 s", "12 s", "3 min 5 s", "2 h 4 min", "3 d 1 h". */
 export function duration(ms) {
   const seconds = Math.max(0, ms) / 1000;
-  if (seconds > 0 && seconds < 0.095) return `${Math.round(ms)} ms`;
+  if (seconds < 0.095) return `${Math.round(Math.max(0, ms))} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
-  return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${Math.floor(hours / 24)} d`;
+  for (const [size, name, smaller, smallName] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
+    if (whole < size) continue;
+    const rest = Math.floor((whole % size) / smaller);
+    return rest ? `${Math.floor(whole / size)} ${name} ${rest} ${smallName}` : `${Math.floor(whole / size)} ${name}`;
+  }
+  return `${whole} s`;
 }
 
-/** The same, without tenths: for a countdown that ticks once a second. */
+/** A duration in whole seconds, rounded up: for a clock that ticks once a second. */
 export function countdown(ms) {
-  return duration(Math.max(0, Math.ceil(ms / 1000)) * 1000).replace(/\.0 s$/, " s");
+  return ms <= 0 ? "0 s" : duration(Math.ceil(ms / 1000) * 1000).replace(".0 s", " s");
 }
 
-/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago": it need not be drawn anew each second. */
+/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago": it changes seldom. */
 export function ago(ms) {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 10) return "just now";
@@ -42,14 +42,20 @@ export function ago(ms) {
   return "";
 }
 
-/** 1234567 -> "1,234,567" in the visitor's own way of writing numbers. */
-export function count(number) {
-  return number.toLocaleString();
+/** A distance in time: "3 min ago" for the past, "in 5 min" for the future (a negative one). */
+export function relative(ms) {
+  return ms > -1000 ? ago(ms) : `in ${countdown(-ms)}`;
 }
 
-/** Epoch milliseconds -> "today 14:03:22" style text in the visitor's zone. */
-export function when(ms) {
+/** 1234567 -> "1,234,567". The pages are in English; so are their numbers. */
+export function count(number) {
+  return number.toLocaleString("en");
+}
+
+/** Epoch milliseconds -> "2026-01-31 14:03:22" in the visitor's time zone. */
+export function absolute(ms) {
   const date = new Date(ms);
-  const clock = date.toLocaleTimeString();
-  return date.toDateString() === new Date().toDateString() ? clock : `${date.toLocaleDateString()} ${clock}`;
+  if (Number.isNaN(date.getTime())) return String(ms);
+  const two = (value) => String(value).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }

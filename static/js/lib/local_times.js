@@ -1,7 +1,16 @@
-/* Puts the server's UTC times into the visitor's zone. */
+/* Times: relative in text, absolute in the title, in the visitor's time zone. */
 
-import { when } from "./format.js";
+import { absolute, relative } from "./format.js";
 
+/** Update the times below `root`. Those with data-absolute have the absolute time as text. */
 export function localTimes(root = document) {
-  for (const element of root.querySelectorAll("time[data-ms]")) element.textContent = when(Number(element.dataset.ms));
+  const now = Date.now();
+  for (const element of root.querySelectorAll("time[data-ms]")) {
+    const ms = Number(element.dataset.ms);
+    element.title = absolute(ms);
+    const text = "absolute" in element.dataset ? absolute(ms) : relative(now - ms);
+    if (element.textContent !== text) element.textContent = text;
+  }
 }
+
+setInterval(localTimes, 5000);

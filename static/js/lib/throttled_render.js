@@ -14,7 +14,7 @@ setInterval(() => {
 }, 1000);
 
 /** Return a function that asks for a drawing; asked again before it is done, it draws once. */
-export function paced(draw) {
+export function throttledRender(draw) {
   let asked = false;
   let free = 0;
   return () => {

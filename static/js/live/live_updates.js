@@ -18,7 +18,7 @@ const CONNECT_MS = (attempt) => Math.min(20000, 2000 * 1.25 ** attempt);
 const FETCH_MS = 1000;
 const FETCH_SPREAD_MS = 400;
 /** What Redis announces to nobody is found by looking again, this often. */
-const LOOK_AGAIN_MS = 30000;
+const REFRESH_MS = 30000;
 
 /**
  * Keep a page fresh.
@@ -35,20 +35,20 @@ export class Live {
     this.fetchWanted = false;
     this.behind = false;
     this.missed = null;
-    this.early = [];
-    this.heardAt = Date.now();
+    this.buffered = [];
+    this.receivedAt = Date.now();
     this.problem = null;
     this.shown = null;
-    this.goodbye = null;
+    this.shutdownReason = null;
     this.socket = io({ reconnectionDelayMax: RECONNECT_MS, timeout: CONNECT_MS });
     this.socket.on("connect", () => this.#watch());
-    this.socket.on("disconnect", () => { this.joined = false; this.#tell(); });
-    this.socket.on("connect_error", () => this.#tell());
-    this.socket.on("batch", (frame) => this.#take(frame));
-    this.socket.on("shutdown", (last) => { this.goodbye = last?.reason || "the server is stopping"; this.#tell(); });
+    this.socket.on("disconnect", () => { this.joined = false; this.#updateStatus(); });
+    this.socket.on("connect_error", () => this.#updateStatus());
+    this.socket.on("batch", (frame) => this.#onFrame(frame));
+    this.socket.on("shutdown", (last) => { this.shutdownReason = last?.reason || "the server is shutting down"; this.#updateStatus(); });
     this.timer = setInterval(() => this.#tick(), 1000);
-    this.again = setInterval(() => document.visibilityState === "visible" && this.resync(), LOOK_AGAIN_MS * (0.8 + 0.4 * Math.random()));
-    this.#tell();
+    this.again = setInterval(() => document.visibilityState === "visible" && this.resync(), REFRESH_MS * (0.8 + 0.4 * Math.random()));
+    this.#updateStatus();
   }
 
   /** Fetch the list afresh as soon as that is allowed. */
@@ -59,30 +59,30 @@ export class Live {
 
   #watch() {
     this.joined = false;
-    this.early = [];
-    this.#tell();
-    const line = this.socket.id;
+    this.buffered = [];
+    this.#updateStatus();
+    const sid = this.socket.id;
     this.socket.timeout(WATCH_TIMEOUT_MS).emit("watch", this.mark, (error, frame) => {
-      if (this.socket.id !== line) return;
+      if (this.socket.id !== sid) return;
       if (error || !frame) {
         this.socket.io.drop();
         return;
       }
-      this.goodbye = null;
+      this.shutdownReason = null;
       this.joined = true;
-      this.heardAt = Date.now();
+      this.receivedAt = Date.now();
       this.#show(frame);
-      const early = this.early;
-      this.early = [];
-      for (const each of early) this.#take(each);
-      this.#tell();
+      const buffered = this.buffered;
+      this.buffered = [];
+      for (const each of buffered) this.#onFrame(each);
+      this.#updateStatus();
     });
   }
 
-  #take(frame) {
-    this.heardAt = Date.now();
+  #onFrame(frame) {
+    this.receivedAt = Date.now();
     if (!this.joined) {
-      this.early.push(frame);
+      this.buffered.push(frame);
       return;
     }
     if (frame.epoch !== this.mark.epoch || frame.seq > this.mark.seq + 1) {
@@ -91,7 +91,7 @@ export class Live {
     }
     if (frame.seq < this.mark.seq) return;
     this.#show(frame);
-    this.#tell();
+    this.#updateStatus();
   }
 
   #show(frame) {
@@ -130,26 +130,26 @@ export class Live {
       this.fetching = false;
       this.#fetch();
     }, FETCH_MS + FETCH_SPREAD_MS * Math.random());
-    this.#tell();
+    this.#updateStatus();
   }
 
   #tick() {
-    const silent = Date.now() - this.heardAt;
+    const silent = Date.now() - this.receivedAt;
     if (this.socket.connected && silent > DEAD_MS) {
-      this.heardAt = Date.now() - STALE_MS;
+      this.receivedAt = Date.now() - STALE_MS;
       this.socket.io.drop("ping timeout");
     }
-    this.#tell();
+    this.#updateStatus();
   }
 
-  #tell() {
+  #updateStatus() {
     let state = "live";
     let why = "";
-    if (this.goodbye) [state, why] = ["stale", this.goodbye];
+    if (this.shutdownReason) [state, why] = ["stale", this.shutdownReason];
     else if (!this.socket.connected) [state, why] = ["stale", "no connection to the server"];
     else if (this.problem) [state, why] = ["stale", this.problem];
     else if (!this.joined || this.behind) state = "catching up";
-    else if (Date.now() - this.heardAt > STALE_MS) [state, why] = ["stale", "the server is silent"];
+    else if (Date.now() - this.receivedAt > STALE_MS) [state, why] = ["stale", "no updates from the server"];
     if (this.shown === state + why) return;
     this.shown = state + why;
     this.status(state, why);

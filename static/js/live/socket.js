@@ -1,14 +1,14 @@
 /* The protocol: a small Socket.IO 5 client, with events, acknowledgements and namespaces; no polling, no binary. Used by our own
    pages as a module, and sent to pages written for a Node server as the classic script /socket.io/socket.io.js, which the server
-   puts together from this file and what it imports (kue/web/live/client_script.py). */
+   puts together from this file and what it imports (kue/ws/live/client_script.py). */
 
 import { Emitter } from "./emitter.js";
-import { Line } from "./transport.js";
+import { Engine } from "./engine.js";
 
 const LOCAL_EVENTS = new Set(["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]);
 
 /** The line to one server, with a socket for each namespace. */
-export class Manager extends Line {
+export class Manager extends Engine {
   socket(namespace) {
     if (!this.sockets.has(namespace)) this.sockets.set(namespace, new Socket(this, namespace));
     return this.sockets.get(namespace);
@@ -25,7 +25,7 @@ export class Socket extends Emitter {
     this.connected = false;
     this.active = false;
     this.auth = manager.options.auth;
-    this.waiting = [];
+    this.buffered = [];
     this.acks = new Map();
     this.nextAck = 0;
     this.anyListeners = [];
@@ -42,7 +42,7 @@ export class Socket extends Emitter {
   connect() {
     if (this.connected) return this;
     this.active = true;
-    if (this.io.state === "open") this.greet();
+    if (this.io.state === "open") this.sendConnect();
     else this.io.open();
     return this;
   }
@@ -52,8 +52,8 @@ export class Socket extends Emitter {
   disconnect() {
     this.active = false;
     if (this.connected) {
-      this.#packet(1, null);
-      this.lost("io client disconnect");
+      this.#sendPacket(1, null);
+      this.onClose("io client disconnect");
     }
     if (![...this.io.sockets.values()].some((socket) => socket.active)) this.io.close();
     return this;
@@ -73,14 +73,14 @@ export class Socket extends Emitter {
       const entry = { answer, withError: timeout !== undefined };
       if (entry.withError) entry.timer = setTimeout(() => {
         this.acks.delete(id);
-        this.waiting = this.waiting.filter((packet) => packet.id !== id);
+        this.buffered = this.buffered.filter((packet) => packet.id !== id);
         answer(new Error("operation has timed out"));
       }, timeout);
       this.acks.set(id, entry);
     }
     const packet = { id, text: JSON.stringify([name, ...args]) };
-    if (this.connected) this.#packet(2, packet.id, packet.text);
-    else if (!volatile) this.waiting.push(packet);
+    if (this.connected) this.#sendPacket(2, packet.id, packet.text);
+    else if (!volatile) this.buffered.push(packet);
     return this;
   }
 
@@ -93,25 +93,25 @@ export class Socket extends Emitter {
     });
   }
 
-  greet() {
-    const send = (auth) => this.#packet(0, null, auth === undefined ? "" : JSON.stringify(auth));
+  sendConnect() {
+    const send = (auth) => this.#sendPacket(0, null, auth === undefined ? "" : JSON.stringify(auth));
     if (typeof this.auth === "function") this.auth(send);
     else send(this.auth);
   }
 
-  take(kind, id, data) {
+  onPacket(kind, id, data) {
     if (kind === 0) {
       this.id = data?.sid;
       this.connected = true;
-      const waiting = this.waiting;
-      this.waiting = [];
+      const buffered = this.buffered;
+      this.buffered = [];
       this.fire("connect");
-      for (const packet of waiting) this.#packet(2, packet.id, packet.text);
+      for (const packet of buffered) this.#sendPacket(2, packet.id, packet.text);
     } else if (kind === 1) {
       this.active = false;
-      this.lost("io server disconnect");
-    } else if (kind === 2) this.#event(id, data);
-    else if (kind === 3) this.#answered(id, data);
+      this.onClose("io server disconnect");
+    } else if (kind === 2) this.#onEvent(id, data);
+    else if (kind === 3) this.#onAck(id, data);
     else if (kind === 4) {
       const error = new Error(data?.message || "connection refused");
       error.data = data?.data;
@@ -120,12 +120,12 @@ export class Socket extends Emitter {
     }
   }
 
-  lost(reason) {
+  onClose(reason) {
     if (!this.connected) return;
     this.connected = false;
     this.id = undefined;
     for (const [id, entry] of this.acks) {
-      if (!entry.withError || this.waiting.some((packet) => packet.id === id)) continue;
+      if (!entry.withError || this.buffered.some((packet) => packet.id === id)) continue;
       clearTimeout(entry.timer);
       this.acks.delete(id);
       entry.answer(new Error("socket has been disconnected"));
@@ -133,15 +133,15 @@ export class Socket extends Emitter {
     this.fire("disconnect", reason);
   }
 
-  #event(id, data) {
+  #onEvent(id, data) {
     if (!Array.isArray(data)) return;
     const args = [...data];
-    if (id !== null) args.push((...answer) => this.#packet(3, id, JSON.stringify(answer)));
+    if (id !== null) args.push((...answer) => this.#sendPacket(3, id, JSON.stringify(answer)));
     for (const listener of this.anyListeners) listener(...args);
     this.fire(...args);
   }
 
-  #answered(id, data) {
+  #onAck(id, data) {
     const entry = this.acks.get(id);
     if (entry === undefined) return;
     this.acks.delete(id);
@@ -150,7 +150,7 @@ export class Socket extends Emitter {
     else entry.answer(...data);
   }
 
-  #packet(kind, id, text = "") {
+  #sendPacket(kind, id, text = "") {
     const namespace = this.nsp === "/" ? "" : this.nsp + ",";
     this.io.send(kind + namespace + (id === null ? "" : id) + text);
   }

@@ -1,10 +1,10 @@
 /* What the first page shows, as data: which rows are in which list. No DOM. */
 
+import { config } from "../lib/page_config.js";
 import { FINISHED } from "../parts/job_row.js";
 
-/** Rows of each kind the list holds; the rest is counted. The server's first answer has the same bounds. */
-const CAPS = { active: 50, inactive: 25, delayed: 15, finished: 25 };
-const RECENT = 15;
+/** Rows of each kind that the lists hold; the rest is counted. */
+const CAPS = config.home_rows;
 const GROUP = { active: 0, inactive: 1, delayed: 2 };
 
 function group(row) {
@@ -89,6 +89,6 @@ export class HomeStore {
       held[kind] = (held[kind] || 0) + 1;
       if (held[kind] > (CAPS[kind] ?? 0)) this.list.delete(row.id);
     }
-    for (const row of this.recentRows().slice(RECENT)) this.recent.delete(row.id);
+    for (const row of this.recentRows().slice(CAPS.recent)) this.recent.delete(row.id);
   }
 }

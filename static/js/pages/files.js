@@ -1,7 +1,7 @@
 /* The files page: local times, and deleting after a question. */
 
 import { confirmed, sayIn } from "../parts/job_actions.js";
-import { ask } from "../lib/api.js";
+import { request } from "../lib/api.js";
 import { localTimes } from "../lib/local_times.js";
 
 localTimes();
@@ -12,7 +12,7 @@ document.getElementById("files")?.addEventListener("click", async (event) => {
   const name = line.dataset.file;
   if (!(await confirmed(`Delete the file ${name}?`, "Delete"))) return;
   try {
-    await ask("DELETE", `/files/${encodeURIComponent(name)}`);
+    await request("DELETE", `/files/${encodeURIComponent(name)}`);
     line.parentElement.focus();
     line.remove();
     say(`Deleted ${name}.`);

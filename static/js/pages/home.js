@@ -1,12 +1,12 @@
 /* The first page: wires the form, the lists and the live stream together. */
 
-import { sayIn, wireActs } from "../parts/job_actions.js";
+import { sayIn, wireActions } from "../parts/job_actions.js";
 import { get } from "../lib/api.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { count } from "../lib/format.js";
 import { ListView } from "../parts/list_view.js";
 import { Live } from "../live/live_updates.js";
-import { paced } from "../lib/throttled_render.js";
+import { throttledRender } from "../lib/throttled_render.js";
 import { wireStart } from "../parts/start_form.js";
 import { HomeStore } from "../live/store.js";
 
@@ -16,7 +16,7 @@ const recentView = new ListView(document.getElementById("recent"));
 const store = new HomeStore();
 store.replace({ rows: listView.rows(), recent: recentView.rows(), counts: JSON.parse(list.dataset.counts) });
 
-const paint = paced(() => {
+const paint = throttledRender(() => {
   listView.show(store.rows());
   recentView.show(store.recentRows());
   showCounts(store.counts);
@@ -46,8 +46,8 @@ const live = new Live({
 
 wireStart(live.socket);
 const say = sayIn(document.getElementById("act_message"));
-wireActs(list, say);
-wireActs(document.getElementById("recent"), say);
+wireActions(list, say);
+wireActions(document.getElementById("recent"), say);
 
 /** Seconds that rows and counts must disagree before the list is fetched: on a busy queue they always do for a moment. */
 const DISAGREE_S = 3;

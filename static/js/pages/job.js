@@ -1,18 +1,19 @@
-/* One job's page: the line at the top follows every frame, the rest is fetched anew when the job changed. */
+/* One job's page: the row at the top follows every frame, the rest is fetched again when the job changed. */
 
-import { act, sayIn, wireActs } from "../parts/job_actions.js";
+import { runAction, sayIn, wireActions } from "../parts/job_actions.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
+import { showJson } from "../parts/json_view.js";
 import { JobLog } from "../parts/job_log.js";
 import { ListView } from "../parts/list_view.js";
 import { Live } from "../live/live_updates.js";
-import { fetchPart, swap } from "../parts/partial_refresh.js";
+import { fetchPart, replaceContent } from "../parts/partial_refresh.js";
 import { localTimes } from "../lib/local_times.js";
 
 const job = document.getElementById("job");
 const id = job.dataset.id;
 const say = sayIn(document.getElementById("act_message"));
-/** What stands before a waiting job changes without an event of its own: the page looks this often. */
-const LOOK_MS = 5000;
+/** The reason why a job waits changes without an event: the page polls this often. */
+const POLL_MS = 5000;
 
 let view;
 let row;
@@ -21,7 +22,7 @@ function takeOver() {
   const list = document.getElementById("list");
   view = new ListView(list);
   [row] = view.rows();
-  wireActs(list, say);
+  wireActions(list, say);
   log.takeOver();
 }
 
@@ -33,6 +34,7 @@ function gone() {
 
 let live = null;
 localTimes(job);
+showJson(job);
 takeOver();
 live = new Live({
   mark: { epoch: job.dataset.epoch, seq: Number(job.dataset.seq) },
@@ -52,7 +54,7 @@ live = new Live({
       gone();
       return live.mark;
     }
-    swap(job, part.html);
+    replaceContent(job, part.html);
     takeOver();
     return part.mark;
   },
@@ -66,16 +68,16 @@ setInterval(() => {
 setInterval(() => {
   const waits = row.state === "inactive" || row.state === "delayed";
   if (!live.gone && waits && document.visibilityState === "visible") live.resync();
-}, LOOK_MS);
+}, POLL_MS);
 
 document.getElementById("priority_form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    await act(id, "priority", { priority: Number(new FormData(event.target).get("priority")) });
-    say("The priority is set.");
+    await runAction(id, "priority", { priority: Number(new FormData(event.target).get("priority")) });
+    say("Priority updated.");
     live.resync();
   } catch (error) {
-    say(`The priority was not set: ${error.message}.`, true);
+    say(`Priority not updated: ${error.message}.`, true);
   }
 });
 
@@ -83,9 +85,9 @@ document.getElementById("copy_form")?.addEventListener("submit", async (event) =
   event.preventDefault();
   try {
     const data = JSON.parse(new FormData(event.target).get("data"));
-    const answer = await act(id, "copy", { data });
+    const answer = await runAction(id, "copy", { data });
     location.assign(`/job/${answer.id}`);
   } catch (error) {
-    say(error instanceof SyntaxError ? "The data is not JSON." : `Not started: ${error.message}.`, true);
+    say(error instanceof SyntaxError ? "The data is not valid JSON." : `Not started: ${error.message}.`, true);
   }
 });

@@ -1,26 +1,27 @@
 /* A list of one state: rows follow the frames, and the page is read again when jobs came or went. */
 
-import { sayIn, wireActs } from "../parts/job_actions.js";
+import { sayIn, wireActions } from "../parts/job_actions.js";
 import { get } from "../lib/api.js";
 import { wireBulk } from "../parts/bulk.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { count } from "../lib/format.js";
 import { ListView } from "../parts/list_view.js";
+import { Selection } from "../parts/selection.js";
 import { Live } from "../live/live_updates.js";
-import { paced } from "../lib/throttled_render.js";
+import { throttledRender } from "../lib/throttled_render.js";
 
 const list = document.getElementById("list");
 const { state, type, order, from, after, before } = list.dataset;
 const view = new ListView(list);
 const say = sayIn(document.getElementById("act_message"));
-const PAGE_ROWS = 50;
 let rows = view.rows();
 let counts = JSON.parse(list.dataset.counts);
 let total = Number(list.dataset.total);
 let first = Number(from);
 
-const paint = paced(() => {
+const paint = throttledRender(() => {
   view.show(rows);
+  selection.update();
   showCounts(counts);
   document.getElementById("list_empty").hidden = rows.length > 0;
   const pager = document.getElementById("pager");
@@ -43,7 +44,7 @@ const live = new Live({
     const came = [...changed.values()].some((row) => row.state === state && (!type || row.type === type) && !rows.some((each) => each.id === row.id));
     const moved = frame.counts && frame.counts[state] !== counts[state];
     if (frame.counts) counts = frame.counts;
-    if (before !== rows.length || (came && rows.length < PAGE_ROWS) || came || moved) live.resync();
+    if (before !== rows.length || came || moved) live.resync();
     paint();
   },
   async fetchAll() {
@@ -56,8 +57,9 @@ const live = new Live({
   status: showStatus,
 });
 
-wireActs(list, say);
-wireBulk(document.getElementById("bulk"));
+wireActions(list, say);
+const runBulk = wireBulk(document.getElementById("bulk"));
+const selection = new Selection(view, runBulk);
 for (const select of document.querySelectorAll("#filters select")) select.addEventListener("change", () => select.form.requestSubmit());
 document.querySelector("#filters button").hidden = true;
 setInterval(() => view.tick(Date.now()), 1000);

@@ -1,10 +1,11 @@
 /* What a search found: the rows stay fresh, and the search is done again when changes were missed. */
 
-import { sayIn, wireActs } from "../parts/job_actions.js";
+import { sayIn, wireActions } from "../parts/job_actions.js";
 import { get } from "../lib/api.js";
 import { wireBulk } from "../parts/bulk.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { ListView } from "../parts/list_view.js";
+import { Selection } from "../parts/selection.js";
 import { Live } from "../live/live_updates.js";
 
 const list = document.getElementById("list");
@@ -13,6 +14,7 @@ let rows = view.rows();
 
 function paint() {
   view.show(rows);
+  selection.update();
   document.getElementById("list_empty").hidden = rows.length > 0 || !list.dataset.words;
 }
 
@@ -34,6 +36,7 @@ new Live({
   },
   status: showStatus,
 });
-wireActs(list, sayIn(document.getElementById("act_message")));
-wireBulk(document.getElementById("bulk"));
+wireActions(list, sayIn(document.getElementById("act_message")));
+const runBulk = wireBulk(document.getElementById("bulk"));
+const selection = new Selection(view, runBulk);
 setInterval(() => view.tick(Date.now()), 1000);

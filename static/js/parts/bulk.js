@@ -1,15 +1,16 @@
-/* Acts on a whole list: counted first, undoable until they begin, carried out by the server in chunks. */
+/* Bulk actions: counted first, undoable until they start, run by the server in chunks. */
 
 import { confirmed, sayIn } from "./job_actions.js";
-import { ask, get } from "../lib/api.js";
+import { request, get } from "../lib/api.js";
 import { count } from "../lib/format.js";
 
 const POLL_MS = 500;
 const DOING = { retry: "Retrying", remove: "Removing", promote: "Starting" };
 const DONE = { retry: "Retried", remove: "Removed", promote: "Started" };
 
+/** Wire the buttons of a bulk bar; return `(action, ids)` for an action on selected jobs. */
 export function wireBulk(bar) {
-  if (!bar) return;
+  if (!bar) return null;
   const say = sayIn(document.getElementById("bulk_message"));
   const stop = document.getElementById("bulk_stop");
   let running = null;
@@ -30,24 +31,33 @@ export function wireBulk(bar) {
         const now = await get(`/monitor/bulk/${id}`);
         if (now.phase === "waiting") {
           stop.textContent = "Undo";
-          say(`${DOING[act]} ${count(now.total)} jobs in ${Math.ceil(now.starts_in_ms / 1000)} s.`);
+          say(`${DOING[act]} ${count(now.total)} job${now.total === 1 ? "" : "s"} in ${Math.ceil(now.starts_in_ms / 1000)} s.`);
         } else if (now.phase === "running") {
           stop.textContent = "Stop";
           say(`${DOING[act]}: ${count(now.done + now.skipped)} of ${count(now.total)}.`);
         } else {
-          const skipped = now.skipped ? `, ${count(now.skipped)} had moved on` : "";
-          const words = { done: `${DONE[act]} ${count(now.done)}${skipped}.`, undone: "Undone: nothing was changed." };
-          say(words[now.phase] || `Stopped after ${count(now.done)} of ${count(now.total)}: ${now.error || "as you wished"}.`, now.phase === "failed");
+          const skipped = now.skipped ? `, ${count(now.skipped)} skipped (state changed)` : "";
+          const words = { done: `${DONE[act]} ${count(now.done)}${skipped}.`, undone: "Undone. Nothing was changed." };
+          say(words[now.phase] || `Stopped after ${count(now.done)} of ${count(now.total)}${now.error ? `: ${now.error}` : ""}.`, now.phase === "failed");
           return;
         }
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
     } catch (error) {
-      say(`It is not known how far it got: ${error.message}.`, true);
+      say(`Lost track of the action: ${error.message}.`, true);
     } finally {
       running = null;
       busy(false);
     }
+  }
+
+  /** Ask, if jobs are to be removed; then start and follow. Resolves to whether it was started. */
+  async function start(filter, total) {
+    const jobs = total === 1 ? "1 job? Its record and log are" : `${count(total)} jobs? Their records and logs are`;
+    if (filter.act === "remove" && !(await confirmed(`Remove ${jobs} deleted.`))) return false;
+    const { id } = await request("POST", "/monitor/bulk", filter);
+    follow(id, filter.act);
+    return true;
   }
 
   bar.addEventListener("click", async (event) => {
@@ -59,15 +69,23 @@ export function wireBulk(bar) {
     try {
       const { total } = await get(`/monitor/bulk/preview?${new URLSearchParams(filter)}`);
       if (total === 0) {
-        say("There is no such job.");
+        say("No matching jobs.");
         return;
       }
-      if (act === "remove" && !(await confirmed(`Remove ${count(total)} jobs? Their records and logs are deleted.`))) return;
-      const { id } = await ask("POST", "/monitor/bulk", filter);
-      await follow(id, act);
+      await start(filter, total);
     } catch (error) {
-      say(`Nothing was changed: ${error.message}.`, true);
+      say(`Not started: ${error.message}.`, true);
     }
   });
-  stop.addEventListener("click", () => running !== null && ask("DELETE", `/monitor/bulk/${running}`).catch(() => {}));
+  const runSelected = async (act, ids) => {
+    if (running !== null || ids.length === 0) return false;
+    try {
+      return await start({ act, ids: ids.map(String) }, ids.length);
+    } catch (error) {
+      say(`Not started: ${error.message}.`, true);
+      return false;
+    }
+  };
+  stop.addEventListener("click", () => running !== null && request("DELETE", `/monitor/bulk/${running}`).catch(() => {}));
+  return runSelected;
 }

@@ -1,10 +1,10 @@
-/* What the buttons in a list do. Clicks are caught once, on the list; only what destroys asks first. */
+/* The buttons of a list. Clicks are handled once, on the list; destructive actions ask first. */
 
-import { ask } from "../lib/api.js";
+import { request } from "../lib/api.js";
 
-const WORDS = { pause: "Pausing", cancel: "Cancelling", discard: "Cancelling", retry: "Retrying", promote: "Starting", remove: "Removing" };
+const WORDS = { pause: "Suspending", cancel: "Cancelling", discard: "Cancelling", retry: "Retrying", promote: "Starting", remove: "Removing" };
 
-/** Ask "really?" in the page's dialog; resolves to true or false. */
+/** Ask for confirmation in the page's dialog; resolves to true or false. */
 export function confirmed(text, word = "Remove") {
   const dialog = document.getElementById("confirm");
   document.getElementById("confirm_text").textContent = text;
@@ -16,13 +16,13 @@ export function confirmed(text, word = "Remove") {
   });
 }
 
-/** Do one act on one job; throws ApiError. */
-export function act(id, name, body) {
-  return ask("POST", `/monitor/job/${encodeURIComponent(id)}/${name}`, body ?? {});
+/** Run one action on one job; throws ApiError. */
+export function runAction(id, name, body) {
+  return request("POST", `/monitor/job/${encodeURIComponent(id)}/${name}`, body ?? {});
 }
 
-/** Wire the buttons of a list. `say(text, bad)` shows what came of it. */
-export function wireActs(list, say, after = () => {}) {
+/** Wire the buttons of a list. `say(text, bad)` shows the outcome. */
+export function wireActions(list, say, after = () => {}) {
   list.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-action]");
     const line = button?.closest("[data-id]");
@@ -30,14 +30,14 @@ export function wireActs(list, say, after = () => {}) {
     const { id } = line.dataset;
     const { action } = button.dataset;
     if (action === "remove" && !(await confirmed(`Remove job ${id}? Its record and log are deleted.`))) return;
-    if (action === "discard" && !(await confirmed(`Cancel job ${id} and delete what it has fetched so far?`, "Delete"))) return;
+    if (action === "discard" && !(await confirmed(`Cancel job ${id} and delete its partial file?`, "Delete"))) return;
     button.disabled = true;
     try {
-      await (action === "discard" ? act(id, "cancel", { keep_partial: false }) : act(id, action));
+      await (action === "discard" ? runAction(id, "cancel", { keep_partial: false }) : runAction(id, action));
       say("");
       after(action, id);
     } catch (error) {
-      say(`${WORDS[action]} job ${id} did not work: ${error.message}.`, true);
+      say(`${WORDS[action]} job ${id} failed: ${error.message}.`, true);
     } finally {
       button.disabled = false;
     }

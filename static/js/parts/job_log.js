@@ -3,7 +3,7 @@
 import { get } from "../lib/api.js";
 
 /** Milliseconds between two questions. */
-const LOOK_MS = 1000;
+const POLL_MS = 1000;
 /** The server keeps so many lines of a job and then drops the oldest: from there on numbers tell nothing. */
 const NUMBERED = 1000;
 
@@ -13,7 +13,7 @@ export class JobLog {
     Object.assign(this, { id, running, refetch });
     this.follow = true;
     this.busy = false;
-    this.timer = setInterval(() => this.look(), LOOK_MS);
+    this.timer = setInterval(() => this.poll(), POLL_MS);
   }
 
   /** Take over the part of the page that was just put in place. */
@@ -36,7 +36,7 @@ export class JobLog {
     this.#toEnd();
   }
 
-  async look() {
+  async poll() {
     if (this.busy || !this.box || !this.running() || document.visibilityState !== "visible") return;
     const next = Number(this.box.dataset.next);
     if (next >= NUMBERED) {

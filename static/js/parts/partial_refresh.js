@@ -1,7 +1,8 @@
-/* Pages whose inner part the server renders: fetch it anew, put it in place of the old, and keep what the visitor had. */
+/* Pages whose inner part the server renders: fetch it again, replace the old one, and keep the visitor's state. */
 
 import { ApiError } from "../lib/api.js";
 import { localTimes } from "../lib/local_times.js";
+import { jsonViews, showJson } from "./json_view.js";
 
 /** Fetch a part; returns { html, mark }, or null if what it shows is gone. */
 export async function fetchPart(path) {
@@ -9,7 +10,7 @@ export async function fetchPart(path) {
   try {
     response = await fetch(path, { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(15000) });
   } catch {
-    throw new ApiError("the server cannot be reached", 0);
+    throw new ApiError("the server is unreachable", 0);
   }
   if (response.status === 404) return null;
   const [epoch, seq] = (response.headers.get("X-Kue-Mark") || "").split(" ");
@@ -19,8 +20,8 @@ export async function fetchPart(path) {
 
 const named = (root, name) => [...root.querySelectorAll("[data-keep]")].find((each) => each.dataset.keep === name);
 
-/** Put html in place of a box's content. What has data-keep keeps scroll place, focus and a value being typed. */
-export function swap(box, html) {
+/** Replace a box's content by html. Elements with data-keep keep scroll position, focus and a value being typed. */
+export function replaceContent(box, html) {
   const kept = [...box.querySelectorAll("[data-keep]")].map((old) => ({
     name: old.dataset.keep, top: old.scrollTop, left: old.scrollLeft, end: old.scrollTop + old.clientHeight >= old.scrollHeight - 8,
     typed: old === document.activeElement && "value" in old && old.type !== "button" ? old.value : null,
@@ -28,10 +29,12 @@ export function swap(box, html) {
   const open = [...box.querySelectorAll("details[open][data-details]")].map((each) => each.dataset.details);
   const focused = box.contains(document.activeElement) ? document.activeElement : null;
   const focus = focused && { keep: focused.dataset.keep, action: focused.dataset.action };
+  const views = jsonViews(box);
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
   box.replaceChildren(fresh.content);
   localTimes(box);
+  showJson(box, views);
   for (const each of box.querySelectorAll("details[data-details]")) each.open = open.includes(each.dataset.details);
   for (const { name, top, left, end, typed } of kept) {
     const now = named(box, name);

@@ -1,8 +1,8 @@
-/* The form that starts a download: what was typed goes out with `start`, the answer is shown beside the button. */
+/* The form that starts a download: sends `start` and shows the answer below the button. */
 
 const ANSWER_MS = 15000;
 
-/** Return what the form asks for, leaving out what was left empty. */
+/** Return the filled fields as a `start` request. */
 function read(form) {
   const wanted = { type: "download" };
   for (const [name, value] of new FormData(form)) {
@@ -25,7 +25,7 @@ export function wireStart(socket) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!socket.connected) {
-      say("There is no connection to the server: try again when the page is live.", true);
+      say("Not connected. Try again once the page is live.", true);
       return;
     }
     button.disabled = true;

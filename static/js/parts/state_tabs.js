@@ -1,4 +1,4 @@
-/* The tabs' numbers and the sign that says how fresh the page is. */
+/* The counts on the tabs, and the status of live updates. */
 
 import { count } from "../lib/format.js";
 
@@ -11,7 +11,7 @@ export function showCounts(counts) {
   }
 }
 
-const WORDS = { live: "Live", "catching up": "Catching up", stale: "Not live" };
+const WORDS = { live: "Live", "catching up": "Catching up", stale: "Offline" };
 
 /** Show `live`, `catching up` or `stale`, and why. */
 export function showStatus(state, why) {

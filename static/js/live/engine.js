@@ -1,4 +1,4 @@
-/* The transport: Engine.IO 4 over one WebSocket. Opens it, answers pings, notices silence, and opens it again after a loss
+/* The transport: Engine.IO 4 over one WebSocket. Opens it, answers pings, notices timeoutTimer, and opens it again after a loss
    with backoff and jitter. What is said over it is socket.js's business. */
 
 import { Emitter } from "./emitter.js";
@@ -8,18 +8,18 @@ const RECONNECT_MAX_MS = 5000;
 const CONNECT_TIMEOUT_MS = 20000;
 
 /** The line to one server. It opens, listens for pings, and opens again after a loss, until told to close. */
-export class Line extends Emitter {
+export class Engine extends Emitter {
   constructor(url, options) {
     super();
     this.url = url;
     this.options = { reconnection: true, reconnectionDelay: RECONNECT_FIRST_MS, reconnectionDelayMax: RECONNECT_MAX_MS,
       randomizationFactor: 0.5, reconnectionAttempts: Infinity, timeout: CONNECT_TIMEOUT_MS, path: "/socket.io/", ...options };
     this.sockets = new Map();
-    this.web = null;
+    this.ws = null;
     this.state = "closed";
     this.attempts = 0;
     this.wanted = false;
-    this.silence = null;
+    this.timeoutTimer = null;
     this.timer = null;
     const now = () => this.wanted && this.state === "waiting" && this.open();
     globalThis.addEventListener?.("online", now);
@@ -36,63 +36,63 @@ export class Line extends Emitter {
     for (const [name, value] of Object.entries(this.options.query || {})) target.searchParams.set(name, value);
     target.searchParams.set("EIO", "4");
     target.searchParams.set("transport", "websocket");
-    let web;
+    let ws;
     try {
-      web = new WebSocket(target.href);
+      ws = new WebSocket(target.href);
     } catch (error) {
-      this.#lost("transport error", error);
+      this.#onClose("transport error", error);
       return this;
     }
-    this.web = web;
+    this.ws = ws;
     const { timeout } = this.options;
-    this.silence = setTimeout(() => this.drop("timeout"), typeof timeout === "function" ? timeout(this.attempts) : timeout);
-    web.onmessage = (message) => this.web === web && this.#receive(message.data);
-    web.onclose = () => this.web === web && this.#lost("transport close");
-    web.onerror = () => {};
+    this.timeoutTimer = setTimeout(() => this.drop("timeout"), typeof timeout === "function" ? timeout(this.attempts) : timeout);
+    ws.onmessage = (message) => this.ws === ws && this.#onData(message.data);
+    ws.onclose = () => this.ws === ws && this.#onClose("transport close");
+    ws.onerror = () => {};
     return this;
   }
 
   /** End the present connection as if the line had broken; a wanted one is opened again. */
   drop(reason = "transport close") {
-    const web = this.web;
-    if (web === null) return;
-    this.#lost(reason);
-    web.close();
+    const ws = this.ws;
+    if (ws === null) return;
+    this.#onClose(reason);
+    ws.close();
   }
 
   send(text) {
-    if (this.web !== null && this.web.readyState === 1) this.web.send("4" + text);
+    if (this.ws !== null && this.ws.readyState === 1) this.ws.send("4" + text);
   }
 
   close() {
     this.wanted = false;
     clearTimeout(this.timer);
-    const web = this.web;
-    this.#lost("forced close");
-    if (web !== null) web.close();
+    const ws = this.ws;
+    this.#onClose("forced close");
+    if (ws !== null) ws.close();
     this.state = "closed";
   }
 
-  #receive(text) {
+  #onData(text) {
     if (typeof text !== "string") return;
     const kind = text[0];
     if (kind === "0") {
       const hello = JSON.parse(text.slice(1));
-      this.patience = hello.pingInterval + hello.pingTimeout;
+      this.heartbeatMs = hello.pingInterval + hello.pingTimeout;
       const again = this.attempts > 0;
       this.state = "open";
       this.attempts = 0;
-      for (const socket of this.sockets.values()) if (socket.active) socket.greet();
+      for (const socket of this.sockets.values()) if (socket.active) socket.sendConnect();
       this.fire("open");
       if (again) this.fire("reconnect");
-    } else if (kind === "2") this.web.send("3" + text.slice(1));
+    } else if (kind === "2") this.ws.send("3" + text.slice(1));
     else if (kind === "1") return this.drop();
-    else if (kind === "4") this.#message(text.slice(1));
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.drop("ping timeout"), this.patience);
+    else if (kind === "4") this.#onMessage(text.slice(1));
+    clearTimeout(this.timeoutTimer);
+    this.timeoutTimer = setTimeout(() => this.drop("ping timeout"), this.heartbeatMs);
   }
 
-  #message(text) {
+  #onMessage(text) {
     const match = /^([0-6])(?:(\/[^,]*),)?(\d+)?([^]*)$/.exec(text);
     if (!match) return;
     const socket = this.sockets.get(match[2] || "/");
@@ -102,17 +102,17 @@ export class Line extends Emitter {
     } catch {
       return this.drop("parse error");
     }
-    if (socket) socket.take(Number(match[1]), match[3] === undefined ? null : Number(match[3]), data);
+    if (socket) socket.onPacket(Number(match[1]), match[3] === undefined ? null : Number(match[3]), data);
   }
 
-  #lost(reason, error) {
-    clearTimeout(this.silence);
+  #onClose(reason, error) {
+    clearTimeout(this.timeoutTimer);
     const opened = this.state === "open";
-    this.web = null;
+    this.ws = null;
     this.state = "closed";
     const failure = error || new Error(reason === "transport close" ? "websocket error" : reason);
     for (const socket of this.sockets.values()) {
-      if (opened) socket.lost(reason);
+      if (opened) socket.onClose(reason);
       else if (this.wanted && socket.active) socket.fire("connect_error", failure);
     }
     if (opened) this.fire("close", reason);

@@ -3,7 +3,7 @@
 /** Milliseconds of samples that the rate is taken over: long enough to be calm, short enough to follow. */
 const WINDOW_MS = 6000;
 
-export class Pace {
+export class RateEstimator {
   #samples = [];
 
   /** Note that `done` of `total` was reached at `now` (ms). */

@@ -1,0 +1,94 @@
+/* JSON values: folded, highlighted, copyable. The server's <pre> stays in the page, hidden, as the source. */
+
+/** Entries of an array or object from which on it is folded at first, and depth from which on. */
+const FOLD_ENTRIES = 20;
+const FOLD_DEPTH = 3;
+/** Characters from which on the text is left as it is. */
+const TREE_MAX = 50_000;
+const COPIED_MS = 1500;
+
+function make(name, className, text) {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+const CLASSES = { string: "json_string", number: "json_number", boolean: "json_word", object: "json_word" };
+
+/** Return the lines of a value; `lead` stands before it, `end` after it. */
+function tree(value, lead, end, depth) {
+  if (value === null || typeof value !== "object" || Object.keys(value).length === 0) {
+    const line = make("div", "json_line");
+    line.append(...lead, make("span", CLASSES[typeof value], JSON.stringify(value)), end);
+    return line;
+  }
+  const isList = Array.isArray(value);
+  const entries = Object.entries(value);
+  const details = make("details", "json_fold");
+  details.open = depth < FOLD_DEPTH && entries.length <= FOLD_ENTRIES;
+  const summary = make("summary", "json_line");
+  const size = `${entries.length.toLocaleString("en")} ${isList ? "item" : "member"}${entries.length === 1 ? "" : "s"}`;
+  summary.append(...lead, isList ? "[" : "{", make("span", "json_size", ` ${size} `), make("span", "json_closed", (isList ? "]" : "}") + end));
+  const body = make("div", "json_body");
+  entries.forEach(([name, each], at) => {
+    const key = isList ? [] : [make("span", "json_key", JSON.stringify(name)), ": "];
+    body.append(tree(each, key, at < entries.length - 1 ? "," : "", depth + 1));
+  });
+  details.append(summary, body, make("div", "json_line", (isList ? "]" : "}") + end));
+  return details;
+}
+
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = make("textarea", "unseen"); // without TLS there is no clipboard but this one
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+/** Build the view of one <pre data-json>. */
+function build(pre) {
+  const view = make("div", "json");
+  view.dataset.jsonOf = pre.dataset.keep;
+  view.source = pre.textContent;
+  const button = make("button", "small json_copy", "Copy");
+  button.type = "button";
+  button.setAttribute("aria-label", `Copy ${pre.dataset.keep}`);
+  button.addEventListener("click", async () => {
+    await copy(view.source);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
+  });
+  view.append(button);
+  let value;
+  try {
+    value = view.source.length <= TREE_MAX ? JSON.parse(view.source) : undefined;
+  } catch {
+    value = undefined; // cut off, or too long
+  }
+  if (value !== undefined) {
+    const box = make("div", "json_tree");
+    box.tabIndex = 0;
+    box.setAttribute("role", "region");
+    box.setAttribute("aria-labelledby", pre.getAttribute("aria-labelledby"));
+    box.append(tree(value, [], "", 0));
+    view.append(box);
+  }
+  return view;
+}
+
+/** Show the JSON values below `root`. `old` are the views of the part that it replaces: one with the same text is kept. */
+export function showJson(root, old = []) {
+  for (const pre of root.querySelectorAll("pre[data-json]")) {
+    const kept = old.find((view) => view.dataset.jsonOf === pre.dataset.keep && view.source === pre.textContent);
+    const view = kept || build(pre);
+    pre.before(view);
+    pre.hidden = view.querySelector(".json_tree") !== null;
+  }
+}
+
+/** Return the views below `root`, to give to `showJson` later. */
+export const jsonViews = (root) => [...root.querySelectorAll(".json")];
