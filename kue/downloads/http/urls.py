@@ -105,6 +105,8 @@ def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
         raise InvalidUrl("bad_url", "The URL has a space or a backslash in its host")
     host, port = _host_and_port(host_port, scheme)
     address = literal_address(host)
+    if address is None and re.search(r"(^|\.)localhost\.?$", host):
+        address = IPv4Address("127.0.0.1")  # RFC 6761: these names are never anything else
     if address is not None:
         rules = allow if isinstance(allow, AllowList) else AllowList(allow)
         reason = why_forbidden(address)

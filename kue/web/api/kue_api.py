@@ -179,7 +179,7 @@ def create() -> ResponseReturnValue:
     if not asked:
         return "", 204
     if isinstance(asked, dict):
-        made = new_job(queue(), asked)
+        made = new_job(queue(), asked, monitor().allow)
         if wants_unique(asked):
             job = queue().save_unique(made, "url")
         else:
@@ -196,7 +196,7 @@ def create() -> ResponseReturnValue:
         try:
             if wants_unique(each):
                 raise InvalidJob("unique is for one job at a time")
-            jobs.append((place, new_job(queue(), each)))
+            jobs.append((place, new_job(queue(), each, monitor().allow)))
             answers.append({})
         except InvalidJob as exc:
             answers.append({"error": str(exc)})
