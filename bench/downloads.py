@@ -37,7 +37,8 @@ eventlet.monkey_patch()
 import json, os, resource, threading, time
 sys.path.insert(0, sys.argv[1])
 folder, url, ca, segments, bare = sys.argv[2:7]
-from kue.downloads import DownloadHandler, hashing
+from kue.downloads import DownloadHandler
+from kue.downloads.files import digests as hashing
 if bare == "bare":
     hashing.Hasher._run = lambda self, until: setattr(self, "_position", until)
     os.fsync = os.fdatasync = lambda fd: None

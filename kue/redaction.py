@@ -1,4 +1,4 @@
-"""Hide the secrets in URLs: passwords, tokens and signatures, wherever a text or a JSON value holds one.
+"""Hide secrets: passwords, tokens and signatures in URLs, and headers and cookies of downloads.
 
 A URL in a text has no certain end, and the secret in it may hold blanks, quotes and braces. Where it is not clear
 whether something belongs to a secret, it is hidden. Every function is total, and takes time in proportion to the text.
@@ -47,6 +47,8 @@ AUTHORITY_MAX, PASSWORD_MAX = 10_000, 1_000
 _DECODINGS = 5
 
 HIDDEN = "***"
+#: Headers of a download whose values are shown.
+_HARMLESS_HEADERS = frozenset({"accept", "accept-language", "referer", "user-agent"})
 
 
 def safe_text(text: str) -> str:
@@ -75,8 +77,13 @@ def safe(value: T) -> T:
             changed = changed or made != each
         elif isinstance(each, dict):
             made = {}
+            is_request = isinstance(each.get("url"), str)
             for key, inner in each.items():
                 shown = safe_text(key) if isinstance(key, str) else key
+                if is_request and key in ("headers", "cookies") and inner:
+                    made[shown] = _without_values(inner, key == "headers")
+                    changed = True
+                    continue
                 changed = changed or shown != key
                 made[shown] = None  # keeps the order
                 left.append((inner, made, shown))
@@ -98,7 +105,7 @@ def restore(shown: Any, kept: Any) -> Any:
         new, old, parent, place = left.pop()
         made: Any = new
         if isinstance(new, str) and isinstance(old, str):
-            made = old if new == safe_text(old) else new
+            made = old if new in (safe_text(old), HIDDEN, _without_value(old, True)) else new
         elif isinstance(new, dict) and isinstance(old, dict):
             made = dict.fromkeys(new)
             left += [(inner, old.get(key), made, key) for key, inner in new.items()]
@@ -107,6 +114,25 @@ def restore(shown: Any, kept: Any) -> Any:
             left += [(inner, old[at] if at < len(old) else None, made, at) for at, inner in enumerate(new)]
         parent[place] = made
     return root[0]
+
+
+def _without_values(value: Any, is_headers: bool) -> Any:
+    """Return the headers or cookies of a request without their values: any of them may be a secret."""
+    if isinstance(value, dict):
+        return {
+            safe_text(str(name)): safe(text) if is_headers and str(name).lower() in _HARMLESS_HEADERS else HIDDEN
+            for name, text in value.items()
+        }
+    if is_headers and isinstance(value, (list, tuple)):
+        return [_without_value(line, True) if isinstance(line, str) else HIDDEN for line in value]
+    return HIDDEN
+
+
+def _without_value(line: str, is_headers: bool) -> str:
+    name, colon, _text = line.partition(":")
+    if is_headers and name.strip().lower() in _HARMLESS_HEADERS:
+        return safe_text(line)
+    return f"{name}: {HIDDEN}" if colon else HIDDEN
 
 
 def is_secret_name(name: str) -> bool:

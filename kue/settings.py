@@ -120,6 +120,12 @@ class Settings:
         """How long ended jobs stay, ms."""
         return None if self.keep_days is None else self.keep_days * 24 * 3600 * 1000
 
+    @property
+    def all_download_allow(self) -> tuple[str, ...]:
+        """``download_allow``, and the addresses at which a browser on this machine reaches this server."""
+        hosts = dict.fromkeys((self.host, "localhost", "127.0.0.1", "[::1]"))
+        return (*self.download_allow, *(f"{host}:{self.port}" for host in hosts))
+
     def _check_exposure(self) -> None:
         locked = self.auth or self.auth_readonly or self.token or self.token_readonly
         if not locked and not self.allow_anonymous and not is_loopback(self.host):

@@ -23,12 +23,6 @@ log = logging.getLogger("kue")
 LOOK_S = 0.1
 
 
-def own_addresses(settings: Settings) -> tuple[str, ...]:
-    """Return the addresses under which a local browser reaches this server, as entries of an allow-list."""
-    hosts = dict.fromkeys((settings.host, "localhost", "127.0.0.1", "[::1]"))
-    return tuple(f"{host}:{settings.port}" for host in hosts)
-
-
 class MonitorServer:
     """Listens and serves. Shuts down in order: no new jobs, clients notified, jobs finished or released, Redis last."""
 

@@ -6,18 +6,18 @@ import atexit
 from collections.abc import Sequence
 
 from ..connection.locate import app_source
-from ..downloads import DownloadHandler, Follower
+from ..downloads import DownloadHandler, LimitFollower
 from ..process.log_output import configure_logging
 from ..queue import Queue
 from ..settings import Settings
-from .monitor_process import MonitorServer, own_addresses
+from .monitor_process import MonitorServer
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
     """Return the handler of `startdownload`. This server's own sample file is always allowed."""
     return DownloadHandler(
         settings.download_dir,
-        allow=(*settings.download_allow, *own_addresses(settings)),
+        allow=settings.all_download_allow,
         max_bytes=settings.download_max_bytes,
         min_free=settings.download_min_free or 0,
         rate=settings.download_rate,
@@ -29,7 +29,7 @@ def work(settings: Settings, queue: Queue) -> None:
     """Start download workers in this process."""
     queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
     handler = download_handler(settings)
-    Follower(queue, handler).start()
+    LimitFollower(queue, handler).start()
     queue.process("startdownload", settings.concurrency, handler)
 
 

@@ -22,7 +22,7 @@ def serve(place: Place, flags: tuple[str, ...]) -> int:
 
     Without a Redis it starts an embedded Valkey, which stores the jobs in .kue and stops with the program.
     """
-    need("flask", "flask_socketio", "eventlet", "prometheus_client", "requests", extra="web", what="kue serve")
+    need("flask", "flask_socketio", "eventlet", "prometheus_client", "certifi", "idna", extra="web", what="kue serve")
     ensure_patched()
     from ..app.serving import serve as run
 

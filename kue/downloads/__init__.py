@@ -1,14 +1,17 @@
-"""Downloads as jobs: resumable, checked, and kept away from addresses that are not public."""
+"""Downloads as jobs: resumable, verified, and restricted to public addresses."""
 
-from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
+from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidRequest, InvalidUrl
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler, discard_part
 from .http.address_guard import AllowList, Guard
+from .http.timeouts import Timeouts
 from .http.urls import check_url, redact_url
-from .http.watchdog import Patience
+from .limit_follower import LimitFollower, change_limits, changed_limits
 from .limits import DownloadLimits
 from .progress import ProgressData
-from .remote_limits import Follower, change_limits, changed_limits
-from .request import Result
+from .request import DownloadRequest, Result
+
+#: The former name of LimitFollower.
+Follower = LimitFollower
 
 __all__ = [
     "ATTEMPTS",
@@ -19,10 +22,13 @@ __all__ = [
     "DownloadHandler",
     "DownloadLimits",
     "DownloadPostponed",
+    "DownloadRequest",
     "Follower",
     "Guard",
+    "InvalidRequest",
     "InvalidUrl",
-    "Patience",
+    "LimitFollower",
+    "Timeouts",
     "ProgressData",
     "Result",
     "change_limits",

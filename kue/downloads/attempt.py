@@ -1,4 +1,4 @@
-"""One attempt at one file: resume or begin, copy, check, give it its name."""
+"""One attempt of a download: resume or start, copy the body, verify it, rename the file."""
 
 from __future__ import annotations
 
@@ -7,58 +7,60 @@ import time
 from collections.abc import Callable
 
 from . import finish, messages
-from .begin import Opening
 from .errors import DownloadError, DownloadFailed, PartChanged
 from .files import segment_map
 from .files.digests import Hasher
 from .files.disk_space import Disk
-from .files.partial import Facts, Part
+from .files.partial import Part, PartState
 from .http.fetch import Source
-from .http.ranges import cut_error, worth_another
-from .http.response import Answer
+from .http.ranges import broken_error, check_piece_size
+from .http.response import Response
+from .http.timeouts import ConnectionBroken
 from .http.urls import redact_url
-from .http.watchdog import Cut
-from .limits import DownloadLimits
+from .limits import DownloadLimits, SizeLimits
+from .open_response import ResponseOpener
 from .progress import Progress
-from .request import Bounds, Order, Result
+from .request import DownloadRequest, Result
 from .segments import SegmentedFetch
 
 CHUNK_BYTES = 256 * 1024
-#: Connections for a file of at least this size, if the job does not say and the server has ranges.
+#: Default number of connections, and the smallest file for which more than one is used.
 SEGMENTS, SEGMENTS_FROM_BYTES = 4, 32 * 1024 * 1024
 
 
 class Transfer:
-    """One attempt. ``run`` returns the result or raises; part and sidecar are then as they should be."""
+    """One attempt. ``run`` returns the result or raises; partial file and sidecar are consistent either way."""
 
     def __init__(
         self,
-        order: Order,
+        request: DownloadRequest,
         source: Source,
         part: Part,
         progress: Progress,
         limits: DownloadLimits,
-        bounds: Bounds,
+        size_limits: SizeLimits,
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.order, self.source, self.part, self.progress = order, source, part, progress
-        self.limits, self.bounds = limits, bounds
+        self.request, self.source, self.part, self.progress = request, source, part, progress
+        self.limits, self.size_limits = limits, size_limits
         self._clock, self._began = clock, clock()
-        self._disk = Disk(part, bounds, clock)
-        self._opening = Opening(order, source, part, progress, bounds, self._disk, start=self._start, now=now)
+        self._disk = Disk(part, size_limits, clock)
+        self._opener = ResponseOpener(
+            request, source, part, progress, size_limits, self._disk, start=self._start, now=now
+        )
         self._hasher: Hasher | None = None
         self._resumed_from: int | None = None
         self._alone = False
 
     @property
-    def _facts(self) -> Facts:
-        assert self.part.facts is not None
-        return self.part.facts
+    def _state(self) -> PartState:
+        assert self.part.state is not None
+        return self.part.state
 
     def run(self) -> Result:
-        """Fetch what is missing, check all of it, name it."""
+        """Fetch the missing bytes, verify the whole file and rename it. Returns the job's result."""
         done = finish.already_done(self.part, self.progress)
         if done is not None:
             return done
@@ -70,44 +72,45 @@ class Transfer:
                 except PartChanged as exc:
                     fresh_starts += 1
                     if fresh_starts > 1:
-                        raise DownloadError(f"Twice in one attempt {exc}", url=redact_url(self.order.url)) from None
+                        url = redact_url(self.request.url)
+                        raise DownloadError(f"Restarted twice in one attempt: {exc}", url=url) from None
                     self.progress.log(f"Starting over: {exc}")
                     self._forget()
-                    # A server may handle parts of files wrongly and whole files well.
+                    # Some servers handle ranges wrongly and whole files well.
                     self._alone = True
         finally:
             self._close()
 
-    # -- getting the bytes
+    # -- fetching
 
     def _fetch(self) -> int:
-        """Get the bytes that are missing; return the size of the whole."""
+        """Fetch the missing bytes; return the size of the whole file."""
         while True:
-            facts, have = self.part.facts, self.part.usable()
-            if facts is not None and facts.segments is not None and facts.result is None:
+            state, have = self.part.state, self.part.usable()
+            if state is not None and state.segments is not None and state.result is None:
                 return self._fetch_segments(None)
-            if facts is not None and have and have in (facts.complete, facts.length):
+            if state is not None and have and have in (state.complete, state.length):
                 self._start(have)
                 return have
-            answer, position = self._opening.open(have)
-            if answer is None:
+            response, position = self._opener.open(have)
+            if response is None:
                 return have
             try:
-                if (connections := self._connections(answer, position)) > 1:
+                if (connections := self._connections(response, position)) > 1:
                     segment_map.split(self.part, position, connections)
-                    return self._fetch_segments(answer)
-                position = self._copy(answer, position)
+                    return self._fetch_segments(response)
+                position = self._copy(response, position)
             finally:
-                answer.close()
-            if self._facts.length is None or position == self._facts.length:
-                self._facts.complete = position
+                response.close()
+            if self._state.length is None or position == self._state.length:
+                self._state.complete = position
                 self.part.save()
                 return position
-            # The server gave less than was asked for, but as much as it said: ask for the rest.
-            worth_another(answer)
+            # The server sent less than was requested, but as much as it announced: request the rest.
+            check_piece_size(self.source, response)
 
-    def _copy(self, answer: Answer, position: int) -> int:
-        """Copy the body to the part from byte ``position``; return where it ends."""
+    def _copy(self, response: Response, position: int) -> int:
+        """Copy the body to the partial file at ``position``; return the position of its end."""
         buffer = memoryview(bytearray(CHUNK_BYTES))
         limits, progress, hasher, fd = self.limits, self.progress, self._hasher, self.part.fd
         assert hasher is not None
@@ -117,82 +120,85 @@ class Transfer:
 
         try:
             while True:
-                size = answer.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)])
+                size = response.copy_to(fd, position, buffer[: limits.chunk_bytes(CHUNK_BYTES)])
                 if size == 0:
                     return position
                 position += size
-                if position > self.bounds.max_bytes:
+                if position > self.size_limits.max_bytes:
                     self.part.discard()
                     raise DownloadFailed(
-                        f"The file is too big: more than {messages.size(self.bounds.max_bytes)}", url=answer.url
+                        f"The file is larger than the limit of {messages.size(self.size_limits.max_bytes)}. "
+                        "An operator can raise DOWNLOAD_MAX_BYTES",
+                        url=response.url,
                     )
                 hasher.reach(position)
                 progress.advance(size)
                 limits.throttle(size, progress.tick)
                 self._disk.look(snapshot)
-        except Cut as exc:
-            raise cut_error(exc, position, self.part.facts, answer) from None
+        except ConnectionBroken as exc:
+            raise broken_error(exc, position, self.part.state, response) from None
 
-    def _connections(self, answer: Answer, position: int) -> int:
-        """Return how many connections the rest of the file from ``position`` on is worth."""
-        facts = self._facts
-        if self._alone or (facts.length or 0) - position < 2 * segment_map.LEAST_BYTES:
+    def _connections(self, response: Response, position: int) -> int:
+        """Return how many connections to use for the file from ``position`` on."""
+        state = self._state
+        if self._alone or (state.length or 0) - position < 2 * segment_map.LEAST_BYTES:
             return 1
-        if facts.length is None or facts.validator is None or facts.coding or answer.chunked:
+        if state.length is None or state.validator is None or state.coding or response.chunked:
             return 1
-        if self.order.segments is not None:
-            return self.order.segments
-        ranges = answer.takes_ranges or answer.status == 206
-        return SEGMENTS if ranges and facts.length >= SEGMENTS_FROM_BYTES else 1
+        if self.request.segments is not None:
+            return self.request.segments
+        ranges = response.takes_ranges or response.status == 206
+        return SEGMENTS if ranges and state.length >= SEGMENTS_FROM_BYTES else 1
 
-    def _fetch_segments(self, answer: Answer | None) -> int:
-        facts = self._facts
+    def _fetch_segments(self, response: Response | None) -> int:
+        state = self._state
         found = segment_map.load(self.part)
         have = sum(segment.done for segment in found)
-        if answer is None:
-            if have == facts.length:
+        if response is None:
+            if have == state.length:
                 self._start(have)
                 return have
             segment_map.save(self.part, found)
-            self._opening.resume(facts, have)
+            self._opener.resume(state, have)
         else:
             self.progress.log(f"Fetching with {len(found)} connections")
         assert self._hasher is not None
         fetch = SegmentedFetch(
             self.source, self.part, self.progress, self.limits, self._disk, self._hasher, found
         )
-        return fetch.run(answer, self.order.segments or SEGMENTS, all_along=self.order.segments is not None)
+        return fetch.run(response, self.request.segments or SEGMENTS, all_along=self.request.segments is not None)
 
-    # -- beginnings and ends
+    # -- start and finish
 
     def _start(self, have: int) -> None:
-        """Count and hash from ``have``, at the beginning of each request for the rest of the file."""
+        """Count and hash from byte ``have`` on; called at the start of each response body."""
         if self._resumed_from is None or have == 0:
             self._resumed_from = have
         if self._hasher is None or have == 0:
             if self._hasher is not None:
                 self._hasher.close()
-            checkpoint = self._facts.sha if have and self._facts.segments is None else None
-            self._hasher = Hasher(self.part.fd, self.order.digests, checkpoint)
-        self.progress.begin(have, self._facts.length)
+            checkpoint = self._state.sha if have and self._state.segments is None else None
+            self._hasher = Hasher(self.part.fd, {*self.request.digests, *self._state.digests}, checkpoint)
+        self.progress.begin(have, self._state.length)
 
     def _finish(self, size: int) -> Result:
         assert self._hasher is not None
         seconds = max(self._clock() - self._began, 0.001)
-        return finish.finish(self.order, self.part, self._hasher, self.progress, size, seconds, self._resumed_from or 0)
+        resumed_from = self._resumed_from or 0
+        return finish.finish(self.request, self.part, self._hasher, self.progress, size, seconds, resumed_from)
 
-    def _keeper(self, synced: int, state: tuple[int, str]) -> Callable[[], None]:
-        facts = self._facts
+    def _keeper(self, synced: int, checkpoint: tuple[int, str]) -> Callable[[], None]:
+        state = self._state
 
         def keep() -> None:
-            facts.synced, facts.sha = synced, state if state[0] else None
+            state.synced, state.sha = synced, checkpoint if checkpoint[0] else None
 
         return keep
 
     def _forget(self) -> None:
         self._close()
         os.ftruncate(self.part.fd, 0)
-        self.part.facts = None
+        self.part.state = None
         self.part.folder.remove(self.part.sidecar)
         self.part.folder.remove(self.part.map)
 

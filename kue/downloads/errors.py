@@ -1,7 +1,7 @@
-"""What can go wrong with a download, in sentences for the person who pressed Start.
+"""Errors of a download, in sentences for the person who started it.
 
-No text here ever holds credentials: URLs in these errors went through ``urls.redact_url``. For the same reason the
-errors of the HTTP library are not chained (``from None``): theirs spell the whole request out.
+No message contains credentials: URLs in these errors went through ``urls.redact_url``. For the same reason errors of
+lower layers are not chained (``from None``).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from kue.errors import KueError, RetryLater, UnrecoverableError
 
 
 class DownloadError(KueError):
-    """This attempt did not succeed; the next one may, and goes on from the bytes that are there.
+    """This attempt failed. Another attempt may succeed, and resumes from the partial file.
 
-    ``url`` is without credentials; ``status`` is the HTTP status, or None if there was no answer.
+    ``url`` is without credentials; ``status`` is the HTTP status, or None without a response.
     """
 
     def __init__(self, message: str, *, url: str | None = None, status: int | None = None) -> None:
@@ -21,13 +21,13 @@ class DownloadError(KueError):
 
 
 class DownloadFailed(DownloadError, UnrecoverableError):
-    """The download cannot succeed as asked for; another attempt would end the same way."""
+    """The download cannot succeed as requested; another attempt would fail the same way."""
 
 
 class DownloadPostponed(RetryLater, DownloadError):
-    """Nothing is wrong with the job; the next attempt should wait ``delay_ms`` (no room on the disk, Retry-After).
+    """Try again after ``delay_ms``: the disk is full, the host is busy, or the server sent Retry-After.
 
-    ``counts`` is False where the wait is no fault of the download and should use up none of the job's attempts.
+    ``counts`` is False if the wait does not count as one of the job's attempts.
     """
 
     def __init__(
@@ -37,13 +37,24 @@ class DownloadPostponed(RetryLater, DownloadError):
         self.url, self.status = url, status
 
 
-class InvalidUrl(DownloadFailed, ValueError):
-    """The URL cannot be downloaded from, whatever answers there. ``code`` is ``bad_url`` or ``forbidden_address``."""
+class InvalidRequest(DownloadFailed, ValueError):
+    """The job's data is invalid. ``code`` is ``bad_request``, ``bad_option``, ``bad_url`` or ``forbidden_address``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
 
 
+class InvalidUrl(InvalidRequest):
+    """The URL can never be downloaded. ``code`` is ``bad_url`` or ``forbidden_address``.
+
+    ``suggestion`` is the URL that was probably meant, or None.
+    """
+
+    def __init__(self, code: str, message: str, suggestion: str | None = None) -> None:
+        super().__init__(code, message)
+        self.suggestion = suggestion
+
+
 class PartChanged(Exception):
-    """The bytes on disk and those on offer are not of one version: start over. Never leaves this package."""
+    """The partial file and the file on the server are different versions: start over. Internal to this package."""

@@ -1,4 +1,4 @@
-"""The end of a download: all bytes are there, so check them and give the file its name."""
+"""Finish a download: verify the digests, sync the file and rename it."""
 
 from __future__ import annotations
 
@@ -11,57 +11,69 @@ from .errors import DownloadFailed, PartChanged
 from .files.digests import Hasher
 from .files.partial import Part
 from .progress import Progress
-from .request import Order, Result
+from .request import DownloadRequest, Result
 
-#: Added to the name of a file whose digest is wrong.
+#: Suffix of a file whose digest is wrong.
 QUARANTINE = ".quarantine"
-#: Where the file itself says its digest, on file systems that can: a list of files then needs no job to know it.
+#: Extended attribute with the file's digest, so that a list of files needs no job to know it.
 DIGEST_ATTRIBUTE = "user.sha256"
 
 
 def finish(
-    order: Order, part: Part, hasher: Hasher, progress: Progress, size: int, seconds: float, resumed_from: int
+    request: DownloadRequest,
+    part: Part,
+    hasher: Hasher,
+    progress: Progress,
+    size: int,
+    seconds: float,
+    resumed_from: int,
 ) -> Result:
-    """Check the ``size`` bytes of ``part`` and publish them as a file; return the job's result.
+    """Verify the ``size`` bytes of ``part`` and publish them as a file; return the job's result.
 
-    ``seconds`` and ``resumed_from`` are of this attempt. Raises DownloadFailed if a digest is not the one asked for:
-    the file is then set aside; PartChanged if somebody else has written to it.
+    ``seconds`` and ``resumed_from`` are of this attempt. Raises DownloadFailed if a digest does not match (the file is
+    quarantined), PartChanged if another program wrote to the file.
     """
-    facts = part.facts
-    assert facts is not None
+    state = part.state
+    assert state is not None
     digests = hasher.finish(size, progress.tick)
     if part.size != size:
-        raise PartChanged("the file on disk has another size than what was written to it")
-    for algorithm, wanted in order.digests.items():
+        raise PartChanged("another program changed the partial file")
+    expected = [(kind, digest, "") for kind, digest in request.digests.items()]
+    expected += [(kind, digest, name) for kind, (digest, name) in state.digests.items()]
+    for algorithm, wanted, header in expected:
         if digests[algorithm] != wanted:
-            kept = part.folder.publish(part.name, part.fd, facts.name + QUARANTINE)
+            kept = part.folder.publish(part.name, part.fd, state.name + QUARANTINE)
             part.discard()
             raise DownloadFailed(
-                f"The file is not the one asked for: its {algorithm} is {digests[algorithm]}, not {wanted}. "
-                f"It is kept as {kept}",
-                url=facts.final_url,
+                f"Checksum mismatch: {algorithm} is {digests[algorithm]}, expected {wanted}"
+                + (f" (from the server's {header} header)" if header else "")
+                + f". The file was kept as {kept}",
+                url=state.final_url,
             )
     with contextlib.suppress(OSError, AttributeError):
         os.setxattr(part.fd, DIGEST_ATTRIBUTE, digests["sha256"].encode())
     real_threads.run(os.fsync, part.fd)
     result: Result = {
-        "file": part.folder.publish(part.name, part.fd, facts.name),
+        "file": part.folder.publish(part.name, part.fd, state.name),
         "bytes": size,
         "sha256": digests["sha256"],
-        "url": facts.final_url,
-        "content_type": facts.content_type,
-        "content_encoding": facts.coding,
+        "url": state.final_url,
+        "content_type": state.content_type,
+        "content_encoding": state.coding,
         "seconds": round(seconds, 3),
         "rate": int(progress.fetched / seconds),
-        "redirects": facts.redirects,
+        "redirects": state.redirects,
         "resumed_from": resumed_from,
     }
-    if "md5" in digests:
+    if "md5" in request.digests:
         result["md5"] = digests["md5"]
-    if "sha1" in digests:
+    if "sha1" in request.digests:
         result["sha1"] = digests["sha1"]
-    # The sidecar stays a while: an attempt whose acknowledgement was lost finds its file instead of making another.
-    facts.result = dict(result)
+    if state.digests:
+        result["verified"] = [f"{name}: {kind}" for kind, (_, name) in state.digests.items()]
+        progress.log(f"Verified the checksum against the server's {', '.join(result['verified'])}")
+    # The sidecar stays for a while: if the acknowledgement is lost, the next attempt finds the finished file.
+    state.result = dict(result)
     part.save()
     part.folder.remove(part.name)
     part.folder.remove(part.map)
@@ -70,15 +82,15 @@ def finish(
 
 
 def already_done(part: Part, progress: Progress) -> Result | None:
-    """Return the result of an earlier attempt that finished the file but could not say so."""
-    facts = part.facts
-    if facts is None or facts.result is None:
+    """Return the result of an earlier attempt that finished the file but was not acknowledged, or None."""
+    state = part.state
+    if state is None or state.result is None:
         return None
-    file = facts.result.get("file")
+    file = state.result.get("file")
     found = part.folder.stat(file) if isinstance(file, str) and file == os.path.basename(file) else None
-    if found is None or found.st_size != facts.result.get("bytes"):
-        part.facts = None
+    if found is None or found.st_size != state.result.get("bytes"):
+        part.state = None
         return None
     part.folder.remove(part.name)
-    progress.log("An earlier attempt had already finished the file")
-    return facts.result  # type: ignore[return-value]
+    progress.log("An earlier attempt already finished the file")
+    return state.result  # type: ignore[return-value]

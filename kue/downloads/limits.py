@@ -1,6 +1,6 @@
-"""How much at once: slots for all downloads, slots for each host, and a byte rate for all together.
+"""Concurrency and bandwidth limits: slots in total, slots per host, and bytes per second in total.
 
-One object serves any number of downloads in a process; each number may be changed while they run.
+One object serves all downloads of a process. Each limit may be changed while they run.
 """
 
 from __future__ import annotations
@@ -10,27 +10,36 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from kue.concurrency import green
 
-#: Longest sleep before a waiter looks again, seconds: a changed number and an interrupt are seen that soon.
+#: Longest sleep of a waiter, seconds: it notices a changed limit or an interrupt within this time.
 LOOK_S = 0.2
 
 
 class HostBusy(Exception):
-    """As many downloads from one host as may be are running. ``running`` says how many."""
+    """The limit per host is reached. ``running`` is the number of downloads from the host."""
 
     def __init__(self, running: int) -> None:
         super().__init__(f"{running} downloads are running")
         self.running = running
 
 
+@dataclass
+class SizeLimits:
+    """Largest file, and disk space to keep free, bytes. May be changed while downloads run."""
+
+    max_bytes: int
+    min_free: int
+
+
 class DownloadLimits:
     """Slots and rate. ``None`` means no limit.
 
-    ``slots``: downloads at once in this process; further ones wait in line. ``per_host``: of these from one host;
-    further ones are sent away, since in a line they would hold up those for other hosts. ``rate``: bytes a second,
-    all downloads together.
+    ``slots``: concurrent downloads in this process; more of them wait in a queue. ``per_host``: concurrent downloads
+    from one host; more of them get HostBusy, since in the queue they would block downloads from other hosts.
+    ``rate``: bytes per second of all downloads in total.
     """
 
     def __init__(
@@ -45,14 +54,14 @@ class DownloadLimits:
         self._clock, self._sleep = clock, sleep
         self._cond = threading.Condition()
         self._running: Counter[str] = Counter()
-        self._waiting: list[_Place] = []
+        self._waiting: list[_Waiter] = []
         self._slots, self._per_host, self._rate = _checked(slots), _checked(per_host), _checked(rate)
         self._tokens = 0.0
         self._filled_at = clock()
 
     @property
     def slots(self) -> int | None:
-        """Downloads at once."""
+        """Concurrent downloads."""
         return self._slots
 
     @slots.setter
@@ -62,7 +71,7 @@ class DownloadLimits:
 
     @property
     def per_host(self) -> int | None:
-        """Downloads at once from one host."""
+        """Concurrent downloads from one host."""
         return self._per_host
 
     @per_host.setter
@@ -72,7 +81,7 @@ class DownloadLimits:
 
     @property
     def rate(self) -> int | None:
-        """Bytes a second, all downloads together."""
+        """Bytes per second, all downloads in total."""
         return self._rate
 
     @rate.setter
@@ -87,11 +96,11 @@ class DownloadLimits:
 
     @contextmanager
     def slot(self, host: str, tick: Callable[[], None], waits: Callable[[], None]) -> Iterator[None]:
-        """Hold a slot for ``host``; wait for it in the order of asking. Raises HostBusy if none is for that host.
+        """Hold a slot for ``host``; wait for one in first-in-first-out order. Raises HostBusy at the limit per host.
 
-        ``waits`` is called once if there is a wait at all, ``tick`` again and again meanwhile; both may raise.
+        ``waits`` is called once if it has to wait, ``tick`` repeatedly while it waits; both may raise.
         """
-        place = _Place(host)
+        place = _Waiter(host)
         with self._cond:
             self._waiting.append(place)
         try:
@@ -116,12 +125,12 @@ class DownloadLimits:
                 self._cond.notify_all()
 
     def chunk_bytes(self, most: int) -> int:
-        """Return how many bytes to read at a time: less than ``most`` under a low rate, so that it flows evenly."""
+        """Return how many bytes to read at a time: less than ``most`` under a low rate limit, for an even flow."""
         rate = self._rate
         return most if rate is None else max(1024, min(most, rate // 10))
 
     def throttle(self, size_bytes: int, tick: Callable[[], None]) -> None:
-        """Account for bytes received, and sleep for as long as all downloads together are ahead of the rate."""
+        """Account for received bytes, and sleep while all downloads together exceed the rate limit."""
         if self._rate is None:
             return
         spent = size_bytes
@@ -131,17 +140,17 @@ class DownloadLimits:
                 if rate is None:
                     return
                 now = self._clock()
-                # At most a tenth of a second is saved up: a pause is not made good by a burst.
+                # At most a tenth of a second is saved up, so a pause is not followed by a burst.
                 self._tokens = min(self._tokens + (now - self._filled_at) * rate, rate / 10) - spent
                 self._filled_at, spent = now, 0
                 debt_s = -self._tokens / rate
             if debt_s <= 0:
                 return
-            self._sleep(max(0.001, min(debt_s, LOOK_S)))  # a sleep too short to move the clock would go on for ever
+            self._sleep(max(0.001, min(debt_s, LOOK_S)))  # a sleep too short to move the clock would repeat forever
             tick()
 
-    def _take(self, place: _Place) -> bool:
-        """Give ``place`` a slot if there is one and it is first in line."""
+    def _take(self, place: _Waiter) -> bool:
+        """Give ``place`` a slot if one is free and it is first in the queue."""
         with self._cond:
             running = self._running[place.host]
             if self._per_host is not None and running >= self._per_host:
@@ -157,21 +166,21 @@ class DownloadLimits:
             self._cond.notify_all()
 
 
-class _Place:
-    """One place in the line, compared by identity."""
+class _Waiter:
+    """A waiting download, compared by identity."""
 
     def __init__(self, host: str) -> None:
         self.host = host
 
 
-#: What may be changed while downloads run.
+#: Limits that may be changed while downloads run.
 NAMES = ("slots", "per_host", "rate", "min_free")
 
 
 def check_limit(name: str, number: object) -> int | None:
-    """Return ``number`` if the limit of that name can be set to it. Raises ValueError in words."""
+    """Return ``number`` if it is valid for the limit of that name. Raises ValueError."""
     if name not in NAMES:
-        raise ValueError(f"there is no limit {name!r}, only {', '.join(NAMES)}")
+        raise ValueError(f"unknown limit {name!r}; expected {', '.join(NAMES)}")
     if name == "min_free" and number == 0 and not isinstance(number, bool):
         return 0
     return _checked(number)
@@ -181,5 +190,5 @@ def _checked(number: object) -> int | None:
     if number is None:
         return None
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ValueError(f"a limit is a whole number of at least 1, or None, not {number!r}")
+        raise ValueError(f"a limit must be a whole number of at least 1 or None, not {number!r}")
     return number

@@ -1,4 +1,4 @@
-"""Sizes, times and statuses in words. Pure."""
+"""Format sizes, durations and HTTP statuses. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job says while it runs: bytes, rate and time left at most four times a second, and lines for its log."""
+"""Progress events (at most four per second) and log lines of a running job."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypedDict
 
-#: Shortest time between two progress events of a job, seconds.
+#: Shortest interval between progress events of a job, seconds.
 PROGRESS_S = 0.25
-#: The rate shown forgets the past over about this time, seconds.
+#: Time constant of the smoothed rate, seconds.
 SMOOTHING_S = 3.0
 
 
@@ -23,24 +23,24 @@ class JobLike(Protocol):
         """Add a line to the job's log."""
 
     def progress(self, complete: int, total: int, data: object = None) -> object:
-        """Tell how far the job is."""
+        """Report progress."""
 
 
 class ProgressData(TypedDict):
     """The data of a progress event."""
 
     bytes: int
-    "Received so far, those of earlier attempts included."
+    "Received so far, including earlier attempts."
     total: int | None
     "Size of the file, or None if the server did not say."
     rate: int
-    "Bytes a second, smoothed."
+    "Bytes per second, smoothed."
     eta_s: float | None
-    "Seconds left, or None if that cannot be told."
+    "Estimated seconds left, or None if unknown."
 
 
 class Progress:
-    """Counts bytes and tells the job. What the job raises here (an interrupt, a lost lease) passes through."""
+    """Count bytes and report them to the job. What the job raises (an interrupt, a lost lease) passes through."""
 
     def __init__(self, job: JobLike, clock: Callable[[], float] = time.monotonic) -> None:
         self._job, self._clock = job, clock
@@ -57,25 +57,25 @@ class Progress:
         self._job.log("%s", line)
 
     def begin(self, already: int, total: int | None) -> None:
-        """Say where this attempt starts from."""
+        """Start counting at ``already`` bytes."""
         self.bytes, self.total = already, total
         self._seen_at, self._seen_fetched, self._rate = self._clock(), self.fetched, 0.0
         self.tick()
 
     def advance(self, size: int) -> None:
-        """Count bytes that are written, and tell the job if it is time."""
+        """Count written bytes, and report if it is time."""
         self.bytes += size
         self.fetched += size
         self.tick()
 
     def reach(self, total_bytes: int) -> None:
-        """Say how much is there in all, where several threads fetch."""
+        """Set the total number of bytes, where several threads fetch."""
         self.fetched += total_bytes - self.bytes
         self.bytes = total_bytes
         self.tick()
 
     def tick(self) -> None:
-        """Tell the job if it is time, also when nothing has arrived: this is where interrupts get through."""
+        """Report if it is time, even if nothing has arrived: interrupts are raised here."""
         now = self._clock()
         if now < self._due:
             return

@@ -1,8 +1,7 @@
-"""Several connections for one file: each fetches a range of it into a file that has its full size from the start.
+"""Fetch one file over several connections: each fetches ranges into a file that has its full size from the start.
 
-The caller's own (green) thread fetches too, and alone speaks to the job; the others only move bytes. How far each
-segment is stands in a map beside the part, eight bytes a segment, written after the bytes themselves: a killed process
-loses the chunks that were under way, nothing more.
+The caller's own (green) thread fetches too, and only that thread calls the job. A map beside the partial file holds the
+progress of each segment, eight bytes a segment, written after the data: a killed process loses only chunks in flight.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from kue.concurrency import green
 from .errors import DownloadError, PartChanged
 from .files.digests import Hasher
 from .files.disk_space import Disk
-from .files.partial import Facts, Part
+from .files.partial import Part, PartState
 from .files.segment_map import COUNT, Segment
 from .http import ranges
 from .http.fetch import Source
-from .http.response import Answer
-from .http.watchdog import Cut
+from .http.response import Response
+from .http.timeouts import ConnectionBroken
 from .limits import DownloadLimits
 from .progress import Progress
 
 CHUNK_BYTES = 256 * 1024
-#: Bytes that all connections together may have written and not yet noted in the map: a killed process loses them.
+#: Bytes that all connections together may have written but not yet recorded in the map: a killed process loses them.
 LOST_BYTES = 1024 * 1024
-#: Connections help against waiting. If all together bring FAST_RATE bytes a second and keep the thread (under green
-#: threads: the hub) busy for BUSY_SHARE of the time, one alone would do: more only make work, and bring the bytes out
-#: of the order in which the digest takes them. Looked at after each LOOK_S seconds.
+#: More connections help only while they wait. If together they reach FAST_RATE bytes per second and keep the thread
+#: (with eventlet: the hub) busy for BUSY_SHARE of the time, one is enough, and the digest can read in sequence.
+#: Measured every LOOK_S seconds.
 FAST_RATE, BUSY_SHARE, LOOK_S = 300_000_000, 0.5, 0.05
 #: How long to wait for the other connections when a transfer ends early, seconds.
 JOIN_S = 2.0
@@ -42,12 +41,12 @@ class _Stopped(Exception):
     """Another thread has ended the transfer."""
 
 
-class _Enough(Exception):
-    """The first connection alone is as fast as all of them."""
+class _OneIsEnough(Exception):
+    """One connection is as fast as all of them."""
 
 
-class _Look(NamedTuple):
-    """The time, the bytes here, and the CPU seconds this thread has used."""
+class _Sample(NamedTuple):
+    """Time, bytes received, and CPU seconds used by this thread."""
 
     at: float
     total: int
@@ -55,7 +54,7 @@ class _Look(NamedTuple):
 
 
 class SegmentedFetch:
-    """Fetches what is missing of a part with segments."""
+    """Fetch the missing bytes of a segmented partial file."""
 
     def __init__(
         self,
@@ -74,32 +73,31 @@ class SegmentedFetch:
         self._stop = False
         self._errors: list[BaseException] = []
         self._helpers: list[threading.Thread] = []
-        self._others = source.twin(self._check_helper)
-        self._look: _Look | None = None
-        self._enough = False
+        self._others = source.for_thread(self._check_helper)
+        self._sample: _Sample | None = None
+        self._one_is_enough = False
         self._chunk_bytes = CHUNK_BYTES
 
     @property
-    def _facts(self) -> Facts:
-        assert self._part.facts is not None
-        return self._part.facts
+    def _state(self) -> PartState:
+        assert self._part.state is not None
+        return self._part.state
 
-    def run(self, answer: Answer | None, connections: int, all_along: bool) -> int:
+    def run(self, response: Response | None, connections: int, all_along: bool) -> int:
         """Fetch all segments; return the size of the file.
 
-        ``answer``, if given, is already positioned at the first segment's next byte. Unless ``all_along``, all
-        connections but the first end again where they are of no use.
+        ``response``, if given, is already positioned at the first segment's next byte. Unless ``all_along``, extra
+        connections are closed if they do not make the download faster.
         """
         if not all_along:
-            self._look = self._now()
+            self._sample = self._now()
         self._chunk_bytes = min(CHUNK_BYTES, LOST_BYTES // connections)
         try:
             self._presize()
-            self._fetch(answer, connections)
+            self._fetch(response, connections)
         finally:
             self._stop = True
-            # One that is still connecting finds out when it is through. Its descriptors are its own, and with them
-            # it keeps the lock on the part for so long.
+            # A helper that is still connecting notices later; its own descriptors hold the lock until then.
             until = time.monotonic() + JOIN_S
             for helper in self._helpers:
                 helper.join(max(0.0, until - time.monotonic()))
@@ -109,20 +107,20 @@ class SegmentedFetch:
         if not all(segment.whole for segment in self._segments):
             raise next(
                 (error for error in self._errors if not isinstance(error, _Stopped)),
-                DownloadError("The server closed the connections too early"),
+                DownloadError("The server closed all connections before the end of the file"),
             )
-        assert self._facts.length is not None
-        return self._facts.length
+        assert self._state.length is not None
+        return self._state.length
 
-    def _fetch(self, answer: Answer | None, connections: int) -> None:
+    def _fetch(self, response: Response | None, connections: int) -> None:
         first = self._take()
         if first is None:
             return
-        if answer is None:
-            # Before the others start: is this still the same version?
-            answer = self._ask(self._source, first)
-            if answer is None:
-                raise PartChanged("the file has changed on the server, or the server does not send parts of files")
+        if response is None:
+            # Check the version before the others start.
+            response = self._ask(self._source, first)
+            if response is None:
+                raise PartChanged("the file changed on the server, or the server stopped supporting range requests")
         waiting = sum(not segment.whole for segment in self._segments)
         for _ in range(min(connections, waiting) - 1):
             helper = threading.Thread(target=self._help, daemon=True)
@@ -133,12 +131,12 @@ class SegmentedFetch:
         while True:
             if mine is not None:
                 try:
-                    self._work(self._source, mine, answer, self._after_chunk)
+                    self._work(self._source, mine, response, self._after_chunk)
                 except (DownloadError, _Stopped) as exc:
-                    self._errors.append(exc)  # the others may still bring it to an end
+                    self._errors.append(exc)  # the other connections may still finish
                     failed = True
             helped = any(helper.is_alive() for helper in self._helpers)
-            mine, answer = None if failed else self._take(), None
+            mine, response = None if failed else self._take(), None
             if mine is None:
                 if not helped:
                     return
@@ -150,75 +148,78 @@ class SegmentedFetch:
             segment = self._take()
             if segment is not None:
                 self._work(self._others, segment, None, self._check_helper)
-        except _Enough:
+        except _OneIsEnough:
             pass
         except BaseException as exc:
             self._errors.append(exc)
             if isinstance(exc, PartChanged | OSError):
                 self._stop = True
 
-    def _work(self, source: Source, segment: Segment, answer: Answer | None, after: Callable[[], None]) -> None:
-        """Fetch ``segment``, and then others that nobody has taken, until there are none."""
+    def _work(self, source: Source, segment: Segment, response: Response | None, after: Callable[[], None]) -> None:
+        """Fetch ``segment``, then other free segments until there are none."""
         buffer = memoryview(bytearray(self._chunk_bytes))
         current: Segment | None = segment
         files = os.dup(self._part.fd), self._part.folder.open(self._part.map, os.O_WRONLY)
         try:
             while current is not None:
                 segment = current
-                if answer is None:
-                    answer = self._ask(source, segment)
-                    if answer is None:
-                        raise DownloadError("The server does not send parts of the file to a second connection")
+                if response is None:
+                    response = self._ask(source, segment)
+                    if response is None:
+                        raise DownloadError("The server ignored the range request of an additional connection")
                 try:
-                    self._copy(answer, segment, buffer, after, files)
-                except Cut as exc:
-                    raise ranges.cut_error(exc, self._total(), self._facts, answer) from None
+                    self._copy(response, segment, buffer, after, files)
+                except ConnectionBroken as exc:
+                    raise ranges.broken_error(exc, self._total(), self._state, response) from None
                 if not segment.whole:
-                    ranges.worth_another(answer)
-                    answer.close()
-                    answer = None
+                    ranges.check_piece_size(source, response)
+                    response.close()
+                    response = None
                     continue
                 current = self._take(after=segment)
-                # A connection that was opened for the whole file can go on into the next segment.
-                if current is not None and not (current.first == segment.end and not current.done and answer.to_end):
-                    answer.close()
-                    answer = None
+                # A connection that was opened for the whole file can continue into the next segment.
+                if current is not None and not (current.first == segment.end and not current.done and response.to_end):
+                    response.close()
+                    response = None
         except BaseException:
             segment.taken = False
             raise
         finally:
-            if answer is not None:
-                answer.close()
+            if response is not None:
+                response.close()
             for fd in files:
                 os.close(fd)
 
-    def _ask(self, source: Source, segment: Segment) -> Answer | None:
-        """Open a connection for the rest of a segment; None if the server answers with the whole file instead."""
-        facts = self._facts
-        headers = ranges.range_headers(facts, segment.position, segment.end)
-        answer = source.open(headers, straight=source is self._others)
-        problem = ranges.range_problem(answer, facts, segment.position, segment.end)
-        if problem is None and answer.status == 206:
-            return answer
-        answer.close()
-        if answer.status == 200 and answer.validator == facts.validator:
+    def _ask(self, source: Source, segment: Segment) -> Response | None:
+        """Request the rest of a segment; return None if the server sends the whole file instead."""
+        state = self._state
+        response = ranges.open_range(
+            source, state, segment.position, segment.end, from_final=source is self._others
+        )
+        problem = ranges.range_mismatch(
+            response, state, segment.position, segment.end, is_conditional=source.range_style < 2
+        )
+        if problem is None and response.status == 206:
+            return response
+        response.close()
+        if response.is_whole and response.validator == state.validator:
             return None
-        raise PartChanged(problem or "the server's file is shorter than what is here")
+        raise PartChanged(problem or "the file on the server is now shorter than the part already downloaded")
 
     def _copy(
         self,
-        answer: Answer,
+        response: Response,
         segment: Segment,
         buffer: memoryview,
         after: Callable[[], None],
         files: tuple[int, int],
     ) -> None:
-        """Copy from ``answer`` to the part and note it in the map (``files``) until one of them ends."""
+        """Copy from ``response`` to the partial file and the map (``files``) until the segment or the body ends."""
         limits = self._limits
         while not segment.whole:
             self._check()
             most = min(limits.chunk_bytes(self._chunk_bytes), segment.end - segment.position)
-            size = answer.copy_to(files[0], segment.position, buffer[:most])
+            size = response.copy_to(files[0], segment.position, buffer[:most])
             if size == 0:
                 return
             segment.done += size
@@ -227,7 +228,7 @@ class SegmentedFetch:
             limits.throttle(size, after)
 
     def _take(self, after: Segment | None = None) -> Segment | None:
-        """Take a segment that is not whole and that nobody has: the one behind ``after`` rather than another."""
+        """Take a free, unfinished segment, preferably the one behind ``after``."""
         with self._lock:
             free = [segment for segment in self._segments if not segment.taken and not segment.whole]
             if not free or self._stop:
@@ -245,25 +246,25 @@ class SegmentedFetch:
 
     def _check_helper(self) -> None:
         self._check()
-        if self._enough:
-            raise _Enough
+        if self._one_is_enough:
+            raise _OneIsEnough
 
-    def _now(self) -> _Look:
-        return _Look(time.monotonic(), self._total(), time.thread_time())
+    def _now(self) -> _Sample:
+        return _Sample(time.monotonic(), self._total(), time.thread_time())
 
     def _ease(self) -> None:
-        """Let the other connections go if they are of no use."""
-        before = self._look
-        if before is None or self._enough or time.monotonic() - before.at < LOOK_S:
+        """Close the additional connections if they do not make the download faster."""
+        before = self._sample
+        if before is None or self._one_is_enough or time.monotonic() - before.at < LOOK_S:
             return
-        now = self._look = self._now()
+        now = self._sample = self._now()
         seconds = now.at - before.at
         if now.total - before.total >= FAST_RATE * seconds and now.cpu_s - before.cpu_s >= BUSY_SHARE * seconds:
-            self._enough = True
-            self._progress.log("Going on with one connection: more would not be faster")
+            self._one_is_enough = True
+            self._progress.log("Continuing with one connection: more would not be faster")
 
     def _after_chunk(self) -> None:
-        """What only the job's own thread does."""
+        """Report progress, hash, and check the disk; only the job's own thread calls this."""
         if self._stop:
             for error in self._errors:
                 if isinstance(error, PartChanged | OSError):
@@ -282,11 +283,11 @@ class SegmentedFetch:
         counts = [segment.done for segment in self._segments]
 
         def keep() -> None:
-            self._facts.segments_synced = counts
+            self._state.segments_synced = counts
 
         return keep
 
     def _presize(self) -> None:
-        """Give the file its full size. It takes up only what is written to it, whatever a server says of its length."""
-        if self._part.size != self._facts.length:
-            os.ftruncate(self._part.fd, self._facts.length or 0)
+        """Set the file to its full size. It is sparse: only written blocks take up space."""
+        if self._part.size != self._state.length:
+            os.ftruncate(self._part.fd, self._state.length or 0)

@@ -117,7 +117,7 @@ def create_app(
     app.wsgi_app = security.guard_socket(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = bounded(app.wsgi_app, unbounded="/socket.io/")  # type: ignore[method-assign]
     app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
-    monitor = Monitor(socketio, queue, security)
+    monitor = Monitor(socketio, queue, security, settings.all_download_allow)
     app.extensions["kue"] = monitor
     errors.install(app)
     pages_of_app = (pages, overview, finder, files, system, login, sample)

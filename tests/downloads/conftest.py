@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from kue.downloads import DownloadHandler, Patience
+from kue.downloads import DownloadHandler, Timeouts
 from tests.downloads.hostile import FakeJob, HostileServer
 
 #: Impatient enough for tests.
-QUICK = Patience(connect_s=2, headers_s=1.5, idle_s=1, floor_bytes=2000, floor_s=1.5)
+QUICK = Timeouts(connect_s=2, headers_s=1.5, idle_s=1, floor_bytes=2000, floor_s=1.5)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def make(folder: Path) -> Callable[..., DownloadHandler]:
 
     def make(server: HostileServer | None = None, **options: Any) -> DownloadHandler:
         options.setdefault("allow", [server.allow] if server else [])
-        options.setdefault("patience", QUICK)
+        options.setdefault("timeouts", QUICK)
         options.setdefault("min_free", 0)
         return DownloadHandler(folder, **options)
 

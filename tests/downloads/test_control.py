@@ -9,7 +9,7 @@ import pytest
 import redis
 
 import kue
-from kue.downloads import DownloadHandler, Follower, change_limits, changed_limits, remote_limits
+from kue.downloads import DownloadHandler, LimitFollower, change_limits, changed_limits, limit_follower
 from tests.downloads.conftest import assert_file
 from tests.downloads.hostile import HostileServer, content, good
 from tests.support import wait_until
@@ -19,7 +19,7 @@ Make = Callable[..., DownloadHandler]
 
 def test_a_change_reaches_every_handler_and_none_means_no_limit(queue: kue.Queue, make: Make) -> None:
     handlers = [make(rate=1000, per_host=3, min_free=5) for _ in range(2)]
-    followers = [Follower(queue, handler) for handler in handlers]
+    followers = [LimitFollower(queue, handler) for handler in handlers]
     change_limits(queue, rate=2000, per_host=None)
     assert changed_limits(queue) == {"rate": 2000, "per_host": None}
     for follower, handler in zip(followers, handlers, strict=True):
@@ -29,7 +29,7 @@ def test_a_change_reaches_every_handler_and_none_means_no_limit(queue: kue.Queue
     followers[0].look()
     assert handlers[0].current()["min_free"] == 0
     # What nobody changed any more is as the process was started.
-    queue.change_settings(dict.fromkeys(remote_limits.FIELDS.values()))
+    queue.change_settings(dict.fromkeys(limit_follower.FIELDS.values()))
     followers[0].look()
     assert handlers[0].current() == {"slots": None, "per_host": 3, "rate": 1000, "min_free": 5}
 
@@ -44,7 +44,7 @@ def test_a_limit_that_cannot_be_changes_nothing(queue: kue.Queue, limits: dict[s
 def test_what_others_wrote_there_does_no_harm(queue: kue.Queue, redis_client: redis.Redis, make: Make) -> None:
     redis_client.hset("q:settings", mapping={"download_rate": "fast", "download_per_host": "0"})
     handler = make(rate=7)
-    Follower(queue, handler).look()
+    LimitFollower(queue, handler).look()
     assert handler.current()["rate"] == 7 and handler.current()["per_host"] is None
 
 
@@ -52,7 +52,7 @@ def test_a_running_download_follows_a_change(queue: kue.Queue, make: Make, folde
     data = content(2_000_000)
     with HostileServer(good(data)) as server:
         handler = make(server, rate=50_000)
-        follower = Follower(queue, handler)
+        follower = LimitFollower(queue, handler)
         follower.start()
         queue.process("startdownload", 1, handler)
         job = queue.create("startdownload", {"title": "t", "url": server.url()}).save()

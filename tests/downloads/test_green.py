@@ -70,10 +70,10 @@ import eventlet
 eventlet.monkey_patch()
 import json, os, resource, threading, time
 sys.path.insert(0, sys.argv[1])
-from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, Patience
+from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, Timeouts
 from tests.downloads.hostile import FakeJob
-patience = Patience(connect_s=1.5, headers_s=1.5, idle_s=1, floor_bytes=2000, floor_s=1.5)
-handler = DownloadHandler(sys.argv[2], allow=["127.0.0.1"], min_free=0, max_bytes=40_000_000, patience=patience)
+timeouts = Timeouts(connect_s=1.5, headers_s=1.5, idle_s=1, floor_bytes=2000, floor_s=1.5)
+handler = DownloadHandler(sys.argv[2], allow=["127.0.0.1"], min_free=0, max_bytes=40_000_000, timeouts=timeouts)
 worst, told, stop = [0.0], {}, []
 def pulse():
     last = time.monotonic()

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kue.downloads.files.disposition import name_from_disposition
 from kue.downloads.files.filenames import (
     MAX_NAME_BYTES,
     choose_name,
     final_name,
-    name_from_disposition,
     numbered,
     safe_name,
     split_extension,
@@ -106,6 +106,40 @@ def test_no_text_makes_a_name_that_is_not_one_component(text: str) -> None:
         ('attachment; filename="\xfc.txt"', "ü.txt"),
         ('filename="no-type.txt"', "no-type.txt"),
         ('attachment; filename="a.txt"; filename="b.txt"', "a.txt"),
+        # Percent-encoded although not extended, as browsers take it
+        ('attachment; filename="%EC%82%AC%EB%B3%B8.jpg"', "사본.jpg"),
+        ("attachment; filename=%EC%82%AC%EB%B3%B8.jpg", "사본.jpg"),
+        ('attachment; filename="100%.txt"', "100%.txt"),
+        ('attachment; filename="50%25 off.txt"', "50% off.txt"),
+        ('attachment; filename="%D6%D0.txt"', "%D6%D0.txt"),
+        ("attachment; filename=UTF-8''x%20y.txt", "x y.txt"),
+        # Charsets in any spelling
+        ("attachment; filename*=utf8''na%C3%AFve.txt", "naïve.txt"),
+        ("attachment; filename*=UTF_8''na%C3%AFve.txt", "naïve.txt"),
+        ("attachment; filename*=GBK''%D6%D0.txt", "中.txt"),
+        ("attachment; filename*=gb2312''%D6%D0.txt", "中.txt"),
+        ("attachment; filename*=Big5''%A4%A4.txt", "中.txt"),
+        ("attachment; filename*=Shift_JIS''%93%FA.txt", "日.txt"),
+        ("attachment; filename*=EUC-KR''%B0%A1.txt", "가.txt"),
+        ("attachment; filename*=windows-1252''%80.txt", "€.txt"),
+        ("attachment; filename*=Windows-1251''%E4%E0.txt", "да.txt"),
+        ("attachment; filename*=''na%C3%AFve.txt", "naïve.txt"),
+        ("attachment; filename*=na%20me.txt", "na me.txt"),
+        ("attachment; filename*=UTF-8'na%20me.txt", "na me.txt"),
+        ("attachment; filename*=\"UTF-8''na%C3%AFve.txt\"", "naïve.txt"),
+        ("attachment; filename*=UTF-16''%FF%FEa", None),
+        # Faults
+        ('attachment; filename="a.gz";', "a.gz"),
+        ("attachment; filename=Survey, first part.txt", "Survey, first part.txt"),
+        ('attachment, filename="x.txt"', "x.txt"),
+        ('attachment filename="x.txt"', "x.txt"),
+        ('attachment;;; filename="x.txt"', "x.txt"),
+        ('attachment; filename="open.txt', "open.txt"),
+        ('attachment; filename*0="lo"; filename*1="ng.txt"', "long.txt"),
+        ("attachment; filename*0*=utf-8''%e2%82; filename*1*=%ac.txt", "€.txt"),
+        ('inline; title="filename=evil.txt"; filename=good.txt', "good.txt"),
+        ('attachment; xfilename="no.txt"', None),
+        ('attachment; filename="\x80uro.txt"', "€uro.txt"),
         ("attachment", None),
         ("attachment; filename=", None),
         ('attachment; filename=""', None),
@@ -140,6 +174,25 @@ def test_no_header_makes_the_reader_fail(header: str) -> None:
         (None, None, "http://x/get", "application/octet-stream", "get"),
         (None, None, "http://x/", "text/html; charset=utf-8", "download.html"),
         (None, None, "http://x/%ff%fe.bin", None, "\ufffd\ufffd.bin"),
+        (None, 'attachment; filename="\xd6\xd0.txt"', "http://x/", "text/plain; charset=GBK", "中.txt"),
+        # The query, where the path names no file
+        (None, None, "http://x/model/4b5b.safetensors?attname=%E5%A2%A8.safetensors", None, "4b5b.safetensors"),
+        (None, None, "http://x/download.php?file=report.pdf", "application/pdf", "report.pdf"),
+        (None, None, "http://x/download.php?file=a/b/report.pdf", "application/pdf", "report.pdf"),
+        (None, None, "http://x/download.php", "application/pdf", "download.pdf"),
+        (None, None, "http://x/image.ashx?id=5", "image/png", "image.png"),
+        (None, None, "http://x/download.php", "application/octet-stream", "download.php"),
+        (None, None, "http://x/download.php?file=x.pdf", "text/html", "download.php"),
+        (None, None, "http://x/get?id=7&name=%E5%A2%A8.zip", None, "墨.zip"),
+        (None, None, "http://x/get?v=1.5", "application/zip", "get.zip"),
+        (None, None, "http://x/get?u=http://y/z.zip", "application/zip", "get.zip"),
+        (None, None, "http://x/get?token=abc.zip&file=..%2f..%2fx.zip", None, "x.zip"),
+        (None, None, "http://x/get?token=abc.zip", None, "get"),
+        (None, None, "http://x/file.zip/download", None, "file.zip"),
+        (None, None, "http://x/file.zip/", None, "file.zip"),
+        (None, None, "http://x/v1.2/download", "application/zip", "download.zip"),
+        (None, None, "http://x/page.zip/other", None, "other"),
+        (None, None, "http://x/wrong.zip", "application/pdf", "wrong.zip"),
     ],
 )
 def test_the_first_usable_name_is_taken(
@@ -163,3 +216,7 @@ def test_an_extension_is_found(name: str, extension: str) -> None:
 
 def test_a_number_goes_before_the_extension() -> None:
     assert numbered("a.tar.gz", 2) == "a (2).tar.gz"
+
+
+def test_the_date_of_a_name_is_utc() -> None:
+    assert final_name("a", 1, 0) == "19700101000000-1-a"

@@ -53,7 +53,7 @@ def test_the_bytes_of_a_cut_connection_count(make: Make, folder: Path) -> None:
     assert result["resumed_from"] == HALF
     assert server.requests[1].headers["range"] == f"bytes={HALF}-"
     assert server.requests[1].headers["if-range"] == '"v1"'
-    assert "Going on at 0.5 of 1.0 MB" in job.lines
+    assert "Resuming at 0.5 of 1.0 MB" in job.lines
 
 
 def test_the_sidecar_is_there_before_the_first_byte(make: Make, folder: Path) -> None:
@@ -127,7 +127,6 @@ def dated(request: Request, wire: Wire, dates: dict[str, str | int], modified: s
         {"ETag": "v1"},
         {"ETag": '"un"quoted"'},
         {"ETag": '"' + "x" * 2000 + '"'},
-        {"ETag": 'W/"v1"', **last_modified(3600)},
         last_modified(0),
         {"Last-Modified": last_modified(60)["Last-Modified"]},
         {"Last-Modified": "yesterday", "Date": "today"},
@@ -267,7 +266,7 @@ def test_a_server_that_sends_crumbs_is_left(make: Make, folder: Path) -> None:
     with HostileServer(cut_then(second)) as server:
         handler, job = make(server), FakeJob(server.url())
         fail_once(handler, job)
-        with pytest.raises(DownloadError, match="pieces that are too small"):
+        with pytest.raises(DownloadError, match="too few bytes per range"):
             handler(job)
     assert finished(folder) == []
 
@@ -344,7 +343,7 @@ def test_bytes_that_are_not_those_that_were_written_start_over(make: Make, folde
             file.write(b"damaged")
         result = handler(job)
     assert_file(folder, result, DATA)
-    assert "Starting over: the bytes on disk are not those that were written" in job.lines
+    assert "Starting over: the partial file no longer matches its recorded checksum" in job.lines
 
 
 def test_bytes_reach_the_disk_and_the_sidecar_while_it_runs(
@@ -385,10 +384,10 @@ def test_an_interrupt_gets_through_while_the_server_is_silent(make: Make, folder
         wire.head("200 OK", {"Content-Length": 10})
         wire.server.stop.wait(10)
 
-    from kue.downloads import Patience
+    from kue.downloads import Timeouts
 
     with HostileServer(script) as server:
-        handler, job = make(server, patience=Patience(idle_s=20)), FakeJob(server.url())
+        handler, job = make(server, timeouts=Timeouts(idle_s=20)), FakeJob(server.url())
 
         def stop(job: FakeJob) -> None:
             if len(job.events) == 2:
@@ -442,7 +441,7 @@ def test_a_part_can_be_thrown_away(make: Make, folder: Path) -> None:
 def test_two_attempts_of_one_job_never_write_together(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sidecars, "CLAIM_S", 0.3)
+    monkeypatch.setattr(sidecars, "LOCK_WAIT_S", 0.3)
     with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=1_000_000)) as server:
         handler = make(server)
         results: list[object] = []
@@ -450,7 +449,7 @@ def test_two_attempts_of_one_job_never_write_together(
         thread.start()
         while not parts(folder):
             time.sleep(0.01)
-        with pytest.raises(DownloadError, match="An earlier attempt of this job is still writing"):
+        with pytest.raises(DownloadError, match="An earlier attempt of this job still holds"):
             handler(FakeJob(server.url()))
         thread.join(10)
     assert len(results) == 1 and len(finished(folder)) == 1

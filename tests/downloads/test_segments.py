@@ -101,7 +101,7 @@ def test_connections_of_no_use_are_let_go_unless_the_job_has_asked_for_them(
         assert_file(folder, make(server)(job), DATA)
         # Four at first; then the first one fetches what each of the others has left behind.
         assert len(server.requests) == 7
-        assert "Going on with one connection: more would not be faster" in job.lines
+        assert "Continuing with one connection: more would not be faster" in job.lines
         assert_file(folder, make(server)(FakeJob(server.url(), 2, segments=4)), DATA)
         assert len(server.requests) == 7 + 4
 

@@ -89,7 +89,7 @@ def test_a_digest_that_is_right_is_part_of_the_result(make: Make, folder: Path, 
 def test_a_wrong_digest_fails_for_good_and_sets_the_file_aside(
     make: Make, folder: Path, algorithm: str, digits: int
 ) -> None:
-    with HostileServer(good(DATA)) as server, pytest.raises(DownloadFailed, match=f"its {algorithm} is .* not 0000"):
+    with HostileServer(good(DATA)) as server, pytest.raises(DownloadFailed, match=f"{algorithm} is .* expected 0000"):
         make(server)(FakeJob(server.url(), **{algorithm: "0" * digits}))
     assert finished(folder) == [] and parts(folder) == []
     assert [path.read_bytes() for path in folder.glob("*.quarantine")] == [DATA]
@@ -108,7 +108,7 @@ def test_a_wrong_digest_fails_for_good_and_sets_the_file_aside(
         {"segments": 0},
         {"segments": 17},
         {"segments": True},
-        {"segments": "4"},
+        {"segments": "many"},
     ],
 )
 def test_a_job_that_cannot_be_understood_fails_for_good(make: Make, data: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def test_a_trouble_that_may_pass_can_be_tried_again(make: Make, status: str) -> 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_obeyed(make: Make, status: int, value: str, delay_ms: int) -> None:
     with HostileServer(lambda request, wire: wire.head(f"{status} x", {"Retry-After": value})) as server:
-        with pytest.raises(DownloadPostponed, match="asks to try again in") as caught:
+        with pytest.raises(DownloadPostponed, match="retry in") as caught:
             make(server)(FakeJob(server.url()))
     assert isinstance(caught.value, kue.RetryLater) and caught.value.delay_ms == delay_ms
 
@@ -166,7 +166,7 @@ def test_a_refused_connection_is_said_in_words(make: Make) -> None:
 def test_a_file_that_is_too_big_is_refused_before_its_first_byte(make: Make, folder: Path) -> None:
     with (
         HostileServer(good(DATA)) as server,
-        pytest.raises(DownloadFailed, match="too big: 300.0 kB, and at most 1.0 kB"),
+        pytest.raises(DownloadFailed, match="300.0 kB is larger than the limit of 1.0 kB"),
     ):
         make(server, max_bytes=1000)(FakeJob(server.url()))
     assert list(folder.iterdir()) == []
@@ -178,14 +178,14 @@ def test_a_body_without_end_is_cut_off_at_the_limit(make: Make, folder: Path) ->
         while not wire.server.stop.is_set():
             wire.send(DATA)
 
-    with HostileServer(script) as server, pytest.raises(DownloadFailed, match="too big: more than 5.0 MB"):
+    with HostileServer(script) as server, pytest.raises(DownloadFailed, match="larger than the limit of 5.0 MB"):
         make(server, max_bytes=5_000_000)(FakeJob(server.url()))
     assert list(folder.iterdir()) == []
 
 
 def test_too_little_room_delays_the_job_with_the_reason(make: Make, folder: Path) -> None:
     with HostileServer(good(DATA)) as server:
-        with pytest.raises(DownloadPostponed, match="Waiting for room on the disk: .* are free") as caught:
+        with pytest.raises(DownloadPostponed, match="Waiting for disk space: .* free") as caught:
             make(server, min_free=1 << 60)(FakeJob(server.url()))
         assert caught.value.delay_ms == 60_000 and caught.value.counts is False
         assert_file(folder, make(server)(FakeJob(server.url())), DATA)
@@ -212,7 +212,7 @@ def test_a_disk_that_fills_up_in_the_middle_delays_the_job_and_keeps_the_bytes(
     with HostileServer(good(data), tls=tls if secure else None) as server:
         job, handler = FakeJob(server.url()), make(server, verify=str(certificate[0]))
         small_disk(1_000_000)
-        with pytest.raises(DownloadPostponed, match="Waiting for room on the disk") as caught:
+        with pytest.raises(DownloadPostponed, match="Waiting for disk space") as caught:
             handler(job)
         small_disk(10_000_000)
         assert caught.value.counts is False and parts(folder)[0].stat().st_size >= 700_000
@@ -223,7 +223,7 @@ def test_a_disk_that_fills_up_in_the_middle_delays_the_job_and_keeps_the_bytes(
 
 def test_a_folder_that_may_not_be_written_fails_for_good(make: Make, folder: Path) -> None:
     folder.write_text("a file")
-    with HostileServer(good(DATA)) as server, pytest.raises(DownloadFailed, match="folder for downloads"):
+    with HostileServer(good(DATA)) as server, pytest.raises(DownloadFailed, match="download folder"):
         make(server)(FakeJob(server.url()))
 
 
@@ -238,9 +238,33 @@ def test_compressed_bytes_are_never_unpacked_and_are_called_what_they_are(make: 
     assert named["file"].endswith("-x.tar.gz")
 
 
-@pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip", "zstd", "x" * 500])
-def test_other_encodings_are_refused(make: Make, folder: Path, coding: str) -> None:
-    with HostileServer(good(DATA, Content_Encoding=coding)) as server, pytest.raises(DownloadFailed, match="encoded"):
+@pytest.mark.parametrize(
+    ("coding", "extension"),
+    [("br", ".br"), ("deflate", ".deflate"), ("gzip, gzip", ".gz.gz"), ("ZSTD", ".zst"), ("gzip,aws-chunked", ".gz")],
+)
+def test_a_file_that_the_server_encoded_is_kept_under_the_ending_of_its_coding(
+    make: Make, folder: Path, coding: str, extension: str
+) -> None:
+    with HostileServer(good(DATA, Content_Encoding=coding)) as server:
+        result = make(server)(FakeJob(server.url("/page.html")))
+    assert_file(folder, result, DATA)
+    assert result["file"].endswith(f"-page.html{extension}")
+    assert result["content_encoding"] == coding.lower().replace(",aws-chunked", "")
+
+
+@pytest.mark.parametrize("coding", ["UTF-8", "none", "binary", "aws-chunked", "identity", "7bit", "x" * 500])
+def test_a_content_encoding_that_is_no_coding_means_plain_bytes(make: Make, folder: Path, coding: str) -> None:
+    with HostileServer(good(DATA, Content_Encoding=coding)) as server:
+        job = FakeJob(server.url("/a.json"))
+        result = make(server)(job)
+    assert_file(folder, result, DATA)
+    assert result["file"].endswith("-a.json") and result["content_encoding"] is None
+    assert any("Ignored Content-Encoding" in line for line in job.lines) is (coding != "identity")
+
+
+def test_a_file_with_many_codings_is_refused(make: Make, folder: Path) -> None:
+    coding = ", ".join(["gzip"] * 20)
+    with HostileServer(good(DATA, Content_Encoding=coding)) as server, pytest.raises(DownloadFailed, match="codings"):
         make(server)(FakeJob(server.url()))
     assert finished(folder) == []
 
@@ -271,7 +295,7 @@ def test_progress_of_an_unknown_length_gives_bytes_and_no_total(make: Make, fold
         result = make(server)(job)
     assert_file(folder, result, DATA[:50_000] * 6)
     assert job.events[-1][1:3] == (0, 1) and job.events[-1][3]["total"] is None
-    assert any("does not say how long" in line for line in job.lines)
+    assert any("No Content-Length" in line for line in job.lines)
 
 
 def test_credentials_reach_their_server_and_nobody_else(
@@ -325,14 +349,14 @@ def test_proxies_of_the_environment_are_used_only_if_asked_for(
         asked = make(server, env_proxies=True)(FakeJob(server.url(), 2))
         assert_file(folder, asked, b"from the proxy")
         assert proxy.requests[0].path == server.url()
-        with pytest.raises(DownloadFailed, match="may not be connected to"):
+        with pytest.raises(DownloadFailed, match="a loopback address"):
             make(env_proxies=True)(FakeJob("http://localhost:1/x", 3))
 
 
 @pytest.mark.usefixtures("untidy_handshakes")
 def test_https_checks_the_certificate(make: Make, folder: Path, tls: Any, certificate: tuple[Path, Path]) -> None:
     with HostileServer(good(DATA), tls=tls) as server:
-        with pytest.raises(DownloadFailed, match="The certificate of 127.0.0.1:.* is not valid"):
+        with pytest.raises(DownloadFailed, match="The certificate of 127.0.0.1:.* is not"):
             make(server)(FakeJob(server.url()))
         result = make(server, verify=str(certificate[0]))(FakeJob(server.url()))
     assert_file(folder, result, DATA)
@@ -349,7 +373,7 @@ def test_tls_that_is_none_is_said_in_words(make: Make) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(DownloadError, match="No secure connection to 127.0.0.1:.* could be made"):
+        with pytest.raises(DownloadError, match="TLS handshake with 127.0.0.1:.* failed"):
             make(allow=["127.0.0.1"])(FakeJob(f"https://127.0.0.1:{listener.getsockname()[1]}/"))
         thread.join(5)
 
@@ -371,7 +395,7 @@ def test_downloads_share_slots_and_rate(make: Make, folder: Path) -> None:
         for thread in threads:
             thread.join(30)
     assert len(results) == 6 and max(running) == 2
-    assert any("Waiting for a slot" in line for job in jobs for line in job.lines)
+    assert any("Waiting for a download slot" in line for job in jobs for line in job.lines)
     for result in results:
         assert_file(folder, result, DATA)
 
@@ -379,5 +403,5 @@ def test_downloads_share_slots_and_rate(make: Make, folder: Path) -> None:
 def test_checking_a_url_beforehand_knows_what_is_opened(make: Make) -> None:
     handler = make(allow=["127.0.0.1:3000"])
     handler.check_url("http://127.0.0.1:3000/x")
-    with pytest.raises(ValueError, match="may not be connected"):
+    with pytest.raises(ValueError, match="is a loopback"):
         handler.check_url("http://127.0.0.1/x")

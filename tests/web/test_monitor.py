@@ -92,7 +92,7 @@ def test_failures_and_removals_are_told_with_their_data(queue: Any, connect: Cal
         (({"type": "download"},), "bad_url"),
         (({"type": "download", "url": "ftp://x/y"},), "bad_url"),
         (({"type": "download", "url": "http://x/" + "y" * 1_000_000},), "bad_url"),
-        (({"type": "download", "url": "http://x/\0"},), "bad_url"),
+        (({"type": "download", "url": "http://x/\0y"},), "bad_url"),
         (({"type": "video", "url": URL},), "bad_type"),
         (("start",), "bad_request"),
         ((GOOD, GOOD, GOOD), "bad_request"),

@@ -1,1 +1,1 @@
-"""The file on the disk: its name, its partial file, digests, free space."""
+"""Files on disk: names, partial files, digests, free space."""

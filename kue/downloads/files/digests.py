@@ -1,7 +1,7 @@
-"""Digests of a file that is still growing, computed behind the writer in real threads.
+"""Hash a growing file behind the writer, in OS threads.
 
-The bytes are read back from the page cache, so neither the copy loop nor the hub ever waits for a digest. After a
-resume the first bytes are hashed the same way, while the download already goes on.
+The bytes are read back from the page cache, so neither the copy loop nor the hub waits for a digest. After a resume
+the first bytes are hashed the same way while the download continues.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from kue.concurrency import green, real_threads
 
 from ..errors import PartChanged
 
-#: A thread is started when this much lies unhashed, bytes. Less than that costs no thread at all.
+#: Start a thread when this many bytes are unhashed. Smaller files need no thread.
 BEHIND_BYTES = 8 * 1024 * 1024
 STEP_BYTES = 256 * 1024
 
 
 class Hasher:
-    """Digests of the first bytes of an open file, as far as the writer has come.
+    """Hash an open file as far as the writer has come.
 
-    ``checkpoint`` is (bytes, sha256) as an earlier process left it: if the file's first bytes no longer give that
-    digest, ``reach`` or ``finish`` raises PartChanged.
+    ``checkpoint`` is (bytes, sha256) from an earlier process: if the file's first bytes do not match it, ``reach`` or
+    ``finish`` raises PartChanged.
     """
 
     def __init__(self, fd: int, algorithms: Iterable[str], checkpoint: tuple[int, str] | None = None) -> None:
@@ -36,7 +36,7 @@ class Hasher:
         self.state: tuple[int, str] = (0, self._digests["sha256"].hexdigest())
 
     def reach(self, frontier: int) -> None:
-        """The file is written up to ``frontier``. Never waits."""
+        """Report that the file is written up to ``frontier``. Never waits."""
         if self._running is not None:
             if not self._running.done:
                 return
@@ -60,13 +60,13 @@ class Hasher:
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
     def close(self) -> None:
-        """Stop hashing and let go of the file."""
+        """Stop hashing and close the file."""
         self._stop = True
         try:
             if self._running is not None:
                 self._running.settle()
         finally:
-            # The lock of the file lives as long as any descriptor of it, so this one must not be left behind.
+            # The lock lasts as long as any descriptor of the file, so this one must be closed.
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
@@ -79,7 +79,7 @@ class Hasher:
                 end = min(end, self._checkpoint[0])
             size = os.preadv(self._fd, [buffer[: end - self._position]], self._position)
             if size == 0:
-                raise PartChanged("the file on disk is shorter than what was written to it")
+                raise PartChanged("another program truncated the partial file")
             for digest in self._digests.values():
                 digest.update(buffer[:size])
             self._position += size
@@ -89,5 +89,5 @@ class Hasher:
     def _compare(self) -> None:
         if self._checkpoint is not None and self._position == self._checkpoint[0]:
             if self._digests["sha256"].hexdigest() != self._checkpoint[1]:
-                raise PartChanged("the bytes on disk are not those that were written")
+                raise PartChanged("the partial file no longer matches its recorded checksum")
             self._checkpoint = None

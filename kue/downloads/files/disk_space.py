@@ -1,4 +1,4 @@
-"""The disk beneath a transfer: room on it, and which bytes have really reached it."""
+"""Free disk space, and syncing a partial file to the disk in the background."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from kue.concurrency import real_threads
 
 from .. import messages
 from ..errors import DownloadPostponed
-from ..request import Bounds
+from ..limits import SizeLimits
 from .partial import Part
 
-#: Time between two looks at the free space, and between two times that bytes are pushed to the disk, seconds.
+#: Interval of checking the free space, and of syncing the file, seconds.
 SPACE_S, SYNC_S = 1.0, 5.0
-#: How long a job waits for room on the disk before the next attempt, ms.
+#: Delay of a job that waits for disk space, ms.
 NO_ROOM_MS = 60_000
 
 
 class Disk:
-    """Looks after one part while it grows. ``look`` is cheap: call it after every chunk."""
+    """Watch one partial file while it grows. ``look`` is cheap: call it after every chunk."""
 
-    def __init__(self, part: Part, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
-        self._part, self._bounds, self._clock = part, bounds, clock
+    def __init__(self, part: Part, size_limits: SizeLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._part, self._size_limits, self._clock = part, size_limits, clock
         self._space_due, self._sync_due = 0.0, clock() + SYNC_S
         self._task: real_threads.Offloaded[None] | None = None
         self._keep: Callable[[], None] = lambda: None
 
     def need_room(self, missing: int = 0) -> None:
-        """Raise DownloadPostponed if ``missing`` bytes more would leave too little room."""
+        """Raise DownloadPostponed if ``missing`` more bytes would leave too little free space."""
         free = self._part.folder.free_bytes()
-        if free - missing < self._bounds.min_free:
+        if free - missing < self._size_limits.min_free:
             raise DownloadPostponed(
                 NO_ROOM_MS,
-                f"Waiting for room on the disk: {messages.size(free)} are free, {messages.size(missing)} are needed "
-                f"and {messages.size(self._bounds.min_free)} must stay free",
+                f"Waiting for disk space: {messages.size(free)} free, {messages.size(missing)} needed plus "
+                f"{messages.size(self._size_limits.min_free)} reserve",
                 counts=False,
             )
 
     def look(self, snapshot: Callable[[], Callable[[], None]]) -> None:
-        """Check the free space, and push bytes to the disk, each if it is time.
+        """Check the free space and sync the file, each if it is time.
 
-        ``snapshot`` notes what is written by now and returns a function that records it as safe, to be called later.
+        ``snapshot`` captures what is written now and returns a function that records it as synced, called later.
         """
         now = self._clock()
         if now < self._space_due:
@@ -61,7 +61,7 @@ class Disk:
             self._task = real_threads.Offloaded(_sync, os.dup(self._part.fd))
 
     def close(self) -> None:
-        """Wait for what still runs."""
+        """Wait for a running sync."""
         if self._task is not None:
             self._task.settle()
             self._task = None

@@ -1,47 +1,96 @@
-"""From what a job, a server and a URL say, to one safe name for a file. Pure."""
+"""Choose a safe file name from what the job, the server and the URL say. Pure."""
 
 from __future__ import annotations
 
 import mimetypes
 import re
 import unicodedata
-from datetime import datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-#: Longest name of a file, bytes in UTF-8; file systems take 255. The stamp and the job's id come on top.
+from kue.redaction import is_secret_name
+
+from .disposition import name_from_disposition
+
+#: Longest file name, bytes in UTF-8; file systems allow 255. Date and job id are added to it.
 MAX_NAME_BYTES = 180
-#: An ending longer than this is not taken for an extension, bytes.
+#: A longer ending is not an extension, bytes.
 MAX_EXTENSION_BYTES = 20
 FALLBACK = "download"
 
 _WINDOWS_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])$")
-#: What no file system or shell should have to meet: separators, and what Windows forbids.
+#: Path separators, and what Windows forbids.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'\s*;\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))', re.DOTALL)
-#: Only the built-in table: the system's own would give another name on another machine.
+#: Only the built-in table: the system's own differs between machines.
 _TYPES = mimetypes.MimeTypes()
 _EXTENSIONS = {"application/octet-stream": "", "application/x-gzip": ".gz", "text/plain": ".txt", "image/jpeg": ".jpg"}
 
 
+#: Extensions of programs that produce other files, and types that say nothing about the file.
+_SCRIPTS = frozenset("php php3 php5 phtml asp aspx ashx jsp jspx cgi pl py do action cfm dll exe fcgi".split())
+_VAGUE_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/download"})
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
+#: Last parts of a path that name an action rather than a file.
+_ACTIONS = frozenset("download downloads get file files raw dl view export content attachment fetch latest".split())
+#: Query parameters that hold file names; the best come first.
+_NAME_PARAMETERS = ("filename", "attname", "file_name", "fname", "file", "name", "fn", "download", "saveas", "title")
+_FILE_LIKE = re.compile(r"[^/\\?&=]+\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,12}$")
+
+
 def choose_name(asked: str | None, disposition: str | None, url: str, content_type: str | None = None) -> str:
-    """Return a safe name: the job's own, else the server's, else the URL's last part, else ``download``."""
-    for candidate in (asked, name_from_disposition(disposition)):
+    """Return a safe name: the job's own, else the server's, else one from the URL, else ``download``."""
+    charset = re.search(r"(?i);\s*charset\s*=\s*\"?([\w.:-]+)", content_type or "")
+    for candidate in (asked, name_from_disposition(disposition, charset[1] if charset else None)):
         name = safe_name(candidate or "")
         if name:
             return name
-    name = safe_name(unquote(urlsplit(url).path.rsplit("/", 1)[-1], errors="replace")) or FALLBACK
+    name = _name_from_url(url, content_type) or FALLBACK
     if "." not in name:
         name += _extension_of(content_type)
     return name
 
 
+def _name_from_url(url: str, content_type: str | None) -> str:
+    """Return the last part of the path, or what is better than an action or a script there; or ""."""
+    parts = urlsplit(url)
+    path = [safe_name(unquote(part, errors="replace")) for part in parts.path.split("/")]
+    name = path[-1]
+    stem, extension = split_extension(name)
+    kind = (content_type or "").split(";", 1)[0].strip().lower()
+    is_script = extension[1:].lower() in _SCRIPTS and kind not in _PAGE_TYPES
+    if extension and not is_script:
+        return name
+    found = _name_from_query(parts.query)
+    if found:
+        return found
+    before = path[-2] if len(path) > 1 else ""
+    if name.lower() in _ACTIONS | {""} and _FILE_LIKE.match(before) and split_extension(before)[1]:
+        return before
+    if is_script and kind not in _VAGUE_TYPES and (other := _extension_of(content_type)):
+        return stem + other
+    return name
+
+
+def _name_from_query(query: str) -> str:
+    """Return the value of a parameter that is a file name with an extension, or ""."""
+    try:
+        pairs = [(key.lower(), value) for key, value in parse_qsl(query, max_num_fields=200, errors="replace")]
+    except ValueError:
+        return ""
+    pairs.sort(key=lambda pair: _NAME_PARAMETERS.index(pair[0]) if pair[0] in _NAME_PARAMETERS else 99)
+    for key, value in pairs:
+        name = safe_name(value)
+        if is_secret_name(key) or "://" in value or not _FILE_LIKE.match(name):
+            continue
+        if split_extension(name)[1][1:].lower() not in _SCRIPTS | {"com", "net", "org", "html", "htm"}:
+            return name
+    return ""
+
+
 def final_name(name: str, job_id: object, now_s: float) -> str:
-    """Return ``YYYYMMDDHHMMSS-ID-name``, in local time: sorted by age, unique by id."""
+    """Return ``YYYYMMDDHHMMSS-ID-name``, in UTC: sorted by age, unique by id."""
     tag = re.sub(r"[^0-9A-Za-z_]", "_", str(job_id))[:40]
-    return f"{datetime.fromtimestamp(now_s):%Y%m%d%H%M%S}-{tag}-{name}"
+    return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%d%H%M%S}-{tag}-{name}"
 
 
 def numbered(name: str, number: int) -> str:
@@ -87,52 +136,3 @@ def _extension_of(content_type: str | None) -> str:
     if kind in _EXTENSIONS:
         return _EXTENSIONS[kind]
     return _TYPES.guess_extension(kind) or ""
-
-
-def name_from_disposition(header: str | None) -> str | None:
-    """Return the file name of a ``Content-Disposition`` header (RFC 6266): ``filename*`` (RFC 8187), then ``filename``.
-
-    ``header`` is as http.client gives it: bytes read as Latin-1. Unreadable headers give None.
-    """
-    if not header or len(header) > 8192:
-        return None
-    # Some servers leave the type out and begin with the name.
-    kind, semicolon, rest = header.partition(";")
-    parameters = f";{rest}" if semicolon and "=" not in kind else f";{header}"
-    plain: str | None = None
-    extended: str | None = None
-    for match in _PARAMETER.finditer(parameters):
-        key, quoted, bare = match[1].lower(), match[2], match[3]
-        value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted is not None else (bare or "").strip()
-        if key == "filename*" and extended is None:
-            extended = _decode_extended(value)
-        elif key == "filename" and plain is None:
-            plain = _decode_plain(value, quoted)
-    return extended or plain or None
-
-
-def _decode_extended(value: str) -> str | None:
-    charset, quote, rest = value.partition("'")
-    _language, quote2, encoded = rest.partition("'")
-    if not quote or not quote2 or charset.lower() not in ("utf-8", "iso-8859-1", "us-ascii"):
-        return None
-    try:
-        return unquote_to_bytes(encoded.encode("latin-1")).decode(charset)
-    except (UnicodeError, LookupError):
-        return None
-
-
-def _decode_plain(value: str, quoted: str | None) -> str:
-    # In a quoted name a backslash may be an escape, or the separator of a Windows path sent without escaping.
-    if quoted is not None and re.search(r"\\[^\\\"]", quoted):
-        value = quoted
-    try:
-        value = value.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        pass  # then it really is Latin-1
-    if "=?" in value:
-        try:
-            value = str(make_header(decode_header(value)))
-        except (HeaderParseError, LookupError, UnicodeError, ValueError):
-            pass
-    return value

@@ -1,7 +1,7 @@
-"""The folder of finished files, used only through its own handle.
+"""The download folder, used only through its own descriptor.
 
-Every name is one component, opened relative to the folder's descriptor and never through a symbolic link, so nothing
-that appears in the folder can lead a write out of it. POSIX only: it needs ``dir_fd`` and ``flock``.
+Every name is one path component, opened relative to the folder's descriptor and never through a symbolic link, so no
+file in the folder can redirect a write out of it. POSIX only: needs ``dir_fd`` and ``flock``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from types import TracebackType
 from ..errors import DownloadFailed
 from .filenames import numbered
 
-#: Errors that mean: no room. The job waits and goes on by itself.
+#: Errors that mean no free space. The job waits and resumes by itself.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: File systems without hard links answer with one of these.
+#: Errors of file systems without hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
 MODE = 0o666
 
@@ -32,7 +32,7 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
-            raise DownloadFailed(f"The folder for downloads cannot be opened: {exc.strerror}") from None
+            raise DownloadFailed(f"Cannot open the download folder: {exc.strerror}") from None
 
     def __enter__(self) -> Folder:
         return self
@@ -41,28 +41,28 @@ class Folder:
         os.close(self.fd)
 
     def open(self, name: str, flags: int, mode: int = MODE) -> int:
-        """Open a regular file of this folder. Raises OSError, also for a link, a device or a file with two names."""
+        """Open a regular file of this folder. Raises OSError, also for a symbolic link or a device."""
         fd = os.open(component(name), flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode, dir_fd=self.fd)
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise OSError(errno.ELOOP, "not a regular file", name)
         return fd
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Return what a name is, without following a link, or None."""
+        """Return the file's stat result without following a link, or None."""
         try:
             return os.stat(component(name), dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def is_same(self, name: str, fd: int) -> bool:
-        """Tell whether ``name`` is the file that ``fd`` is open on."""
+        """Return whether ``name`` is the file behind ``fd``."""
         found, mine = self.stat(name), os.fstat(fd)
         return found is not None and (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
     def read(self, name: str, limit: int = 1 << 20) -> bytes | None:
-        """Return a small file's bytes, or None if there is none that may be read."""
+        """Return a small file's bytes, or None if it cannot be read."""
         try:
             fd = self.open(name, os.O_RDONLY)
         except OSError:
@@ -71,7 +71,7 @@ class Folder:
             return file.read(limit)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write a small file so that a reader finds the old or the new content, never a part."""
+        """Replace a small file atomically."""
         temporary = component(f"{name}.tmp")
         self.remove(temporary)
         fd = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -80,16 +80,16 @@ class Folder:
         os.rename(temporary, component(name), src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
         try:
             os.unlink(component(name), dir_fd=self.fd)
         except FileNotFoundError:
             pass
 
     def publish(self, part: str, fd: int, wanted: str) -> str:
-        """Give the file ``part`` (open as ``fd``) a free name like ``wanted`` in one step; return that name.
+        """Rename the file ``part`` (open as ``fd``) atomically to ``wanted`` or a free name like it; return that name.
 
-        Never replaces a file. ``part`` may be left as a second name of the same file.
+        Never replaces a file. ``part`` may remain as a second link to the same file.
         """
         for number in range(1, 1000):
             name = wanted if number == 1 else numbered(wanted, number)
@@ -98,7 +98,7 @@ class Folder:
                 return name
             except FileExistsError:
                 if self.is_same(name, fd):
-                    return name  # a killed attempt came this far
+                    return name  # an earlier attempt was killed here
             except OSError as exc:
                 if exc.errno not in _NO_LINKS:
                     raise
@@ -108,19 +108,19 @@ class Folder:
                     continue
                 os.rename(component(part), component(name), src_dir_fd=self.fd, dst_dir_fd=self.fd)
                 return name
-        raise DownloadFailed(f"There are already a thousand files named like {wanted}")
+        raise DownloadFailed(f"The download folder already has 1,000 files named like {wanted}")
 
     def sync(self) -> None:
-        """Make new names survive a power cut."""
+        """Sync the folder, so that new names survive a power failure."""
         try:
             os.fsync(self.fd)
         except OSError:
             pass  # some network file systems cannot
 
     def free_bytes(self) -> int:
-        """Return how much room there is for an ordinary user, bytes."""
-        facts = os.fstatvfs(self.fd)
-        return facts.f_bavail * facts.f_frsize
+        """Return the free space for an ordinary user, bytes."""
+        found = os.fstatvfs(self.fd)
+        return found.f_bavail * found.f_frsize
 
     def names(self) -> list[str]:
         """Return all names in the folder."""
@@ -135,13 +135,13 @@ def component(name: str) -> str:
 
 
 def lock(fd: int) -> bool:
-    """Take the lock of an open file; False if somebody else holds it. It goes with the last descriptor."""
+    """Lock an open file; return False if it is locked already. Closing the last descriptor releases the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         if exc.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
         if exc.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-            return True  # a file system without locks: the queue's fencing must do
+            return True  # a file system without locks: rely on the queue's fencing
         raise
     return True

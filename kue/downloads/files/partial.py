@@ -1,6 +1,6 @@
-"""A half-finished file and what is known about it: ``ID-….part``, its sidecar, and the right to write them.
+"""A partial file: ``ID-….part``, its sidecar, and the lock on both.
 
-The sidecar is one JSON object. It is there before the first byte, and is written anew whenever more is known.
+The sidecar is one JSON object, written before the first byte and again whenever more is known.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from . import folder as folders
 from .folder import Folder
 
 VERSION = 1
-#: How long to wait for an earlier attempt of the same job that is still letting go of the file, seconds.
-CLAIM_S = 15.0
+#: How long to wait for an earlier attempt of the same job to release the lock, seconds.
+LOCK_WAIT_S = 15.0
 
 
 def boot_id() -> str:
-    """Return what changes when the machine starts anew, or "" where that is not known."""
+    """Return an id that changes at each boot of the machine, or "" if unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -33,85 +33,94 @@ def boot_id() -> str:
 
 
 @dataclass
-class Facts:
+class PartState:
     """The sidecar. URLs are without credentials."""
 
-    #: Asked for, and where it came from in the end.
+    #: Requested, and after redirects.
     url: str
     final_url: str
     #: Strong ETag or Last-Modified, for If-Range; None: cannot be resumed.
     validator: str | None
     #: Declared size, bytes; None if the server did not say.
     length: int | None
-    #: The name it will have.
+    #: Name of the finished file.
     name: str
     content_type: str | None
     coding: str | None
     redirects: int
     boot: str
-    #: Bytes known to be on the disk itself, for after a power cut.
+    #: Bytes synced to the disk, for after a power failure.
     synced: int = 0
     #: (bytes, sha256 of these first bytes).
     sha: tuple[int, str] | None = None
     #: First byte and end of each segment; the file then has its full size from the start.
     segments: list[tuple[int, int]] | None = None
-    #: Bytes of each segment known to be on the disk itself.
+    #: Bytes of each segment synced to the disk.
     segments_synced: list[int] | None = None
-    #: Size of the whole file once all of it is there.
+    #: Size of the whole file once complete.
     complete: int | None = None
-    #: The job's result once the file has its name.
+    #: The job's result once the file is renamed.
     result: dict[str, Any] | None = None
+    #: ETag as sent, whatever its form; Last-Modified if it is a strong validator.
+    etag: str | None = None
+    modified: str | None = None
+    #: Digests from response headers: {algorithm: (hexadecimal digest, header name)}.
+    digests: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def dump(self) -> bytes:
         """Return the sidecar's bytes."""
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1).encode()
 
     @classmethod
-    def load(cls, content: bytes | None) -> Facts | None:
-        """Read a sidecar, or return None if it is not one of ours: then the file is not trusted."""
+    def load(cls, content: bytes | None) -> PartState | None:
+        """Read a sidecar; return None if it is invalid: then the partial file is not trusted."""
         try:
             data = json.loads(content or b"")
-            if data.pop("version") != VERSION or set(data) != {field.name for field in fields(cls)}:
+            if data.pop("version") != VERSION:
                 return None
-            facts = cls(**data)
-            facts.sha = None if facts.sha is None else (int(facts.sha[0]), str(facts.sha[1]))
-            if facts.segments is not None:
-                facts.segments = [(int(first), int(end)) for first, end in facts.segments]
-                ends = [0, *(end for _, end in facts.segments)]
-                whole = all(0 <= first < end for first, end in facts.segments) and ends[-1] == facts.length
-                if not whole or [first for first, _ in facts.segments] != ends[:-1]:
+            state = cls(**data)
+            state.digests = {str(kind): (str(digest), str(name)) for kind, (digest, name) in state.digests.items()}
+            if set(state.digests) - set(hashlib.algorithms_available):
+                return None
+            state.sha = None if state.sha is None else (int(state.sha[0]), str(state.sha[1]))
+            if state.segments is not None:
+                state.segments = [(int(first), int(end)) for first, end in state.segments]
+                ends = [0, *(end for _, end in state.segments)]
+                whole = all(0 <= first < end for first, end in state.segments) and ends[-1] == state.length
+                if not whole or [first for first, _ in state.segments] != ends[:-1]:
                     return None
-            numbers = [facts.synced, facts.length or 0, facts.complete or 0, facts.redirects]
-            texts = [facts.url, facts.final_url, facts.name, facts.boot, facts.validator or ""]
+            numbers = [state.synced, state.length or 0, state.complete or 0, state.redirects]
+            texts = [state.url, state.final_url, state.name, state.boot]
+            texts += [text for text in (state.validator, state.etag, state.modified) if text is not None]
             if not all(isinstance(n, int) and n >= 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
                 return None
-            folders.component(facts.name)
+            folders.component(state.name)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             return None
-        return facts
+        return state
 
 
 def part_key(job_id: object, url: str, created_at: object) -> str:
-    """Return what the part of a job is called: the same for each of its attempts, for no other job."""
+    """Return the base name of a job's partial file: the same for all attempts, different for each job."""
     digest = hashlib.sha256(f"{created_at}|{url}".encode("utf-8", "surrogatepass")).hexdigest()[:10]
     tag = "".join(char if char.isascii() and char.isalnum() else "_" for char in str(job_id))[:40]
     return f"{tag}-{digest}"
 
 
 class Part:
-    """The files of one unfinished download, locked against every other attempt and process."""
+    """The files of one unfinished download, locked against other attempts and processes."""
 
     def __init__(self, folder: Folder, key: str) -> None:
         self.folder = folder
         self.name, self.sidecar, self.map = f"{key}.part", f".{key}.json", f".{key}.map"
         self.fd = -1
-        self.facts: Facts | None = None
+        self.state: PartState | None = None
 
-    def claim(self, tick: Callable[[], None]) -> None:
-        """Open and lock the part, made empty if there is none, and read its sidecar."""
-        for _ in range(int(CLAIM_S / 0.1)):
+    def lock(self, tick: Callable[[], None]) -> None:
+        """Open (or create) and lock the partial file, and read its sidecar."""
+        for _ in range(int(LOCK_WAIT_S / 0.1)):
             fd = self.folder.open(self.name, os.O_RDWR | os.O_CREAT)
-            # Between opening and locking, the one before us may have finished and removed the file.
+            # Between open and lock, another attempt may have finished and removed the file.
             if folders.lock(fd) and self.folder.is_same(self.name, fd):
                 self.fd = fd
                 break
@@ -119,8 +128,8 @@ class Part:
             green.sleep(0.1)
             tick()
         else:
-            raise DownloadError("An earlier attempt of this job is still writing its file")
-        self.facts = Facts.load(self.folder.read(self.sidecar))
+            raise DownloadError("An earlier attempt of this job still holds the lock on the partial file")
+        self.state = PartState.load(self.folder.read(self.sidecar))
 
     @property
     def size(self) -> int:
@@ -128,38 +137,38 @@ class Part:
         return os.fstat(self.fd).st_size
 
     def usable(self) -> int:
-        """Return how many first bytes of a file without segments can be relied on."""
-        facts = self.facts
-        if facts is None or facts.segments is not None or facts.result is not None:
+        """Return how many leading bytes of a file without segments are valid."""
+        state = self.state
+        if state is None or state.segments is not None or state.result is not None:
             return 0
-        # A process that was killed leaves all it wrote; a machine that lost power only what was on its disk.
-        return self.size if facts.boot == boot_id() else min(self.size, facts.synced)
+        # All writes survive a killed process; only synced bytes survive a power failure.
+        return self.size if state.boot == boot_id() else min(self.size, state.synced)
 
-    def restart(self, facts: Facts) -> None:
-        """Begin anew: no byte of another version may be there once the new sidecar is."""
-        if self.size:  # ext4 makes the closing of a file wait that was truncated, be it an empty one
+    def restart(self, state: PartState) -> None:
+        """Start over: truncate the file before the new sidecar is written."""
+        if self.size:  # on ext4, closing a truncated file is slow, even an empty one
             os.ftruncate(self.fd, 0)
         self.folder.remove(self.map)
-        self.facts = facts
+        self.state = state
         self.save()
 
     def save(self) -> None:
         """Write the sidecar."""
-        if self.facts is not None:
-            self.folder.replace(self.sidecar, self.facts.dump())
+        if self.state is not None:
+            self.folder.replace(self.sidecar, self.state.dump())
 
     def discard(self) -> None:
-        """Remove all of it."""
+        """Remove the partial file, sidecar and map."""
         for name in (self.sidecar, self.map, self.name):
             self.folder.remove(name)
-        self.facts = None
+        self.state = None
 
     def close(self) -> None:
-        """Let go of the part; one without a byte is removed."""
+        """Close the file and release the lock; an empty partial file is removed."""
         if self.fd < 0:
             return
         try:
-            finished = self.facts is not None and self.facts.result is not None
+            finished = self.state is not None and self.state.result is not None
             if not finished and self.size == 0 and self.folder.is_same(self.name, self.fd):
                 self.discard()
         finally:

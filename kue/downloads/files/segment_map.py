@@ -1,4 +1,4 @@
-"""Which bytes of a part are there, where several connections fetch it: its segments, and the map beside it."""
+"""The segments of a partial file, and the map beside it that holds their progress."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import struct
 from ..errors import PartChanged
 from .partial import Part, boot_id
 
-#: Smallest segment, bytes; and to what their borders are rounded.
+#: Smallest segment, and alignment of segment borders, bytes.
 LEAST_BYTES, ALIGN_BYTES = 1024 * 1024, 64 * 1024
-#: A segment's entry in the map: its bytes that are there.
+#: A segment's entry in the map: its bytes received.
 COUNT = struct.Struct("<Q")
 
 
 class Segment:
-    """Bytes ``first`` to before ``end``; the first ``done`` of them are there."""
+    """Bytes ``first`` to before ``end``; the first ``done`` of them are received."""
 
     def __init__(self, number: int, first: int, end: int, done: int = 0) -> None:
         self.number, self.first, self.end, self.done = number, first, end, done
@@ -22,17 +22,17 @@ class Segment:
 
     @property
     def position(self) -> int:
-        """Where the next byte goes."""
+        """Position of the next byte."""
         return self.first + self.done
 
     @property
     def whole(self) -> bool:
-        """Whether all of it is there."""
+        """Whether the segment is complete."""
         return self.position >= self.end
 
 
 def plan(have: int, length: int, count: int) -> list[tuple[int, int]]:
-    """Divide the bytes from ``have`` to ``length`` evenly; the first segment begins at 0 and holds what is there."""
+    """Divide the bytes from ``have`` to ``length`` evenly; the first segment starts at 0 and includes ``have``."""
     count = max(1, min(count, (length - have) // LEAST_BYTES))
     size = (length - have) // count
     borders = [(have + size * n) // ALIGN_BYTES * ALIGN_BYTES for n in range(1, count)]
@@ -41,34 +41,34 @@ def plan(have: int, length: int, count: int) -> list[tuple[int, int]]:
 
 
 def split(part: Part, have: int, count: int) -> None:
-    """Turn a part that grows byte by byte into one with segments. Safe to be killed at any point of it."""
-    facts = part.facts
-    assert facts is not None and facts.length is not None
-    cuts = plan(have, facts.length, count)
+    """Turn a sequential partial file into a segmented one. Safe to be killed at any point."""
+    state = part.state
+    assert state is not None and state.length is not None
+    cuts = plan(have, state.length, count)
     counts = [have] + [0] * (len(cuts) - 1)
     part.folder.replace(part.map, b"".join(map(COUNT.pack, counts)))
-    facts.segments, facts.segments_synced, facts.synced = cuts, [min(facts.synced, have)] + counts[1:], 0
+    state.segments, state.segments_synced, state.synced = cuts, [min(state.synced, have)] + counts[1:], 0
     part.save()
 
 
 def load(part: Part) -> list[Segment]:
-    """Return the segments of a part as its map has them."""
-    facts = part.facts
-    assert facts is not None and facts.segments is not None
-    if facts.boot == boot_id():
+    """Return the segments of a partial file from its map."""
+    state = part.state
+    assert state is not None and state.segments is not None
+    if state.boot == boot_id():
         content = part.folder.read(part.map) or b""
         counts = [COUNT.unpack_from(content, at)[0] for at in range(0, len(content) - 7, 8)]
     else:
-        counts = list(facts.segments_synced or [])
-    if len(counts) != len(facts.segments):
-        raise PartChanged("the map of what is here is damaged")
+        counts = list(state.segments_synced or [])
+    if len(counts) != len(state.segments):
+        raise PartChanged("the segment map is damaged")
     size = part.size
     found = []
-    for number, ((first, end), done) in enumerate(zip(facts.segments, counts, strict=True)):
+    for number, ((first, end), done) in enumerate(zip(state.segments, counts, strict=True)):
         found.append(Segment(number, first, end, max(0, min(done, end - first, size - first))))
     return found
 
 
 def save(part: Part, found: list[Segment]) -> None:
-    """Write the map of ``found``, before the sidecar says that it may be believed again."""
+    """Write the map of ``found``; do this before the sidecar marks it as valid."""
     part.folder.replace(part.map, b"".join(COUNT.pack(segment.done) for segment in found))

@@ -1,1 +1,1 @@
-"""One request to a foreign server: checked addresses, patience, redirects, ranges."""
+"""HTTP requests to untrusted servers: address checks, timeouts, redirects, ranges."""

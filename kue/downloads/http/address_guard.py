@@ -1,7 +1,7 @@
-"""Where a download may connect: public addresses, and what the operator opened.
+"""Which addresses a download may connect to: public addresses, and those the operator allows.
 
-What counts is the address that a socket is about to connect to, not the name in the URL: names are looked up here, each
-answer is checked, and the connection is made to the checked number, so that a second lookup cannot change it.
+The check applies to the address that a socket connects to, not to the name in the URL: names are resolved here, each
+address is checked, and the connection uses the checked address, so a second lookup (DNS rebinding) cannot change it.
 """
 
 from __future__ import annotations
@@ -19,39 +19,38 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolver = Callable[..., Iterable[tuple[Any, ...]]]
 
-#: IPv4 networks that are not for the public, and how to call them. IANA's special-purpose registry, and Azure's
-#: metadata service, which has an address that looks public.
+#: IPv4 networks that are not public: IANA's special-purpose registry, and Azure's metadata service.
 _FORBIDDEN_V4 = [
     (IPv4Network(network), reason)
     for network, reason in (
-        ("0.0.0.0/8", "it means this machine"),
-        ("10.0.0.0/8", "it is in a private network"),
-        ("100.64.0.0/10", "it is in a provider's own network"),
-        ("127.0.0.0/8", "it means this machine"),
-        ("168.63.129.16/32", "it is a cloud's metadata service"),
-        ("169.254.0.0/16", "it is a link-local address, as of metadata services"),
-        ("172.16.0.0/12", "it is in a private network"),
-        ("192.0.0.0/24", "it is reserved"),
-        ("192.0.2.0/24", "it is reserved for documentation"),
-        ("192.88.99.0/24", "it is reserved"),
-        ("192.168.0.0/16", "it is in a private network"),
-        ("198.18.0.0/15", "it is reserved for benchmarks"),
-        ("198.51.100.0/24", "it is reserved for documentation"),
-        ("203.0.113.0/24", "it is reserved for documentation"),
-        ("224.0.0.0/4", "it is a multicast address"),
-        ("240.0.0.0/4", "it is reserved"),
+        ("0.0.0.0/8", "an unspecified address (this host)"),
+        ("10.0.0.0/8", "a private address"),
+        ("100.64.0.0/10", "in shared address space (RFC 6598)"),
+        ("127.0.0.0/8", "a loopback address"),
+        ("168.63.129.16/32", "a cloud metadata service"),
+        ("169.254.0.0/16", "a link-local address (used by cloud metadata services)"),
+        ("172.16.0.0/12", "a private address"),
+        ("192.0.0.0/24", "a reserved address"),
+        ("192.0.2.0/24", "reserved for documentation"),
+        ("192.88.99.0/24", "a reserved address"),
+        ("192.168.0.0/16", "a private address"),
+        ("198.18.0.0/15", "reserved for benchmarks"),
+        ("198.51.100.0/24", "reserved for documentation"),
+        ("203.0.113.0/24", "reserved for documentation"),
+        ("224.0.0.0/4", "a multicast address"),
+        ("240.0.0.0/4", "a reserved address"),
     )
 ]
 
-#: The only part of IPv6 that is given out for public use, and what within it is not.
+#: The part of IPv6 that is assigned for public use, and the networks in it that are not public.
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _FORBIDDEN_V6 = [
     (IPv6Network(network), reason)
     for network, reason in (
-        ("2001::/23", "it is reserved (Teredo and others)"),
-        ("2001:db8::/32", "it is reserved for documentation"),
-        ("2002::/16", "it is a 6to4 address"),
-        ("3fff::/20", "it is reserved for documentation"),
+        ("2001::/23", "a reserved address (Teredo and others)"),
+        ("2001:db8::/32", "reserved for documentation"),
+        ("2002::/16", "a 6to4 address"),
+        ("3fff::/20", "reserved for documentation"),
     )
 ]
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -61,7 +60,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def embedded_v4(address: IPv6Address) -> list[IPv4Address]:
-    """Return the IPv4 addresses that an IPv6 address may lead to: mapped, NAT64, 6to4, Teredo, ISATAP and the like."""
+    """Return the IPv4 addresses embedded in an IPv6 address: mapped, NAT64, 6to4, Teredo, ISATAP and the like."""
     number = int(address)
     low = IPv4Address(number & 0xFFFFFFFF)
     found = []
@@ -77,7 +76,7 @@ def embedded_v4(address: IPv6Address) -> list[IPv4Address]:
 
 
 def why_forbidden(address: Address) -> str | None:
-    """Return why ``address`` is not a public one, or None if it is."""
+    """Return what ``address`` is if it is not public ("a loopback address"), or None."""
     if isinstance(address, IPv4Address):
         for network, reason in _FORBIDDEN_V4:
             if address in network:
@@ -90,11 +89,11 @@ def why_forbidden(address: Address) -> str | None:
     if address.ipv4_mapped is not None or address in _NAT64:
         return None  # an ordinary public IPv4 host, seen from an IPv6 network
     if address.is_loopback:
-        return "it means this machine"
+        return "a loopback address"
     if address.is_link_local:
-        return "it is a link-local address"
+        return "a link-local address"
     if address not in _GLOBAL_V6:
-        return "it is in a private network" if address.is_private else "it is reserved"
+        return "a private address" if address.is_private else "a reserved address"
     for network6, reason in _FORBIDDEN_V6:
         if address in network6:
             return reason
@@ -102,9 +101,9 @@ def why_forbidden(address: Address) -> str | None:
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the address that ``host`` spells out, or None if it is a name.
+    """Return the address that ``host`` is a literal of, or None if it is a name.
 
-    Knows what the system's resolver takes as well: ``2130706433``, ``0x7f.1``, ``0177.0.0.1``, full-width digits.
+    Includes what the system's resolver accepts: ``2130706433``, ``0x7f.1``, ``0177.0.0.1``, full-width digits.
     """
     host = unicodedata.normalize("NFKC", host).replace("\u3002", ".").strip("[]").split("%", 1)[0].rstrip(".")
     try:
@@ -119,8 +118,14 @@ def literal_address(host: str) -> Address | None:
     return None
 
 
-class _Opening(NamedTuple):
-    """One entry of the allow list: a network or a host pattern, and a port or None for any."""
+def refusal_text(host: str, address: Address, reason: str) -> str:
+    """Return the sentence for a refused address."""
+    what = f"{host} is" if str(address) == host else f"{host} resolves to {address},"
+    return f"Refused: {what} {reason}. An operator can allow it with DOWNLOAD_ALLOW"
+
+
+class _Rule(NamedTuple):
+    """One entry of the allow list: a network or a host pattern, and a port (None: any)."""
 
     network: Network | None
     host: str
@@ -128,38 +133,38 @@ class _Opening(NamedTuple):
 
 
 class AllowList:
-    """What the operator opened: ``example.com``, ``*.lan``, ``host:8080``, ``10.0.0.0/8``, ``127.0.0.1:80``, ``[::1]``.
+    """What the operator allows: ``example.com``, ``*.lan``, ``host:8080``, ``10.0.0.0/8``, ``127.0.0.1:80``, ``[::1]``.
 
-    A host entry opens whatever address that name leads to; a network or address entry opens it under any name.
-    ``*`` opens everything. Raises ValueError for an entry that cannot be read.
+    A host entry allows whatever address the name resolves to; a network or address entry applies to any name.
+    ``*`` allows everything. Raises ValueError for an invalid entry.
     """
 
     def __init__(self, entries: Sequence[str] = ()) -> None:
         if isinstance(entries, str):
             raise ValueError("the allow list is a list of entries, not one string")
-        self._openings = [_read_opening(entry) for entry in entries if entry.strip()]
+        self._rules = [_read_rule(entry) for entry in entries if entry.strip()]
 
-    def admits(self, host: str, port: int, address: Address) -> bool:
-        """Tell whether a connection made for ``host`` to ``address`` and ``port`` is opened."""
+    def allows(self, host: str, port: int, address: Address) -> bool:
+        """Return whether a connection for ``host`` to ``address`` and ``port`` is allowed."""
         host = host.lower().strip("[]").rstrip(".")
         forms: list[Address] = [address]
         if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64):
             forms.append(IPv4Address(int(address) & 0xFFFFFFFF))
-        for opening in self._openings:
-            if opening.port not in (None, port):
+        for rule in self._rules:
+            if rule.port not in (None, port):
                 continue
-            if opening.network is not None:
-                if any(form in opening.network for form in forms):
+            if rule.network is not None:
+                if any(form in rule.network for form in forms):
                     return True
-            elif opening.host in ("*", host) or (opening.host[:2] == "*." and host.endswith(opening.host[1:])):
+            elif rule.host in ("*", host) or (rule.host[:2] == "*." and host.endswith(rule.host[1:])):
                 return True
         return False
 
 
-def _read_opening(entry: str) -> _Opening:
+def _read_rule(entry: str) -> _Rule:
     text = entry.strip()
     try:
-        return _Opening(ip_network(text.strip("[]"), strict=False), "", None)
+        return _Rule(ip_network(text.strip("[]"), strict=False), "", None)
     except ValueError:
         pass
     host, colon, digits = text.rpartition(":")
@@ -169,7 +174,7 @@ def _read_opening(entry: str) -> _Opening:
             raise ValueError(f"{entry!r} is not a host, host:port, address or network such as 10.0.0.0/8")
         port, text = int(digits), host
     try:
-        return _Opening(ip_network(text.strip("[]"), strict=False), "", port)
+        return _Rule(ip_network(text.strip("[]"), strict=False), "", port)
     except ValueError:
         pass
     pattern = text.lower().rstrip(".")
@@ -180,11 +185,11 @@ def _read_opening(entry: str) -> _Opening:
             pattern = ""
     if pattern != "*" and not re.fullmatch(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", pattern):
         raise ValueError(f"{entry!r} is not a host, host:port, address or network such as 10.0.0.0/8")
-    return _Opening(None, pattern, port)
+    return _Rule(None, pattern, port)
 
 
 class Guard:
-    """Looks names up and lets through only the addresses that a download may connect to."""
+    """Resolve names to the addresses that a download may connect to."""
 
     def __init__(self, allow: Sequence[str] | AllowList = (), resolve: Resolver | None = None) -> None:
         self.allow = allow if isinstance(allow, AllowList) else AllowList(allow)
@@ -201,8 +206,8 @@ class Guard:
             answers = list(resolve(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM))
         except socket.gaierror as exc:
             if exc.errno not in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)):
-                raise DownloadError(f"The name {host} could not be looked up just now") from None
-            raise DownloadError(f"There is no host named {host}") from None
+                raise DownloadError(f"Looking up {host} failed temporarily") from None
+            raise DownloadError(f"Unknown host: {host} has no address") from None
         except UnicodeError:
             raise DownloadFailed(f"{host} is not a valid host name") from None
         permitted: list[tuple[int, tuple[Any, ...]]] = []
@@ -210,13 +215,12 @@ class Guard:
         for family, _type, _proto, _name, target in answers:
             address = ip_address(str(target[0]).split("%", 1)[0])
             reason = why_forbidden(address)
-            if reason is None or self.allow.admits(host, port, address):
+            if reason is None or self.allow.allows(host, port, address):
                 permitted.append((family, target))
             else:
-                shown = str(address) if str(address) == host else f"{host} leads to {address}, which"
-                refusal = f"{shown} may not be connected to: {reason}"
+                refusal = refusal_text(host, address, reason)
         if not permitted:
             if refusal:
                 raise DownloadFailed(refusal)
-            raise DownloadError(f"There is no host named {host}")
+            raise DownloadError(f"Unknown host: {host} has no address")
         return permitted

@@ -1,197 +1,183 @@
-"""Ask for a URL and follow its redirects, each hop checked, until there is an answer with a body."""
+"""Request a URL and follow its redirects, each hop checked, until there is a response with a body."""
 
 from __future__ import annotations
 
 import base64
 import copy
-import http.client
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import urljoin
-
-import requests
-import requests.cookies
-import requests.utils
-import urllib3.exceptions
-from urllib3.util import Url
+from collections.abc import Callable, Mapping
 
 from .. import messages
 from ..errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
+from ..request import DownloadRequest
 from .connection import Network
-from .response import Answer
-from .urls import credentials_of, host_label, origin_of, redact_url, split_url, without_credentials
+from .cookies import Cookies
+from .proxy import Proxy, environment_proxy, parse_proxy
+from .response import Response
+from .urls import Url, host_label, join_url, redact_url, split_url
 
-MAX_REDIRECTS = 5
-#: Statuses that another attempt may not meet again, beside all from 500 on.
-PASSING = frozenset({408, 425, 429})
+MAX_REDIRECTS = 20
+#: Statuses that another attempt may not get again, beside all from 500 on.
+TEMPORARY = frozenset({202, 408, 425, 429})
 #: Longest wait that a server's Retry-After may ask for, seconds.
 MAX_RETRY_AFTER_S = 6 * 3600
 USER_AGENT = "kue-download/1"
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+#: The job's own headers that every server of a redirect chain gets; all others may hold secrets.
+_HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 
 
 class Source:
-    """Where one download comes from. ``url`` may hold credentials; they go to its own origin and nowhere else."""
+    """Where one download comes from.
+
+    Credentials, cookies and headers of the job go to the server of its URL only: same scheme, host and port, or the
+    same host after a redirect from http on port 80 to https on port 443.
+    """
 
     def __init__(
         self,
-        url: str,
+        request: DownloadRequest,
         network: Network,
         log: Callable[[str], None],
         *,
-        verify: bool | str = True,
+        proxy: Proxy | None = None,
         env_proxies: bool = False,
     ) -> None:
-        self._first = split_url(url, network.guard.allow)
-        self._credentials = credentials_of(self._first)
-        self._network, self._log = network, log
-        self._verify, self._env_proxies = verify, env_proxies
+        self._first = split_url(request.url, network.guard.allow)
+        self._request, self._network, self._log = request, network, log
+        self._proxy = proxy if request.proxy is None else parse_proxy(request.proxy)
+        self._env_proxies = env_proxies
         self._final: Url | None = None
         self._redirects = 0
-        #: Some servers set a cookie with a redirect and ask for it behind it. Never shared between downloads.
-        self._cookies = requests.cookies.RequestsCookieJar()
+        self._cookies = Cookies(request.cookies or "")
+        #: Credentials that a redirect's Location had, by origin.
+        self._credentials: dict[tuple[str, str, int], tuple[str, str]] = {}
+        self._reported: set[str] = set()
+        #: How If-Range is sent: 0 with the validator, 1 with the date, 2 not at all.
+        self.range_style = 0
+        #: Range responses that were shorter than worthwhile.
+        self.small_pieces = 0
 
-    def twin(self, tick: Callable[[], None]) -> Source:
-        """Return the same source for another thread, which has its own way of looking for interrupts."""
-        twin = copy.copy(self)
-        twin._network = Network(self._network.guard, self._network.patience, tick)
-        twin._log = lambda line: None
-        return twin
+    def for_thread(self, tick: Callable[[], None]) -> Source:
+        """Return the same source for another thread, which checks for interrupts in another way."""
+        other = copy.copy(self)
+        other._network = self._network.with_tick(tick)
+        other._log = lambda line: None
+        return other
 
     @property
     def host(self) -> str:
-        """The host that was asked for, for people and for the slots."""
+        """The host of the job's URL, for display and for the limit per host."""
         return host_label(self._first)
 
-    def open(self, headers: Mapping[str, str] | None = None, *, straight: bool = False) -> Answer:
-        """Send a GET and return the answer: 200, 206 or 416. Every other status is raised as an error in words.
+    def open(self, headers: Mapping[str, str] | None = None, *, from_final: bool = False) -> Response:
+        """Send a GET request and return the response: a success with a body, or 416. Raises DownloadError otherwise.
 
-        ``straight``: begin where the last chain of redirects ended, as the further connections of one download do.
+        ``from_final``: start at the final URL of the last chain of redirects, as additional connections do.
         """
-        parts = self._final if straight and self._final is not None else self._first
-        hops = self._redirects if straight and self._final is not None else 0
+        parts = self._final if from_final and self._final is not None else self._first
+        hops = self._redirects if from_final and self._final is not None else 0
         while True:
-            answer = self._ask(parts, headers or {}, hops)
-            if answer.status not in _REDIRECTS:
+            response = self._ask(parts, headers or {}, hops)
+            target = response.header("Location")
+            if response.status not in _REDIRECTS or (response.status == 300 and not target):
                 break
-            target = answer.header("Location")
-            answer.close()
+            response.close()
             if hops >= MAX_REDIRECTS:
                 raise DownloadFailed(
-                    f"{host_label(self._first)} redirects more than {MAX_REDIRECTS} times", url=answer.url
+                    f"{host_label(self._first)} redirected more than {MAX_REDIRECTS} times", url=response.url
                 )
-            parts = self._next(parts, target, answer.status)
+            parts = self._next(parts, target, response.status)
             hops += 1
-            if not straight:
-                self._log(f"Redirected to {redact_url(without_credentials(parts))}")
-        if answer.status in (200, 206, 416):
+            if not from_final:
+                self._log(f"Redirected to {redact_url(str(parts))}")
+        if response.is_whole or response.status in (206, 416):
             self._final, self._redirects = parts, hops
-            return answer
-        answer.close()
-        raise self._refusal(answer)
+            return response
+        response.close()
+        raise self._refusal(response)
 
     def _next(self, parts: Url, target: str | None, status: int) -> Url:
         shown = host_label(parts)
         if not target:
-            raise DownloadFailed(f"{shown} redirects without saying where to", status=status)
-        # A header arrives as Latin-1; a path in it that is not ASCII was meant as UTF-8.
+            raise DownloadFailed(f"{shown} sent a redirect without a Location header", status=status)
+        # A header arrives as Latin-1; bytes that are not ASCII are meant as UTF-8.
         try:
             target = target.encode("latin-1").decode("utf-8")
         except UnicodeError:
             pass
         try:
-            return split_url(urljoin(without_credentials(parts), target.strip()), self._network.guard.allow)
+            found = join_url(parts, target, self._network.guard.allow)
         except InvalidUrl as exc:
-            raise DownloadFailed(
-                f"{shown} redirects to where nothing may be downloaded from. {exc.message}", status=status
-            ) from None
-        except ValueError:
-            raise DownloadFailed(f"{shown} redirects to something that is not a URL", status=status) from None
+            raise DownloadFailed(f"{shown} redirected to a forbidden address. {exc.message}", status=status) from None
+        if found.credentials is not None:
+            self._credentials[found.origin] = found.credentials
+        return found._replace(credentials=None)
 
-    def _ask(self, parts: Url, headers: Mapping[str, str], hops: int) -> Answer:
-        url, shown = without_credentials(parts), redact_url(without_credentials(parts))
+    def _ask(self, parts: Url, headers: Mapping[str, str], hops: int) -> Response:
+        shown = redact_url(str(parts))
+        is_own_server = self._is_own_server(parts)
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+        _merge(sent, self._own_headers(parts, is_own_server))
         sent.update(headers)
-        if self._credentials and origin_of(parts) == origin_of(self._first):
-            pair = ":".join(self._credentials).encode("utf-8")
-            sent["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
-        proxies = self._proxies(url)
-        if proxies:
-            # The proxy will look the name up again, so this check is only as good as the proxy.
-            self._network.guard.addresses(parts.host or "", parts.port or 80)
-        session = self._network.session(self._verify, proxies)
-        session.cookies = self._cookies
-        patience = self._network.patience
+        proxy = self._proxy
         try:
-            response = session.get(
-                url, headers=sent, stream=True, allow_redirects=False, timeout=(patience.connect_s, patience.idle_s)
-            )
+            if proxy is None and self._env_proxies:
+                proxy = environment_proxy(parts)
+            sent = {name: value.encode("utf-8").decode("latin-1") for name, value in sent.items()}
+            head, stream = self._network.request(parts, sent, proxy, is_own_server)
         except DownloadError as exc:
             exc.url = exc.url or shown
             raise
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as exc:
-            error = explain(exc, host_label(parts))
-            error.url = shown
-        else:
-            return Answer(response, response.raw.metered, shown, host_label(parts), hops)
-        finally:
-            session.close()
-        raise error
+        except ValueError as exc:
+            raise DownloadFailed(str(exc), url=shown) from None
+        self._cookies.keep(parts, head.headers.get("set-cookie", []))
+        for line in head.skipped:
+            if line not in self._reported:
+                self._reported.add(line)
+                self._log(f"Ignored a malformed header line of {host_label(parts)}: {line}")
+        return Response(head, stream, shown, host_label(parts), hops)
 
-    def _proxies(self, url: str) -> dict[str, str]:
-        return dict(requests.utils.get_environ_proxies(url)) if self._env_proxies else {}
+    def _own_headers(self, parts: Url, is_own_server: bool) -> dict[str, str]:
+        """Return what the job wants to be sent, as far as this server may see it."""
+        wanted = self._request
+        found = {n: v for n, v in wanted.headers.items() if is_own_server or n.lower() in _HARMLESS}
+        if wanted.user_agent:
+            found["User-Agent"] = wanted.user_agent
+        if wanted.referer and (is_own_server or "@" not in wanted.referer):
+            found["Referer"] = wanted.referer
+        cookie = self._cookies.header(parts, is_own_server)
+        if cookie:
+            found["Cookie"] = cookie
+        credentials = self._credentials.get(parts.origin) or (self._first.credentials if is_own_server else None)
+        if credentials and not any(name.lower() == "authorization" for name in found):
+            found["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode("utf-8")).decode("ascii")
+        return found
 
-    def _refusal(self, answer: Answer) -> DownloadError:
-        message = f"{answer.host} answered {messages.status(answer.status)}"
-        if answer.status not in PASSING and answer.status < 500:
-            return DownloadFailed(message, url=answer.url, status=answer.status)
-        wait_s = answer.retry_after_s()
-        if wait_s is None:
-            return DownloadError(message, url=answer.url, status=answer.status)
+    def _is_own_server(self, parts: Url) -> bool:
+        first, now = self._first.origin, parts.origin
+        return now == first or (first[1] == now[1] and first[::2] == ("http", 80) and now[::2] == ("https", 443))
+
+    def _refusal(self, response: Response) -> DownloadError:
+        message = f"{response.host} answered {messages.status(response.status)}"
+        if response.status == 202:
+            message += ": the file is not ready yet"
+        wait_s = response.retry_after_s()
+        if wait_s is None or response.status < 200:
+            is_temporary = response.status in TEMPORARY or response.status >= 500
+            kind = DownloadError if is_temporary else DownloadFailed
+            return kind(message, url=response.url, status=response.status)
         wait_s = min(max(wait_s, 1.0), MAX_RETRY_AFTER_S)
         return DownloadPostponed(
             int(wait_s * 1000),
-            f"{message} and asks to try again in {messages.duration(wait_s)}",
-            url=answer.url,
-            status=answer.status,
+            f"{message}; retry in {messages.duration(wait_s)}",
+            url=response.url,
+            status=response.status,
         )
 
 
-def explain(exc: BaseException, host: str) -> DownloadError:
-    """Turn an error of the HTTP library into one in words, without its own text, which quotes the request."""
-    causes = list(_causes(exc))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return DownloadFailed(f"The certificate of {host} is not valid: {cause.verify_message}")
-        if isinstance(cause, DownloadError):
-            return cause
-    for cause in causes:
-        if isinstance(cause, http.client.RemoteDisconnected | ConnectionError) and not isinstance(
-            cause, requests.RequestException
-        ):
-            return DownloadError(f"{host} closed the connection without an answer")
-        if isinstance(cause, ssl.SSLError | urllib3.exceptions.SSLError):
-            return DownloadError(f"No secure connection to {host} could be made")
-        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError | requests.Timeout):
-            return DownloadError(f"{host} did not answer in time")
-        if isinstance(cause, urllib3.exceptions.ProxyError):
-            return DownloadError("The proxy does not answer")
-        if isinstance(cause, http.client.HTTPException):
-            return DownloadFailed(f"{host} sent an answer that is not HTTP, or headers that cannot be read")
-        if isinstance(cause, requests.exceptions.InvalidURL | urllib3.exceptions.LocationValueError | UnicodeError):
-            return DownloadFailed(f"{host} is not a valid host name")
-    return DownloadError(f"{host} could not be reached")
-
-
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    """Yield ``exc`` and all that it wraps, each once."""
-    seen: set[int] = set()
-    pending: list[BaseException] = [exc]
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-        pending.extend(item for item in inner if isinstance(item, BaseException))
+def _merge(headers: dict[str, str], more: Mapping[str, str]) -> None:
+    """Add ``more``, each instead of a header of the same name in whatever case."""
+    for name, value in more.items():
+        for known in [known for known in headers if known.lower() == name.lower()]:
+            del headers[known]
+        headers[name] = value

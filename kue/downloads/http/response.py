@@ -1,35 +1,48 @@
-"""One answer of a server: its headers read strictly, its body as bytes that are counted and unpacked from chunks."""
+"""One response: its headers read strictly, its body as bytes that are counted and unpacked from chunks."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from ..errors import DownloadFailed
-from .connection import MeteredResponse
-from .watchdog import Cut
+from .connection import HttpStream
+from .response_head import Head
+from .timeouts import ConnectionBroken
 
-_CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)$", re.IGNORECASE)
-#: Longest line that gives a chunk's size, bytes, with its extensions.
+_CONTENT_RANGE = re.compile(
+    r"(?:bytes)?[\s:=]*(?:(\d{1,18})\s*-\s*(\d{1,18})|\*)\s*(?:/\s*(\d{1,18}|\*)\s*)?$", re.IGNORECASE
+)
+#: Longest line with a chunk's size and extensions, bytes.
 MAX_CHUNK_LINE = 4096
+#: Content codings that change the bytes, and the file name extension of each. Anything else names no coding.
+CODINGS = {
+    "gzip": ".gz", "x-gzip": ".gz", "compress": ".Z", "x-compress": ".Z", "deflate": ".deflate", "br": ".br",
+    "zstd": ".zst", "x-zstd": ".zst", "bzip2": ".bz2", "x-bzip2": ".bz2", "bzip": ".bz2", "xz": ".xz", "x-xz": ".xz",
+    "lzma": ".lzma", "x-lzma": ".lzma", "lz4": ".lz4", "x-lz4": ".lz4", "snappy": ".snappy", "dcb": ".dcb",
+    "dcz": ".dcz", "exi": ".exi", "pack200-gzip": ".pack.gz", "aes128gcm": ".aes128gcm",
+}  # fmt: skip
+#: Algorithms of Repr-Digest, Content-Digest and Digest, and their names in hashlib; the best comes first.
+_DIGESTS = {"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5"}
+_DIGEST_BYTES = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16}
+_NOT_WHOLE = frozenset({202, 204, 205, 206})
 
 
-class Answer:
-    """Status, headers and body of the last answer in a chain of redirects.
+class Response:
+    """Status, headers and body of the last response in a chain of redirects.
 
-    ``url`` is where it came from, without credentials; ``redirects`` how many hops led there. ``length`` is the
-    declared size of this body, or None: the end is then told by chunks, or only by the closing of the connection.
+    ``url`` is its URL without credentials; ``redirects`` the number of redirects before it. ``length`` is the declared
+    size of this body, or None: chunks or the end of the connection then mark its end.
     """
 
-    def __init__(self, response: Any, metered: MeteredResponse, url: str, host: str, redirects: int) -> None:
-        self._response, self._metered = response, metered
+    def __init__(self, head: Head, stream: HttpStream, url: str, host: str, redirects: int) -> None:
+        self._head, self._stream = head, stream
         self.url, self.host, self.redirects = url, host, redirects
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        self.status = head.status
         self.chunked = False
         self.length: int | None = None
         self.received = 0
@@ -38,62 +51,67 @@ class Answer:
         self._read_framing()
 
     def close(self) -> None:
-        """Close the connection. What was not read is lost."""
-        self._response.close()
-        self._metered.close()
+        """Close the connection. Unread bytes are lost."""
+        self._stream.close()
 
     def copy_to(self, fd: int, position: int, view: memoryview) -> int:
         """Write some bytes of the body at ``position`` of a file; return how many, 0 at the body's proper end.
 
-        ``view`` is memory that may be used for it; its size is the most that is taken. Raises Cut if the connection
+        ``view`` is memory that may be used for it; its size is the maximum. Raises ConnectionBroken if the connection
         ends before the body does.
         """
         most = self._next_chunk(len(view)) if self.chunked else self._next_plain(len(view))
         if most == 0:
             return 0
-        size = self._metered.fill_file(fd, position, view[:most])
+        size = self._stream.fill_file(fd, position, view[:most])
         if size == 0 and (self.chunked or self.length is not None):
-            raise self.cut()
+            raise self.broken()
         if self.chunked:
             self._chunk_left -= size
         self.received += size
-        self._metered.meter.delivered()
+        self._stream.monitor.delivered()
         return size
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the status says that the body is the whole file."""
+        return 200 <= self.status < 300 and self.status not in _NOT_WHOLE
+
+    @property
     def to_end(self) -> bool:
-        """Whether this body goes on to the end of the file."""
+        """Whether this body extends to the end of the file."""
         span = self.content_range()
-        return self.status == 200 or (span is not None and span[1] is not None and span[2] == span[1] + 1)
+        return self.is_whole or (span is not None and span[1] is not None and span[2] == span[1] + 1)
 
     def header(self, name: str) -> str | None:
-        """Return a header's value, or None."""
-        return self.headers.get(name)
+        """Return a header's first value, or None."""
+        return self._head.first(name)
 
-    def cut(self) -> Cut:
+    def broken(self) -> ConnectionBroken:
         """Return the error for a connection that ended too early."""
-        return Cut("The server closed the connection", url=self.url, status=self.status)
+        return ConnectionBroken("The server closed the connection", url=self.url, status=self.status)
 
     # -- headers
 
     def _values(self, name: str) -> list[str]:
-        joined = self.headers.get(name)
+        joined = self._head.joined(name)
         return [] if joined is None else [value.strip() for value in joined.split(",")]
 
     def _read_framing(self) -> None:
-        coding = [value.lower() for value in self._values("Transfer-Encoding")]
-        if coding not in ([], ["chunked"], ["identity"]):
-            raise self._malformed(f"a Transfer-Encoding that is not understood, {', '.join(coding)[:80]!r}")
+        lines = {line.lower() for line in self._head.headers.get("transfer-encoding", [])}
+        coding = [word for line in lines for word in map(str.strip, line.split(",")) if word not in ("", "identity")]
+        if coding not in ([], ["chunked"]):
+            raise self._malformed(f"an unsupported Transfer-Encoding: {', '.join(coding)[:80]!r}")
         self.chunked = coding == ["chunked"]
-        lengths = set(self._values("Content-Length"))
+        lengths = {value.lstrip("0") or value[-1:] for value in self._values("Content-Length")}
         if self.chunked or self.status in (204, 304):
             self.length = None if self.chunked else 0
         elif len(lengths) > 1:
-            raise self._malformed("two different lengths")
+            raise self._malformed(f"contradictory Content-Length headers: {', '.join(sorted(lengths))[:80]!r}")
         elif lengths:
             text = lengths.pop()
             if not re.fullmatch(r"[0-9]{1,18}", text):
-                raise self._malformed("a length that is not a number")
+                raise self._malformed(f"an invalid Content-Length: {text[:40]!r}")
             self.length = int(text)
 
     def _malformed(self, what: str) -> DownloadFailed:
@@ -101,87 +119,146 @@ class Answer:
         return DownloadFailed(f"{self.host} sent {what}", url=self.url, status=self.status)
 
     @property
-    def coding(self) -> str | None:
-        """The Content-Encoding, lower case, or None for plain bytes."""
-        values = [value.lower() for value in self._values("Content-Encoding") if value.lower() not in ("", "identity")]
-        return ", ".join(values) or None
+    def codings(self) -> list[str]:
+        """The content codings, lower case, in the order in which they were applied; empty for plain bytes."""
+        return [value for value in map(str.lower, self._values("Content-Encoding")) if value in CODINGS]
 
     @property
-    def validator(self) -> str | None:
-        """What tells this version from any other, for ``If-Range``: a strong ETag, else a strong Last-Modified.
+    def coding(self) -> str | None:
+        """The content codings as one string, or None for plain bytes."""
+        return ", ".join(self.codings) or None
 
-        RFC 9110, 8.8.2.2: a date is strong if the answer was made at least a second after it.
+    @property
+    def unknown_codings(self) -> list[str]:
+        """Values of Content-Encoding that name no coding."""
+        return [value for value in self._values("Content-Encoding") if value.lower() not in ("", "identity", *CODINGS)]
+
+    @property
+    def strong_etag(self) -> str | None:
+        """The ETag if it is a strong one."""
+        etag = (self.header("ETag") or "").strip()
+        return etag if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]{1,1024}"', etag) else None
+
+    @property
+    def strong_date(self) -> str | None:
+        """The Last-Modified date if it is a strong validator.
+
+        RFC 9110, 8.8.2.2: a date is strong if the response was made at least a second after it.
         """
-        etag = self.headers.get("ETag")
-        if etag is not None:
-            return etag if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]{1,1024}"', etag.strip()) else None
-        modified, date = self.headers.get("Last-Modified"), self.headers.get("Date")
-        changed_at, made_at = _seconds(modified), _seconds(date)
+        modified = self.header("Last-Modified")
+        changed_at, made_at = http_date(modified), http_date(self.header("Date"))
         if changed_at is None or made_at is None or made_at - changed_at < 1:
             return None
         return modified
 
     @property
+    def validator(self) -> str | None:
+        """What identifies this version for ``If-Range``: a strong ETag, else a strong date (RFC 9110, 13.1.5)."""
+        return self.strong_etag or self.strong_date
+
+    @property
     def takes_ranges(self) -> bool:
-        """Whether the server says that it serves ranges of this file."""
+        """Whether the server announces that it serves ranges of this file."""
         return "bytes" in [value.lower() for value in self._values("Accept-Ranges")]
 
     def content_range(self) -> tuple[int | None, int | None, int | None] | None:
-        """Return (first, last, total) of ``Content-Range``; None within for ``*``, None alone if it cannot be read."""
-        match = _CONTENT_RANGE.match((self.headers.get("Content-Range") or "").strip())
+        """Return (first, last, total) of ``Content-Range``, None for ``*``; None alone if it is invalid."""
+        values = {value.strip() for value in self._head.headers.get("content-range", [])}
+        match = _CONTENT_RANGE.match(values.pop()) if len(values) == 1 else None
         if match is None:
             return None
         first, last, total = match.groups()
         return (
             None if first is None else int(first),
             None if last is None else int(last),
-            None if total == "*" else int(total),
+            None if total in (None, "*") else int(total),
         )
 
     def retry_after_s(self) -> float | None:
-        """Return the seconds of ``Retry-After``, given as a number or a date, or None."""
-        text = (self.headers.get("Retry-After") or "").strip()
-        if re.fullmatch(r"[0-9]{1,9}", text):
-            return float(text)
-        at = _seconds(text)
-        return None if at is None else max(0.0, at - time.time())
+        """Return the seconds that the server asks to wait, or None.
+
+        A date counts from the response's own ``Date``, since either clock may be wrong.
+        """
+        now_s = http_date(self.header("Date")) or time.time()
+        text = (self.header("Retry-After") or "").strip()
+        if match := re.fullmatch(r"([0-9]{1,9})(\.[0-9]*)?\s*(s|secs?|seconds?)?", text, re.IGNORECASE):
+            return float(match[1])
+        at = http_date(text)
+        if at is not None:
+            return max(0.0, at - now_s)
+        if self.status not in (403, 429):
+            return None
+        for prefix in ("X-RateLimit", "RateLimit"):
+            reset = (self.header(f"{prefix}-Reset") or "").strip()
+            if (self.header(f"{prefix}-Remaining") or "").strip() == "0" and re.fullmatch(r"[0-9]{1,11}", reset):
+                # An epoch time at some servers, seconds at others.
+                return max(0.0, float(reset) - now_s) if len(reset) >= 10 else float(reset)
+        return None
+
+    def digests(self) -> dict[str, tuple[str, str]]:
+        """Return digests of the whole file from the headers: {algorithm: (hexadecimal digest, header name)}.
+
+        Only the strongest of Repr-Digest, Digest and Content-Digest, and Content-MD5 if it is alone.
+        """
+        names = ["Repr-Digest", "Digest", *(["Content-Digest"] if self.is_whole else [])]
+        found: dict[str, tuple[str, str]] = {}
+        for name in names:
+            for item in self._values(name):
+                algorithm, equals, value = item.partition("=")
+                kind = _DIGESTS.get(algorithm.strip().lower())
+                digest = _from_base64(value.split(";")[0].strip().strip(":"), kind) if kind and equals else None
+                if kind and digest:
+                    found.setdefault(kind, (digest, name))
+        content_md5 = (self.header("Content-MD5") or "").strip()
+        if self.is_whole and not found and (digest := _from_base64(content_md5, "md5")):
+            found["md5"] = digest, "Content-MD5"
+        best = next((kind for kind in _DIGESTS.values() if kind in found), None)
+        return {} if best is None else {best: found[best]}
 
     # -- body
 
     def _next_plain(self, most: int) -> int:
-        """Return how many bytes to read at once of a body without chunks; 0 if it is over."""
+        """Return how many bytes of a body without chunks to read; 0 at its end."""
         return most if self.length is None else max(0, min(most, self.length - self.received))
 
     def _next_chunk(self, most: int) -> int:
-        """Return how many bytes to read at once of what is left of a chunk, perhaps of the next; 0 after the last."""
+        """Return how many bytes of the current or next chunk to read; 0 after the last chunk."""
         if self._ended:
             return 0
         if self._chunk_left == 0:
             if self.received and self._line() not in (b"\r\n", b"\n"):
-                raise self._malformed("a chunk that is longer than it says")
+                raise self._malformed("a chunk that is longer than its declared size")
             self._chunk_left = self._chunk_size()
             if self._chunk_left == 0:
                 while self._line() not in (b"\r\n", b"\n"):
-                    pass  # trailers; the meter stops those without end
+                    pass  # trailers; the monitor limits their size
                 self._ended = True
         return min(most, self._chunk_left)
 
     def _chunk_size(self) -> int:
         match = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n$", self._line(), re.DOTALL)
         if match is None:
-            raise self._malformed("a chunk without a size")
+            raise self._malformed("a chunk without a valid size")
         return int(match[1], 16)
 
     def _line(self) -> bytes:
-        line = self._metered.fp.readline(MAX_CHUNK_LINE)
+        line = self._stream.reader.readline(MAX_CHUNK_LINE)
         if not line.endswith(b"\n"):
             if len(line) >= MAX_CHUNK_LINE:
-                raise self._malformed("a chunk line that is too long")
-            raise self.cut()
+                raise self._malformed(f"a chunk header longer than {MAX_CHUNK_LINE} bytes")
+            raise self.broken()
         return line
 
 
-def _seconds(text: str | None) -> float | None:
+def _from_base64(text: str, kind: str) -> str | None:
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return digest.hex() if len(digest) == _DIGEST_BYTES[kind] else None
+
+
+def http_date(text: str | None) -> float | None:
     """Return an HTTP date as epoch seconds, or None."""
     try:
         parsed = parsedate_to_datetime(text or "")

@@ -1,98 +1,238 @@
-"""URLs: what may be asked for, and what may be shown of it."""
+"""Parse and check URLs as browsers do, and redact them for display.
+
+The request target is sent byte for byte as given; only what is invalid in a URL (blanks, non-ASCII characters, a lone
+percent sign) is percent-encoded, and dot segments are resolved as in the WHATWG URL standard.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 from urllib.parse import unquote
-
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
 
 from ...redaction import safe_text
 from ..errors import InvalidUrl
-from .address_guard import AllowList, literal_address, why_forbidden
+from .address_guard import AllowList, literal_address, refusal_text, why_forbidden
+from .host_names import ascii_host
 
-#: Longest URL taken, bytes.
+#: Longest URL accepted, bytes.
 MAX_URL_BYTES = 8 * 1024
 SCHEME_PORTS = {"http": 80, "https": 443}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_BARE_HOST = re.compile(r"(?i)(//)?([\w-]+(\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]|$)")
+#: Quotes and brackets that people paste around a URL.
+_OPENING, _CLOSING = "<\"'“”‘’«»„`", ">\"”“»«"
+_PAIRS = {"'": "'", "‘": "’", "`": "`", "(": ")", "[": "]", "{": "}"}
+_PATH_ESCAPED = re.compile(r"[\x00-\x20\"<>`{}^\x7f-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
+_QUERY_ESCAPED = re.compile(r"[\x00-\x20\"<>\x7f-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
+_DOT, _DOT_DOT = re.compile(r"(?i)(\.|%2e)$"), re.compile(r"(?i)(\.|%2e){2}$")
+
+
+class Url(NamedTuple):
+    """A parsed URL. ``host`` is ASCII, IPv6 without brackets; ``target`` is what goes on the request line."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    credentials: tuple[str, str] | None = None
+
+    @property
+    def authority(self) -> str:
+        """Host and port, without the default port: the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == SCHEME_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port; a trailing dot of the host does not count."""
+        return self.scheme, self.host.rstrip("."), self.port
 
 
 def check_url(url: object, allow: Sequence[str] | AllowList = ()) -> None:
-    """Raise InvalidUrl(code, message) if ``url`` can be seen to be unusable without asking anybody.
+    """Raise InvalidUrl(code, message) if ``url`` can never be downloaded.
 
-    Host names are not looked up: where they lead is checked at the moment of the connection.
+    Host names are not looked up: their addresses are checked when a connection is made.
     """
     split_url(url, allow)
 
 
+def clean_url(text: str) -> str:
+    """Remove what surrounds a pasted URL: white space, invisible characters, quotes and brackets."""
+    before = None
+    while text != before:
+        before = text
+        text = text.strip()
+        while text and _is_invisible(text[0]):
+            text = text[1:]
+        while text and _is_invisible(text[-1]):
+            text = text[:-1]
+        if len(text) > 1 and _PAIRS.get(text[0]) == text[-1]:
+            text = text[1:-1]
+        if text.startswith("(") or text[:1] in _OPENING:
+            text = text[1:]
+        if text[-1:] and text[-1] in _CLOSING:
+            text = text[:-1]
+        if text[:4].upper() == "URL:" and _SCHEME.match(text[4:].lstrip()):
+            text = text[4:]
+    return text
+
+
 def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
-    """Check ``url`` as ``check_url`` does and return its parts, as the HTTP library will see them."""
-    if not isinstance(url, str) or not url.strip():
-        raise InvalidUrl("bad_url", "Give the URL of the file to download")
-    url = url.strip(" ")
-    if len(url) > MAX_URL_BYTES or len(url.encode("utf-8", "surrogatepass")) > MAX_URL_BYTES:
-        raise InvalidUrl("bad_url", f"The URL is longer than {MAX_URL_BYTES // 1024} KiB")
+    """Check ``url`` as ``check_url`` does and return its parts."""
+    if not isinstance(url, str):
+        raise InvalidUrl("bad_url", "The URL is missing. Give the URL of the file to download")
+    if len(url) > 2 * MAX_URL_BYTES:
+        raise _too_long()
+    url = clean_url(url)
+    if not url:
+        raise InvalidUrl("bad_url", "The URL is missing. Give the URL of the file to download")
+    if len(url.encode("utf-8", "surrogatepass")) > MAX_URL_BYTES:
+        raise _too_long()
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in url):
-        raise InvalidUrl("bad_url", "The URL contains control characters")
-    scheme = _SCHEME.match(url)
-    if scheme is None or scheme[1].lower() not in SCHEME_PORTS:
-        raise InvalidUrl("bad_url", "Only http:// and https:// URLs can be downloaded")
-    if not url[scheme.end() :].startswith("//"):
-        raise InvalidUrl("bad_url", f"The URL must begin with {scheme[1].lower()}://")
-    authority = re.split(r"[/?#]", url[scheme.end() + 2 :], maxsplit=1)[0]
+        raise InvalidUrl("bad_url", "The URL contains line breaks or control characters. Remove them")
+    scheme, rest = _split_scheme(url)
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user_info, at, host_port = authority.rpartition("@")
     if re.search(r"[\s\\]", authority):
         raise InvalidUrl("bad_url", "The URL has a space or a backslash in its host")
-    try:
-        parts = parse_url(url)
-    except (LocationParseError, ValueError):
-        raise InvalidUrl("bad_url", "The URL cannot be read: check its host and port") from None
-    if not parts.host or parts.host.startswith((".", "*")):
-        raise InvalidUrl("bad_url", "The URL names no host")
-    if parts.port == 0:
-        raise InvalidUrl("bad_url", "The URL's port must be between 1 and 65535")
-    host = parts.host.strip("[]")
+    host, port = _host_and_port(host_port, scheme)
     address = literal_address(host)
+    if address is None and re.search(r"(^|\.)localhost\.?$", host):
+        address = IPv4Address("127.0.0.1")  # RFC 6761: these names are never anything else
     if address is not None:
+        rules = allow if isinstance(allow, AllowList) else AllowList(allow)
         reason = why_forbidden(address)
-        allow_list = allow if isinstance(allow, AllowList) else AllowList(allow)
-        if reason and not allow_list.admits(host, port_of(parts), address):
-            raise InvalidUrl("forbidden_address", f"{host} may not be connected to: {reason}")
-    return parts
+        if reason and not rules.allows(host, port, address):
+            raise InvalidUrl("forbidden_address", refusal_text(host, address, reason))
+    parts = Url(scheme, host, port, _target(rest[len(authority) :]))
+    if not at:
+        return parts
+    user, _, password = user_info.partition(":")
+    return parts._replace(credentials=(unquote(user), unquote(password)))
 
 
-def port_of(parts: Url) -> int:
-    """Return the port that ``parts`` leads to."""
-    return parts.port or SCHEME_PORTS[(parts.scheme or "http").lower()]
-
-
-def origin_of(parts: Url) -> tuple[str, str, int]:
-    """Return scheme, host and port: those that must all be equal for credentials to be sent."""
-    return (parts.scheme or "").lower(), (parts.host or "").lower().rstrip("."), port_of(parts)
-
-
-def credentials_of(parts: Url) -> tuple[str, str] | None:
-    """Return user and password of the URL, decoded, or None."""
-    if not parts.auth:
-        return None
-    user, _, password = parts.auth.partition(":")
-    return unquote(user), unquote(password)
-
-
-def without_credentials(parts: Url) -> str:
-    """Return the URL to send: no user, no password, no fragment."""
-    return str(parts._replace(auth=None, fragment=None).url)
+def join_url(base: Url, location: str, allow: AllowList) -> Url:
+    """Resolve the ``Location`` of a redirect. Raises InvalidUrl."""
+    location = re.sub(r"[\t\r\n]", "", location).strip()
+    scheme = _SCHEME.match(location)
+    if scheme is not None:
+        return split_url(location, allow)
+    if location.startswith(("//", "\\\\", "/\\", "\\/")):
+        return split_url(f"{base.scheme}:{location.replace(chr(92), '/')}", allow)
+    location = location.partition("#")[0]
+    path, mark, query = base.target.partition("?")
+    if not location:
+        target = base.target
+    elif location.startswith("?"):
+        target = path + location
+    elif location[0] in "/\\":
+        target = location
+    else:
+        target = path[: path.rfind("/") + 1] + location
+    if len(target.encode("utf-8", "surrogatepass")) > MAX_URL_BYTES:
+        raise _too_long()
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in target):
+        raise InvalidUrl("bad_url", "The URL contains control characters")
+    return base._replace(target=_target(target), credentials=None)
 
 
 def redact_url(url: str) -> str:
-    """Return ``url`` as it may be shown: no user, password or fragment, and ``***`` for signatures and tokens."""
+    """Return ``url`` for display: without user, password and fragment, and with ``***`` for signatures and tokens."""
     return safe_text(url.partition("#")[0])
 
 
 def host_label(parts: Url) -> str:
-    """Return the host for people: with its port only if that is not the scheme's own."""
-    host = parts.host or ""
-    return f"{host}:{parts.port}" if parts.port and parts.port != SCHEME_PORTS.get(parts.scheme or "") else host
+    """Return the host for display: with its port only if that is not the default."""
+    return parts.authority
+
+
+def _is_invisible(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char) in ("Cf", "Cc", "Zs", "Zl", "Zp")
+
+
+def _too_long() -> InvalidUrl:
+    return InvalidUrl("bad_url", f"The URL is longer than {MAX_URL_BYTES // 1024} KiB")
+
+
+def _split_scheme(url: str) -> tuple[str, str]:
+    """Return the scheme and what follows its ``://``."""
+    scheme = _SCHEME.match(url)
+    name = scheme[1].lower() if scheme else ""
+    if scheme is not None and name in SCHEME_PORTS:
+        rest = url[scheme.end() :]
+        if rest.startswith("//"):
+            return name, rest[2:]
+        proposal = f"{name}://{rest.lstrip('/')}"
+        raise InvalidUrl("bad_url", f"The URL must start with {name}://. {_did_you_mean(proposal)}", proposal)
+    if _BARE_HOST.match(url) and (scheme is None or re.match(r"[0-9]{1,5}([/?#]|$)", url[scheme.end() :])):
+        proposal = f"https://{url.removeprefix('//')}"
+        raise InvalidUrl("bad_url", f"The URL has no scheme. {_did_you_mean(proposal)}", proposal)
+    if scheme is None:
+        raise InvalidUrl("bad_url", "This is not a URL. It must start with https:// or http://")
+    raise InvalidUrl("bad_url", f"URLs with {name[:20]}: cannot be downloaded. Use https:// or http://")
+
+
+def _did_you_mean(proposal: str) -> str:
+    shown = redact_url(proposal)
+    return f"Did you mean {shown if len(shown) <= 120 else shown[:119] + '…'}?"
+
+
+def _host_and_port(text: str, scheme: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]*))?", text)
+    if match is None:
+        raise InvalidUrl("bad_url", "The URL's host or port is invalid")
+    port = int(match[2][:8]) if match[2] else SCHEME_PORTS[scheme]
+    if not 0 < port < 65536:
+        raise InvalidUrl("bad_url", "The URL's port must be between 1 and 65535")
+    host = match[1]
+    if not host.strip("[]"):
+        raise InvalidUrl("bad_url", "The URL has no host")
+    if host.startswith("["):
+        address = literal_address(host.partition("%")[0])
+        if not isinstance(address, IPv6Address):
+            raise InvalidUrl("bad_url", f"{host[:80]} is not a valid IPv6 address")
+        return str(address), port
+    host = unquote(host)
+    try:
+        ascii_name = ascii_host(host)
+    except ValueError:
+        raise InvalidUrl("bad_url", f"{''.join(filter(str.isprintable, host))[:80]} is not a valid host name") from None
+    address = literal_address(ascii_name)
+    return (str(address) if isinstance(address, IPv4Address) else ascii_name), port
+
+
+def _target(text: str) -> str:
+    """Return path and query as they go on the request line."""
+    text = text.partition("#")[0]
+    path, mark, query = text.partition("?")
+    path = _without_dots(path.replace("\\", "/") or "/")
+    return _PATH_ESCAPED.sub(_escape, path) + mark + _QUERY_ESCAPED.sub(_escape, query)
+
+
+def _without_dots(path: str) -> str:
+    """Resolve dot segments, also percent-encoded ones."""
+    kept: list[str] = []
+    segments = path.split("/")[1:] if path.startswith("/") else path.split("/")
+    for number, segment in enumerate(segments):
+        is_last = number == len(segments) - 1
+        if _DOT_DOT.match(segment):
+            if kept:
+                kept.pop()
+        elif not _DOT.match(segment):
+            kept.append(segment)
+            continue
+        if is_last:
+            kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "replace"))

@@ -13,7 +13,7 @@ from kue.errors import InvalidJob
 from kue.redaction import restore
 from kue.web.access.audit import audit
 from kue.web.live.current import monitor, parse_id, queue
-from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, check_priority, check_url
+from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, check_priority, parse_download
 from kue.web.pages.job import job_page
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def _copy(number: int) -> ResponseReturnValue:
     if isinstance(asked, dict) and "data" in asked:
         job = queue().get(number)
         data = restore(asked["data"], job.data)
-        if isinstance(data, dict) and isinstance(data.get("url"), str) and job.type == DOWNLOAD_TYPE:
+        if isinstance(data, dict) and "url" in data and job.type == DOWNLOAD_TYPE:
             try:
-                check_url(data["url"])
+                parse_download(data, monitor().allow)
             except Refused as exc:
                 raise InvalidJob(str(exc)) from exc
     copy = queue().run_as_new(number, data)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kue.errors import InvalidJob
 from kue.storage.codec import PRIORITIES, is_truthy, to_json
+from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, parse_download
 
 if TYPE_CHECKING:
     from kue.job import Job
@@ -87,12 +89,23 @@ def _backoff(value: object) -> dict[str, Any] | bool | None:
     return backoff
 
 
-def parse_job(queue: Queue, asked: object) -> Job:
+def _download(data: object, allow: Sequence[str]) -> object:
+    """Return the data of a download job if its worker will accept it."""
+    try:
+        url = parse_download(data, allow).url
+    except Refused as exc:
+        raise InvalidJob(str(exc)) from None
+    return {**data, "url": url} if isinstance(data, dict) else data
+
+
+def parse_job(queue: Queue, asked: object, allow: Sequence[str] = ()) -> Job:
     """Return the unsaved job that a member of the body asks for. Raises InvalidJob with a sentence for its sender."""
     if not isinstance(asked, dict):
         raise InvalidJob(NO_TYPE)
     job_type = _type(asked.get("type"))
     data = asked.get("data")
+    if job_type == DOWNLOAD_TYPE:
+        data = _download(data, allow)
     job = queue.create(job_type, data if is_truthy(data) else None)  # as Node's API
     to_json(job.data)
     options = asked.get("options")

@@ -179,7 +179,7 @@ def create() -> ResponseReturnValue:
     if not asked:
         return "", 204
     if isinstance(asked, dict):
-        made = parse_job(queue(), asked)
+        made = parse_job(queue(), asked, monitor().allow)
         if wants_unique(asked):
             job = queue().save_unique(made, "url")
         else:
@@ -195,8 +195,8 @@ def create() -> ResponseReturnValue:
     for place, each in enumerate(asked):
         try:
             if wants_unique(each):
-                raise InvalidJob("unique works for a single job only, not in an array")
-            jobs.append((place, parse_job(queue(), each)))
+                raise InvalidJob("unique is for one job at a time")
+            jobs.append((place, parse_job(queue(), each, monitor().allow)))
             answers.append({})
         except InvalidJob as exc:
             answers.append({"error": str(exc)})

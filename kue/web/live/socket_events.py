@@ -44,10 +44,14 @@ PLAIN_BACKLOG = 5_000
 class Monitor:
     """The server side of all sockets: handlers, relay, counters."""
 
-    def __init__(self, socketio: SocketIO, queue: Queue, security: Security) -> None:
+    def __init__(
+        self, socketio: SocketIO, queue: Queue, security: Security, allow: tuple[str, ...] = ()
+    ) -> None:
         self.socketio = socketio
         self.queue = queue
         self.security = security
+        #: What downloads may connect to beside public addresses.
+        self.allow = allow
         self.relay = Relay(
             queue,
             emit_plain=lambda name, payload: socketio.emit(name, payload, to=PLAIN),
@@ -118,7 +122,7 @@ class Monitor:
         *said, ack = args
         try:
             visitor = self._writer()
-            wanted = start_event.parse(tuple(said))
+            wanted = start_event.parse(tuple(said), self.allow)
             job_id = start_event.create(self.queue, wanted)
         except start_event.Refused as exc:
             return self.answer(ack, exc.answer)

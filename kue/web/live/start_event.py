@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
-from kue.downloads import ATTEMPTS, BACKOFF
-from kue.downloads.request import DIGESTS, MAX_SEGMENTS
+from kue.downloads import ATTEMPTS, BACKOFF, DownloadRequest, InvalidRequest
+from kue.downloads.http.urls import MAX_URL_BYTES, clean_url
 from kue.storage.codec import PRIORITIES
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 #: The job type of the article's worker.
 DOWNLOAD_TYPE = "startdownload"
 
-#: Longest url taken, in characters; what browsers and servers agree on is far less.
-MAX_URL = 8_192
+MAX_URL = MAX_URL_BYTES
 MAX_TITLE = 500
-MAX_FILENAME = 255
 MAX_ATTEMPTS = 100
 #: A year, in milliseconds: longest delay and ttl.
 MAX_WAIT_MS = 366 * 24 * 3600 * 1000
@@ -29,21 +28,26 @@ MAX_WAIT_MS = 366 * 24 * 3600 * 1000
 DEFAULT_ATTEMPTS = ATTEMPTS
 
 
-class StartError(TypedDict):
-    """The answer to a `start` that was not taken."""
+class StartError(TypedDict, total=False):
+    """The answer to a `start` that was refused."""
 
     error: str
     """A sentence that says what to do."""
     code: str
-    """One of bad_request, bad_type, bad_url, bad_option, unavailable, refused, unknown_event, error."""
+    """One of bad_request, bad_type, bad_url, forbidden_address, bad_option, unavailable, refused, unknown_event,
+    error."""
+    suggestion: str
+    """The URL that was probably meant."""
 
 
 class Refused(ValueError):
     """A request that cannot be taken. ``answer`` goes to its sender, and to nobody else."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, suggestion: str | None = None) -> None:
         super().__init__(message)
         self.answer: StartError = {"error": message, "code": code}
+        if suggestion is not None:
+            self.answer["suggestion"] = suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +61,27 @@ class StartRequest:
 
 
 def _clean_text(value: object, name: str, limit: int) -> str:
-    """Return ``value`` if it is a text that Redis, a page and a log can hold."""
+    """Return ``value`` if it is a string that Redis, a page and a log can hold."""
     if not isinstance(value, str):
         raise Refused("bad_option", f"{name} must be a string")
     if len(value) > limit:
-        raise Refused("bad_option", f"{name} is too long; the limit is {limit} characters")
+        raise Refused("bad_option", f"{name} must have at most {limit} characters")
     if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
         raise Refused("bad_option", f"{name} contains control characters")
     return value
 
 
-def check_url(value: object) -> str:
-    """Return the url if it can be downloaded from: http or https, with a host. Raises Refused."""
-    if value is None or value == "":
-        raise Refused("bad_url", "url is required")
-    if not isinstance(value, str):
-        raise Refused("bad_url", "url must be a string")
-    if len(value) > MAX_URL:
-        raise Refused("bad_url", f"the url is too long; the limit is {MAX_URL:,} characters")
-    url = value.strip(" ")
-    if re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
-        raise Refused("bad_url", "the url contains spaces or control characters")
+def check_url(value: object, allow: Sequence[str] = ()) -> str:
+    """Return the URL without what surrounds it if it can be downloaded. Raises Refused."""
+    return parse_download({"url": value}, allow).url
+
+
+def parse_download(data: object, allow: Sequence[str] = ()) -> DownloadRequest:
+    """Validate the data of a download job as its worker does. Raises Refused."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise Refused("bad_url", "not a valid url") from exc
-    if parts.scheme.lower() not in ("http", "https"):
-        raise Refused("bad_url", "the url must begin with http:// or https://")
-    if not parts.hostname or port == 0:
-        raise Refused("bad_url", "the url has no host")
-    return url
+        return DownloadRequest.parse(data, allow=allow)
+    except InvalidRequest as exc:
+        raise Refused(exc.code, str(exc), getattr(exc, "suggestion", None)) from None
 
 
 def _whole(value: object, name: str, low: int, high: int) -> int:
@@ -127,16 +121,17 @@ def check_priority(value: object) -> int:
 
 def name_of(url: str) -> str:
     """Return what a person would call the file behind ``url``: the last part of its path, else its host."""
-    parts = urlsplit(url)
+    parts = urlsplit(clean_url(url))
     last = unquote(parts.path.rstrip("/").rsplit("/", 1)[-1], errors="replace")
     last = re.sub(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]", "", last).strip()
     return (last or parts.hostname or url)[:MAX_TITLE]
 
 
-def parse(args: tuple[object, ...]) -> StartRequest:
+def parse(args: tuple[object, ...], allow: Sequence[str] = ()) -> StartRequest:
     """Read the arguments of a `start` event. Raises Refused with a sentence for its sender.
 
-    Members other than the known ones are left unread: pages written for a Node server send what they like.
+    ``allow``: addresses that are allowed beside public ones. Unknown members are ignored: pages written for a Node
+    server may send any.
     """
     if len(args) != 1:
         raise Refused("bad_request", "start takes one object, like {type: 'download', url: 'https://…'}")
@@ -145,24 +140,12 @@ def parse(args: tuple[object, ...]) -> StartRequest:
         raise Refused("bad_request", "start takes an object, like {type: 'download', url: 'https://…'}")
     kind = request.get("type")
     if kind != "download":
-        raise Refused("bad_type", "type must be 'download'; no other type can be started here")
-    url = check_url(request.get("url"))
+        raise Refused("bad_type", "type must be 'download': it is the only type that can be started here")
+    wanted = parse_download(request, allow)
 
-    data: dict[str, Any] = {"title": name_of(url), "url": url}
+    data: dict[str, Any] = {"title": name_of(wanted.url), **wanted.to_data()}
     if request.get("title") not in (None, ""):
         data["title"] = _clean_text(request["title"], "title", MAX_TITLE).strip() or data["title"]
-    if request.get("filename") not in (None, ""):
-        data["filename"] = _clean_text(request["filename"], "filename", MAX_FILENAME)
-    for name, length in DIGESTS.items():
-        if request.get(name) not in (None, ""):
-            digest = _clean_text(request[name], name, length).lower()
-            if not re.fullmatch(rf"[0-9a-f]{{{length}}}", digest):
-                raise Refused("bad_option", f"{name} must be {length} hexadecimal digits")
-            data[name] = digest
-    if request.get("segments") not in (None, ""):
-        data["segments"] = _whole(request["segments"], "segments", 1, MAX_SEGMENTS)
-    if request.get("keep_partial") not in (None, ""):
-        data["keep_partial"] = _flag(request["keep_partial"], "keep_partial")
 
     options: dict[str, Any] = {"attempts": DEFAULT_ATTEMPTS, "backoff": dict(BACKOFF)}
     if request.get("attempts") not in (None, ""):

@@ -1,4 +1,4 @@
-"""Limits that are changed while downloads run, in whatever process: kept in Redis, followed by every handler."""
+"""Limits that can be changed while downloads run: stored in Redis and applied by every worker process."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ log = logging.getLogger("kue.downloads")
 #: What can be changed, and the field of ``q:settings`` that holds it: a number, or "none" for no limit.
 FIELDS = {"rate": "download_rate", "per_host": "download_per_host", "min_free": "download_min_free"}
 NO_LIMIT = "none"
-#: Seconds until every process has noticed a change.
+#: Interval of checking for changes, seconds.
 LOOK_S = 2.0
 
 
 def change_limits(queue: Queue, **limits: int | None) -> None:
-    """Change ``rate`` (bytes a second), ``per_host`` or ``min_free`` (bytes) for all processes of a queue.
+    """Change ``rate`` (bytes per second), ``per_host`` or ``min_free`` (bytes) for all processes of a queue.
 
     None means no limit. Each process applies them to its own downloads. Raises ValueError, and then changes nothing,
-    for what cannot be.
+    for an invalid limit.
     """
     checked: dict[str, str | None] = {}
     for name, number in limits.items():
         if name not in FIELDS:
-            raise ValueError(f"there is no limit {name!r}, only {', '.join(FIELDS)}")
+            raise ValueError(f"unknown limit {name!r}; expected {', '.join(FIELDS)}")
         number = check_limit(name, number)
         checked[FIELDS[name]] = NO_LIMIT if number is None else str(number)
     queue.change_settings(checked)
 
 
 def changed_limits(queue: Queue) -> dict[str, int | None]:
-    """Return the limits that were changed; the others are as each process was started."""
+    """Return the changed limits; the others are those each process was started with."""
     found: dict[str, int | None] = {}
     for name, text in zip(FIELDS, queue.settings(*FIELDS.values()), strict=True):
         if text == NO_LIMIT:
@@ -50,8 +50,8 @@ def changed_limits(queue: Queue) -> dict[str, int | None]:
     return found
 
 
-class Follower:
-    """Keeps the limits of one handler as they are in Redis, from ``start`` to ``stop``."""
+class LimitFollower:
+    """Apply the limits in Redis to one handler, from ``start`` to ``stop``."""
 
     def __init__(self, queue: Queue, handler: DownloadHandler) -> None:
         self._queue, self._handler = queue, handler
@@ -59,15 +59,15 @@ class Follower:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Begin, in a (green) thread of its own."""
+        """Start a (green) thread."""
         green.spawn(self._run)
 
     def stop(self) -> None:
-        """End within LOOK_S."""
+        """Stop within LOOK_S."""
         self._stopping.set()
 
     def look(self) -> None:
-        """Apply what has changed."""
+        """Apply changed limits."""
         changed, current = changed_limits(self._queue), self._handler.current()
         for name in FIELDS:
             wanted = changed.get(name, self._own[name])
@@ -76,14 +76,14 @@ class Follower:
             if wanted != current[name]:
                 try:
                     self._handler.change(**{name: wanted})
-                    log.info("the limit %s is now %s", name, NO_LIMIT if wanted is None else wanted)
-                except ValueError as exc:  # somebody else wrote it
-                    log.warning("the limit %s cannot be changed: %s", name, exc)
+                    log.info("download limit %s changed to %s", name, NO_LIMIT if wanted is None else wanted)
+                except ValueError as exc:  # another program wrote it
+                    log.warning("download limit %s not changed: %s", name, exc)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 self.look()
             except (KueError, OSError):
-                pass  # Redis is away; the workers say so
+                pass  # Redis is unreachable; the workers log it
             self._stopping.wait(LOOK_S)

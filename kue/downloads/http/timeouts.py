@@ -1,7 +1,7 @@
-"""Reads a socket for the HTTP library and keeps watch over it.
+"""Timeouts and limits of what a server sends.
 
-All that arrives, headers included, passes through here: the hub gets its turn, interrupts get through while a server is
-silent, and servers that dawdle or talk without end are cut off.
+Every byte read, including headers, passes through MonitoredReader: it yields to the hub, lets interrupts through while
+the server is silent, and drops servers that are too slow or send too much beside the body.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .. import messages
 from ..errors import DownloadError, DownloadFailed
 from ..files.splice import Pipe
 
-#: Longest a read blocks before interrupts are looked for, seconds.
+#: Longest blocking read before checking for interrupts, seconds.
 LOOK_S = 0.5
-#: More than this beside a body (headers, 1xx answers, trailers) is an attack, bytes.
+#: Limit of all bytes beside a body (headers, interim responses, trailers).
 OVERHEAD_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a server may take. Times in seconds; ``floor_bytes`` in ``floor_s`` seconds of waiting is the least."""
+class Timeouts:
+    """How long a server may take, in seconds. It must send ``floor_bytes`` in each ``floor_s`` seconds of waiting."""
 
     connect_s: float = 10
     headers_s: float = 60
@@ -37,23 +37,23 @@ class Patience:
     floor_s: float = 60
 
 
-class Cut(DownloadError):
-    """The connection ended or stalled inside a body. What has arrived is kept, and the next attempt goes on there."""
+class ConnectionBroken(DownloadError):
+    """The connection ended or stalled inside a body. The next attempt resumes from what has arrived."""
 
 
-class Meter(io.RawIOBase):
-    """Reads a socket for http.client, as the raw file beneath its buffer."""
+class MonitoredReader(io.RawIOBase):
+    """Read a socket, as the raw file beneath an io.BufferedReader[Any]."""
 
-    def __init__(self, sock: Any, wrapped: Any, host: str, patience: Patience, tick: Callable[[], None]) -> None:
+    def __init__(self, sock: Any, host: str, timeouts: Timeouts, tick: Callable[[], None]) -> None:
         super().__init__()
-        self._sock, self._wrapped, self._host = sock, wrapped, host
-        self._patience, self._tick = patience, tick
+        self._sock, self._host = sock, host
+        self._timeouts, self._tick = timeouts, tick
         self._green = green.enabled()
-        self._deadline: float | None = time.monotonic() + patience.headers_s
+        self._deadline: float | None = time.monotonic() + timeouts.headers_s
         self._overhead = 0
         self._idle_s = 0.0
         self._waited_s, self._window_bytes = 0.0, 0
-        self._broken: Cut | None = None
+        self._broken: ConnectionBroken | None = None
         self._dry = False
         self._probe = bytearray(1)
         self._records = isinstance(sock, ssl.SSLSocket)
@@ -63,20 +63,20 @@ class Meter(io.RawIOBase):
             sock.suppress_ragged_eofs = False
 
     def readable(self) -> bool:
-        """Tell io.BufferedReader that this can be read."""
+        """Tell io.BufferedReader[Any] that this can be read."""
         return True
 
     def begin_body(self) -> None:
-        """The headers are through: from here on the deadline for them no longer counts."""
+        """The headers are complete: their deadline no longer applies."""
         self._deadline = None
         self._overhead = 0
 
     def delivered(self) -> None:
-        """Body bytes have reached the caller: what was read so far was not for nothing."""
+        """Body bytes have reached the caller: reset the count of bytes beside the body."""
         self._overhead = 0
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what there is, at least one byte, or 0 at the end. Raises DownloadError in words."""
+        """Read at least one byte, or return 0 at the end. Raises DownloadError."""
         if self._dry:
             return None
         if self._broken is not None:
@@ -85,12 +85,12 @@ class Meter(io.RawIOBase):
         if self._records and size:
             size = self._read_on(memoryview(buffer), size)
         if self._green:
-            # A fast sender never lets recv block, and the other green threads would starve.
+            # With a fast sender recv never blocks, and other green threads would starve.
             green.sleep(0)
         return size
 
-    def buffered(self, above: io.BufferedReader) -> int:
-        """Return how many bytes the reader above has read and not yet given away."""
+    def buffered(self, above: io.BufferedReader[Any]) -> int:
+        """Return how many bytes are in the buffer of the reader above."""
         self._dry = True
         try:
             return len(above.peek())
@@ -98,12 +98,12 @@ class Meter(io.RawIOBase):
             self._dry = False
 
     def move(self, pipe: Pipe, fd: int, position: int, most: int) -> int | None:
-        """As ``readinto``, but straight to ``position`` of a file; None if that turns out to be impossible."""
+        """As ``readinto``, but directly to ``position`` of a file; None if splice does not work here."""
         while True:
             try:
                 size = pipe.take(self._sock.fileno(), most)
             except OSError as exc:
-                raise Cut(f"The connection to {self._host} broke off: {exc.strerror or exc}") from None
+                raise ConnectionBroken(f"Connection to {self._host} was lost: {exc.strerror or exc}") from None
             if not pipe.works:
                 return None
             if size:
@@ -117,7 +117,7 @@ class Meter(io.RawIOBase):
         return size
 
     def _read_on(self, view: memoryview, size: int) -> int:
-        """Read more TLS records, of at most 16 KiB each, as long as they are here: one at a time is slow going."""
+        """Read further TLS records (16 KiB each) that have already arrived: one per call would be slow."""
         first, end, read = size, len(view), self._sock.read
         self._wait(False)
         try:
@@ -129,7 +129,8 @@ class Meter(io.RawIOBase):
         except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
             pass
         except OSError:
-            self._broken = Cut(f"{self._host} closed the connection")  # after what is here already
+            # Raised after the bytes already read.
+            self._broken = ConnectionBroken(f"{self._host} closed the connection")
         finally:
             self._wait(True)
         self._waited(0, size - first)
@@ -137,9 +138,9 @@ class Meter(io.RawIOBase):
         return size
 
     def _wait(self, wait: bool) -> None:
-        """Let reads wait for bytes, or fail at once if there are none."""
+        """Switch between blocking and non-blocking reads."""
         if self._green:
-            # A time-out of 0 would still be a turn of the hub.
+            # A timeout of 0 would still yield to the hub.
             self._sock.setblocking(wait)
         self._sock.settimeout(LOOK_S if wait else 0)
 
@@ -157,38 +158,40 @@ class Meter(io.RawIOBase):
                     self._waited(time.monotonic() - began, 0)
                     self._tick()
                     continue
-                raise Cut(f"{self._host} closed the connection") from None
+                raise ConnectionBroken(f"{self._host} closed the connection") from None
             except OSError as exc:
-                raise Cut(f"The connection to {self._host} broke off: {exc.strerror or exc}") from None
+                raise ConnectionBroken(f"Connection to {self._host} was lost: {exc.strerror or exc}") from None
             self._waited(time.monotonic() - began, size)
             if size == 0 and was_reset(self._sock):
-                raise Cut(f"The connection to {self._host} broke off")
+                raise ConnectionBroken(f"Connection to {self._host} was lost: connection reset")
             self._overhead += size
             if self._overhead > OVERHEAD_BYTES + len(buffer):
-                raise DownloadFailed(f"{self._host} sends headers without end")
+                raise DownloadFailed(f"{self._host} sent more than {OVERHEAD_BYTES // 1024} KiB of response headers")
             return size
 
     def close(self) -> None:
-        """Close the file of the socket that this one replaced."""
+        """Close the socket."""
         if not self.closed:
             try:
-                self._wrapped.close()
+                self._sock.close()
             finally:
                 super().close()
 
     def _waited(self, seconds: float, size: int) -> None:
-        patience = self._patience
+        timeouts = self._timeouts
         self._idle_s = 0.0 if size else self._idle_s + seconds
-        if self._idle_s >= patience.idle_s:
-            raise Cut(f"{self._host} sent nothing for {messages.duration(patience.idle_s)}")
+        if self._idle_s >= timeouts.idle_s:
+            raise ConnectionBroken(f"{self._host} sent nothing for {messages.duration(timeouts.idle_s)}")
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise DownloadError(f"{self._host} did not finish its headers in {messages.duration(patience.headers_s)}")
-        # Only the time spent waiting for the server counts: our own rate limit must not make it look slow.
+            raise DownloadError(
+                f"{self._host} timed out: no complete response headers within {messages.duration(timeouts.headers_s)}"
+            )
+        # Only time spent waiting for the server counts, so our own rate limit does not make it look slow.
         self._waited_s += seconds
         self._window_bytes += size
-        if self._waited_s >= patience.floor_s:
-            if self._window_bytes < patience.floor_bytes:
-                raise Cut(
+        if self._waited_s >= timeouts.floor_s:
+            if self._window_bytes < timeouts.floor_bytes:
+                raise ConnectionBroken(
                     f"{self._host} is too slow: {messages.size(self._window_bytes)} "
                     f"in {messages.duration(self._waited_s)}"
                 )
@@ -196,9 +199,9 @@ class Meter(io.RawIOBase):
 
 
 def was_reset(sock: Any) -> bool:
-    """Tell whether a connection that reads as ended was broken off by the other side, where the system can say.
+    """Return whether a connection at its end was reset by the other side, where the system can tell.
 
-    eventlet turns a reset into an ordinary end, which would make a cut body without declared length look whole.
+    eventlet turns a reset into an ordinary end, which would make a truncated body of unknown length look complete.
     """
     if not hasattr(socket, "TCP_INFO"):
         return False

@@ -1,0 +1,49 @@
+"""Cookies of one download: those the job gives, and those that servers set on the way."""
+
+from __future__ import annotations
+
+import email.message
+from http.cookiejar import CookieJar
+from typing import cast
+from urllib.request import Request
+
+from .urls import Url
+
+
+class Cookies:
+    """A cookie jar, never shared between downloads. ``given`` is sent to the server of the job's own URL only."""
+
+    def __init__(self, given: str = "") -> None:
+        self._given = given
+        self._jar = CookieJar()
+
+    def keep(self, url: Url, values: list[str]) -> bool:
+        """Store the ``Set-Cookie`` values of a response; return whether any was stored."""
+        if not values:
+            return False
+        message = email.message.Message()
+        for value in values:
+            message["Set-Cookie"] = value
+        before = self.header(url, False)
+        self._jar.extract_cookies(cast("object", _Info(message)), Request(str(url)))  # type: ignore[arg-type]
+        return self.header(url, False) != before
+
+    def header(self, url: Url, is_own_server: bool) -> str | None:
+        """Return the ``Cookie`` header for a URL, or None."""
+        request = Request(str(url))
+        self._jar.add_cookie_header(request)
+        found = [pair for pair in (request.get_header("Cookie") or "").split("; ") if pair]
+        if is_own_server and self._given:
+            names = {pair.partition("=")[0] for pair in found}
+            found = [pair for pair in self._given.split("; ") if pair.partition("=")[0] not in names] + found
+        return "; ".join(found) or None
+
+
+class _Info:
+    """What the jar wants of a response."""
+
+    def __init__(self, message: email.message.Message) -> None:
+        self._message = message
+
+    def info(self) -> email.message.Message:
+        return self._message

@@ -1,0 +1,224 @@
+"""TLS: contexts for connections, and what their errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from kue.concurrency import green
+
+from ..errors import DownloadError, DownloadFailed
+
+#: Reasons of OpenSSL that another attempt meets again, and what they mean.
+_FINAL = {
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "its TLS is outdated: it lacks secure renegotiation",
+    "UNSUPPORTED_PROTOCOL": "its TLS version is outdated",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it does not support TLS 1.2 or newer",
+    "NO_PROTOCOLS_AVAILABLE": "it does not support TLS 1.2 or newer",
+    "VERSION_TOO_LOW": "its TLS version is outdated",
+    "DH_KEY_TOO_SMALL": "its Diffie-Hellman key is too small",
+    "EE_KEY_TOO_SMALL": "the key of its certificate is too small",
+    "CA_MD_TOO_WEAK": "its certificate uses an outdated signature",
+    "BAD_ECPOINT": "its TLS is outdated",
+    "WRONG_SIGNATURE_TYPE": "its certificate uses an outdated signature",
+    "NO_SHARED_CIPHER": "it supports only outdated ciphers",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher",
+    "TLSV1_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher",
+    "TLSV1_UNRECOGNIZED_NAME": "it does not serve this host name",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our client certificate. Check DOWNLOAD_CLIENT_CERT",
+    "TLSV1_ALERT_UNKNOWN_CA": "it refuses our client certificate. Check DOWNLOAD_CLIENT_CERT",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate. Set DOWNLOAD_CLIENT_CERT",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS on this port. Try http://",
+    "HTTP_REQUEST": "it does not speak TLS on this port. Try http://",
+    "UNKNOWN_PROTOCOL": "it does not speak TLS on this port. Try http://",
+}
+_EXPIRED, _NOT_YET, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER = 10, 9, 18, 19, 20, 21
+_HOST_MISMATCH, _IP_MISMATCH, _REVOKED = 62, 64, 23
+
+
+class TlsOptions:
+    """How servers are verified, and what we show them.
+
+    ``verify``: True (public CAs), False, or a file or directory of CA certificates. ``ca_bundle``: further CA
+    certificates beside the public ones. ``client_cert``: a PEM file with certificate and key, shown to the server of
+    the job's own URL only. Raises ValueError for files that cannot be loaded.
+    """
+
+    def __init__(
+        self, verify: bool | str = True, ca_bundle: str | None = None, client_cert: str | None = None
+    ) -> None:
+        self._verify, self._ca_bundle, self._client_cert = verify, ca_bundle, client_cert
+        self._contexts: dict[bool, Any] = {}
+        for name, path in (("CA bundle", ca_bundle), ("client certificate", client_cert)):
+            if path is not None and not os.path.exists(path):
+                raise ValueError(f"the {name} {path} does not exist")
+        if ca_bundle or client_cert:
+            self.context(bool(client_cert))
+
+    def context(self, is_own_server: bool) -> Any:
+        """Return the SSL context for the server of the job's own URL, or for another one."""
+        with_cert = is_own_server and self._client_cert is not None
+        if with_cert not in self._contexts:
+            self._contexts[with_cert] = self._make(with_cert)
+        return self._contexts[with_cert]
+
+    def _make(self, with_cert: bool) -> Any:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["http/1.1"])
+        # An intermediate certificate in the CA file is enough: some servers do not send theirs.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        if self._verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self._verify is True:
+            context.load_verify_locations(_public_cas()) if _public_cas() else context.load_default_certs()
+        elif os.path.isdir(self._verify):
+            context.load_verify_locations(capath=self._verify)
+        else:
+            context.load_verify_locations(self._verify)
+        try:
+            if self._ca_bundle is not None:
+                is_folder = os.path.isdir(self._ca_bundle)
+                context.load_verify_locations(**{"capath" if is_folder else "cafile": self._ca_bundle})
+            if with_cert and self._client_cert is not None:
+                context.load_cert_chain(self._client_cert, password=lambda: "")
+        except (OSError, ssl.SSLError) as exc:
+            raise ValueError(f"the CA bundle or the client certificate cannot be loaded: {exc}") from None
+        return context
+
+
+def _public_cas() -> str | None:
+    try:
+        import certifi
+    except ImportError:
+        return None
+    return str(certifi.where())
+
+
+def handshake(sock: socket.socket, context: Any, host: str, label: str, timeout_s: float) -> Any:
+    """Wrap a connected socket. Raises DownloadError, after closing it."""
+    timer = HandshakeTimer(sock.fileno(), timeout_s)
+    wrapped: Any = None
+    try:
+        if isinstance(sock, ssl.SSLSocket):
+            wrapped = TlsInTls(sock, context, host.rstrip("."))
+        else:
+            wrapped = context.wrap_socket(sock, server_hostname=host.rstrip("."), do_handshake_on_connect=False)
+        wrapped.settimeout(timeout_s)
+        wrapped.do_handshake()
+    except BaseException as exc:
+        timer.end()
+        (wrapped if wrapped is not None else sock).close()
+        if isinstance(exc, (OSError, ssl.SSLError, ValueError)):
+            raise explain(exc, label, host) from None
+        raise
+    timer.end()
+    return wrapped
+
+
+def explain(exc: BaseException, label: str, host: str) -> DownloadError:
+    """Return the error for an exception of a TLS handshake or connection."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return DownloadFailed(f"The certificate of {label} is not valid: {_certificate(exc, host)}")
+    if isinstance(exc, TimeoutError):
+        return DownloadError(f"TLS handshake with {label} timed out")
+    if isinstance(exc, ssl.SSLEOFError) or not isinstance(exc, ssl.SSLError):
+        why = getattr(exc, "strerror", None) or "connection closed"
+        return DownloadError(f"TLS handshake with {label} failed: {why}")
+    reason = exc.reason or ""
+    if reason in _FINAL:
+        return DownloadFailed(f"TLS handshake with {label} failed: {_FINAL[reason]} ({reason})")
+    return DownloadError(f"TLS handshake with {label} failed ({reason or 'unknown reason'})")
+
+
+def _certificate(exc: ssl.SSLCertVerificationError, host: str) -> str:
+    code, words = exc.verify_code, exc.verify_message
+    add = "An operator can add the missing certificate to the file in DOWNLOAD_CA_BUNDLE"
+    if code in (_NO_ISSUER, _NO_LEAF_ISSUER):
+        return (
+            f"{words}. The server omits an intermediate certificate (browsers fetch it themselves) or uses a "
+            f"private CA. {add}"
+        )
+    if code in (_SELF_SIGNED, _SELF_SIGNED_IN_CHAIN):
+        return f"it is self-signed ({words}). {add}"
+    if code == _EXPIRED:
+        return "it has expired. The server's operator must renew it"
+    if code == _NOT_YET:
+        return "it is not valid yet. Check the clock of this machine"
+    if code in (_HOST_MISMATCH, _IP_MISMATCH):
+        return f"it was issued for another host than {host}. Check the URL"
+    return str(words)
+
+
+class TlsInTls:
+    """TLS to a server inside a TLS connection to a proxy, with the methods of a socket that a download uses."""
+
+    def __init__(self, sock: Any, context: Any, host: str) -> None:
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self.settimeout, self.fileno, self.getsockopt = sock.settimeout, sock.fileno, sock.getsockopt
+        self.close, self.shutdown = sock.close, sock.shutdown
+
+    def do_handshake(self) -> None:
+        """Shake hands."""
+        self._exchange(self._tls.do_handshake)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        view = memoryview(data)
+        while view:
+            view = view[self._exchange(self._tls.write, view) :]
+
+    def recv_into(self, buffer: Any) -> int:
+        """Read at least one byte into ``buffer``; 0 at the end."""
+        try:
+            return int(self._exchange(self._tls.read, len(buffer), buffer))
+        except ssl.SSLZeroReturnError:
+            return 0
+
+    def _exchange(self, call: Callable[..., Any], *args: Any) -> Any:
+        while True:
+            try:
+                result = call(*args)
+            except ssl.SSLWantReadError:
+                self._flush()
+                data = self._sock.recv(64 * 1024)
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._sock.sendall(self._outgoing.read())
+
+
+class HandshakeTimer:
+    """End a TLS handshake that takes too long: with eventlet, a socket's timeout applies to each single read."""
+
+    def __init__(self, fd: int, seconds: float) -> None:
+        self._fd = fd
+        self._timer: threading.Timer | None = None
+        if green.enabled():
+            self._timer = threading.Timer(seconds, self._give_up)
+            self._timer.start()
+
+    def end(self) -> None:
+        """The handshake is over; from now on the descriptor may belong to another file."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if self._timer is not None:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._fd)) as sock:
+                sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,172 @@
+"""Request a file, or the missing part of it, and decide whether the response can be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from . import messages
+from .errors import DownloadError, DownloadFailed
+from .files import filenames
+from .files.disk_space import Disk
+from .files.partial import Part, PartState, boot_id
+from .http.fetch import Source
+from .http.ranges import open_range, range_mismatch
+from .http.response import CODINGS, Response
+from .http.urls import redact_url
+from .limits import SizeLimits
+from .progress import Progress
+from .request import DownloadRequest
+
+#: Content codings that are kept as file name extensions, at most.
+MAX_CODINGS = 3
+#: Extensions that say the same.
+_SYNONYMS = {".gz": (".gz", ".tgz", ".gzip", ".svgz"), ".zst": (".zst", ".zstd", ".tzst"), ".xz": (".xz", ".txz")}
+#: Times that one attempt may start over because the responses do not fit together.
+MAX_RESTARTS = 2
+
+
+class ResponseOpener:
+    """Open the responses of one attempt. ``start(have)`` is called before bytes from ``have`` on are copied."""
+
+    def __init__(
+        self,
+        request: DownloadRequest,
+        source: Source,
+        part: Part,
+        progress: Progress,
+        size_limits: SizeLimits,
+        disk: Disk,
+        *,
+        start: Callable[[int], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._request, self._source, self._part, self._progress = request, source, part, progress
+        self._restarts = 0
+        self._size_limits, self._disk, self._start, self._now = size_limits, disk, start, now
+
+    def open(self, have: int) -> tuple[Response | None, int]:
+        """Request the file from ``have`` on; return the response and the position of its first byte.
+
+        The response is None if the server says that nothing is missing.
+        """
+        state = self._part.state
+        if have and state is not None:
+            if state.validator is None:
+                self._start_over("the server sends neither an ETag nor a usable Last-Modified, so resuming is not safe")
+            else:
+                response = open_range(self._source, state, have)
+                problem = range_mismatch(response, state, have, is_conditional=self._source.range_style < 2)
+                if problem is None:
+                    self.resume(state, have)
+                    if response.status == 206:
+                        return response, have
+                    response.close()
+                    state.complete = have
+                    self._part.save()
+                    return None, have
+                if not response.is_whole:
+                    response.close()
+                self._start_over(problem)
+                if response.is_whole:
+                    return self._begin(response), 0
+        return self._begin(self._source.open()), 0
+
+    def resume(self, state: PartState, have: int) -> None:
+        """Resume a partial file: check the limits, and record that its bytes are valid."""
+        where = messages.size_of(have, state.length) if state.length else messages.size(have)
+        self._progress.log(f"Resuming at {where}")
+        if (state.length or 0) > self._size_limits.max_bytes:
+            raise self._too_big(state.length or 0)
+        on_disk = os.fstat(self._part.fd).st_blocks * 512
+        self._disk.need_room(max(0, (state.length or 0) - on_disk))
+        if state.segments is None and have < self._part.size:
+            os.ftruncate(self._part.fd, have)
+        state.boot = boot_id()
+        self._part.save()
+        self._start(have)
+
+    def _start_over(self, reason: str) -> None:
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise DownloadError(f"Restarted {MAX_RESTARTS} times in one attempt: {reason}")
+        self._progress.log(f"Starting over: {reason}")
+
+    def _begin(self, response: Response) -> Response:
+        """Start at byte 0 of ``response``: check its headers, write the sidecar."""
+        try:
+            length = self._length(response)
+            if length is not None and length > self._size_limits.max_bytes:
+                raise self._too_big(length)
+            self._part.restart(self._state(response, length))
+            self._disk.need_room(length or 0)
+            self._start(0)
+        except BaseException as exc:
+            response.close()
+            if isinstance(exc, DownloadError):
+                exc.url, exc.status = response.url, response.status
+            raise
+        if length is None and not response.chunked:
+            self._progress.log("No Content-Length: a truncated download may go undetected")
+        return response
+
+    def _length(self, response: Response) -> int | None:
+        """Return the size of the file that ``response`` begins, or None. Raises DownloadFailed if it does not."""
+        if response.is_whole:
+            return response.length
+        answered = f"{response.host} answered {messages.status(response.status)}"
+        span = response.content_range()
+        if response.status != 206 or span is None or span[0] != 0 or span[1] is None or span[2] is None:
+            raise DownloadFailed(f"{answered} although no range was requested")
+        if span[1] >= span[2] or response.length not in (None, span[1] + 1):
+            raise DownloadFailed(f"{answered} with a Content-Range that contradicts its length")
+        if span[1] + 1 < span[2] and response.validator is None:
+            raise DownloadFailed(
+                f"{answered} with only part of the file, and no ETag or Last-Modified to request the rest safely"
+            )
+        return span[2]
+
+    def _state(self, response: Response, length: int | None) -> PartState:
+        content_type = response.header("Content-Type")
+        disposition = response.header("Content-Disposition")
+        name = filenames.choose_name(self._request.filename, disposition, response.url, content_type)
+        return PartState(
+            url=redact_url(self._request.url),
+            final_url=response.url,
+            validator=response.validator,
+            length=length,
+            name=filenames.final_name(self._with_coding(name, response), self._request.job_id, self._now()),
+            content_type="".join(filter(str.isprintable, content_type))[:200] if content_type else None,
+            coding=response.coding,
+            redirects=response.redirects,
+            boot=boot_id(),
+            etag=response.header("ETag"),
+            modified=response.strong_date,
+            digests=response.digests(),
+        )
+
+    def _with_coding(self, name: str, response: Response) -> str:
+        """Return the name with the extension of the content coding: the file is never unpacked, against bombs."""
+        codings = response.codings
+        if len(codings) > MAX_CODINGS:
+            raise DownloadFailed(f"{response.host} sent the file with {len(codings)} content codings")
+        for value in response.unknown_codings[:1]:
+            shown = "".join(filter(str.isprintable, value))[:40]
+            self._progress.log(f"Ignored Content-Encoding: {shown}, which is not a compression. Saved as sent")
+        if not codings:
+            return name
+        extension = "".join(CODINGS[coding] for coding in codings)
+        if not name.lower().endswith(_SYNONYMS.get(extension, (extension.lower(),))):
+            name += extension
+            self._progress.log(
+                f"The server compressed the file ({', '.join(codings)}) although identity was requested. "
+                f"Saved as sent, as {extension}"
+            )
+        return name
+
+    def _too_big(self, length: int) -> DownloadFailed:
+        most = messages.size(self._size_limits.max_bytes)
+        return DownloadFailed(
+            f"The file of {messages.size(length)} is larger than the limit of {most}. "
+            "An operator can raise DOWNLOAD_MAX_BYTES"
+        )

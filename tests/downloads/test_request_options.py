@@ -1,0 +1,405 @@
+"""Headers, cookies, referer, user agent and proxy of a job: sent where they belong, and shown nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, DownloadRequest, InvalidRequest
+from kue.downloads.http.address_guard import Guard
+from kue.downloads.http.connection import Network
+from kue.downloads.http.fetch import Source
+from kue.redaction import restore, safe
+from tests.downloads.conftest import QUICK, assert_file
+from tests.downloads.hostile import FakeJob, HostileServer, Request, Wire, content, good, send_good
+
+DATA = content(50_000)
+Make = Callable[..., DownloadHandler]
+OPTIONS: dict[str, Any] = {
+    "headers": {"Authorization": "Bearer swordfish", "X-Key": "swordfish", "Accept-Language": "vi"},
+    "cookies": {"session": "swordfish", "b": "2"},
+    "referer": "http://example.com/page",
+    "user_agent": "Mozilla/5.0 (kue)",
+}
+
+
+def test_they_reach_the_server_of_the_url(make: Make, folder: Path) -> None:
+    with HostileServer(good(DATA)) as server:
+        job = FakeJob(server.url(), **OPTIONS)
+        assert_file(folder, make(server)(job), DATA)
+    sent = server.requests[0].headers
+    assert sent["authorization"] == "Bearer swordfish" and sent["x-key"] == "swordfish"
+    assert sent["cookie"] == "session=swordfish; b=2" and sent["referer"] == "http://example.com/page"
+    assert sent["user-agent"] == "Mozilla/5.0 (kue)" and sent["accept-language"] == "vi"
+    seen = repr(job.lines) + "".join(path.read_text() for path in folder.glob(".*.json"))
+    assert "swordfish" not in seen
+
+
+def test_another_server_gets_only_what_holds_no_secret(make: Make) -> None:
+    def first(request: Request, wire: Wire) -> None:
+        wire.head("302 x", {"Location": other.url(), "Content-Length": 0})
+
+    with HostileServer(good(DATA)) as other, HostileServer(first) as server:
+        make(allow=["127.0.0.1"])(FakeJob(server.url(), **OPTIONS))
+    sent = other.requests[0].headers
+    assert not {"authorization", "x-key", "cookie"} & set(sent)
+    assert sent["user-agent"] == "Mozilla/5.0 (kue)" and sent["accept-language"] == "vi"
+
+
+@pytest.mark.parametrize(
+    ("given", "headers"),
+    [
+        ({"X-A": "1", "X-B": 2}, {"X-A": "1", "X-B": "2"}),
+        (["X-A: 1", "X-B:2"], {"X-A": "1", "X-B": "2"}),
+        ("X-A: 1\nX-B: a:b\n", {"X-A": "1", "X-B": "a:b"}),
+        ("", {}),
+        (None, {}),
+        ({}, {}),
+    ],
+)
+def test_headers_are_read_in_every_form(given: object, headers: dict[str, str]) -> None:
+    request = DownloadRequest.parse({"url": "http://x.example/", "headers": given})
+    assert request.headers == headers
+    assert DownloadRequest.parse(request.to_data()).headers == headers
+
+
+@pytest.mark.parametrize(
+    ("given", "cookies"),
+    [
+        ("a=b; c=d", "a=b; c=d"),
+        ("Cookie: a=b", "a=b"),
+        ({"a": "b=c"}, "a=b=c"),
+        (["a=b", "c=d"], "a=b; c=d"),
+        ("", None),
+    ],
+)
+def test_cookies_are_read_in_every_form(given: object, cookies: str | None) -> None:
+    assert DownloadRequest.parse({"url": "http://x.example/", "cookies": given}).cookies == cookies
+
+
+WRONG: list[dict[str, Any]] = [
+    {"headers": {"X": "a\r\nY: b"}}, {"headers": {"X Y": "a"}}, {"headers": {"X": None}}, {"headers": {"": "a"}},
+    {"headers": {"Host": "x"}}, {"headers": {"range": "bytes=0-1"}}, {"headers": {"Content-Length": "5"}},
+    {"headers": {"Transfer-Encoding": "chunked"}}, {"headers": {"Cookie": "a=b"}}, {"headers": 5}, {"headers": ["X"]},
+    {"headers": {"X": "y" * 9000}}, {"headers": {f"X{n}": "y" * 1000 for n in range(20)}}, {"cookies": "nonsense"},
+    {"cookies": {"a": "b;c"}}, {"cookies": {"a": "b\nc"}}, {"cookies": 5}, {"referer": "a\nb"}, {"user_agent": "\0x"},
+    {"user_agent": 5 + 1j}, {"proxy": "ftp://x"}, {"proxy": 5}, {"proxy": "http://"}, {"proxy": "http://x:99999"},
+    {"proxy": "http://127.0.0.1:1"}, {"proxy": "socks5h://10.0.0.1"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_what_cannot_be_sent_is_refused(make: Make, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        DownloadRequest.parse({"url": "http://x.example/", **wrong})
+    assert caught.value.code in ("bad_option", "forbidden_address")
+    with pytest.raises(DownloadFailed) as failed:
+        make()(FakeJob("http://x.example/", **wrong))
+    assert str(failed.value) == str(caught.value)
+
+
+def test_no_secret_of_a_request_is_shown_and_what_is_shown_can_be_restored() -> None:
+    data = {"url": "http://x.example/", "title": "t", "proxy": "http://u:swordfish@p:1", **OPTIONS}
+    shown = safe({"id": 1, "data": data})
+    assert "swordfish" not in repr(shown)
+    assert shown["data"]["headers"] == {"Authorization": "***", "X-Key": "***", "Accept-Language": "vi"}
+    assert shown["data"]["user_agent"] == OPTIONS["user_agent"]
+    assert restore(shown, {"id": 1, "data": data}) == {"id": 1, "data": data}
+    for form in (["X-Key: swordfish"], "X-Key: swordfish"):
+        assert "swordfish" not in repr(safe({"url": "http://x", "headers": form, "cookies": "a=swordfish"}))
+    assert safe({"headers": {"Subject": "hello"}}) == {"headers": {"Subject": "hello"}}  # no download
+
+
+# -- redirects
+
+
+def resolving(**ports: int) -> Callable[..., Any]:
+    """Return a resolver that leads every name to 127.0.0.1 and ports 80 and 443 to those given."""
+
+    def resolve(host: str, port: int, *_: object) -> Any:
+        real = {80: ports.get("plain"), 443: ports.get("tls")}.get(port) or port
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", real))]
+
+    return resolve
+
+
+def test_credentials_follow_from_http_to_https_of_the_same_host(
+    make: Make, folder: Path, tmp_path: Path, site_tls: tuple[Any, str]
+) -> None:
+    context, ca = site_tls
+
+    def plain(request: Request, wire: Wire) -> None:
+        wire.head("301 x", {"Location": "https://site.test/f", "Content-Length": 0})
+
+    def secure(request: Request, wire: Wire) -> None:
+        if "authorization" in request.headers:
+            send_good(request, wire, DATA)
+        else:
+            wire.head("401 x", {"Content-Length": 0})
+
+    with HostileServer(plain) as one, HostileServer(secure, tls=context) as two:
+        handler = make(allow=["site.test"], resolve=resolving(plain=one.port, tls=two.port), verify=ca)
+        assert_file(folder, handler(FakeJob("http://user:pw@site.test/f")), DATA)
+        with pytest.raises(DownloadError, match="answered 401"):  # but not to a port that is not https's own
+            handler(FakeJob(f"http://user:pw@site.test:{one.port}/f", 2))
+
+
+def test_credentials_of_a_location_are_used_there_and_not_shown(make: Make, folder: Path) -> None:
+    def script(request: Request, wire: Wire) -> None:
+        if request.path == "/start":
+            wire.head("302 x", {"Location": wire.server.url("/x").replace("//", "//u:swordfish@"), "Content-Length": 0})
+        elif request.headers.get("authorization") == "Basic dTpzd29yZGZpc2g=":
+            send_good(request, wire, DATA)
+        else:
+            wire.head("401 x")
+
+    with HostileServer(script) as server:
+        job = FakeJob(server.url("/start"))
+        result = make(server)(job)
+    assert_file(folder, result, DATA)
+    assert "swordfish" not in repr((result, job.lines))
+
+
+LOCATIONS = {
+    "repeated": ["/z", "/z"],
+    "not ASCII, raw": ["/\xc3\xbc"],
+    "latin-1": ["/\xfc"],
+    "with blanks around": ["  /z  "],
+    "with a blank": ["/a b"],
+    "with a tab": ["/a\tb"],
+    "with a fragment": ["/z#part"],
+    "relative up": ["../../z"],
+    "a trailing dot": ["http://127.0.0.1.:{port}/z"],
+    "upper case": ["HTTP://127.0.0.1:{port}/z"],
+}
+
+
+@pytest.mark.parametrize("name", LOCATIONS)
+@pytest.mark.parametrize("status", [300, 302])
+def test_every_form_of_location_is_followed(make: Make, folder: Path, name: str, status: int) -> None:
+    def script(request: Request, wire: Wire) -> None:
+        if request.number:
+            return send_good(request, wire, DATA)
+        lines = [f"Location: {text.replace('{port}', str(wire.server.port))}" for text in LOCATIONS[name]]
+        wire.send("\r\n".join([f"HTTP/1.1 {status} x", *lines, "Content-Length: 0", "", ""]).encode("latin-1"))
+
+    with HostileServer(script) as server:
+        assert_file(folder, make(server)(FakeJob(server.url("/a/b/c"))), DATA)
+
+
+def test_the_same_url_may_come_again_once_a_cookie_was_set(make: Make, folder: Path) -> None:
+    def script(request: Request, wire: Wire) -> None:
+        number = len(request.headers.get("cookie", "").split("; ")) if "cookie" in request.headers else 0
+        if number < 10:
+            wire.head("302 x", {"Location": "/f", "Set-Cookie": f"c{number}=1; Path=/", "Content-Length": 0})
+        else:
+            send_good(request, wire, DATA)
+
+    with HostileServer(script) as server:
+        assert_file(folder, make(server)(FakeJob(server.url("/f"))), DATA)
+    assert len(server.requests) == 11
+
+
+# -- proxies
+
+
+@contextlib.contextmanager
+def relay(
+    handshake: Callable[[socket.socket], tuple[str, int] | None], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """Run a proxy: ``handshake`` reads a client's wish and returns where to connect. Yields the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def serve(client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            if tls is not None:
+                client = tls.wrap_socket(client, server_side=True)
+            target = handshake(client)
+            if target is None:
+                return
+            with client, socket.create_connection(target, timeout=5) as server:
+                client.settimeout(5)
+                back = threading.Thread(target=pump, args=(server, client), daemon=True)
+                back.start()
+                pump(client, server)
+                back.join(5)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                thread = threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True)
+                threads.append(thread)
+                thread.start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join(3)
+
+
+def connect_proxy(seen: list[str], where: Callable[[str], tuple[str, int]]) -> Callable[[socket.socket], Any]:
+    """Return the handshake of an HTTP proxy that knows CONNECT."""
+
+    def handshake(client: socket.socket) -> tuple[str, int]:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(65536)
+        seen.append(head.decode())
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        return where(head.decode().split(" ")[1])
+
+    return handshake
+
+
+def socks_proxy(seen: list[Any], where: Callable[[str], tuple[str, int]]) -> Callable[[socket.socket], Any]:
+    """Return the handshake of a SOCKS5 proxy with a user and a password."""
+
+    def handshake(client: socket.socket) -> tuple[str, int]:
+        client.recv(65536)
+        client.sendall(b"\x05\x02")
+        seen.append(client.recv(65536))
+        client.sendall(b"\x01\x00")
+        wish = client.recv(65536)
+        host = wish[5 : 5 + wish[4]].decode() if wish[3] == 3 else socket.inet_ntoa(wish[4:8])
+        seen.append((wish[3], host))
+        client.sendall(b"\x05\x00\x00\x01\0\0\0\0\0\0")
+        return where(host)
+
+    return handshake
+
+
+@pytest.mark.parametrize("secure_proxy", [False, True])
+def test_https_goes_through_a_tunnel_of_the_proxy(
+    make: Make, folder: Path, tls: Any, certificate: tuple[Path, Path], secure_proxy: bool
+) -> None:
+    seen: list[str] = []
+    with HostileServer(good(DATA), tls=tls) as server:
+        handshake = connect_proxy(seen, lambda _: ("127.0.0.1", server.port))
+        with relay(handshake, tls if secure_proxy else None) as port:
+            proxy = f"{'https' if secure_proxy else 'http'}://user:swordfish@127.0.0.1:{port}"
+            handler = make(server, proxy=proxy, verify=str(certificate[0]))
+            assert_file(folder, handler(FakeJob(server.url())), DATA)
+    assert seen[0].startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n")
+    assert "Proxy-Authorization: Basic dXNlcjpzd29yZGZpc2g=" in seen[0]
+    assert "proxy-authorization" not in server.requests[0].headers
+
+
+def test_plain_http_goes_to_the_proxy_with_the_whole_url(make: Make, folder: Path) -> None:
+    with HostileServer(good(DATA)) as proxy:
+        handler = make(allow=["*"], resolve=_unknown_but_literals)
+        job = FakeJob("http://files.example/x?y", proxy=f"http://u:p@127.0.0.1:{proxy.port}")
+        assert_file(folder, handler(job), DATA)
+    assert proxy.requests[0].path == "http://files.example/x?y"
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dTpw"
+
+
+@pytest.mark.parametrize(("scheme", "kind", "host"), [("socks5h", 3, "files.example"), ("socks5", 1, "127.0.0.1")])
+def test_a_socks_proxy_resolves_the_name_or_gets_the_checked_address(
+    make: Make, folder: Path, scheme: str, kind: int, host: str
+) -> None:
+    seen: list[Any] = []
+    with HostileServer(good(DATA)) as server:
+        with relay(socks_proxy(seen, lambda _: ("127.0.0.1", server.port))) as port:
+            handler = make(
+                allow=["127.0.0.1", "files.example"], resolve=resolving(), proxy=f"{scheme}://u:p@127.0.0.1:{port}"
+            )
+            assert_file(folder, handler(FakeJob("http://files.example/x")), DATA)
+    assert seen == [b"\x01\x01u\x01p", (kind, host)]
+
+
+@pytest.mark.parametrize("proxy", ["http", "socks5h", "socks5"])
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1:{port}/", "http://inside.example:{port}/", "http://0x7f.1:{port}/"]
+)
+def test_the_guard_holds_behind_a_proxy(make: Make, proxy: str, target: str) -> None:
+    with HostileServer(good(b"secret")) as inside:
+        handler = make(proxy=f"{proxy}://127.0.0.1:{inside.port}", resolve=resolving())
+        with pytest.raises(DownloadFailed, match="Refused"):
+            handler(FakeJob(target.replace("{port}", str(inside.port))))
+        assert inside.connections == 0
+
+
+def test_a_job_cannot_use_a_proxy_that_the_guard_refuses(make: Make) -> None:
+    with HostileServer(good(b"secret")) as inside:
+        handler = make(allow=["other.lan"], resolve=resolving())
+        with pytest.raises(DownloadFailed, match="Refused: inside.example resolves to 127.0.0.1"):
+            handler(FakeJob("http://other.lan/", proxy=f"http://inside.example:{inside.port}"))
+        assert inside.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "final"),
+    [
+        (b"HTTP/1.1 407 x\r\n\r\n", "requires a valid user", True),
+        (b"HTTP/1.1 403 x\r\n\r\n", "refused the connection .403", True),
+        (b"HTTP/1.1 502 x\r\n\r\n", "refused the connection .502", False),
+        (b"nonsense\r\n\r\n", "no HTTP response", False),
+        (b"", "closed the connection", False),
+    ],
+)
+def test_a_proxy_that_refuses_is_named(make: Make, answer: bytes, words: str, final: bool) -> None:
+    def handshake(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(answer)
+
+    with (
+        relay(handshake) as port,
+        pytest.raises(DownloadError, match=f"^The proxy 127.0.0.1:{port} .*{words}") as caught,
+    ):
+        make(allow=["x.example"], resolve=resolving(), proxy=f"http://127.0.0.1:{port}")(FakeJob("https://x.example/"))
+    assert isinstance(caught.value, DownloadFailed) is final
+
+
+def test_a_source_needs_no_handler() -> None:
+    with HostileServer(good(DATA)) as server:
+        source = Source(DownloadRequest.parse({"url": server.url()}, None, ["*"]), Network(Guard(["*"]), QUICK), print)
+        response = source.open()
+        assert response.length == len(DATA)
+        response.close()
+
+
+def _unknown_but_literals(host: str, port: int, *_: object) -> Any:
+    if host[0].isdigit():
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+    raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+
+@pytest.fixture
+def site_tls(tmp_path: Path) -> tuple[Any, str]:
+    """Return a TLS context for site.test, and the file that verifies it."""
+    return _site(tmp_path)
+
+
+def _site(place: Path) -> tuple[Any, str]:
+    import subprocess
+
+    cert, key = place / "site.pem", place / "site.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=site.test", "-addext", "subjectAltName=DNS:site.test", "-keyout", str(key), "-out", str(cert)],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context, str(cert)
