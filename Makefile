@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer and make. `make run PYTHON=/path/to/python3.12` chooses another Python;
-# `make run ARGS="--port 3001"` and `make test ARGS="tests/unit -x"` pass words on.
+# `make run ARGS="--port 3001"` and `make test ARGS="tests/worker -x"` pass words on.
 # Every path is relative and nothing calls a script of the venv by its #! line: the folder's name may hold spaces.
 
 PYTHON ?=
@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev node
 	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal)
 
 check: lint
-	@exec $(PY) -m pytest -q -n 4 --dist worksteal tests/unit tests/integration
+	@exec $(PY) -m pytest -q -n 4 --dist worksteal tests/client tests/connection tests/management tests/queue tests/search tests/storage tests/worker
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .

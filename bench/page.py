@@ -16,10 +16,11 @@ import sys
 import time
 from typing import Any
 
+from tests.browser.cable import Cable
+
 import kue
 from bench.clients import LOAD, web_program
 from bench.server import Server
-from tests.browser.cable import Cable
 
 LOADS = 7
 LIVE = '#live_status[data-live="live"]'
