@@ -16,11 +16,10 @@ import sys
 import time
 from typing import Any
 
-from tests.browser.cable import Cable
-
 import kue
 from bench.clients import LOAD, web_program
-from bench.server import Server
+from bench.harness.server import Server
+from tests.browser.cuttable_line import Cable
 
 LOADS = 7
 LIVE = '#live_status[data-live="live"]'

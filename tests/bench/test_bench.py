@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import redis
 
-from bench import catalog, envs, report
+from bench import report
+from bench.harness import catalog, envs
+from bench.harness.steps import ALL_DONE_BEFORE
 from bench.limit import create_limit, work_limit
 from bench.plan import LIMIT, Measured
 from tests.support import ROOT
@@ -32,9 +34,14 @@ def test_kue_is_measured_in_a_table() -> None:
     told = run("--jobs", "300", "--only", "kue (plain", "--peers", "none")
     rows = {line.split("|")[1].strip(): line for line in told.splitlines() if line.startswith("| ")}
     assert report.PLAIN in rows and LIMIT not in rows
-    assert "failed" not in told
+    titles = [cell.strip() for cell in told.splitlines()[0].split("|")[2:-1]]
     figures = [cell.strip().replace(",", "") for cell in rows[report.PLAIN].split("|")[2:-1]]
-    assert len(figures) >= 8 and all(float(figure) > 0 for figure in figures)
+    assert len(titles) == len(figures) >= 8
+    for title, figure in zip(titles, figures, strict=True):
+        if figure.startswith("failed"):  # so few jobs are sometimes done before a second process has begun
+            assert "2 processes" in title and ALL_DONE_BEFORE in told
+        else:
+            assert float(figure) > 0, title
 
 
 def test_the_servers_own_limit_is_measured_with_the_real_scripts(redis_client: redis.Redis) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
-from bench.server import ending_with_us, free_port
+from bench.harness.server import ending_with_us, free_port
 from kue.embedded.ping import ping
 from kue.embedded.server import find_binary
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.sampler import short
+from bench.harness.sampler import short
 
 
 class Tracer:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import envs
-from bench.steps import Peer
+from bench.harness import envs
+from bench.harness.steps import Peer
 
-PEERS = Path(__file__).resolve().parent / "peers"
+PEERS = Path(__file__).resolve().parent.parent / "peers"
 
 
 def kue(green: bool = True) -> Peer:

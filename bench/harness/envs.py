@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.steps import StepFailed
+from bench.harness.steps import StepFailed
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent.parent
 ENVS = HERE / ".envs"
 NODE = HERE / "node"
 INSTALL_S = 600

@@ -13,11 +13,11 @@ from typing import Any
 
 import redis
 
-from bench import host
+from bench.harness import host
 from kue.embedded.ping import ping
 from kue.embedded.server import find_binary
 
-LAUNCH = Path(__file__).resolve().parent.parent / "kue" / "embedded" / "launcher.py"
+LAUNCH = Path(__file__).resolve().parents[2] / "kue" / "embedded" / "launcher.py"
 
 
 def ending_with_us(command: list[str]) -> list[str]:

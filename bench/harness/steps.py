@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import host
+from bench.harness import host
+from bench.harness.server import Server
 from bench.peers import common
-from bench.server import Server
 
+#: Why a step with several processes has no figure.
+ALL_DONE_BEFORE = "every job was done before the last process had begun: more jobs are needed"
 #: Seconds between two looks at the tallies: a hundredth of the shortest drain.
 LOOK_S = 0.005
 #: Looks at a tally that is just being written.
@@ -141,6 +143,8 @@ class Bench:
                     raise StepFailed(f"no job was done within {START_S:.0f} s")
                 time.sleep(LOOK_S)
             began, first = time.time(), sum(self._tallies().values())
+            if processes > 1 and first >= count:
+                raise StepFailed(ALL_DONE_BEFORE)
             cpu, server_cpu = self._cpu(), self.server.cpu_seconds()
             if processes == 1 and not peer.pool and first < count:
                 began, first = self._times()[0], 0
