@@ -13,7 +13,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
 	@echo "make test   run the tests"
-	@echo "make check  lint, and the tests of the library: the quick round before a commit"
+	@echo "make check  lint, and the tests that are quick: the round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
 	@echo "make clean  remove the virtual environment and every cache; jobs and downloads stay"
@@ -22,11 +22,14 @@ run: $(VENV)/.installed-run
 	@exec $(PY) app.py $(ARGS)
 
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
+# The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node
 	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal)
 
+# The quick round leaves out what starts programs, browsers, clusters and other queues.
+QUICK := $(foreach name,bench browser cli embedded fault interop packaging process web/server,--ignore=tests/$(name))
 check: lint
-	@exec $(PY) -m pytest -q -n 4 --dist worksteal tests/client tests/connection tests/management tests/queue tests/search tests/storage tests/worker
+	@exec $(PY) -m pytest -n 4 --dist worksteal -m "not slow and not serial" $(QUICK)
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .

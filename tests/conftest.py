@@ -23,12 +23,22 @@ from tests.support import (
     require_redis_server,
     wait_until,
 )
+from tests.support.order import (
+    pytest_collection_modifyitems,
+    pytest_configure_node,
+    pytest_runtest_protocol,
+    pytest_unconfigure,
+)
 from tests.support.script_steps import Steps
 
 __all__ = [
     "IN_CI",
     "NODE_DIR",
     "ROOT",
+    "pytest_collection_modifyitems",
+    "pytest_configure_node",
+    "pytest_runtest_protocol",
+    "pytest_unconfigure",
     "free_port",
     "require_chromium",
     "require_node",
