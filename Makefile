@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer and make. `make run PYTHON=/path/to/python3.12` chooses another Python;
-# `make run ARGS="--port 3001"` and `make test ARGS="tests/unit -x"` pass words on.
+# `make run ARGS="--port 3001"` and `make test ARGS="tests/worker -x"` pass words on.
 # Every path is relative and nothing calls a script of the venv by its #! line: the folder's name may hold spaces.
 
 PYTHON ?=
@@ -13,7 +13,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
 	@echo "make test   run the tests"
-	@echo "make check  lint, and the tests of the library: the quick round before a commit"
+	@echo "make check  lint, and the tests that are quick: the round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
 	@echo "make docs   build the documentation in build/site; make reference and make screenshots renew what is made from the code"
@@ -23,11 +23,14 @@ run: $(VENV)/.installed-run
 	@exec $(PY) app.py $(ARGS)
 
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
+# The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node
 	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal)
 
+# The quick round leaves out what starts programs, browsers, clusters and other queues.
+QUICK := $(foreach name,bench browser cli embedded fault interop packaging process web/server,--ignore=tests/$(name))
 check: lint
-	@exec $(PY) -m pytest -q -n 4 --dist worksteal tests/unit tests/integration
+	@exec $(PY) -m pytest -n 4 --dist worksteal -m "not slow and not serial" $(QUICK)
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .

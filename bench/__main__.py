@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench import catalog, details, host, plan, report
-from bench.server import Server
-from bench.steps import Bench, StepFailed
+from bench import details, plan, report
+from bench.harness import catalog, host
+from bench.harness.server import Server
+from bench.harness.steps import Bench, StepFailed
 
 #: Written after a run of everything.
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"

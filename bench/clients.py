@@ -29,7 +29,7 @@ from typing import Any
 
 import redis
 
-from bench.server import Server, free_port
+from bench.harness.server import Server, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 #: One frame of so many is read as JSON: the clients share a processor with the server they measure.

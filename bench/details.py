@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
-from bench import catalog, host
+from bench.harness import catalog, host
+from bench.harness.server import free_port
+from bench.harness.steps import Peer, StepFailed, end, percentile
 from bench.plan import Column, Figure, Plan
-from bench.server import free_port
-from bench.steps import Peer, StepFailed, end, percentile
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Data of 55 bytes, as in the figure for Node Kue: {"n":…,"x":"…"}.

@@ -14,7 +14,7 @@ from typing import Any
 
 import hiredis
 
-from bench.server import Server
+from bench.harness.server import Server
 from kue.storage.keys import Keys
 from kue.storage.script_loader import source
 from kue.storage.script_values import Outcome, Reservation, reserved_jobs

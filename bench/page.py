@@ -18,8 +18,8 @@ from typing import Any
 
 import kue
 from bench.clients import LOAD, web_program
-from bench.server import Server
-from tests.browser.cable import Cable
+from bench.harness.server import Server
+from tests.browser.cuttable_line import Cable
 
 LOADS = 7
 LIVE = '#live_status[data-live="live"]'

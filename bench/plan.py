@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bench.catalog import kue
+from bench.harness.catalog import kue
+from bench.harness.steps import Bench, Drained, Peer, StepFailed, percentile
 from bench.limit import create_limit, work_limit
-from bench.steps import Bench, Drained, Peer, StepFailed, percentile
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ BODIES: dict[str, dict[str, object]] = {
 
 def profile(bench: Bench, sizes: Sizes, green: bool, concurrency: int, say: Callable[[str], None]) -> None:
     """Drain once with the sampler on; print where worker and server spent their time."""
-    from bench import sampler
+    from bench.harness import sampler
 
     peer, path = kue(green), bench.folder / "profile.json"
     bench.server.empty()

@@ -6,9 +6,10 @@ import datetime
 import math
 from collections.abc import Sequence
 
-from bench import details, envs
+from bench import details
+from bench.harness import envs
+from bench.harness.steps import median
 from bench.plan import COLUMNS, LIMIT, Column, Measured
-from bench.steps import median
 
 GREEN, PLAIN, BEE = "kue (green threads)", "kue (plain threads)", "Node: bee-queue"
 

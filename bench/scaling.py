@@ -24,9 +24,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import kue
-from bench import host
-from bench.cluster import Cluster, until
-from bench.server import Server, ending_with_us, free_port
+from bench.harness import host
+from bench.harness.cluster import Cluster, until
+from bench.harness.server import Server, ending_with_us, free_port
 
 HERE = Path(__file__).resolve().parent
 QUEUES, WORKERS, WEBS = 8, 4, 2

@@ -1,4 +1,4 @@
-"""A worker process for bench/scaling.py: works on several queues, and notes each job that it handles.
+"""A worker process for `bench.scaling`: works on several queues, and notes each job that it handles.
 
     python scaling_worker.py URL FILE CONCURRENCY PREFIX…
 """

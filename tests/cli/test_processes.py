@@ -19,7 +19,7 @@ import pytest
 from kue.process.stop_signals import STOPPING
 from kue.queue import Queue
 from tests.cli.conftest import environment
-from tests.interop.node import Node
+from tests.interop.harness.node import Node
 from tests.support import ROOT, wait_until
 
 MODULE = """

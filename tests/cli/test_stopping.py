@@ -16,8 +16,8 @@ from kue import Queue, create_queue
 from kue.concurrency import essential
 from kue.process import stop_signals, supervisor
 from tests.cli.conftest import environment
-from tests.fault.server import FaultyServer
 from tests.support import ROOT, wait_until
+from tests.support.faulty_server import FaultyServer
 
 JOBS = """
 import os, time

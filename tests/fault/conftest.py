@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.proxy import Proxy
-from tests.fault.server import FaultyServer
+from tests.support.faulty_server import FaultyServer
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from kue.embedded.server import find_binary
 from kue.storage.script_values import Reservation
 from kue.storage.scripts import Scripts
 from tests.conftest import start_server, stop_server
-from tests.integration.life import live, produce
 from tests.support import free_port, wait_until
+from tests.support.job_life import live, produce
 
 SLOTS = 16384
 SHARDS = 3

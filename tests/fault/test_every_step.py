@@ -15,8 +15,8 @@ import redis
 
 import kue
 from tests.fault.stepper import CUT, LEASE_MS, MARKS
-from tests.interop.consistency import inconsistencies
 from tests.support import ROOT, wait_until
+from tests.support.consistency import inconsistencies
 
 #: More commands than the scenario can send.
 STEPS_MAX = 400

@@ -23,9 +23,9 @@ from kue.embedded.ping import ping
 from kue.embedded.server import find_binary
 from kue.settings import Settings
 from tests.conftest import LAUNCH, stop_server
-from tests.fault.proxy import Proxy
-from tests.fault.server import FaultyServer
 from tests.support import free_port, wait_until
+from tests.support.faulty_server import FaultyServer
+from tests.support.proxy import Proxy
 
 #: A call on a forgotten connection took 5 s and failed; one that is made again takes little over liveness.LATE_S.
 SOON_S = 3.0

@@ -9,8 +9,8 @@ import pytest
 
 import kue
 from kue.client import events
-from tests.fault.server import FaultyServer
 from tests.support import wait_until
+from tests.support.faulty_server import FaultyServer
 
 
 def test_a_lost_last_event_is_made_up_for_when_the_connection_is_back(server: FaultyServer) -> None:

@@ -14,8 +14,8 @@ import redis
 import kue
 from kue.embedded.server import find_binary
 from tests.conftest import LAUNCH, start_server, stop_server
-from tests.integration.life import live, produce
 from tests.support import free_port, wait_until
+from tests.support.job_life import live, produce
 
 #: A primary that is silent for so long is taken for dead.
 DOWN_AFTER_MS = 500

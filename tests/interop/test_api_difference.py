@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop import api_requests as table
-from tests.interop.api_requests import Request
-from tests.interop.dump import differences
-from tests.interop.servers import Answer, Both
+from tests.interop.harness import api_requests as table
+from tests.interop.harness.api_requests import Request
+from tests.interop.harness.servers import Answer, Both
+from tests.support.redis_dump import differences
 
 JSON_TYPE = "application/json; charset=utf-8"
 #: Times of the run itself count as equal, and so do those that lie a delay of `CREATING` ahead.

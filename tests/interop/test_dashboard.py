@@ -18,13 +18,13 @@ from werkzeug.serving import make_server
 import kue
 from kue import web
 from kue.settings import Settings
-from tests.interop.behaviour import Script
-from tests.interop.consistency import inconsistencies
-from tests.interop.dump import PASSING_KEYS, raw_dump
-from tests.interop.node import Node, NodeError
-from tests.interop.sides import NodeSide, PythonSide
-from tests.interop.tap import Tap
+from tests.interop.harness.behaviour import Script
+from tests.interop.harness.node import Node, NodeError
+from tests.interop.harness.sides import NodeSide, PythonSide
+from tests.interop.harness.tap import Tap
 from tests.support import free_port, wait_until
+from tests.support.consistency import inconsistencies
+from tests.support.redis_dump import PASSING_KEYS, raw_dump
 
 WORK: Script = [[["log", "đang gửi %s", "a@b.c"], ["progress", 1, 2, {"step": "half"}], ["return", {"sent": True}]]]
 

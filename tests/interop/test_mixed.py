@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.interop.consistency import inconsistencies
-from tests.interop.node import Node
-from tests.interop.pool import (
+from tests.interop.harness.node import Node
+from tests.interop.harness.pool import (
     ALONE,
     CONCURRENCY,
     FAIL,
@@ -31,9 +30,10 @@ from tests.interop.pool import (
     scores,
     without_watcher,
 )
-from tests.interop.sides import NodeSide, PythonSide
-from tests.interop.tap import Tap
+from tests.interop.harness.sides import NodeSide, PythonSide
+from tests.interop.harness.tap import Tap
 from tests.support import wait_until
+from tests.support.consistency import inconsistencies
 
 
 @pytest.fixture

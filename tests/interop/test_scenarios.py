@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from tests.interop.dump import differences
-from tests.interop.node import Node
-from tests.interop.play import Outcome, play
-from tests.interop.scenarios import SCENARIOS, TOGETHER
-from tests.interop.sides import MixedSide, NodeSide, PythonSide
+from tests.interop.harness.node import Node
+from tests.interop.harness.play import Outcome, play
+from tests.interop.harness.scenarios import SCENARIOS, TOGETHER
+from tests.interop.harness.sides import MixedSide, NodeSide, PythonSide
+from tests.support.redis_dump import differences
 
 
 class NodePool:

@@ -10,11 +10,11 @@ import redis
 
 import kue
 from kue.search import index_terms
-from tests.interop.dump import differences
-from tests.interop.node import Node
-from tests.interop.play import play
-from tests.interop.scenarios import UNICODE, Step, create, step, wait
-from tests.interop.sides import NodeSide, PythonSide
+from tests.interop.harness.node import Node
+from tests.interop.harness.play import play
+from tests.interop.harness.scenarios import UNICODE, Step, create, step, wait
+from tests.interop.harness.sides import NodeSide, PythonSide
+from tests.support.redis_dump import differences
 
 #: Letters and endings that the rules are about, so that random words meet the rules.
 LETTERS = "aeiouy" * 3 + "bcdfghklmnprstvwxz" * 2 + "jq0123_ABCSTY"

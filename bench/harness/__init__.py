@@ -1,0 +1,1 @@
+"""What the questions share: who is measured and where, the server, the processes, one step at a time, profiles."""

@@ -1,0 +1,49 @@
+"""The tests of the queue and its parts once more, with green threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.programs import environment
+
+#: The parts of the library in which threads work together. Not the scripts and the random runs, which have no threads.
+WITH_THREADS = (
+    "client", "management", "queue", "search/test_index.py", "worker", "test_doctor.py", "test_job.py",
+    "test_test_mode.py", "connection/test_redis_forms.py", "storage/test_broken_keys.py",
+)  # fmt: skip
+TIMEOUT_S = 600
+
+
+def run_green(*words: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "support" / "green_runner.py"), "-q", *words],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def test_the_runner_really_patches(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "from kue.concurrency import green\nimport eventlet.patcher, time\n"
+        "def test_it(redis_client):\n"
+        "    assert green.enabled() and eventlet.patcher.is_monkey_patched('time')\n"
+        "    assert redis_client.ping()\n"
+    )
+    result = run_green("-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(tmp_path), timeout_s=60)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.slow
+def test_the_queue_and_its_parts_pass_with_green_threads() -> None:
+    tests = [str(ROOT / "tests" / name) for name in WITH_THREADS]
+    result = run_green(*tests, "--ignore-glob=*/test_stateful.py")
+    assert result.returncode == 0, result.stdout[-20_000:]

@@ -1,0 +1,81 @@
+"""What any test may import: waiting with a limit, free ports, and "skip here, fail in CI" for outside programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE_DIR = ROOT / "tests" / "node"
+#: In CI a program that the tests need must be there; elsewhere its tests are skipped.
+IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+T = TypeVar("T")
+
+
+def wait_until(predicate: Callable[[], T], timeout: float = 5.0, interval: float = 0.01, message: str = "") -> T:
+    """Return the predicate's first true value; fail with ``message`` if none came within ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {timeout} s: {message or getattr(predicate, '__name__', predicate)}")
+        time.sleep(interval)
+
+
+def free_port() -> int:
+    """Return a loopback TCP port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test with ``reason``; in CI fail it, because there everything must be installed."""
+    if IN_CI:
+        pytest.fail(f"in CI: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def require_node(*modules: str) -> str:
+    """Return the path of ``node``, once it and each npm module of tests/node named here are present."""
+    node = shutil.which("node")
+    if node is None:
+        missing("node is not installed")
+    for module in modules:
+        if not (NODE_DIR / "node_modules" / module).is_dir():
+            missing(f"npm module {module} is not installed: run `npm ci` in tests/node")
+    return node
+
+
+def require_chromium() -> str:
+    """Return the path of a Chromium for the browser tests (``CHROMIUM`` in the environment chooses one)."""
+    for name in (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name) if name else None
+        if path is not None:
+            return path
+    missing("chromium is not installed")
+
+
+def require_redis_server() -> str:
+    """Return the path of a ``redis-server``, the real Redis beside the embedded Valkey."""
+    return require_program("redis-server")
+
+
+def require_program(name: str) -> str:
+    """Return the path of an outside program such as ``nginx`` or ``curl``."""
+    # Debian keeps nginx in /usr/sbin, which is not on every PATH.
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        missing(f"{name} is not installed")
+    return path
