@@ -138,3 +138,23 @@ def second_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     yield start
     for process in running:
         stop_server(process)
+
+
+@pytest.fixture
+def late_server(tmp_path: Path) -> Iterator[Any]:
+    """A function that starts a server on a port, some time after others have looked for it."""
+    from tests.support.faulty_server import FaultyServer
+
+    servers: list[FaultyServer] = []
+
+    def start(port: int) -> FaultyServer:
+        folder = tmp_path / "late"
+        folder.mkdir()
+        server = FaultyServer(folder, port=port)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()

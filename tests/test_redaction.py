@@ -134,6 +134,7 @@ def test_depth_does_not_matter() -> None:
     assert shown == "http://h/"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["://", "//u:x", "//u:x@", "&token=a ", "%3A%2F%2F", "//a b:c@d ", "?=&", '" '])
 @pytest.mark.parametrize("end", ["", "#@", "&a=b"])
 def test_a_megabyte_takes_seconds_at_the_most(piece: str, end: str) -> None:

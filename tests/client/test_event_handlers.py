@@ -162,6 +162,7 @@ def test_a_bad_message_stops_no_subscription(queue: Any, redis_client: Any) -> N
     assert not [each for each in heard if each[0] is None]  # no "resync": the subscription is the same
 
 
+@pytest.mark.serial
 def test_wait_gives_up_when_its_time_is_over_and_not_before(queue: Any) -> None:
     job = queue.create("a").save()
     listener = queue._store.listener

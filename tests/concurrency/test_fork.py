@@ -44,6 +44,7 @@ def used(queue: Any) -> Any:
     return queue
 
 
+@pytest.mark.serial
 def test_a_child_saves_and_waits_by_events(used: Any) -> None:
     def child() -> tuple[Any, float]:
         job = used.create("parents").save()

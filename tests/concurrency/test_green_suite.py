@@ -31,6 +31,7 @@ def run_green(*words: str, timeout_s: float = TIMEOUT_S) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_the_runner_really_patches(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "from kue.concurrency import green\nimport eventlet.patcher, time\n"

@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.downloads.conftest import finished
 from tests.downloads.hostile import HostileServer, Request, Wire, content
 from tests.support import ROOT
@@ -44,6 +46,7 @@ print(json.dumps({"bytes": result["bytes"], "worst_s": worst[0], "grown_kib": gr
 """
 
 
+@pytest.mark.serial
 def test_the_hub_stays_alive_and_memory_flat(folder: Path) -> None:
     block, count = content(1 << 20), 300
 
@@ -155,6 +158,7 @@ CROWD_ENDS: dict[str, object] = {
 }
 
 
+@pytest.mark.serial
 def test_a_crowd_of_bad_servers_holds_up_nobody(folder: Path) -> None:
     def slow_handshake(sock: socket.socket) -> None:
         # The beginning of a TLS record that never comes to its end.

@@ -316,6 +316,7 @@ SLOW = {
 }
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("name", SLOW)
 def test_a_server_without_haste_is_left(make: Make, folder: Path, name: str) -> None:
     sent, wait_s = SLOW[name]

@@ -163,6 +163,7 @@ def test_more_slots_take_effect_at_once(runner: Callable[[DownloadLimits], Runne
     run.end()
 
 
+@pytest.mark.serial
 def test_one_who_is_interrupted_in_the_line_leaves_it() -> None:
     limits = DownloadLimits(slots=1)
 

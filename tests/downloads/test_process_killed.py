@@ -55,6 +55,7 @@ def beyond(part: Path, places: list[Place]) -> int:
     return again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("segments", "mode", "kills"), [(4, "green", 20), (1, "plain", 3), (1, "green", 1), (8, "plain", 1)]
 )

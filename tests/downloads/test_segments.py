@@ -59,6 +59,7 @@ def test_each_connection_fetches_its_own_part(make: Make, folder: Path, count: i
     assert sorted(path.suffix for path in folder.iterdir()) == [".bin", ".json"]
 
 
+@pytest.mark.serial
 def test_four_connections_are_nearly_four_times_as_fast_where_each_is_limited(make: Make, folder: Path) -> None:
     # A busy machine gets three chances: what it must not do is to be slow each time.
     gains: list[float] = []
@@ -234,6 +235,7 @@ def test_all_that_the_map_knows_is_kept_over_failed_attempts(make: Make, folder:
     assert result["resumed_from"] > 4_000_000
 
 
+@pytest.mark.serial
 def test_an_interrupt_stops_all_connections_and_keeps_the_bytes(make: Make, folder: Path) -> None:
     with HostileServer(limited(rate=1_500_000)) as server:
         handler, job = make(server), FakeJob(server.url(), segments=4)

@@ -94,6 +94,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         started.close()
 
 
+@pytest.mark.serial
 def test_no_job_of_several_types_waits_for_long(nodes: Nodes) -> None:
     queue = kue.create_queue(nodes.url, nodes.prefix_on(1, "waits"))
     begun: list[float] = []

@@ -62,6 +62,7 @@ def _left(counts: dict[str, int]) -> int:
 
 
 # Before a command Redis is as after the last one, so that a sample is enough there.
+@pytest.mark.slow
 @pytest.mark.parametrize(("when", "stride"), [("before", 12), ("after", 1)])
 def test_a_process_may_end_at_any_command(
     redis_url: str, redis_client: redis.Redis, play_until: Callable[[int, str], int], when: str, stride: int

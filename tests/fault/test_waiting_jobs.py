@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fault.waiting_jobs import Waits
 
 
+@pytest.mark.serial
 def test_no_job_waits_while_a_slot_is_free(redis_url: str) -> None:
     run = Waits(redis_url, seed=11, waits=2500, limit_s=0.6).run()
     assert run.late == [], str(run)

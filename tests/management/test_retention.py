@@ -167,6 +167,7 @@ def test_the_queue_removes_more_than_one_batch_while_it_works(queue: Any, redis_
     assert redis_client.zcard("q:jobs") == 105
 
 
+@pytest.mark.slow
 def test_many_cycles_leave_a_flat_number_of_keys(steps: Steps) -> None:
     # Given 20,000 jobs, created and completed in lots
     sizes = []

@@ -398,6 +398,7 @@ class _accepted:
     def __exit__(self, *exc_info: object) -> None: ...
 
 
+@pytest.mark.slow
 def test_whatever_happens_redis_holds_and_says_what_the_model_does(queue: kue.Queue, redis_client: redis.Redis) -> None:
     # The machine is made anew for each run, so what it needs hangs on a class of this test's own.
     machine = type("Machine", (Operations,), {"client": redis_client, "queue": queue})

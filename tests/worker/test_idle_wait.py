@@ -31,6 +31,7 @@ def is_waiting(queue: kue.Queue) -> bool:
     return engine is not None and engine._blocking_fetcher.blocking == set(engine.types())
 
 
+@pytest.mark.serial
 def test_the_wait_brings_the_job_with_it(queue: kue.Queue, redis_client: redis.Redis) -> None:
     # Given an idle worker that blocks on one of its connections
     queue.process("t", 3, lambda job: "done")

@@ -116,6 +116,7 @@ def test_a_handler_that_left_its_work_to_others_is_over_when_its_ttl_is(queue: A
     assert (job.refresh().state, job.result) == ("failed", None)
 
 
+@pytest.mark.serial
 def test_done_may_be_called_from_a_true_thread(queue: Any) -> None:
     @queue.process("aside")
     def aside(job: Any, done: Any) -> None:
@@ -132,6 +133,7 @@ def test_done_may_be_called_from_a_true_thread(queue: Any) -> None:
     assert time.monotonic() - began_at < 1.5  # three seconds, where nobody hears it
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("swallow", [False, True])
 def test_a_cancelled_handler_is_stopped_within_a_second_and_can_clean_up(queue: Any, swallow: bool) -> None:
     began, cleaned = threading.Event(), threading.Event()

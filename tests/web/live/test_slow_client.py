@@ -47,6 +47,7 @@ def deafen(url: str, *said: str) -> socket.socket:
     return raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [(), ('420["watch",{}]',)], ids=["plain", "page"])
 def test_a_client_that_does_not_read_is_cut_off(
     make_site: Callable[..., Any], queue: Any, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
