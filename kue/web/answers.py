@@ -1,4 +1,4 @@
-"""What every answer of the app goes through: JSON that is strict and holds no secrets, text that can be encoded."""
+"""The app's responses: strict JSON without secrets, and text that can always be encoded."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from kue.web.answers import SafeResponse
 
 log = logging.getLogger("kue.web")
 
-#: Paths that programs use: their errors are JSON whatever the client says it accepts.
+#: Paths for programs: their errors are JSON unless the client prefers HTML.
 API_PATH = re.compile(r"/(job|jobs|stats|monitor|healthz|metrics)(/|$)")
 
 

@@ -1,1 +1,1 @@
-"""Who is let in and may do what."""
+"""Authentication, authorization, sessions and the audit log."""

@@ -1,4 +1,4 @@
-"""Who is let in and may do what: passwords and tokens, checked in constant time, and not as often as one likes."""
+"""Authentication: users, passwords and tokens, compared in constant time, with a limit on failed attempts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kue.settings import Settings
 
-#: Wrong passwords from one address within WINDOW_S, after which it is not listened to until the window is over.
+#: Failed logins from one address within WINDOW_S, after which it is blocked until the window is over.
 MAX_WRONG = 10
-#: Wrong passwords from everywhere within WINDOW_S, after which only those who are logged in get on.
+#: Failed logins from all addresses within WINDOW_S, after which only existing sessions are accepted.
 MAX_WRONG_ALL = 200
 WINDOW_S = 60.0
 #: Addresses remembered at a time.
@@ -24,7 +24,7 @@ MAX_ADDRESSES = 10_000
 
 
 class Role(enum.Enum):
-    """What somebody may do."""
+    """What a visitor may do."""
 
     READ = "read"
     WRITE = "write"
@@ -32,10 +32,10 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who was let in."""
+    """Somebody with valid credentials, or anybody where none are required."""
 
     name: str
-    """As the audit log names him: a user, or ``token`` and ``read-only token``."""
+    """The name in the audit log: a user, ``token`` or ``read-only token``."""
     role: Role
 
     @property
@@ -43,7 +43,7 @@ class Visitor:
         return self.role is Role.WRITE
 
 
-#: Everybody, where nothing asks for a password.
+#: Everybody, where no password is required.
 ANYBODY = Visitor("anonymous", Role.WRITE)
 
 
@@ -52,7 +52,7 @@ def _digest(text: object) -> bytes:
 
 
 class Accounts:
-    """The users and tokens of the settings. With none of them everybody may do everything."""
+    """The users and tokens of the settings. Without any, everybody may do everything."""
 
     def __init__(self, settings: Settings) -> None:
         given = ((settings.auth, Role.WRITE), (settings.auth_readonly, Role.READ))
@@ -74,18 +74,18 @@ class Accounts:
         self._passwords = {user: text for text, _ in users for user in [text.partition(":")[0]]}
 
     def mark_of(self, user: str, key: bytes) -> str:
-        """Return what a session of a user holds, so that a new password ends it. Without ``key`` it tells nothing."""
+        """Return the mark that a user's session holds, so that a new password ends it. Useless without ``key``."""
         return hmac.new(key, self._passwords.get(user, "").encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
     def visitor_of(self, user: object, mark: object, key: bytes) -> Visitor | None:
-        """Return who a user is whose session cookie says that he logged in, unless his password has changed since."""
+        """Return the user of a session cookie, None if the password has changed since the login."""
         for _, _, visitor in self._users:
             if visitor.name == user and hmac.compare_digest(str(mark), self.mark_of(visitor.name, key)):
                 return visitor
         return None
 
     def check(self, user: object, password: object, address: str | None) -> Visitor | None:
-        """Return who gives a user and a password, None if they are wrong or after too many tries."""
+        """Return the user of a name and a password; None if they are wrong, or after too many failed logins."""
         right = None
         for known_user, known_password, visitor in self._users:
             same_user = hmac.compare_digest(_digest(user), known_user)
@@ -95,7 +95,7 @@ class Accounts:
         return self._judge(right, address)
 
     def check_token(self, token: object, address: str | None) -> Visitor | None:
-        """Return who gives a bearer token, None if it is wrong or after too many tries."""
+        """Return the visitor of a bearer token; None if it is wrong, or after too many failed logins."""
         right = None
         for known, visitor in self._tokens:
             if hmac.compare_digest(_digest(token), known) and right is None:
@@ -103,12 +103,12 @@ class Accounts:
         return self._judge(right, address)
 
     def is_blocked(self, address: str | None) -> bool:
-        """Tell whether an address gave too many wrong passwords lately."""
+        """Tell whether an address is blocked after too many failed logins."""
         with self._lock:
             return self._over(address or "?", MAX_WRONG) or self._over("", MAX_WRONG_ALL)
 
     def _judge(self, found: Visitor | None, address: str | None) -> Visitor | None:
-        # Who is blocked learns nothing, not even that his last guess was right.
+        # A blocked address learns nothing, not even that its last guess was right.
         if self.is_blocked(address):
             return None
         if found is not None:

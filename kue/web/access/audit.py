@@ -1,4 +1,4 @@
-"""The audit log: one line for each act, whoever did it and through whichever door."""
+"""The audit log: one line for each action, by any user and through any interface."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Flask, Response, g, has_request_context, request
 
 from kue.web.access.accounts import ANYBODY, Visitor
 
-#: Its lines go where the program's others go, at level INFO; give the logger a handler of its own to keep them apart.
+#: Logs at level INFO; give the logger a handler of its own to keep its lines apart.
 log = logging.getLogger("kue.web.audit")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -20,14 +20,14 @@ def visitor() -> Visitor:
     return found
 
 
-def audit(act: str, target: object, by: Visitor | None = None) -> None:
-    """Write who did what to what. Text that a client chose goes in by ``repr``, so that it cannot make up a line."""
+def audit(action: str, target: object, by: Visitor | None = None) -> None:
+    """Write who did what to what. Text from a client is written by ``repr``, so that it cannot forge a line."""
     g.kue_audited = True
-    log.info("%s %s by %s from %s", act, target, (by or visitor()).name, request.remote_addr)
+    log.info("%s %s by %s from %s", action, target, (by or visitor()).name, request.remote_addr)
 
 
 def _rest(response: Response) -> Response:
-    """Write a line for each request that changed something and has none yet: the JSON API's acts, by their path."""
+    """Write a line for each request that changed something and has none yet: those of the JSON API, by their path."""
     if request.method not in SAFE_METHODS and response.status_code < 400 and not g.get("kue_audited"):
         audit(request.method, repr(request.path))
     elif response.status_code in (401, 403, 429) and request.method not in SAFE_METHODS:

@@ -1,4 +1,4 @@
-"""`/healthz` for whoever restarts the process, `/metrics` for Prometheus."""
+"""`/healthz` for supervisors and load balancers, `/metrics` for Prometheus."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def healthz() -> ResponseReturnValue:
 
 @health.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """The queue's and this process's figures, in Prometheus' text form; also while Redis is away."""
+    """The queue's and this process's figures, in Prometheus' text format; also while Redis is unreachable."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(QueueMetrics(current_app.config["KUE_QUEUE"], monitor()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Node Kue's JSON API at its own paths, with its own bodies. Errors bear true status codes, and GET changes nothing."""
+"""Node Kue's JSON API at its own paths, with its own bodies. Errors have the right status; GET changes nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _is_json(text: str | None) -> bool:
 
 
 def _json_only() -> None:
-    """Answer 404 to a client that takes no JSON, as Node's router does."""
+    """Answer 404 to a client that does not accept JSON, as Node's router does."""
     accepted = request.accept_mimetypes
     if accepted and not accepted["application/json"]:
         abort(404)
@@ -163,7 +163,7 @@ def _jobs(parts: list[str], start: int, stop: int, order: str) -> Response:
 
 @api.post("/job")
 def create() -> ResponseReturnValue:
-    """Create a job, or each good one of an array; the bad ones are answered in their place, and the status is 400."""
+    """Create a job, or each valid one of an array; the others are answered in their place, with status 400."""
     body = request.get_data()
     if not body:
         return "", 204

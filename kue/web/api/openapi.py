@@ -1,4 +1,4 @@
-"""`/openapi.json`: the HTTP API as a document. A test holds it against the server: every route, and real answers."""
+"""`/openapi.json`: the HTTP API as a document. A test compares it with the server: every route, and real answers."""
 
 from __future__ import annotations
 

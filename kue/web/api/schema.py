@@ -1,4 +1,4 @@
-"""TypedDict -> JSON Schema, so that the document of the HTTP API says what the code's own types say. Pure."""
+"""Turn TypedDicts into JSON Schema, so that the HTTP API's document matches the code's types. Pure."""
 
 from __future__ import annotations
 

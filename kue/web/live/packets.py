@@ -1,4 +1,4 @@
-"""Socket.IO packets as clients may send them: whatever arrives, a handler of ours can answer it."""
+"""Decode Socket.IO packets so that one of our handlers can answer whatever arrives."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From the queue's events to the browsers: one emitter, a numbered stream of changes, a ring to catch up from.
+"""Relay the queue's events to the browsers: one emitter, a numbered stream of changes, a ring to catch up from.
 
-How the page stays true. An event only says *that* a job changed. When a frame is made, the jobs named since the last
+How the page stays correct. An event only says *that* a job changed. When a frame is made, the jobs named since the last
 one are read again, and the frame carries what Redis holds. So neither the order of events nor a lost detail can make
 the page wrong; a change after the reading has an event of its own and is in a later frame. Frames are numbered, and a
 client that misses a number asks for what changed since the last it has. The ring keeps which jobs each frame named, not
@@ -32,17 +32,17 @@ log = logging.getLogger("kue.web")
 
 #: Seconds between two frames, at least.
 FRAME_S = 0.1
-#: Jobs that one frame may carry; beyond that the page is told to fetch its list afresh.
+#: Jobs that one frame may carry; beyond that the page must fetch its list again.
 FRAME_ROWS = 500
-#: Seconds between two looks at the counts, and between two signs of life to the pages.
+#: Seconds between two checks of the counts, and between two heartbeats to the pages.
 COUNTS_S = 1.0
-#: Seconds that the event of a change seen in the counts may still be under way.
+#: Seconds in which the event of a change that the counts show may still arrive.
 SUSPECT_S = 0.2
-#: Seconds between two tries while Redis is away.
+#: Seconds between two attempts while Redis is unreachable.
 RETRY_S = 0.5
-#: Job ids the ring remembers, over all its frames: minutes of a busy queue, a few hundred kB.
+#: Job ids that the ring holds, over all its frames: minutes of a busy queue, a few hundred kB.
 RING_IDS = 20_000
-#: Events that may wait for the emitter. Beyond that, what they said is replaced by a resync.
+#: Events that may wait for the emitter. Beyond that they are replaced by a resync.
 INBOX_EVENTS = 100_000
 
 #: Events that change nothing a page shows, or that another event always accompanies.
@@ -52,7 +52,7 @@ EVENT_NAMES = frozenset(EVENTS) | {"resync"}
 
 
 def plain_event(event: Event) -> tuple[str, dict[str, Any]] | None:
-    """Return the name and payload a plain client gets for a queue event, or None if it gets nothing."""
+    """Return the name and payload that a plain client receives for a queue event, or None if it receives nothing."""
     args = list(event.args or []) + [None, None]
     told: dict[str, dict[str, Any]] = {
         "enqueue": {"type": args[0]},
@@ -70,7 +70,7 @@ def plain_event(event: Event) -> tuple[str, dict[str, Any]] | None:
 
 
 class Ring:
-    """Which jobs each of the last frames named. Bounded by ids in total, not by frames."""
+    """The jobs that each of the last frames named. Bounded by ids in total, not by frames."""
 
     def __init__(self, max_ids: int = RING_IDS) -> None:
         self._frames: collections.deque[tuple[int, tuple[JobId, ...] | None]] = collections.deque()
@@ -78,7 +78,7 @@ class Ring:
         self._max = max_ids
 
     def add(self, seq: int, ids: tuple[JobId, ...] | None) -> None:
-        """Remember frame ``seq``. ``None``: it said resync, so nobody can catch up across it."""
+        """Add frame ``seq``. ``None``: it was a resync, across which nobody can catch up."""
         if ids is None:
             self._frames.clear()
             self._held = 0
@@ -98,10 +98,10 @@ class Ring:
 
 
 class Relay:
-    """Reads the queue's events in one place and tells the clients.
+    """Receives the queue's events in one place and emits them to the clients.
 
     ``emit_plain(name, payload)`` goes to every plain client, ``emit_pages(frame)`` to every page. Both are called from
-    the emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether anybody would hear.
+    the emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether there are such clients.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Relay:
         self.seq = 0
         self.counts: dict[str, int] = {}
         self.stale: str | None = None
-        #: Held while a frame gets its number and goes out, so that a client joins between two frames, never inside one.
+        #: Held while a frame is numbered and sent, so that a client joins between two frames.
         self.lock = threading.RLock()
         self.ring = Ring()
         self._emit_plain, self._emit_pages = emit_plain, emit_pages
@@ -129,32 +129,32 @@ class Relay:
         self._dirty: dict[JobId, None] = {}
         self._resync = False
         self._received = 0
-        #: Events heard since the start, by name, and how late the emitter woke up last.
+        #: Events received since the start, by name, and the latest scheduling lag of the emitter.
         self.received: collections.Counter[str] = collections.Counter()
         self.lag_s = 0.0
         self._suspect: tuple[dict[str, int], int] | None = None
         self._stopping = False
         self._unsubscribe: Callable[[], None] = lambda: None
 
-    # In: called by the listener, by handlers, by anybody
+    # Input: called by the listener and by handlers
 
     def start(self) -> None:
-        """Begin to listen. The emitter itself is `run`, started by the caller as a task of its own."""
+        """Subscribe to the events. The emitter itself is `run`, which the caller starts as a task."""
         self._unsubscribe = self.queue.subscribe(self.receive, required=False)
 
     def receive(self, event: Event) -> None:
-        """Take one event from the listener; quick, never raises."""
+        """Take one event from the listener. Quick; never raises."""
         self._received += 1
         self.received[event.event if event.event in EVENT_NAMES else "other"] += 1
         if len(self._inbox) >= INBOX_EVENTS:
             self._overflow = True
         else:
             self._inbox.append(event)
-        if not self._wake.is_set():  # looking is cheap, setting is not
+        if not self._wake.is_set():  # checking is cheap, setting is not
             self._wake.set()
 
     def touch(self, job_ids: Iterable[JobId]) -> None:
-        """Show these jobs anew: something changed them that Redis announces to nobody."""
+        """Send these jobs in the next frame: they changed without an event."""
         with self.lock:
             for job_id in job_ids:
                 self._mark_dirty(job_id)
@@ -167,15 +167,15 @@ class Relay:
             self._unsubscribe()
         self._wake.set()
 
-    # Out: for HTTP answers and joining clients
+    # Output: for HTTP responses and joining clients
 
     @property
     def waiting(self) -> int:
-        """Events that were heard and not yet told."""
+        """Events received and not yet sent."""
         return len(self._inbox)
 
     def mark(self) -> Mark:
-        """Return the present place in the stream. Take it *before* reading what it is to describe."""
+        """Return the current place in the stream. Call it *before* reading what it is to describe."""
         return {"epoch": self.epoch, "seq": self.seq}
 
     def catch_up(self, epoch: object, seq: object, join: Callable[[], None]) -> Frame:
@@ -212,7 +212,7 @@ class Relay:
     # The emitter
 
     def run(self) -> None:
-        """Emit until stopped. One task runs this; nobody else emits what the queue says."""
+        """Emit until stopped. One task runs this; nothing else emits the queue's events."""
         next_frame = next_counts = 0.0
         while not self._stopping:
             now = time.monotonic()
@@ -239,14 +239,14 @@ class Relay:
                 self._emit_stale(exc)
 
     def _mark_dirty(self, job_id: JobId) -> None:
-        """Have a job in the next frame. Of too many, only that there were too many is kept: the frame says resync."""
+        """Put a job into the next frame; if there are too many, the frame is a resync instead."""
         if len(self._dirty) > FRAME_ROWS:
             self._resync = True
         else:
             self._dirty[job_id] = None
 
     def _drain(self) -> None:
-        """Pass the waiting events on to the plain clients and note which jobs they name."""
+        """Send the waiting events to the plain clients and mark the jobs that they name."""
         anybody = self._has_plain()
         if self._overflow:
             self._overflow, self._resync = False, True
@@ -263,7 +263,7 @@ class Relay:
                     self._emit_plain(*told)
 
     def _flush(self) -> None:
-        """Send one frame with the jobs that changed. On an error they stay noted and the next try has them."""
+        """Send one frame with the jobs that changed. After an error the next attempt sends them."""
         with self.lock:
             ids, resync = tuple(self._dirty), self._resync or len(self._dirty) > FRAME_ROWS
             self._dirty, self._resync = {}, False
@@ -285,9 +285,9 @@ class Relay:
         self._send(frame, None if resync else ids)
 
     def _check_counts(self) -> bool:
-        """Tell the pages that all is well; if the counts moved without an event, that they must look again.
+        """Send the pages a heartbeat; or a resync, if the counts changed without an event.
 
-        Returns True to be asked again soon: the event may still be on its way.
+        Returns True to be called again soon: the event may still arrive.
         """
         counts = self.queue.counts()
         if self._suspect == (counts, self._received):
@@ -324,5 +324,5 @@ class Relay:
 
 
 def _why(exc: Exception) -> str:
-    """Return what a visitor may read about a failure; the log has the rest."""
+    """Return what a visitor may know about a failure; the log has the details."""
     return "Redis is not responding" if isinstance(exc, (QueueUnavailable, OSError)) else "internal server error"

@@ -32,7 +32,7 @@ class StartError(TypedDict, total=False):
     """The answer to a `start` that was refused."""
 
     error: str
-    """A sentence that says what to do."""
+    """What is wrong, in a sentence."""
     code: str
     """One of bad_request, bad_type, bad_url, forbidden_address, bad_option, unavailable, refused, unknown_event,
     error."""
@@ -52,11 +52,11 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """A checked request: what it holds can be saved as it is."""
+    """A valid request, ready to be saved."""
 
     data: dict[str, Any]
     options: dict[str, Any]
-    #: Whether a job that waits or runs for the same url will do.
+    #: Whether to return the job that is already queued or running for the same url.
     unique: bool = False
 
 

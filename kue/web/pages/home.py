@@ -43,7 +43,7 @@ BULK_ACTIONS = {
 
 
 def sample_url() -> str:
-    """Return the built-in sample's address as this server's own worker reaches it, whatever name the visitor used."""
+    """Return the built-in sample's URL as this server's own worker reaches it."""
     settings = current_app.config["KUE_SETTINGS"]
     host = "127.0.0.1" if settings.host in LOOPBACK else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{SAMPLE_PATH}"

@@ -1,4 +1,4 @@
-"""The limits of downloads as text for a form, and how that is read again."""
+"""The download limits as text for a form, and how to parse it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kue.downloads import changed_limits
 from kue.queue import Queue
 from kue.setting_parsers import SIZE_UNITS, number_or_none, size_or_none
 
-#: How each limit is read from what somebody typed.
+#: The parser of each limit.
 READERS = {"rate": size_or_none, "per_host": number_or_none, "min_free": size_or_none}
 
 
@@ -23,7 +23,7 @@ class LimitsView(TypedDict):
 
 
 def limits_view(queue: Queue) -> LimitsView:
-    """Return the limits as they were last changed, else as this process was started."""
+    """Return the limits as last changed, else those of this process's settings."""
     settings = current_app.config["KUE_SETTINGS"]
     changed = changed_limits(queue)
 

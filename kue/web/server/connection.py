@@ -44,7 +44,7 @@ class Connection:
             self.writing_since = None
 
     def close(self) -> None:
-        """Let whoever reads from it come to its end."""
+        """End the input for whoever reads from it."""
         with suppress(OSError):  # it may be gone already
             self.socket.shutdown(socket.SHUT_RDWR)
 

@@ -1,10 +1,10 @@
-/* Draws as often as the browser can bear: at once while that is cheap, more seldom the longer it takes. */
+/* Throttled rendering: at once while it is cheap, less often the longer it takes. */
 
-/** The next drawing waits so many times as long as the last one took, so most of the time is left for the visitor. */
+/** Pause after a render, as a multiple of its duration, so that most of the time is left for the visitor. */
 const REST = 4;
 /** But no longer than this, in ms. */
 const REST_MAX_MS = 1000;
-/** Drawings asked for in a second from which on the page counts as busy: its lines out of sight are left out (monitor.css). */
+/** Requests in a second from which on the page counts as busy: rows out of sight are not rendered (monitor.css). */
 const BUSY = 4;
 
 let wanted = 0;
@@ -13,7 +13,7 @@ setInterval(() => {
   wanted = 0;
 }, 1000);
 
-/** Return a function that asks for a drawing; asked again before it is done, it draws once. */
+/** Return a function that requests a render; several requests before it happens are one. */
 export function throttledRender(draw) {
   let asked = false;
   let free = 0;

@@ -1,5 +1,5 @@
 /* The transport: Engine.IO 4 over one WebSocket. Opens it, answers pings, notices timeoutTimer, and opens it again after a loss
-   with backoff and jitter. What is said over it is socket.js's business. */
+   with backoff and jitter. The messages are socket.js's. */
 
 import { Emitter } from "./emitter.js";
 
@@ -7,7 +7,7 @@ const RECONNECT_FIRST_MS = 500;
 const RECONNECT_MAX_MS = 5000;
 const CONNECT_TIMEOUT_MS = 20000;
 
-/** The line to one server. It opens, listens for pings, and opens again after a loss, until told to close. */
+/** The connection to one server: opens, answers pings, and reconnects after a loss until it is closed. */
 export class Engine extends Emitter {
   constructor(url, options) {
     super();
@@ -52,7 +52,7 @@ export class Engine extends Emitter {
     return this;
   }
 
-  /** End the present connection as if the line had broken; a wanted one is opened again. */
+  /** Close the current connection as if it had dropped; it reconnects if it is wanted. */
   drop(reason = "transport close") {
     const ws = this.ws;
     if (ws === null) return;

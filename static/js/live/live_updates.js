@@ -1,23 +1,23 @@
-/* The page's end of the live protocol: from a mark in the stream to a page that is true again, whatever happened between.
+/* The page's side of the live protocol: keeps the page correct from a mark in the stream on, whatever happens.
 
    Frames are numbered. This file sees to it that each is applied once and in order, and that a hole is filled before
-   anything after it is shown: by asking `watch` for what changed since the last frame, or by fetching the list afresh. */
+   anything after it is shown: by asking `watch` for what changed since the last frame, or by fetching the list again. */
 
 import { io } from "./socket.js";
 
-/** Milliseconds without a sign of life after which what is shown may be old. The server speaks once a second. */
+/** Milliseconds without a message after which the page may be out of date. The server sends one each second. */
 const STALE_MS = 5000;
-/** Milliseconds after which a silent line is given up: after a sleep the browser may not know that it is dead. */
+/** Milliseconds without a message after which the connection is closed: after a sleep it may be dead unnoticed. */
 const DEAD_MS = 12000;
 const WATCH_TIMEOUT_MS = 8000;
-/** Longest pause between two attempts to connect, before jitter: a page that somebody looks at is right within 2 s. */
+/** Longest pause between two attempts to connect, before jitter: a visible page is correct within 2 s. */
 const RECONNECT_MS = 1000;
-/** Patience with the n-th attempt: a line that swallows packets is noticed soon, a slow one gets longer each time. */
+/** Timeout of the n-th attempt: packet loss is noticed soon, a slow connection gets longer each time. */
 const CONNECT_MS = (attempt) => Math.min(20000, 2000 * 1.25 ** attempt);
 /** Milliseconds between two fetches of the list, and the spread that keeps many pages from fetching at once. */
 const FETCH_MS = 1000;
 const FETCH_SPREAD_MS = 400;
-/** What Redis announces to nobody is found by looking again, this often. */
+/** Changes without an event are found by fetching the list again, this often. */
 const REFRESH_MS = 30000;
 
 /**
@@ -51,7 +51,7 @@ export class Live {
     this.#updateStatus();
   }
 
-  /** Fetch the list afresh as soon as that is allowed. */
+  /** Fetch the list again as soon as that is allowed. */
   resync() {
     this.fetchWanted = true;
     this.#fetch();

@@ -7,7 +7,7 @@ import { Engine } from "./engine.js";
 
 const LOCAL_EVENTS = new Set(["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]);
 
-/** The line to one server, with a socket for each namespace. */
+/** The connection to one server, with a socket for each namespace. */
 export class Manager extends Engine {
   socket(namespace) {
     if (!this.sockets.has(namespace)) this.sockets.set(namespace, new Socket(this, namespace));
@@ -15,7 +15,7 @@ export class Manager extends Engine {
   }
 }
 
-/** One namespace of a line: what `io()` returns. */
+/** One namespace of a connection: what `io()` returns. */
 export class Socket extends Emitter {
   constructor(manager, namespace) {
     super();

@@ -1,4 +1,4 @@
-/* What the first page shows, as data: which rows are in which list. No DOM. */
+/* The lists of the first page as data: which rows are in which list. No DOM. */
 
 import { config } from "../lib/page_config.js";
 import { FINISHED } from "../parts/job_row.js";
@@ -27,7 +27,7 @@ export class HomeStore {
     this.counts = {};
   }
 
-  /** Take the server's whole answer. Rows that finished under the visitor's eyes stay, as the server says they are now. */
+  /** Take the server's whole answer. Rows that finished while shown stay, in their current state. */
   replace({ rows, recent, also = [], counts }) {
     const stay = new Map(also.filter((row) => this.list.has(row.id) && FINISHED.has(row.state)).map((row) => [row.id, row]));
     this.list = new Map([...rows.map((row) => [row.id, row]), ...stay]);
@@ -62,7 +62,7 @@ export class HomeStore {
     return [...this.recent.values()].sort((a, b) => (b.updated_at || 0) - (a.updated_at || 0) || b.id - a.id);
   }
 
-  /** Ids that finished under the visitor's eyes: the server tells about them too when the list is fetched. */
+  /** Ids of jobs that finished while shown: the server includes them when the list is fetched. */
   finishedIds() {
     return [...this.list.values()].filter((row) => FINISHED.has(row.state)).map((row) => row.id);
   }

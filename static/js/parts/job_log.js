@@ -1,14 +1,14 @@
-/* The log of one job, as it grows: its lines have no event of their own, so they are asked for while the job runs. */
+/* The log of one job as it grows: its lines have no events, so it is polled while the job runs. */
 
 import { get } from "../lib/api.js";
 
-/** Milliseconds between two questions. */
+/** Milliseconds between two requests. */
 const POLL_MS = 1000;
-/** The server keeps so many lines of a job and then drops the oldest: from there on numbers tell nothing. */
+/** The server keeps this many lines of a job and then drops the oldest: from there on line numbers shift. */
 const NUMBERED = 1000;
 
 export class JobLog {
-  /** `id` of the job; `running()` tells whether lines may come; `refetch()` reads the whole page's part anew. */
+  /** `id` of the job; `running()` tells whether lines may come; `refetch()` fetches the part of the page again. */
   constructor(id, running, refetch) {
     Object.assign(this, { id, running, refetch });
     this.follow = true;
@@ -27,7 +27,7 @@ export class JobLog {
       this.follow = this.check.checked;
       this.#toEnd();
     });
-    // Whoever scrolls back wants to read; at the end again, to follow.
+    // Scrolling back stops following; scrolling to the end resumes it.
     this.box.addEventListener("scroll", () => {
       if (!this.running()) return;
       this.follow = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - 8;

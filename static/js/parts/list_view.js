@@ -27,9 +27,9 @@ export class ListView {
       this.views.delete(id);
       const { element } = view;
       const focused = element.contains(document.activeElement);
-      // The keyboard must not fall to the top of the page because a row went away.
+      // The focus must not jump to the top of the page because a row was removed.
       if (focused) this.element.focus();
-      // A line somebody points at never becomes another job's between the pressing and the letting go of a button.
+      // A row under the pointer never becomes another job's row between mouse down and mouse up.
       if (focused || element.matches(":hover")) element.remove();
       else {
         spare.push(view);
@@ -44,7 +44,7 @@ export class ListView {
     for (const row of rows) {
       let view = this.views.get(row.id);
       if (view === undefined) {
-        // A line that is not needed any more becomes one that is: on a busy queue most change with each frame.
+        // Reuse elements: on a busy queue most rows change with each frame.
         view = spare.pop();
         if (view === undefined) view = new JobRow(row);
         else {

@@ -4,7 +4,7 @@ import { ApiError } from "../lib/api.js";
 import { localTimes } from "../lib/local_times.js";
 import { jsonViews, showJson } from "./json_view.js";
 
-/** Fetch a part; returns { html, mark }, or null if what it shows is gone. */
+/** Fetch a part; returns { html, mark }, or null if what it shows was removed. */
 export async function fetchPart(path) {
   let response;
   try {
