@@ -31,6 +31,7 @@ IMAGES = ROOT / "docs" / "images"
 #: Name of the picture, and the page; ``{job}`` and the like are jobs of the data below.
 PAGES = {
     "home": "/",
+    "overview": "/overview",
     "active": "/active",
     "failed": "/failed",
     "job": "/job/{report}",

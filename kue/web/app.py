@@ -123,7 +123,7 @@ def create_app(
     pages_of_app = (pages, overview, finder, files, system, login, sample)
     for blueprint in (api, health, openapi, *pages_of_app, job_actions, bulk, limits):
         app.register_blueprint(blueprint)
-    monitor.begin()
+    monitor.start()
     return app, socketio
 
 
@@ -157,4 +157,4 @@ def stop(app: Flask, reason: str = "the server is shutting down") -> None:
 def close(app: Flask) -> None:
     """Unsubscribe from the queue's events; the app is of no use afterwards. May be called twice."""
     monitor: Any = app.extensions["kue"]
-    monitor.end()
+    monitor.stop()

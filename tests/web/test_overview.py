@@ -45,7 +45,7 @@ def test_it_shows_types_times_throughput_the_oldest_job_and_errors(dashboard: An
     span = {"complete": 60, "failed": 20, "waiting": 3, "wait_mid": 40, "wait_slow": 900, "run_mid": 2_000,
             "run_slow": 8_000}  # fmt: skip
     for at in (minute - 1, minute - 2):
-        queue.history.note("minutes", at, span)
+        queue.history.record("minutes", at, span)
     queue.create_many([{"type": "mail", "priority": "high"}, {"type": "mail"}, {"type": "report"}])
     before = int(time.time() * 1000) - 7_200_000
     queue.session.call(lambda client: client.hset("q:job:2", mapping={"created_at": before, "promote_at": before}))

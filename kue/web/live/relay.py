@@ -111,7 +111,6 @@ class Relay:
         emit_pages: Callable[[Frame], None],
         has_plain: Callable[[], bool],
         has_pages: Callable[[], bool],
-        sweep: Callable[[], None] = lambda: None,
     ) -> None:
         self.queue = queue
         self.epoch = secrets.token_hex(6)
@@ -122,7 +121,7 @@ class Relay:
         self.lock = threading.RLock()
         self.ring = Ring()
         self._emit_plain, self._emit_pages = emit_plain, emit_pages
-        self._has_plain, self._has_pages, self._sweep = has_plain, has_pages, sweep
+        self._has_plain, self._has_pages = has_plain, has_pages
         self._inbox: collections.deque[Any] = collections.deque()
         self._overflow = False
         self._wake = threading.Event()
@@ -231,7 +230,6 @@ class Relay:
                     self._flush()
                 if now >= next_counts:
                     next_counts = now + COUNTS_S
-                    self._sweep()
                     if self._has_pages() and self._check_counts():
                         next_counts = now + SUSPECT_S
             except Exception as exc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ PLAIN, PAGES = "plain", "pages"
 #: 150 kB, shared between all clients; a plain client gets one small packet for each event.
 PAGE_BACKLOG = 60
 PLAIN_BACKLOG = 5_000
+#: Seconds between two checks for such clients.
+SLOW_CHECK_S = 1.0
 
 
 class Monitor:
@@ -58,7 +61,6 @@ class Monitor:
             emit_pages=lambda frame: socketio.emit("batch", frame, to=PAGES),
             has_plain=lambda: self.members(PLAIN) > 0,
             has_pages=lambda: self.members(PAGES) > 0,
-            sweep=self.drop_slow_clients,
         )
         self.counters = EventCounters(queue)
         self.lag = LoopLag()
@@ -67,7 +69,8 @@ class Monitor:
         self.visitors: dict[str, Visitor] = {}
         #: Clients disconnected because they read too slowly, since the start.
         self.slow_clients_dropped = 0
-        self._parting = False
+        self._is_shutting_down = False
+        self._stopping = threading.Event()
         socketio.on_event("connect", self.on_connect)
         socketio.on_event("disconnect", self.on_disconnect)
         socketio.on_event("start", self.on_start)
@@ -75,25 +78,31 @@ class Monitor:
         socketio.on_event(UNREADABLE, self.on_unreadable)
         socketio.on_event("*", self.on_unknown)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start listening and emitting."""
         self.relay.start()
         self._unsubscribe = self.queue.subscribe(self.counters.receive, required=False)
-        tasks = {"relay": self.relay.run, "counting of events": self.counters.run, "event loop lag": self.lag.run}
+        tasks = {
+            "relay": self.relay.run,
+            "event counters": self.counters.run,
+            "event loop lag": self.lag.run,
+            "slow clients": self._watch_clients,
+        }
         for name, task in tasks.items():
             self.socketio.start_background_task(run_essential, name, task)
 
     def announce_shutdown(self, reason: str) -> None:
         """Tell every client that the server is shutting down. Events go out as before until it does."""
-        if not self._parting:
-            self._parting = True
+        if not self._is_shutting_down:
+            self._is_shutting_down = True
             self.socketio.emit("shutdown", {"reason": reason})
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop listening and emitting. May be called twice."""
         self.relay.stop()
         self.counters.stop()
         self.lag.stop()
+        self._stopping.set()
         with contextlib.suppress(Exception):  # the queue may be closed already
             self._unsubscribe()
 
@@ -170,6 +179,10 @@ class Monitor:
     def members(self, room: str) -> int:
         """Return how many clients are in a room."""
         return len(self.socketio.server.manager.rooms.get("/", {}).get(room, ()))
+
+    def _watch_clients(self) -> None:
+        while not self._stopping.wait(SLOW_CHECK_S):
+            self.drop_slow_clients()
 
     def drop_slow_clients(self) -> None:
         """Disconnect each client that has too many unread packets, so that it does not hold the others back."""
