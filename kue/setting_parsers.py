@@ -83,6 +83,23 @@ def directory(text: str) -> Path:
     return path
 
 
+def existing_path(text: str) -> Path | None:
+    """A file or a directory that exists, or nothing."""
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    if "\0" in text or not path.exists():
+        raise ValueError("there is no such file; write the path of a PEM file")
+    return path
+
+
+def proxy(text: str) -> str | None:
+    """The URL of a proxy, or nothing."""
+    if text and not re.fullmatch(r"(?i)(https?|socks5h?)://[^\s/?#]+/?", text):
+        raise ValueError("write a URL such as http://proxy:3128 or socks5h://user:password@proxy:1080")
+    return text or None
+
+
 def hosts(text: str) -> tuple[str, ...]:
     """Host names, addresses and networks, each optionally with a port: ``intranet, 10.0.0.0/8, 127.0.0.1:3000``."""
     entries = words(text)

@@ -17,12 +17,14 @@ from .setting_parsers import (
     bearer_token,
     credentials,
     directory,
+    existing_path,
     host_name,
     hosts,
     number_or_all,
     number_or_none,
     origins,
     prefix,
+    proxy,
     redis_url,
     size_bytes,
     size_or_none,
@@ -76,6 +78,10 @@ class Settings:
     #: Bytes a second, and downloads at once from one host; None: no limit, as for the floor above.
     download_rate: int | None
     download_per_host: int | None
+    #: URL of a proxy, a file or folder of further CA certificates, a PEM file with a client certificate and its key.
+    download_proxy: str | None
+    download_ca_bundle: Path | None
+    download_client_cert: Path | None
     #: "user:password"
     auth: str | None
     #: The same with read-only access.
@@ -145,6 +151,7 @@ class Settings:
         secrets = ("auth", "auth_readonly", "token", "token_readonly")
         hidden: dict[str, Any] = {name: "***" if getattr(self, name) else None for name in secrets}
         hidden["redis_url"] = _without_password(self.redis_url)
+        hidden["download_proxy"] = _without_password(self.download_proxy)
         shown = (f"{field.name}={hidden.get(field.name, getattr(self, field.name))!r}" for field in fields(self))
         return f"Settings({', '.join(shown)})"
 
@@ -231,6 +238,31 @@ OPTIONS = (
         "N",
         "downloads at once from one host, in a process; default no limit",
         number_or_none,
+    ),
+    Option(
+        "download_proxy",
+        "DOWNLOAD_PROXY",
+        "",
+        "URL",
+        "proxy for downloads: http://, https://, socks5:// or socks5h://host:port",
+        proxy,
+        secret=True,
+    ),
+    Option(
+        "download_ca_bundle",
+        "DOWNLOAD_CA_BUNDLE",
+        "",
+        "FILE",
+        "CA certificates (PEM) to trust beside the public ones",
+        existing_path,
+    ),
+    Option(
+        "download_client_cert",
+        "DOWNLOAD_CLIENT_CERT",
+        "",
+        "FILE",
+        "client certificate and its key (PEM), for servers that require one",
+        existing_path,
     ),
     Option("auth", "KUE_AUTH", "", "USER:PASSWORD", "what the page and the API ask for", credentials, secret=True),
     Option("auth_readonly", "KUE_AUTH_READONLY", "", "USER:PASSWORD", "who may only look", credentials, secret=True),

@@ -22,6 +22,9 @@ def download_handler(settings: Settings) -> DownloadHandler:
         min_free=settings.download_min_free or 0,
         rate=settings.download_rate,
         per_host=settings.download_per_host,
+        proxy=settings.download_proxy,
+        ca_bundle=str(settings.download_ca_bundle) if settings.download_ca_bundle else None,
+        client_cert=str(settings.download_client_cert) if settings.download_client_cert else None,
     )
 
 

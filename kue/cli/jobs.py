@@ -12,6 +12,7 @@ import click
 from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from ..job import Job, now_ms
 from ..queue import Queue
+from ..redaction import safe, safe_text
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 from ..storage.codec import PRIORITY_NAMES, from_json
 from .options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
@@ -45,7 +46,7 @@ def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_js
         ids = queue.newest_ids(state, job_type, number)
     found = queue.get_many(ids)
     if as_json:
-        print_json([job.to_dict() for job in found])
+        print_json(safe([job.to_dict() for job in found]))
         return
     now = now_ms()
     table(
@@ -72,7 +73,7 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
     job = queue.get(job_id)
     lines = queue.log(job_id)
     if as_json:
-        print_json({**job.to_dict(), "rescues": job.rescues, "attempt_log": job.attempt_log, "log": lines})
+        print_json({**safe(job.to_dict()), "rescues": job.rescues, "attempt_log": job.attempt_log, "log": lines})
         return
     now = now_ms()
     fields: list[tuple[str, Any]] = [
@@ -97,7 +98,7 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
             print(f"{paint(f'{name:<9}', bold=True)} {plain(value)}")
     for name, raw in (("data", "data"), ("progress data", "progress_data"), ("result", "result")):
         if raw in job.raw:
-            _block(name, json.dumps(from_json(job.raw[raw]), indent=2, ensure_ascii=False))
+            _block(name, json.dumps(safe(from_json(job.raw[raw])), indent=2, ensure_ascii=False))
     if job.error:
         _block("error", job.error)
     if job.attempt_log:
@@ -247,7 +248,11 @@ def _about(job: Job) -> str:
     if job.state == FAILED and job.error:
         return job.error.partition("\n")[0]
     title = job.data.get("title") if isinstance(job.data, dict) else None
-    about = title if isinstance(title, str) else job.raw.get("data", "")
+    if isinstance(title, str):
+        about = safe_text(title)
+    else:
+        data = safe(from_json(job.raw["data"])) if "data" in job.raw else None
+        about = "" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"{job.progress_percent}% {about}" if job.state == ACTIVE and job.progress_percent else about
 
 

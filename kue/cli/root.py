@@ -19,6 +19,7 @@ from .bench import bench
 from .completion import completion
 from .dashboard import dashboard
 from .doctor import doctor
+from .download import download
 from .jobs import create, log, ls, show
 from .options import Place, place_options
 from .serve import serve
@@ -55,6 +56,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     kue ls failed                   list failed jobs
     kue retry --type email          retry all failed jobs of a type
     kue serve                       serve the monitor and run download workers
+    kue download URL                download a file, without a server
     kue dashboard -p 3050           serve the monitor for an existing queue
     kue worker app:queue            run the handlers of app.py
 
@@ -64,7 +66,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 
 COMMANDS = (
-    *(serve, dashboard, worker, stats, ls, show, log, create),
+    *(serve, dashboard, worker, download, stats, ls, show, log, create),
     *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench, completion),
 )
 for command in COMMANDS:

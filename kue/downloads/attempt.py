@@ -40,7 +40,7 @@ class Transfer:
         limits: DownloadLimits,
         size_limits: SizeLimits,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request, self.source, self.part, self.progress = request, source, part, progress

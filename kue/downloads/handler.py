@@ -55,6 +55,8 @@ class DownloadHandler:
     ``ca_bundle``: a file of further CA certificates. ``client_cert``: a PEM file with a client certificate and its key.
     ``proxy``: URL of a proxy for all downloads; a job's own ``proxy`` overrides it.
     ``env_proxies``: use HTTP_PROXY and the like; the proxy then resolves the names.
+    ``own_folder``: the folder holds downloads only, so file names get date and job id, and old partial files are swept;
+    False: plain names, and only files of the running jobs are touched.
     ``keep_cancelled``: whether to keep the partial file of a cancelled job, so that a retry resumes; a job's own
     ``keep_partial`` overrides it, and a cancel with ``discard`` overrides both.
     """
@@ -77,6 +79,7 @@ class DownloadHandler:
         proxy: str | None = None,
         env_proxies: bool = False,
         keep_cancelled: bool = True,
+        own_folder: bool = True,
         resolve: Resolver | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -90,6 +93,7 @@ class DownloadHandler:
         self._proxy = parse_proxy(proxy, is_trusted=True) if proxy else None
         self._env_proxies, self._keep_cancelled = env_proxies, keep_cancelled
         self._now, self._clock = now, clock
+        self._own_folder = own_folder
         self._finished: deque[tuple[float, str]] = deque()
         self._sweep_due = 0.0
         self._sweep()
@@ -119,7 +123,14 @@ class DownloadHandler:
                 try:
                     part.lock(progress.tick)
                     transfer = Transfer(
-                        request, source, part, progress, self.limits, self.size_limits, now=self._now, clock=self._clock
+                        request,
+                        source,
+                        part,
+                        progress,
+                        self.limits,
+                        self.size_limits,
+                        now=self._now if self._own_folder else None,
+                        clock=self._clock,
                     )
                     result = transfer.run()
                     result["host"] = socket.gethostname()
@@ -178,6 +189,12 @@ class DownloadHandler:
         """Remove the partial file of a job that is not running; see ``discard_part``."""
         return discard_part(self.folder, job)
 
+    def forget(self, job: JobLike) -> None:
+        """Forget a finished job at once, so that the same one downloads again."""
+        request = DownloadRequest.parse(job.data, job.id, self._guard.allow)
+        with Folder(self.folder) as folder:
+            folder.remove(Part(folder, part_key(job.id, request.url, getattr(job, "created_at", None))).sidecar)
+
     def _disk_error(self, exc: OSError) -> DownloadError:
         if exc.errno in NO_ROOM:
             return DownloadPostponed(NO_ROOM_MS, "Waiting for disk space: the disk is full", counts=False)
@@ -195,7 +212,7 @@ class DownloadHandler:
     def _sweep(self) -> None:
         """Once an hour, remove sidecars of finished files and abandoned partial files."""
         now = self._now()
-        if now < self._sweep_due or not self.folder.is_dir():
+        if not self._own_folder or now < self._sweep_due or not self.folder.is_dir():
             return
         self._sweep_due = now + SWEEP_S
         with Folder(self.folder) as folder:

@@ -39,7 +39,7 @@ class ResponseOpener:
         disk: Disk,
         *,
         start: Callable[[int], None],
-        now: Callable[[], float],
+        now: Callable[[], float] | None,
     ) -> None:
         self._request, self._source, self._part, self._progress = request, source, part, progress
         self._restarts = 0
@@ -135,7 +135,7 @@ class ResponseOpener:
             final_url=response.url,
             validator=response.validator,
             length=length,
-            name=filenames.final_name(self._with_coding(name, response), self._request.job_id, self._now()),
+            name=self._final_name(self._with_coding(name, response)),
             content_type="".join(filter(str.isprintable, content_type))[:200] if content_type else None,
             coding=response.coding,
             redirects=response.redirects,
@@ -144,6 +144,10 @@ class ResponseOpener:
             modified=response.strong_date,
             digests=response.digests(),
         )
+
+    def _final_name(self, name: str) -> str:
+        """Return the name with date and job id, unless plain names are wanted."""
+        return name if self._now is None else filenames.final_name(name, self._request.job_id, self._now())
 
     def _with_coding(self, name: str, response: Response) -> str:
         """Return the name with the extension of the content coding: the file is never unpacked, against bombs."""

@@ -1,0 +1,169 @@
+"""`kue download`: files without a server, a page or Redis."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kue.cli.root import run
+from tests.downloads.hostile import HostileServer, Request, Wire, content, good, send_good
+from tests.support import ROOT
+
+DATA = content(300_000)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return ``kue download`` in an empty directory: its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DOWNLOAD_ALLOW", "DOWNLOAD_PROXY", "DOWNLOAD_CA_BUNDLE", "DOWNLOAD_CLIENT_CERT"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(["download", *map(str, words)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_a_file_comes_under_its_plain_name_and_nothing_else_stays(download: Run, tmp_path: Path) -> None:
+    (tmp_path / "old.part").write_text("of another program")
+    os.utime(tmp_path / "old.part", (1, 1))
+    with HostileServer(good(DATA)) as server:
+        code, out, err = download("--allow", "127.0.0.1", server.url("/a.bin"))
+        assert (code, out) == (0, "a.bin\n") and "300.0 kB in" in err
+        code, out, _ = download("-q", "--allow", "127.0.0.1", server.url("/a.bin"))
+    assert (code, out) == (0, "a (2).bin\n")
+    assert sorted(os.listdir(tmp_path)) == ["a (2).bin", "a.bin", "old.part"]
+    assert (tmp_path / "a.bin").read_bytes() == DATA
+
+
+def test_options_name_the_file_and_the_request(download: Run, tmp_path: Path) -> None:
+    with HostileServer(good(DATA)) as server:
+        digest = hashlib.sha256(DATA).hexdigest()
+        words = [
+            "-o",
+            "sub/x.bin",
+            "--sha256",
+            digest,
+            "-H",
+            "X-Key: swordfish",
+            "-b",
+            "a=b",
+            "-e",
+            "http://r/",
+            "-A",
+            "me",
+        ]
+        code, out, err = download("--allow", "127.0.0.1", *words, server.url())
+        sent = server.requests[0].headers
+    assert (code, out) == (0, "sub/x.bin\n") and (tmp_path / "sub/x.bin").read_bytes() == DATA
+    assert (sent["x-key"], sent["cookie"], sent["referer"], sent["user-agent"]) == (
+        "swordfish",
+        "a=b",
+        "http://r/",
+        "me",
+    )
+    assert "swordfish" not in out + err
+
+
+def test_json_gives_a_line_for_each_url(download: Run) -> None:
+    def script(request: Request, wire: Wire) -> None:
+        if request.path == "/gone?token=swordfish":
+            wire.head("404 Not Found", {"Content-Length": 0})
+        else:
+            send_good(request, wire, DATA)
+
+    with HostileServer(script) as server:
+        urls = server.url("/a.bin"), server.url("/gone?token=swordfish")
+        code, out, err = download("--allow", "127.0.0.1", "--json", *urls)
+    told = {line["ok"]: line for line in map(json.loads, out.splitlines())}
+    assert code == 1 and len(told) == 2 and "swordfish" not in out + err
+    assert told[True]["path"] == "a.bin" and told[True]["sha256"] == hashlib.sha256(DATA).hexdigest()
+    assert told[False]["error"].endswith("answered 404 Not Found") and told[False]["status"] == 404
+
+
+def test_a_list_is_validated_line_by_line_and_duplicates_are_named(download: Run, tmp_path: Path) -> None:
+    with HostileServer(good(DATA)) as server:
+        lines = [
+            f"\ufeff{server.url('/a.bin')}",
+            "",
+            "# a comment",
+            "example.com/x",
+            f" {server.url('/a.bin')} ",
+            server.url("/b.bin"),
+        ]
+        (tmp_path / "urls.txt").write_text("\n".join(lines), encoding="utf-8")
+        code, out, err = download("--allow", "127.0.0.1", "-i", "urls.txt", "-o", "sub/")
+    assert code == 1 and sorted(out.split()) == ["sub/a.bin", "sub/b.bin"]
+    assert "line 4: example.com/x: The URL has no scheme. Did you mean https://example.com/x?" in err
+    assert "line 5: the same URL as in line 1, skipped" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "give at least one URL"),
+        (["example.com/x"], "Did you mean https://example.com/x?"),
+        (["ftp://example.com/x"], "Use https:// or http://"),
+        (
+            ["http://127.0.0.1:1/x"],
+            "Refused: 127.0.0.1 is a loopback address. An operator can",
+        ),
+        (["-H", "nonsense", "http://x.example/"], "must look like 'name: value'"),
+        (["-x", "ftp://p", "http://x.example/"], "a proxy must look like"),
+        (["--rate", "fast", "http://x.example/"], "500M"),
+        (["-o", "x", "http://x.example/1", "http://x.example/2"], "exactly one URL"),
+        (["--sha256", "xyz", "http://x.example/"], "64 hexadecimal digits"),
+        (["--ca-bundle", "/nonexistent", "http://x.example/"], "does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_code_2(download: Run, words: list[str], sentence: str) -> None:
+    code, out, err = download(*words)
+    assert (code, out) == (2, "") and sentence in err and err.count("\n") == 1
+
+
+def test_a_failed_attempt_is_repeated_and_resumes(download: Run, tmp_path: Path) -> None:
+    def script(request: Request, wire: Wire) -> None:
+        send_good(request, wire, DATA, stop_after=150_000 if request.number == 0 else None)
+
+    with HostileServer(script) as server:
+        code, out, err = download("--allow", "127.0.0.1", server.url("/a.bin"))
+        assert "attempt 2 of 5" in err and server.requests[1].headers["range"] == "bytes=150000-"
+        server.requests.clear()
+        code, _, err = download("--allow", "127.0.0.1", "-n", 1, server.url("/b.bin"))
+        assert code == 1 and "Server closed" not in err and (tmp_path / "b.bin").exists() is False
+        code, _, _ = download("--allow", "127.0.0.1", "-n", 1, server.url("/b.bin"))
+    assert code == 0 and (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes() == DATA
+    assert server.requests[1].headers["range"] == "bytes=150000-"
+
+
+def test_ctrl_c_keeps_the_bytes_and_the_same_command_resumes(tmp_path: Path) -> None:
+    data = content(3_000_000)
+    with HostileServer(lambda request, wire: send_good(request, wire, data, rate=1_000_000)) as server:
+        command = [sys.executable, "-m", "kue", "download", "--allow", "127.0.0.1", server.url("/a.bin")]
+        environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
+        first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not any(path.stat().st_size > 200_000 for path in tmp_path.glob("*.part")):
+            time.sleep(0.02)
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=20)
+        assert first.returncode == 130 and "The same command resumes" in err
+        second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+    assert second.returncode == 0 and second.stdout == "a.bin\n"
+    assert (tmp_path / "a.bin").read_bytes() == data and os.listdir(tmp_path) == ["a.bin"]
+    assert server.requests[1].headers["range"].startswith("bytes=")
