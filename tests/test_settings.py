@@ -92,6 +92,7 @@ BAD = [
     ("DOWNLOAD_PROXY", "proxy:3128", "http://proxy:3128"),
     ("DOWNLOAD_PROXY", "ftp://proxy", "http://proxy:3128"),
     ("DOWNLOAD_CA_BUNDLE", "/nonexistent", "no such file"),
+    ("DOWNLOAD_CLIENT_CERT", "/nonexistent", "no such file"),
     ("KUE_KEEP_COMPLETE", "-1", "or all"),
     ("KUE_KEEP_FAILED", "none", "or all"),
     ("KUE_KEEP_DAYS", "1.5", "whole number"),
