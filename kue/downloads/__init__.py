@@ -10,8 +10,8 @@ from .limits import DownloadLimits
 from .progress import ProgressData
 from .request import DownloadRequest, Result
 
-#: The former name of LimitFollower.
-Follower = LimitFollower
+#: Former names, which programs may use.
+Follower, Patience = LimitFollower, Timeouts
 
 __all__ = [
     "ATTEMPTS",
@@ -28,6 +28,7 @@ __all__ = [
     "InvalidRequest",
     "InvalidUrl",
     "LimitFollower",
+    "Patience",
     "Timeouts",
     "ProgressData",
     "Result",

@@ -17,6 +17,7 @@ from kue.web.access.security import Security
 from kue.web.actions.bulk import bulk
 from kue.web.actions.download_limits import limits
 from kue.web.actions.job_actions import job_actions
+from kue.web.actions.url_list import url_list
 from kue.web.answers import SafeJson, SafeResponse
 from kue.web.api.health import health
 from kue.web.api.kue_api import api, lower_case_words
@@ -121,7 +122,7 @@ def create_app(
     app.extensions["kue"] = monitor
     errors.install(app)
     pages_of_app = (pages, overview, finder, files, system, login, sample)
-    for blueprint in (api, health, openapi, *pages_of_app, job_actions, bulk, limits):
+    for blueprint in (api, health, openapi, *pages_of_app, job_actions, bulk, limits, url_list):
         app.register_blueprint(blueprint)
     monitor.start()
     return app, socketio

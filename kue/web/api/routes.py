@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from kue.states import STATES
 from kue.web.actions.bulk import STATES_OF, BulkStatus
+from kue.web.actions.url_list import UrlListView
 from kue.web.live.snapshots import HomeAnswer, StateList
 from kue.web.pages.search import SearchAnswer
 from kue.web.present.limits_view import READERS, LimitsView
@@ -198,6 +199,13 @@ ROUTES = (
     ),
     Route("get", "/monitor/downloads/limits", "Download limits.", {200: LimitsView}),
     Route("post", "/monitor/downloads/limits", "Change download limits.", {200: LimitsView, **BAD}, body=_LIMITS),
+    Route(
+        "post",
+        "/monitor/downloads/list",
+        "Check a list of URLs, one per line, or start a download for each of them.",
+        {200: UrlListView, **BAD},
+        body=members({"options": {"type": "object"}, "start": {"type": "boolean"}}, text=TEXT),
+    ),
     Route("get", "/files/{name}", "A finished file, whole or a range.", {200: "file", 206: "file", 404: "page"}),
     Route("delete", "/files/{name}", "Delete a finished file.", {200: DONE, 404: "page", **CONFLICT}),
     # This process

@@ -8,6 +8,7 @@ import { ListView } from "../parts/list_view.js";
 import { Live } from "../live/live_updates.js";
 import { throttledRender } from "../lib/throttled_render.js";
 import { wireStart } from "../parts/start_form.js";
+import { wireStartList } from "../parts/start_list.js";
 import { HomeStore } from "../live/store.js";
 
 const list = document.getElementById("list");
@@ -45,6 +46,7 @@ const live = new Live({
 });
 
 wireStart(live.socket);
+wireStartList();
 const say = sayIn(document.getElementById("act_message"));
 wireActions(list, say);
 wireActions(document.getElementById("recent"), say);

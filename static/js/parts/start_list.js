@@ -1,0 +1,116 @@
+/* Many downloads at once: lines pasted into the URL field or a dropped text file, checked by the server, started together. */
+
+import * as api from "../lib/api.js";
+
+const send = api.request ?? api.ask;
+const CHECK_MS = 300;
+const MAX_FILE_BYTES = 4_000_000;
+/** Fields that belong to one file only. */
+const ONE_FILE = new Set(["url", "title", "filename", "sha256"]);
+
+function options(form) {
+  const found = {};
+  for (const [name, value] of new FormData(form)) {
+    if (value === "" || ONE_FILE.has(name)) continue;
+    if (name === "delay_s") found.delay = Math.round(Number(value) * 1000);
+    else found[name] = value;
+  }
+  return found;
+}
+
+const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+
+function summary(answer) {
+  const parts = [plural(answer.usable, "URL")];
+  if (answer.duplicates) parts.push(`${plural(answer.duplicates, "duplicate")} skipped`);
+  if (answer.invalid) parts.push(`${plural(answer.invalid, "line")} invalid`);
+  return parts.join(", ");
+}
+
+export function wireStartList() {
+  const part = document.getElementById("start_list");
+  if (!part) return;
+  const form = document.getElementById("start_form");
+  const url = document.getElementById("start_url");
+  const text = document.getElementById("start_list_text");
+  const message = document.getElementById("start_list_summary");
+  const problems = document.getElementById("start_list_problems");
+  const start = document.getElementById("start_list_start");
+  let timer = 0;
+  let latest = 0;
+
+  function say(words, bad = false) {
+    message.textContent = words;
+    message.classList.toggle("is_bad", bad);
+  }
+
+  async function check() {
+    const number = ++latest;
+    start.disabled = true;
+    try {
+      const answer = await send("POST", "/monitor/downloads/list", { text: text.value, options: options(form) });
+      if (number !== latest) return;
+      say(summary(answer), answer.invalid > 0);
+      problems.replaceChildren(
+        ...answer.problems.map(({ line, url: shown, error }) => {
+          const item = document.createElement("li");
+          item.textContent = `Line ${line}: ${shown}: ${error}`;
+          return item;
+        }),
+      );
+      start.textContent = `Start ${plural(answer.usable, "job")}`;
+      start.disabled = answer.usable === 0;
+    } catch (error) {
+      if (number === latest) say(`Not checked: ${error.message}`, true);
+    }
+  }
+
+  function open(lines) {
+    part.hidden = false;
+    text.value = lines;
+    text.focus();
+    check();
+  }
+
+  url.addEventListener("paste", (event) => {
+    const pasted = event.clipboardData.getData("text/plain");
+    if (pasted.split(/\r?\n/).filter((line) => line.trim()).length < 2) return;
+    event.preventDefault();
+    open(pasted);
+  });
+  const hasFile = (event) => [...event.dataTransfer.types].includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (hasFile(event)) event.preventDefault();
+  });
+  document.addEventListener("drop", async (event) => {
+    const file = event.dataTransfer.files[0];
+    if (!file) return;
+    event.preventDefault();
+    if (file.size > MAX_FILE_BYTES) {
+      open("");
+      say("The file is too large for a list of URLs (4 MB at most).", true);
+    } else open(await file.text());
+  });
+  text.addEventListener("input", () => {
+    clearTimeout(timer);
+    start.disabled = true;
+    timer = setTimeout(check, CHECK_MS);
+  });
+  document.getElementById("start_list_close").addEventListener("click", () => {
+    part.hidden = true;
+    url.focus();
+  });
+  start.addEventListener("click", async () => {
+    start.disabled = true;
+    const wanted = { text: text.value, options: options(form), start: true };
+    try {
+      const answer = await send("POST", "/monitor/downloads/list", wanted, { timeoutMs: 60000 });
+      text.value = "";
+      problems.replaceChildren();
+      say(`Started ${plural(answer.ids.length, "job")}.`);
+    } catch (error) {
+      say(`Not started: ${error.message}`, true);
+      start.disabled = false;
+    }
+  });
+}
