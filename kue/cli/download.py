@@ -146,11 +146,12 @@ def download(
     members = {name: value for name, value in options.items() if value not in (None, ())}
     if filename:
         members["filename"] = filename
+    proxy = members.pop("proxy", None)  # who runs the command may use any proxy
     try:
         requests = [DownloadRequest.parse({**members, "url": each.url}, allow=hosts(allow)) for each in listed]
         handler = DownloadHandler(
             folder, own_folder=False, allow=hosts(allow), max_bytes=max_size or UNLIMITED, min_free=0, rate=rate,
-            ca_bundle=ca_bundle, client_cert=client_cert, proxy=members.pop("proxy", None),
+            ca_bundle=ca_bundle, client_cert=client_cert, proxy=proxy,
         )  # fmt: skip
     except (InvalidRequest, ValueError) as exc:
         raise Refused(str(exc)) from None

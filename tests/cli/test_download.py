@@ -136,6 +136,14 @@ def test_what_cannot_work_is_refused_with_code_2(download: Run, words: list[str]
     assert (code, out) == (2, "") and sentence in err and err.count("\n") == 1
 
 
+def test_who_runs_the_command_may_use_a_local_proxy(download: Run, tmp_path: Path) -> None:
+    with HostileServer(good(DATA)) as proxy:
+        code, out, _ = download(
+            "--allow", "files.example", "-x", f"http://127.0.0.1:{proxy.port}", "http://files.example/a"
+        )
+    assert (code, out) == (0, "a\n") and proxy.requests[0].path == "http://files.example/a"
+
+
 def test_a_failed_attempt_is_repeated_and_resumes(download: Run, tmp_path: Path) -> None:
     def script(request: Request, wire: Wire) -> None:
         send_good(request, wire, DATA, stop_after=150_000 if request.number == 0 else None)
