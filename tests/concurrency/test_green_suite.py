@@ -44,7 +44,8 @@ def test_the_runner_really_patches(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_queue_and_its_parts_pass_with_green_threads() -> None:
+def test_the_queue_and_its_parts_pass_with_green_threads(pytestconfig: pytest.Config) -> None:
     tests = [str(ROOT / "tests" / name) for name in WITH_THREADS]
-    result = run_green(*tests, "--ignore-glob=*/test_stateful.py")
+    seed = pytestconfig.getoption("randomly_seed")
+    result = run_green(*tests, "--ignore-glob=*/test_stateful.py", f"--randomly-seed={seed}")
     assert result.returncode == 0, result.stdout[-20_000:]
