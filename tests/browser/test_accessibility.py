@@ -90,6 +90,9 @@ def test_every_page_is_accessible_and_fits_its_screen(
         found = page.evaluate("axe.run().then((result) => result.violations)")
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == [], path
+    page.click("#shortcuts_button")
+    found = page.evaluate("axe.run(document.getElementById('shortcuts')).then((result) => result.violations)")
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
 def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_keyboard(
