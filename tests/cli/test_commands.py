@@ -154,7 +154,7 @@ def test_show_tells_all_of_a_job(kue: Kue, queue: Queue) -> None:
 
 @pytest.mark.parametrize("words", [("show", 99), ("log", 99), ("retry", 99), ("rm", 99), ("promote", 99)])
 def test_an_unknown_id_is_told_with_exit_code_1(kue: Kue, words: tuple[Any, ...]) -> None:
-    assert kue(*words) == (1, "", 'kue: job "99" doesnt exist\n')
+    assert kue(*words) == (1, "", 'kue: job 99 does not exist\n')
 
 
 def test_log_prints_lines(kue: Kue, queue: Queue) -> None:
@@ -184,7 +184,7 @@ def test_retry_promote_cancel_and_rm_take_several_ids(kue: Kue, queue: Queue) ->
     assert kue("promote", 4, 5).code == 0
     assert kue("cancel", 1).out == "job 1 cancelled\n"
     assert json.loads(kue("rm", 1, 2, "--json").out) == [{"id": 1, "ok": True}, {"id": 2, "ok": True}]
-    assert json.loads(kue("rm", 1, "--json").out)[0]["error"] == 'job "1" doesnt exist'
+    assert json.loads(kue("rm", 1, "--json").out)[0]["error"] == 'job 1 does not exist'
     assert queue.counts() == {"inactive": 2, "active": 0, "complete": 0, "failed": 1, "delayed": 0}
 
 

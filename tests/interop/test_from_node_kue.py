@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import kue
+import kue.settings
 import kue.testing
 import kue.web
 from tests.support import ROOT
