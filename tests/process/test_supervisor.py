@@ -225,6 +225,7 @@ def test_page_and_workers_of_app_py_share_the_embedded_server(tmp_path: Path) ->
     log, port = tmp_path / "log", free_port()
     url = f"http://127.0.0.1:{port}"
     environ = {"KUE_DATA_DIR": str(tmp_path / "data"), "DOWNLOAD_DIR": str(tmp_path), "REDIS_URL": ""}
+    environ["DOWNLOAD_ALLOW"] = "127.0.0.1:9"
     own = {"PORT": str(port), "KUE_WORKERS": "0"}
     programs = [program(log, {**environ, **own}, "app.py")]
     try:
@@ -233,7 +234,7 @@ def test_page_and_workers_of_app_py_share_the_embedded_server(tmp_path: Path) ->
         programs.append(program(log, environ, *words))
         wait_until(lambda: log.read_text().count("Ready: running startdownload (20)") == 2, 25, message="both ready")
 
-        # When a download from an address that is not allowed is asked for
+        # When a download from a port on which nobody listens is asked for
         wanted = {"type": "startdownload", "data": {"title": "t", "url": "http://127.0.0.1:9/x"}}
         made = answer(f"{url}/job", json.dumps(wanted).encode())
 
