@@ -2,7 +2,7 @@
 
 import * as api from "../lib/api.js";
 
-const send = api.request ?? api.ask;
+const send = api.request;
 const CHECK_MS = 300;
 const MAX_FILE_BYTES = 4_000_000;
 /** Fields that belong to one file only. */
