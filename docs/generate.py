@@ -35,7 +35,7 @@ def table(*rows: tuple[str, ...]) -> str:
 
 def command_line() -> str:
     """Return the help of each command, as it prints it."""
-    with click.Context(cli, info_name="kue", max_content_width=100, terminal_width=100) as ctx:
+    with click.Context(cli, info_name="kue", **{**cli.context_settings, "terminal_width": 100}) as ctx:
         parts = [f"## kue\n\n```text\n{cli.get_help(ctx)}\n```\n"]
         for name, command in cli.commands.items():
             settings = dict(command.context_settings)
