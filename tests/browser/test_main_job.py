@@ -72,7 +72,9 @@ def test_a_job_behind_the_limit_is_queued_and_a_failed_one_says_why(
     failed = start(page)
     label(page, second, "Completed")
     label(page, failed, "Failed")
-    page.wait_for_function("id => document.querySelector(`#job_${id} .job_detail`).innerText.includes('404')", arg=failed)
+    page.wait_for_function(
+        "id => document.querySelector(`#job_${id} .job_detail`).innerText.includes('404')", arg=failed
+    )
 
 
 def test_the_page_says_that_it_is_not_live_and_is_right_again_after_a_restart(
