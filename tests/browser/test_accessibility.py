@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import kue
+from kue.downloads import change_limits
 from tests.support import NODE_DIR, require_node, wait_until
 
 LIVE = '#live_status[data-live="live"]'
@@ -109,6 +110,7 @@ def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_k
             page.keyboard.press(key)
         raise AssertionError(f"{selector} is not reached by {key}")
 
+    change_limits(queue, rate=100_000)  # so that it still runs when the cancelling is reached
     press_until("#start_url")
     page.keyboard.press("Enter")
     page.wait_for_selector("#log_1:text-is('Running')")
@@ -124,6 +126,7 @@ def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_k
     press_until("[data-action=cancel]:not([hidden])")
     page.keyboard.press("Enter")
     page.wait_for_selector("#log_1:text-is('Failed')")
+    change_limits(queue, rate=None)
     press_until("a[href='/failed']", "Shift+Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**/failed")
