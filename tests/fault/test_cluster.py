@@ -84,7 +84,7 @@ class Nodes:
         return all(text.count(" connected") == SHARDS + 1 and "handshake" not in text for text in known)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture  # one for each test, since one of them kills a node
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     started = Nodes()
     try:

@@ -89,7 +89,7 @@ class Guarded:
         return all(int(each["num-other-sentinels"]) == 2 and int(each["num-slaves"]) == 1 for each in facts)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture  # one for each test, since one of them kills the primary
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     started = Guarded()
     try:

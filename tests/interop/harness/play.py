@@ -15,7 +15,7 @@ from tests.interop.harness.tap import Tap, normal_events
 from tests.support.redis_dump import Dump, dump
 
 #: Node writes some keys after it has said the event that a scenario waits for.
-SETTLED_S = 0.03
+SETTLED_S = 0.1
 SETTLE_LIMIT_S = 3.0
 
 
@@ -36,7 +36,7 @@ def play(
             for step in steps:
                 actor = tap if step.method == "wait" else side
                 getattr(actor, step.method)(*step.args, **(step.options or {}))
-            keys = _settled(client)
+            keys = _settled(client, tap)
             look()
             ids = sorted({int(message["id"]) for message in tap.messages})
             return Outcome(keys, [event for job_id in ids for event in normal_events(tap.of(job_id))])
@@ -44,14 +44,14 @@ def play(
         side.close()
 
 
-def _settled(client: redis.Redis) -> Dump:
-    """The keys once nothing changes any more."""
+def _settled(client: redis.Redis, tap: Tap) -> Dump:
+    """The keys once nothing changes and nothing is said any more."""
     deadline = time.monotonic() + SETTLE_LIMIT_S
-    before = dump(client)
+    before = dump(client), len(tap.messages)
     while True:
         time.sleep(SETTLED_S)
-        after = dump(client)
+        after = dump(client), len(tap.messages)
         if after == before:
-            return after
+            return after[0]
         assert time.monotonic() < deadline, "the keys go on changing"
         before = after
