@@ -150,8 +150,10 @@ def _leavings(client: redis.Redis) -> Iterator[str]:
 
 
 def tracebacks(log: Path) -> Iterator[str]:
-    """Yield what of a process's log begins with a traceback."""
+    """Yield what of a process's log begins with a traceback, unless it is of a failure that was planned."""
     lines = log.read_text(errors="replace").splitlines()
     for at, line in enumerate(lines):
         if line.startswith("Traceback"):
-            yield " / ".join(lines[max(0, at - 1) : at + 40])
+            error = next((each for each in lines[at + 1 :] if not each.startswith(" ")), "")
+            if not error.startswith("PlannedFailure:"):
+                yield " / ".join(lines[max(0, at - 1) : at + 40])
