@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import time
@@ -18,6 +20,8 @@ NODE_DIR = ROOT / "tests" / "node"
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 T = TypeVar("T")
+#: Its numbers are other ones in each process, whatever the seed of the tests' order.
+_SYSTEM_RANDOM = random.SystemRandom()
 
 
 def wait_until(predicate: Callable[[], T], timeout: float = 5.0, interval: float = 0.01, message: str = "") -> T:
@@ -33,11 +37,16 @@ def wait_until(predicate: Callable[[], T], timeout: float = 5.0, interval: float
 
 
 def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+    """Return a loopback TCP port that was free a moment ago.
+
+    Outgoing connections get theirs from above these, so none of them can take it before the test's server does.
+    """
+    for _ in range(1000):
+        port = _SYSTEM_RANDOM.randrange(12_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def missing(reason: str) -> NoReturn:
