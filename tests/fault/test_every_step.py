@@ -50,15 +50,17 @@ def finish(url: str) -> None:
     queue = kue.create_queue(url, lease_ms=LEASE_MS)
     queue.process("work", 5, lambda job: job.data["mark"])
     try:
-        wait_until(lambda: _left(queue.counts()) == 0, 15, message="all jobs ended")
+        wait_until(lambda: _left(queue) == 0, 15, message="all jobs ended")
         wait_until(lambda: [each["pid"] for each in queue.workers()] == [os.getpid()], 10, message="only we are left")
     finally:
         queue.shutdown(5)
 
 
-def _left(counts: dict[str, int]) -> int:
-    # A job that was to be cancelled may wait for its time yet: its producer is dead.
-    return counts["active"] + counts["inactive"] + (counts["delayed"] if counts["delayed"] > 1 else 0)
+def _left(queue: kue.Queue) -> int:
+    # The job that was to be cancelled may wait for its time yet: its producer is dead.
+    delayed = [job for job in queue.get_many(queue.delayed()) if job.data["mark"] != "unwanted"]
+    counts = queue.counts()
+    return counts["active"] + counts["inactive"] + len(delayed)
 
 
 # Before a command Redis is as after the last one, so that a sample is enough there.
