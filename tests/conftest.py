@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from kue.connection import locate
 from tests.support import (
     IN_CI,
     NODE_DIR,
@@ -158,3 +159,11 @@ def late_server(tmp_path: Path) -> Iterator[Any]:
     yield start
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def nothing_on_the_usual_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let this process find neither a Redis where one usually is, nor an embedded server."""
+    monkeypatch.setattr(locate, "USUAL_PORT", free_port())
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("KUE_DATA_DIR", str(tmp_path / "data"))

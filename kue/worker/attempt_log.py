@@ -10,6 +10,7 @@ import traceback
 from types import TracebackType
 
 from ..errors import RetryLater, UnrecoverableError
+from ..humanize import duration_text
 from ..job import Job
 from ..storage.script_values import Outcome
 
@@ -26,9 +27,9 @@ def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException 
         return
     name = f"Job {job.id} ({_one_line(job_type)})"
     if outcome.verb == "complete":
-        completed.info("%s completed in %s", name, _duration(run_s))
+        completed.info("%s completed in %s", name, duration_text(run_s * 1000))
     elif outcome.verb == "release" and isinstance(error, RetryLater):
-        log.info("%s postponed for %s: %s", name, _duration(error.delay_ms / 1000), _one_line(error))
+        log.info("%s postponed for %s: %s", name, duration_text(error.delay_ms), _one_line(error))
     elif outcome.verb == "fail":
         _log_failure(name, job, outcome, error, run_s)
 
@@ -38,13 +39,13 @@ def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | N
     allowed = max(1, job.options.attempts or 1)
     made = min(job.attempts_made + 1, allowed)
     reason = _one_line(message) if error is None else f"{type(error).__name__}: {_one_line(message)}"
-    attempt = f"{name} failed after {_duration(run_s)}, attempt {made} of {allowed}: {reason}"
+    attempt = f"{name} failed after {duration_text(run_s * 1000)}, attempt {made} of {allowed}: {reason}"
     if made >= allowed or retry == "never":
         log.error("%s. It will not be retried.", attempt, exc_info=_traceback(error))
     elif retry == "now":
         log.warning("%s. Retrying now.", attempt, exc_info=_traceback(error))
     else:
-        wait = _duration(float(delay) / 1000) if delay else "its delay"
+        wait = duration_text(float(delay)) if delay else "its delay"
         log.warning("%s. Retrying in %s.", attempt, wait, exc_info=_traceback(error))
 
 
@@ -73,9 +74,3 @@ def _one_line(value: object) -> str:
     """Return text on one line without control characters: it may come from an untrusted job."""
     text = " ".join(str(value)[:MESSAGE_MAX].split())
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -12,19 +12,13 @@ from typing import Any
 import pytest
 
 import kue
-from kue.connection import locate
 from kue.embedded.ping import ping
 from tests.support import ROOT, free_port, wait_until
 from tests.support.programs import environment
 
+pytestmark = pytest.mark.usefixtures("nothing_on_the_usual_port")
+
 LIMIT_S = 30
-
-
-@pytest.fixture(autouse=True)
-def nothing_on_the_usual_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(locate, "USUAL_PORT", free_port())
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    monkeypatch.setenv("KUE_DATA_DIR", str(tmp_path / "data"))
 
 
 def test_kue_serve_is_the_whole_app(tmp_path: Path) -> None:

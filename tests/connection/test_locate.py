@@ -16,17 +16,12 @@ from kue.connection import locate
 from kue.connection.connector import Connector
 from kue.embedded.ping import ping
 from kue.embedded.server import EmbeddedServer
-from tests.support import free_port, wait_until
+from tests.support import wait_until
 from tests.support.programs import environment
 
+pytestmark = pytest.mark.usefixtures("nothing_on_the_usual_port")
+
 LIMIT_S = 30
-
-
-@pytest.fixture(autouse=True)
-def nothing_on_the_usual_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(locate, "USUAL_PORT", free_port())
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    monkeypatch.setenv("KUE_DATA_DIR", str(tmp_path / "data"))
 
 
 def kue_command(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:

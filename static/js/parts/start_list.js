@@ -1,8 +1,7 @@
 /* Many downloads at once: lines pasted into the URL field or a dropped text file, checked by the server, started together. */
 
-import * as api from "../lib/api.js";
+import { request } from "../lib/api.js";
 
-const send = api.request;
 const CHECK_MS = 300;
 const MAX_FILE_BYTES = 4_000_000;
 /** Fields that belong to one file only. */
@@ -48,7 +47,7 @@ export function wireStartList() {
     const number = ++latest;
     start.disabled = true;
     try {
-      const answer = await send("POST", "/monitor/downloads/list", { text: text.value, options: options(form) });
+      const answer = await request("POST", "/monitor/downloads/list", { text: text.value, options: options(form) });
       if (number !== latest) return;
       say(summary(answer), answer.invalid > 0);
       problems.replaceChildren(
@@ -104,7 +103,7 @@ export function wireStartList() {
     start.disabled = true;
     const wanted = { text: text.value, options: options(form), start: true };
     try {
-      const answer = await send("POST", "/monitor/downloads/list", wanted, { timeoutMs: 60000 });
+      const answer = await request("POST", "/monitor/downloads/list", wanted, { timeoutMs: 60000 });
       text.value = "";
       problems.replaceChildren();
       say(`Started ${plural(answer.ids.length, "job")}.`);
