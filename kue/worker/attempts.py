@@ -168,14 +168,20 @@ class Attempts:
         started_at = time.monotonic()
         try:
             outcome = execution.run(self._backoffs)
-            if outcome is not None and self.running.get(str(execution.job.id)) is execution:
-                log_outcome(execution.job, execution.type, outcome, execution.error, time.monotonic() - started_at)
         except BaseException as exc:  # of what comes after the handler: its slot must not be lost
             if green.is_kill(exc):
                 raise
             log.exception("job %s: its outcome cannot be determined", execution.job.id)
             outcome = not_runnable(str(execution.job.id), execution.job._token, exc)
+        if outcome is not None and self.running.get(str(execution.job.id)) is execution:
+            self._log(execution, outcome, time.monotonic() - started_at)
         self._settle(execution, outcome)
+
+    def _log(self, execution: Execution, outcome: Outcome, run_s: float) -> None:
+        try:
+            log_outcome(execution.job, execution.type, outcome, execution.error, run_s)
+        except Exception:  # of an application's filter, or a hash that another program wrote: no reason to fail the job
+            log.exception("job %s: its outcome cannot be logged", execution.job.id)
 
     def _settle(self, execution: Execution, outcome: Outcome | None) -> None:
         """End an attempt, once: with an outcome, or without if it lost its job. Its slot is free."""
