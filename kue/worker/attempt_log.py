@@ -13,6 +13,7 @@ from ..errors import RetryLater, UnrecoverableError
 from ..humanize import duration_text
 from ..job import Job
 from ..storage.script_values import Outcome
+from .outcomes import is_own
 
 log = logging.getLogger("kue.jobs")
 completed = logging.getLogger("kue.jobs.completed")
@@ -54,7 +55,7 @@ def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseEx
     if error is None or isinstance(error, (UnrecoverableError, RetryLater)):
         return None
     frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_globals.get("__name__") == f"{__package__}.execution":
+    while frame is not None and is_own(frame.tb_frame):
         frame = frame.tb_next
     if frame is None or not _is_valid(error):
         return None

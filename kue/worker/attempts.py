@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import job as jobs
-from ..backoff import BackoffFunction
-from ..concurrency import green
 from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from ..storage.keys import id_of
 from ..storage.script_values import Outcome, ReservedJob, ScriptResult
 from ..storage.scripts import Scripts
 from .attempt_log import log_outcome
-from .execution import Context, Execution, not_runnable, released
+from .execution import Context, Execution
+from .executors.executor import Executor
+from .handler import Kind
+from .outcomes import not_runnable, released
 from .slots import Slot, TypeSlots
 
 log = logging.getLogger("kue.worker")
@@ -36,10 +37,10 @@ class Ended(NamedTuple):
 
 
 class Attempts:
-    """Begins attempts, runs them in threads, and stops those that have lost their jobs.
+    """Begins attempts, hands them to executors, and stops those that have lost their jobs.
 
-    ``types`` and ``cond`` are the engine's; ``context(type)`` gives what a handler may steer. Tokens of this process
-    begin with ``token_prefix``.
+    ``types`` and ``cond`` are the engine's; ``context(type)`` gives what a handler may steer, ``executor(kind)`` what
+    runs it. Tokens of this process begin with ``token_prefix``.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class Attempts:
         token_prefix: str,
         *,
         make_job: Callable[[int | str, dict[str, str]], jobs.Job],
-        backoffs: Mapping[str, BackoffFunction],
         context: Callable[[str], Context],
+        executor: Callable[[Kind], Executor],
     ) -> None:
         self._types, self._cond, self._worker, self._token_prefix = types, cond, worker, token_prefix
-        self._make_job, self._backoffs, self._context = make_job, backoffs, context
+        self._make_job, self._context, self._executor = make_job, context, executor
         #: The attempts that run, by job id. One that is not here has ended, whatever its handler still does.
         self.running: dict[str, Execution] = {}
         self._ended: list[Ended] = []
@@ -137,7 +138,7 @@ class Attempts:
             job = self._make_job(id_of(f"|{job_id}"), reserved.fields)
             job.state, job.started_at, job._token = "active", now_ms, token
             job.worker_id = f"{self._worker}:{name}:{slot.number}"
-            execution = Execution(job, name, slot, slot.handler, slot.arity, self._context(name))
+            execution = Execution(job, name, slot, self._context(name))
         except Exception as exc:
             log.exception("job %s cannot be read", job_id)
             self._ended.append(Ended(name, not_runnable(job_id, token, exc)))
@@ -154,9 +155,9 @@ class Attempts:
         return execution
 
     def spawn(self, execution: Execution) -> None:
-        """Let an attempt run in a thread of its own."""
+        """Let an attempt run by the executor of its handler."""
         try:
-            execution.task = green.spawn(self._run, execution)
+            self._executor(execution.slot.handler.kind).start(execution)
         except Exception as exc:  # no thread can be started
             log.error("start job %s: %s; it is released", execution.job.id, exc)
             execution.job._interrupt = WorkerStopping()
@@ -164,17 +165,10 @@ class Attempts:
             known = self._types[execution.type]
             known.back_off(NO_THREAD_S, known.generation)
 
-    def _run(self, execution: Execution) -> None:
-        started_at = time.monotonic()
-        try:
-            outcome = execution.run(self._backoffs)
-        except BaseException as exc:  # of what comes after the handler: its slot must not be lost
-            if green.is_kill(exc):
-                raise
-            log.exception("job %s: its outcome cannot be determined", execution.job.id)
-            outcome = not_runnable(str(execution.job.id), execution.job._token, exc)
+    def ended(self, execution: Execution, outcome: Outcome | None) -> None:
+        """Take in how an attempt ended, from its executor; None if there is nothing left to say about its job."""
         if outcome is not None and self.running.get(str(execution.job.id)) is execution:
-            self._log(execution, outcome, time.monotonic() - started_at)
+            self._log(execution, outcome, time.monotonic() - execution.started_at)
         self._settle(execution, outcome)
 
     def _log(self, execution: Execution, outcome: Outcome, run_s: float) -> None:
@@ -231,7 +225,7 @@ class Attempts:
             running = list(self.running.values())
         for execution in running:
             self._settle(execution, released(str(execution.job.id), execution.job._token))
-            execution.interrupt(WorkerStopping())
+            self._interrupt(execution, WorkerStopping())
 
     def release_all(self, client: Any, scripts: Scripts) -> None:
         """Tell Redis at once of what has ended, and release what runs: in an OS thread, without any lock."""
@@ -243,4 +237,8 @@ class Attempts:
     def _stop(self, execution: Execution, exc: JobInterrupt) -> None:
         """Stop an attempt that has lost its job; its slot is free at once."""
         self._settle(execution, None)
-        execution.interrupt(exc)
+        self._interrupt(execution, exc)
+
+    def _interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
+        execution.job._interrupt = exc
+        self._executor(execution.slot.handler.kind).interrupt(execution, exc)

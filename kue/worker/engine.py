@@ -32,8 +32,11 @@ from ..storage.worker_records import TypeInfo
 from .attempts import Attempts, Ended
 from .blocking_fetcher import BlockingFetcher, until_paused_ends
 from .error_reports import ErrorReports
-from .execution import Context, Execution, arity
+from .execution import Context, Execution
+from .executors.executor import Executor
+from .executors.threads import ThreadExecutor
 from .fetcher import Fetcher, FetchRequest
+from .handler import Kind, read_handler
 from .heartbeat import Heartbeat
 from .registry import Registry, worker_name
 from .slots import Slot, TypeSlots
@@ -77,8 +80,11 @@ class Engine:
         self._requests: list[FetchRequest] = []
         self._started = self._stopped = False
         self.attempts = Attempts(
-            self._types, self._cond, self.worker, self._id, make_job=make_job, backoffs=backoffs, context=self._context
-        )
+            self._types, self._cond, self.worker, self._id,
+            make_job=make_job, context=self._context, executor=self._executor,
+        )  # fmt: skip
+        self._backoffs = backoffs
+        self._executors: dict[Kind, Executor] = {}
         self._reports = ErrorReports(on_error)
         self._fetcher = Fetcher(connector, scripts, self.worker, lease_ms, self._reports)
         self._wake_name = f"{self.worker}:{self._id}"
@@ -104,10 +110,10 @@ class Engine:
     def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
         """Add ``concurrency`` slots for a type; a second call for the same type adds to the first."""
         check_concurrency(concurrency)
-        wanted = arity(handler)
+        wanted = read_handler(handler)
         with self._cond:
             known = self._types.setdefault(job_type, TypeSlots(job_type))
-            known.add(range(self._slots + 1, self._slots + 1 + concurrency), handler, wanted)
+            known.add(range(self._slots + 1, self._slots + 1 + concurrency), wanted)
             self._slots += concurrency
             self._start()
             self._cond.notify_all()
@@ -178,6 +184,8 @@ class Engine:
         with self._cond:
             self._stopped = True
             self._cond.notify_all()
+        for executor in list(self._executors.values()):
+            executor.stop()
         self._blocking_fetcher.stop()
         self.heartbeat.stop(self._leave)
         self._revocations.stop()
@@ -326,6 +334,13 @@ class Engine:
         self._requests = [each for each in self._requests if each is not request]
 
     # What others ask and tell
+
+    def _executor(self, kind: Kind) -> Executor:
+        """Return what runs the handlers of a kind; made when it is first needed."""
+        executor = self._executors.get(kind)
+        if executor is None:
+            executor = self._executors[kind] = ThreadExecutor(self.attempts.ended, self._backoffs)
+        return executor
 
     def _context(self, job_type: str) -> Context:
         return Context(lambda: self.pause(job_type), lambda: self.resume(job_type))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from .handler import Handler
 
 
 class Slot(NamedTuple):
     """The right to run one job at a time; its number is the last part of a job's workerId."""
 
     number: int
-    handler: Callable[..., Any]
-    arity: int
+    handler: Handler
 
 
 class TypeSlots:
@@ -27,7 +27,7 @@ class TypeSlots:
         self.paused_until = 0.0
         self._total = 0  #: slots, free or not
         self._retiring = 0  #: slots to take away as soon as they are free
-        self._newest: tuple[Callable[..., Any], int]  #: handler and arity that further slots get
+        self._newest: Handler  #: what further slots get
 
     @property
     def concurrency(self) -> int:
@@ -41,10 +41,10 @@ class TypeSlots:
         """Tell whether to block on its wake-up tokens, since there were no jobs when last asked."""
         return self._is_open() and not self.may_have_jobs
 
-    def add(self, numbers: range, handler: Callable[..., Any], arity: int) -> None:
-        self.free += [Slot(number, handler, arity) for number in numbers]
+    def add(self, numbers: range, handler: Handler) -> None:
+        self.free += [Slot(number, handler) for number in numbers]
         self._total += len(numbers)
-        self._newest = (handler, arity)
+        self._newest = handler
         self.expect_jobs()
 
     def expect_jobs(self) -> None:
@@ -78,7 +78,7 @@ class TypeSlots:
         spared = max(0, min(more, self._retiring))
         self._retiring -= spared
         new = max(0, more - spared)
-        self.add(range(first_number, first_number + new), *self._newest)
+        self.add(range(first_number, first_number + new), self._newest)
         self._retiring += max(0, -more)
         self.retire()
         return new

@@ -10,6 +10,7 @@ import pytest
 
 from kue.storage.script_values import ReservedJob
 from kue.worker.attempts import Attempts
+from kue.worker.handler import read_handler
 from kue.worker.slots import Slot, TypeSlots
 
 
@@ -20,15 +21,16 @@ def make_job(job_id: int | str, fields: dict[str, str]) -> Any:
 @pytest.fixture
 def types() -> dict[str, TypeSlots]:
     known = TypeSlots("work")
-    known.add(range(1, 3), lambda job: None, 1)
+    known.add(range(1, 3), read_handler(lambda job: None))
     return {"work": known}
 
 
 @pytest.fixture
 def attempts(types: dict[str, TypeSlots]) -> Attempts:
     context: Any = lambda job_type: None  # noqa: E731
+    executor: Any = lambda kind: SimpleNamespace(interrupt=lambda execution, exc: None)  # noqa: E731
     return Attempts(
-        types, threading.Condition(), "kue:h:1", "ab", make_job=make_job, backoffs={}, context=context
+        types, threading.Condition(), "kue:h:1", "ab", make_job=make_job, context=context, executor=executor
     )
 
 

@@ -1,0 +1,1 @@
+"""What runs attempts: threads of the engine's kind."""

@@ -1,0 +1,29 @@
+"""What the engine asks of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ...errors import JobInterrupt
+from ...storage.script_values import Outcome
+from ..execution import Execution
+
+#: Takes the outcome of an attempt that has ended, once; None if there is nothing left to say about its job.
+Report = Callable[[Execution, Outcome | None], None]
+
+
+class Executor(Protocol):
+    """Runs attempts, and tells a ``Report`` how each of them ended."""
+
+    def start(self, execution: Execution) -> None:
+        """Begin an attempt, without waiting for it. Called under the engine's lock.
+
+        Raises if it cannot be begun here now: the job is released then.
+        """
+
+    def interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
+        """Stop an attempt that has lost its job: raise ``exc`` in its handler if possible. It is reported already."""
+
+    def stop(self) -> None:
+        """The engine has stopped, and nothing runs any more: free what the executor holds."""

@@ -1,0 +1,82 @@
+"""Attempts in threads: green ones in a process patched by eventlet, else those of the operating system."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ...backoff import BackoffFunction
+from ...concurrency import green
+from ...errors import JobInterrupt
+from ...storage.script_values import Outcome
+from ..execution import Execution
+from ..outcomes import DoneError, completed, not_runnable, raised
+from .executor import Report
+
+log = logging.getLogger("kue.worker")
+
+#: Seconds between two looks whether a handler that reports by ``done`` was told to stop, or has reported: the second
+#: where threads are green.
+POLL_S, GREEN_POLL_S = 1.0, 0.05
+
+
+class ThreadExecutor:
+    """Runs each attempt in a thread of its own, which is used again afterwards."""
+
+    def __init__(self, report: Report, backoffs: Mapping[str, BackoffFunction]) -> None:
+        self._report, self._backoffs = report, backoffs
+
+    def start(self, execution: Execution) -> None:
+        execution.task = green.spawn(self._run, execution)
+
+    def interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
+        """Stop the handler: at once in a green thread, at its next ``log`` or ``progress`` in a plain one."""
+        if execution.task is not None:
+            execution.task.interrupt(exc)
+
+    def stop(self) -> None:
+        pass
+
+    def _run(self, execution: Execution) -> None:
+        job = execution.job
+        try:
+            try:
+                job._raise_if_interrupted()  # it may have been taken away before it began
+                outcome: Outcome | None = completed(job, _call(execution))
+            except BaseException as exc:
+                execution.error = exc
+                outcome = raised(job, exc, self._backoffs)
+        except BaseException as exc:  # of what comes after the handler: its slot must not be lost
+            if green.is_kill(exc):
+                raise
+            log.exception("job %s: its outcome cannot be determined", job.id)
+            outcome = not_runnable(str(job.id), job._token, exc)
+        self._report(execution, outcome)
+
+
+def _call(execution: Execution) -> Any:
+    """Call the handler; return its result, or raise what it raised or gave to ``done``."""
+    handler = execution.slot.handler
+    if handler.arity == 1:
+        return handler.fn(execution.job)
+    ended = threading.Event()
+    reports: list[tuple[Any, Any]] = []
+
+    def done(error: Any = None, result: Any = None) -> None:
+        reports.append((error, result))
+        ended.set()
+
+    if handler.arity == 2:
+        handler.fn(execution.job, done)
+    else:
+        handler.fn(execution.job, execution.context, done)
+    # An OS thread that calls done wakes no green one.
+    poll_s = GREEN_POLL_S if green.enabled() else POLL_S
+    while not ended.wait(poll_s):
+        execution.job._raise_if_interrupted()
+    error, result = reports[0]  # the first call counts
+    if not error:  # as in JavaScript, "" and 0 are no errors
+        return result
+    raise error if isinstance(error, BaseException) else DoneError(error)

@@ -1,0 +1,130 @@
+"""How the end of an attempt becomes what Redis is told: its result, or how it failed and when it runs again."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, NamedTuple
+
+from .. import backoff
+from ..errors import JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
+from ..job import Job
+from ..storage.codec import is_truthy, to_json, utf8
+from ..storage.script_values import Outcome
+
+#: Longest error text kept in a job, characters; the rest is cut.
+ERROR_MAX = 20_000
+#: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
+FRAMES_OUTER, FRAMES_INNER = 10, 40
+
+
+class DoneError(Exception):
+    """A failure that a handler gave to ``done`` as something else than an exception."""
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed, in plain values, so that a child process can send it.
+
+    ``error`` is what the job keeps: the message and the handler's stack. ``line`` goes to its log, ``message`` into
+    its events. ``delay_ms``: when the handler says so, it runs again after that; with ``counts`` False the attempt is
+    not counted. ``final``: it is not tried again.
+    """
+
+    error: str
+    line: str
+    message: str
+    delay_ms: int | None = None
+    counts: bool = True
+    final: bool = False
+
+
+def completed(job: Job, result: Any) -> Outcome:
+    """Return the outcome of a handler that returned. Raises what JSON cannot hold."""
+    return Outcome("complete", str(job.id), job._token, (to_json(result), "1" if is_truthy(result) else "0"))
+
+
+def raised(job: Job, exc: BaseException, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome | None:
+    """Return the outcome of a handler that raised, or None if there is nothing left to say about the job."""
+    if isinstance(exc, WorkerStopping):
+        return released(str(job.id), job._token)
+    # A lost lease may be some other job's, and an interrupt the handler's own doing: these are ordinary failures.
+    if isinstance(exc, LeaseLost) and exc.job_id == job.id:
+        return None
+    if isinstance(exc, JobInterrupt) and job._interrupt is not None:
+        return None
+    return failed(job, describe(exc), backoffs)
+
+
+def describe(exc: BaseException) -> Failure:
+    """Return what is kept of an exception."""
+    if isinstance(exc, DoneError):
+        # As Node logs an error that is a plain string: an empty line.
+        error = message = str(exc)
+        line = ""
+    else:
+        message = _text_of(exc) or type(exc).__name__
+        head = ": ".join(filter(None, (type(exc).__name__, _text_of(exc))))
+        error = "\n".join([head, *_stack(exc)]).rstrip()
+        line = error.partition("\n")[0]
+    if isinstance(exc, RetryLater):
+        return Failure(error, line, message, exc.delay_ms, exc.counts)
+    return Failure(error, line, message, final=isinstance(exc, UnrecoverableError))
+
+
+def failed(job: Job, failure: Failure, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome:
+    """Return the outcome of an attempt that failed: the job waits again, or fails for good."""
+    if not failure.counts:
+        values = utf8(failure.message[:ERROR_MAX]), str(failure.delay_ms)
+        return Outcome("release", str(job.id), job._token, values)
+    if failure.final:
+        retry = backoff.Retry("never")
+    elif failure.delay_ms is not None:
+        retry = backoff.Retry("wait", str(failure.delay_ms))
+    else:
+        text = job.raw.get("backoff")
+        delay_ms = job.options.delay_ms if text else 0  # without, nothing else is read of the options
+        retry = backoff.decide(text, job.attempts_made + 1, delay_ms, backoffs)
+    texts = tuple(utf8(text[:ERROR_MAX]) for text in (failure.error, failure.line, failure.message))
+    return Outcome("fail", str(job.id), job._token, (*texts, *retry))
+
+
+def not_runnable(job_id: str, token: str, exc: BaseException) -> Outcome:
+    """Return the outcome of an attempt that could not even begin, or end: the job fails for good."""
+    text = f"This worker cannot run the job: {type(exc).__name__}: {_text_of(exc)}"[:ERROR_MAX]
+    return Outcome("fail", job_id, token, (utf8(text), utf8(text), utf8(text), *backoff.Retry("never")))
+
+
+def released(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
+    """Return the outcome of an attempt that is not counted: the job waits again."""
+    return Outcome("release", job_id, token, (f"Released: {why}.",))
+
+
+def is_own(frame: FrameType) -> bool:
+    """Tell whether a frame of a traceback is the worker's, which says nothing about the handler."""
+    return str(frame.f_globals.get("__name__")).startswith(f"{__package__}.")
+
+
+def _stack(exc: BaseException) -> list[str]:
+    """Return the lines of a traceback, without the worker's own. Python's way of it looks at each file on the disk."""
+    frames = [each for each in traceback.walk_tb(exc.__traceback__) if not is_own(each[0])]
+    lines = []
+    for at, (frame, number) in enumerate(frames):
+        if FRAMES_OUTER <= at < len(frames) - FRAMES_INNER:
+            if at == FRAMES_OUTER:
+                lines.append(f"  … {len(frames) - FRAMES_INNER - FRAMES_OUTER} more …")
+            continue
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}')
+        if source := linecache.getline(code.co_filename, number, frame.f_globals).strip():
+            lines.append(f"    {source}")
+    return lines
+
+
+def _text_of(exc: BaseException) -> str:
+    """Return an exception's text; one that cannot even tell that has none."""
+    try:
+        return str(exc)
+    except Exception:
+        return ""
