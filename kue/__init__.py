@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from .client.events import Event
 from .errors import (
+    DuplicateJob,
     InvalidAddress,
     InvalidJob,
     JobCancelled,
@@ -41,6 +42,7 @@ from .queue import LEASE_MS, Queue
 __version__ = "0.1.0"
 
 __all__ = [
+    "DuplicateJob",
     "Event",
     "InvalidAddress",
     "InvalidJob",

@@ -11,6 +11,14 @@ class InvalidJob(KueError, ValueError):
     """A job, option or argument that cannot be stored; the message says what to write instead."""
 
 
+class DuplicateJob(KueError):
+    """Raised by ``save`` of a job with ``unique(on_duplicate="reject")``: ``job_id`` is the one that is there."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"job {job_id} is there already with the same unique key; this one was not saved")
+        self.job_id = job_id
+
+
 class JobNotFound(KueError, LookupError):
     """There is no such job: it was removed, or never saved."""
 

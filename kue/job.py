@@ -19,12 +19,15 @@ from .storage.codec import (
     percent,
     to_json,
 )
-from .storage.hash_fields import FIELDS, JobOptions, read_options
+from .storage.hash_fields import FIELDS, ON_DUPLICATE, UNTIL, JobOptions, Unique, read_options
 
 #: The option methods, which are also what ``create`` takes by name.
 OPTIONS = (
     "title", "priority", "attempts", "backoff", "delay", "ttl", "remove_on_complete", "search_keys", "events",
+    "unique",
 )  # fmt: skip
+#: What the option ``unique`` takes as a mapping.
+UNIQUE = ("key", "until", "for_ms", "on_duplicate")
 #: Seconds that an attempt which has lost its job waits for the reason.
 REASON_S = 0.5
 
@@ -82,6 +85,8 @@ class Job:
     copy_of: str | None
     copies: list[str]
     raw: dict[str, str]
+    #: After ``save()`` of a unique job: whether the job was there already. ``id`` and all fields are that one's.
+    duplicate = False
     _token = ""
     #: Only in its queue's test mode, not in Redis.
     _collected = False
@@ -165,6 +170,37 @@ class Job:
     def events(self, enabled: bool = True) -> Job:
         """Choose whether ``on`` of this object receives events; other processes are not affected."""
         self.options.events = bool(enabled)
+        return self
+
+    def unique(
+        self,
+        key: Any = None,
+        *,
+        until: str | None = None,
+        for_ms: float | None = None,
+        on_duplicate: str = "return",
+    ) -> Job:
+        """Save the job only if there is none of its type with the same ``key``, any JSON value; without, the same data.
+
+        ``until``: "end", until the job has completed or failed for good; "start", while it waits, so that one may wait
+        beside a running one; "success", until it has completed or is removed. ``for_ms``: at least that long after it
+        was saved, even if it has ended.
+
+        ``on_duplicate`` says what ``save`` does if there is such a job. "return": become that job, with ``duplicate``
+        True. "reject": raise DuplicateJob. "replace": give it this job's data and options if it still waits; its delay
+        begins anew. "extend": only its delay begins anew. With the last two, ``until`` is "start" unless given.
+
+        Redis: ``q:unique``, and the job's fields ``unique…``.
+        """
+        if on_duplicate not in ON_DUPLICATE:
+            raise InvalidJob(f"on_duplicate is one of {', '.join(ON_DUPLICATE)}, not {on_duplicate!r}")
+        if until is None:
+            until = "start" if on_duplicate in ("replace", "extend") else "end"
+        if until not in UNTIL:
+            raise InvalidJob(f"until is one of {', '.join(UNTIL)}, not {until!r}")
+        to_json(key)
+        lasts = None if for_ms is None else int(check_ms("for_ms", for_ms))
+        self.options.unique = Unique(key, until, lasts, on_duplicate)
         return self
 
     # Life
@@ -355,7 +391,14 @@ def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str
     for name, value in options.items():
         if name not in OPTIONS:
             raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(OPTIONS)}")
-        if value is not None:
+        if name == "unique":
+            if isinstance(value, Mapping):
+                if unknown := value.keys() - UNIQUE:
+                    raise InvalidJob(f"unique takes {', '.join(UNIQUE)}, not {min(unknown)!r}")
+                job.unique(**value)
+            elif value is not None and value is not False:
+                job.unique(None if value is True else value)
+        elif value is not None:
             getattr(job, name)(value)
     return job
 

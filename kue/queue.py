@@ -21,6 +21,7 @@ from .management.queries import Queries
 from .management.retention import Retention
 from .states import EVENTS
 from .storage.arguments import check_callable, check_timeout
+from .storage.hash_fields import Unique
 from .storage.session import Session
 from .worker.worker import Worker
 
@@ -141,19 +142,20 @@ class Queue:
         return made
 
     def save_unique(self, job: Job, name: str) -> Job:
-        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then return that one.
+        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then become that one.
 
-        One atomic step, also if many processes try at once. It sees only jobs saved by this method, and those given to
-        ``claim_unique``.
+        Short for ``job.unique({name: job.data[name]}).save()``.
         """
         self._store.check_new(job, "save_unique takes a new job of this queue")
         if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
             raise InvalidJob(f"the job's data must be a dict with a text {name!r}")
-        return self._store.create_unique(job, name)
+        job.options.unique = Unique({name: job.data[name]}, of_data=True)
+        return job.save()
 
     def claim_unique(self, job: Job, name: str) -> None:
         """Let ``save_unique`` find a saved job by ``data[name]``, unless it finds another; only for strings."""
-        self._store.claim(job, name)
+        if isinstance(job.data, dict) and isinstance(job.data.get(name), str):
+            self._store.claim(job, Unique({name: job.data[name]}, of_data=True))
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.

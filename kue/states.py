@@ -31,8 +31,8 @@ STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
 #: The time at which a held job is due: the last second of the year 9999, which every program can show. Epoch ms.
 HOLD_UNTIL_MS: Final = 253_402_300_799_000
 
-#: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel`` and ``postpone`` are ours, the rest
-#: Node Kue's.
+#: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel``, ``postpone`` and ``duplicate`` are
+#: ours, the rest Node Kue's.
 EVENTS: Final = (
     "enqueue",
     "start",
@@ -48,6 +48,7 @@ EVENTS: Final = (
     "rescue",
     "cancel",
     "postpone",
+    "duplicate",
 )
 
 #: After one of these nothing more is to be expected of the job.
@@ -66,7 +67,13 @@ class Transition(NamedTuple):
 
 TRANSITIONS: Final = (
     Transition("create", (), (INACTIVE, DELAYED), ("enqueue",), "a producer"),
-    Transition("create_unique", (), (INACTIVE, DELAYED), ("enqueue",), "a producer, if there is no such job yet"),
+    Transition(
+        "create_unique",
+        (),
+        (INACTIVE, DELAYED),
+        ("enqueue", "duplicate"),
+        "a producer, if there is no such job yet; it may change the one that waits",
+    ),
     Transition("reserve", (INACTIVE,), (ACTIVE,), ("start",), "a worker with a free slot"),
     Transition("complete", (ACTIVE,), (COMPLETE,), ("complete", "remove"), "the worker that holds the attempt"),
     Transition(

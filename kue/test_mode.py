@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 
+from .errors import DuplicateJob
 from .job import Job
 from .states import DELAYED, INACTIVE
 from .storage.hash_fields import saved_fields
@@ -71,13 +72,38 @@ class TestMode:
         for job in made:
             saved_fields(job.type, job.data, job.options)  # refuses what could not be stored
         with self._lock:
-            if not self._process:
-                for job in made:
-                    job.id = next(self._ids)
-                    job.state = DELAYED if job.options.delay_ms or job.options.delay_until else INACTIVE
-                    job._collected = True
-            self.jobs += made
+            for job in made:
+                if self._process:
+                    self.jobs.append(job)
+                else:
+                    self._collect(job)
         return not self._process
+
+    def _collect(self, job: Job) -> None:
+        known = self._same(job)
+        if known is None:
+            job.id = next(self._ids)
+            job.state = DELAYED if job.options.delay_ms or job.options.delay_until else INACTIVE
+            self.jobs.append(job)
+        else:
+            wanted = job.options.unique
+            assert wanted is not None and known.id is not None
+            if wanted.on_duplicate == "reject":
+                raise DuplicateJob(known.id)
+            if wanted.on_duplicate == "replace":
+                known.data, known.options = job.data, job.options
+            job.id, job.data, job.state, job.duplicate = known.id, known.data, known.state, True
+        job._collected = True
+
+    def _same(self, job: Job) -> Job | None:
+        """Return the collected job that has the unique key of a new one. Collected jobs wait for ever."""
+        if (unique := job.options.unique) is None:
+            return None
+        text = unique.claim(job.data).text
+        for each in self.jobs:
+            if each.type == job.type and each.options.unique and each.options.unique.claim(each.data).text == text:
+                return each
+        return None
 
     def holds(self, job: Job) -> bool:
         """Tell whether a job was only collected, so that there is nothing to write."""

@@ -159,6 +159,7 @@ def new_lines(seen: list[str], lines: list[str]) -> list[str]:
 @click.option("--ttl", type=DURATION, metavar="TIME", help="Time limit of an attempt.")
 @click.option("--title", metavar="TEXT", help="Title shown on the monitor.")
 @click.option("--remove-on-complete", is_flag=True, help="Remove the job when it completes.")
+@click.option("--unique", is_flag=True, help="Do nothing if such a job, with the same DATA, waits or runs.")
 @click.option("--search", is_flag=True, help="Index the data for full-text search.")
 @click.option("-w", "--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: maximum time to wait.")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 from .. import search
 from ..backoff import BackoffFunction
-from ..errors import InvalidJob, JobNotFound
-from ..job import Job, from_hash, now_ms
+from ..errors import DuplicateJob, InvalidJob, JobNotFound
+from ..job import Job, now_ms
 from ..states import DELAYED, INACTIVE
 from ..storage.codec import to_json, utf8
-from ..storage.hash_fields import saved_fields
+from ..storage.hash_fields import Unique, saved_fields
 from ..storage.keys import check_id
+from ..storage.script_values import Claim, Created
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
 from .events import Listener, last_events
@@ -43,48 +45,57 @@ class JobStore:
         self.listener = self._new_listener()
 
     def create(self, made: list[Job]) -> None:
-        """Save new jobs, in as few calls as there can be."""
+        """Save new jobs, in as few calls as there can be: one for each unique job, and the others together.
+
+        Raises DuplicateJob for a unique job that is to be rejected; those before it are saved.
+        """
         if self.test_mode.takes(made):
             return
         rows = [self._row(job) for job in made]
+        claims = [None if job.options.unique is None else job.options.unique.claim(job.data) for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
-            self._assign(made, rows, self.producer.create(rows, made))
+            self._create(made, rows, claims)
             return
         with self.listener.capture() as attach:
-            self._assign(made, rows, self.producer.create(rows, made))
+            self._create(made, rows, claims)
             for job in listening:
                 assert job.id is not None
                 attach(job.id, job._listeners)
                 job._listeners = []
 
-    def create_unique(self, job: Job, name: str) -> Job:
-        """Save a new job, unless one with the same ``data[name]`` is there: then return that one."""
-        if self.test_mode.takes([job]):
-            return job
-        row, value = self._row(job), job.data[name]
-        listeners = job._listeners if job.options.events else []
-        with self.listener.capture() if listeners else nullcontext() as attach:
-            while True:
-                job_id, made = self._session.call(
-                    lambda client: self._session.scripts.create_unique(client, row, name, value)
-                )
-                if made:
-                    break
-                with suppress(JobNotFound):  # it ended and was removed just now: there is room for a new one
-                    return from_hash(self, job_id, self.read(job_id))
-            self._assign([job], [row], [job_id])
-            if attach is not None and listeners:
-                attach(job_id, listeners)
-        job._listeners = []
-        return job
+    def _create(self, made: list[Job], rows: list[tuple[str, ...]], claims: list[Claim | None]) -> None:
+        at = 0
+        for claim, group in itertools.groupby(claims):
+            count = len(list(group))
+            jobs, values = made[at : at + count], rows[at : at + count]
+            at += count
+            if claim is None:
+                self._assign(jobs, values, self.producer.create(values, jobs))
+            else:
+                for job, row in zip(jobs, values, strict=True):
+                    self._create_one(job, row, claim)
 
-    def claim(self, job: Job, name: str) -> None:
-        """Let ``create_unique`` find a saved job, if it has a string under that name."""
-        value = job.data.get(name) if isinstance(job.data, dict) else None
-        if isinstance(value, str) and not self.test_mode.holds(job):
+    def _create_one(self, job: Job, row: tuple[str, ...], claim: Claim) -> None:
+        call = uuid.uuid4().hex[:16]
+        created: Created = self._session.call(
+            lambda client: self._session.scripts.create_unique(client, row, claim, call)
+        )
+        if not created.is_new and claim.on_duplicate == "reject":
+            raise DuplicateJob(created.job_id)
+        self._assign([job], [row], [created.job_id])
+        job.duplicate = not created.is_new
+        if created.fields:
+            job._fill(created.fields)
+        elif job.duplicate:
+            job.state = None  # it completed and was removed
+
+    def claim(self, job: Job, unique: Unique) -> None:
+        """Make a saved job unique, unless another one has the same key."""
+        if not self.test_mode.holds(job):
             with suppress(JobNotFound):  # it has ended and was removed meanwhile
-                self._session.call(lambda client: self._session.scripts.claim(client, job.id, name, value))
+                claim = unique.claim(job.data)
+                self._session.call(lambda client: self._session.scripts.claim(client, job.id, job.type, claim))
 
     def update(self, job: Job) -> None:
         """Write data and options of a job that exists."""

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from ..errors import InvalidJob
 from ..states import COMPLETE
 from .codec import MS_MAX, check_text, from_json, number, number_or_float, number_text, option_text, to_json
+from .script_values import Claim
+
+#: What a unique job may last to, and what may become of another one.
+UNTIL: Final = ("end", "start", "success")
+ON_DUPLICATE: Final = ("return", "reject", "replace", "extend")
+
+
+class Unique(NamedTuple):
+    """What ``Job.unique`` was given; ``key`` None: the job's data. ``of_data``: the key follows from the data."""
+
+    key: Any
+    until: str = "end"
+    for_ms: int | None = None
+    on_duplicate: str = "return"
+    of_data: bool = False
+
+    def claim(self, data: Any) -> Claim:
+        """Return the claim of a job with that data. Raises InvalidJob for a key that is not JSON."""
+        rest = self.until, self.for_ms, self.of_data or self.key is None, self.on_duplicate
+        if self.key is not None:
+            return Claim(f"={_same_json(self.key)}", *rest)
+        return Claim("#" + hashlib.sha1(_same_json(data).encode(), usedforsecurity=False).hexdigest(), *rest)
+
+
+def _same_json(value: Any) -> str:
+    """Return JSON that is the same for values that are equal: members of objects in the order of their names."""
+    try:
+        return json.dumps(json.loads(to_json(value)), separators=(",", ":"), sort_keys=True)
+    except RecursionError as exc:
+        raise InvalidJob(f"not JSON: {exc}") from exc
 
 
 @dataclass
@@ -23,6 +56,7 @@ class JobOptions:
     remove_on_complete: bool = False
     search_keys: list[str] | None = None
     events: bool = True
+    unique: Unique | None = None
 
 
 def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:

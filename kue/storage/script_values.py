@@ -120,9 +120,27 @@ def reserved_jobs(taken: Sequence[Sequence[Any]]) -> list[ReservedJob]:
     ]
 
 
-def claim_member(name: str, value: object) -> str:
-    """Return one member of a JSON object, as ``create_unique.lua`` and ``claim.lua`` take it."""
-    return to_json({name: value})[1:-1]
+class Claim(NamedTuple):
+    """What makes a job unique, for ``create_unique.lua``; ``text`` with the job's type is what two jobs must share."""
+
+    text: str
+    until: str = "end"
+    for_ms: int | None = None
+    of_data: bool = False
+    on_duplicate: str = "return"
+
+    def argument(self, job_type: str, call: str = "") -> str:
+        """Return it as JSON; ``call`` names the call, so that it is recognised when it is repeated."""
+        chosen = {name: value for name, value in self._asdict().items() if value is not None}
+        return to_json({**chosen, "entry": f"{job_type} {self.text}", "call": call})
+
+
+class Created(NamedTuple):
+    """What ``create_unique.lua`` answers: the job's id, whether it is new, and its hash if it is not."""
+
+    job_id: int
+    is_new: bool
+    fields: dict[str, str]
 
 
 def check(code: int, job_id: object) -> None:

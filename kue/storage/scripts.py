@@ -17,13 +17,14 @@ from .keys import Keys
 from .script_loader import sha, source
 from .script_values import (
     NO_CLOCK,
+    Claim,
     ClockWatch,
+    Created,
     FetchResult,
     Outcome,
     Reservation,
     ScriptResult,
     check,
-    claim_member,
     fetch_result,
     outcome_arguments,
     previous_state,
@@ -79,18 +80,20 @@ class Scripts:
         return arguments
 
     def create_unique(
-        self, client: Any, job: Sequence[str], name: str, value: object, *, now_ms: int = 0
-    ) -> tuple[int, bool]:
-        """Create a job unless one made so, of its type and with ``data[name] == value``, waits or runs.
+        self, client: Any, job: Sequence[str], claim: Claim, call: str = "", *, now_ms: int = 0
+    ) -> Created:
+        """Create a job, given as for ``create``, unless one is there with the same claim.
 
-        ``job`` as for ``create``. Return an id, and whether it is new. Safe to repeat.
+        Safe to repeat with the same ``call``, a text that no other call has.
         """
-        job_id, made = self.run(client, "create_unique", "", claim_member(name, value), 1, *job, now_ms=now_ms)
-        return int(job_id), bool(made)
+        argument = claim.argument(job[0], call)
+        job_id, is_new, *found = self.run(client, "create_unique", "", argument, 1, *job, now_ms=now_ms)
+        flat = found[0] if found else []
+        return Created(int(job_id), bool(is_new), dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    def claim(self, client: Any, job_id: object, name: str, value: object, *, now_ms: int = 0) -> bool:
-        """Let ``create_unique`` find a job; return whether it does now, which it does not if it finds another."""
-        code = self.run(client, "claim", job_id, claim_member(name, value), now_ms=now_ms)
+    def claim(self, client: Any, job_id: object, job_type: str, claim: Claim, *, now_ms: int = 0) -> bool:
+        """Make a saved job unique; return whether it is, which it is not if another one has the claim."""
+        code = self.run(client, "claim", job_id, claim.argument(job_type), now_ms=now_ms)
         check(code, job_id)
         return bool(code == ScriptResult.OK)
 

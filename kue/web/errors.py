@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from kue.errors import InvalidJob, JobNotFound, KueError, QueueUnavailable, WrongState
+from kue.errors import DuplicateJob, InvalidJob, JobNotFound, KueError, QueueUnavailable, WrongState
 from kue.web.answers import SafeResponse
 
 log = logging.getLogger("kue.web")
@@ -46,8 +46,9 @@ def install(app: Flask) -> None:
             return _answer(404, f"job {exc.job_id} does not exist")
         return _answer(404, f'job "{exc.job_id}" doesnt exist')  # as Node Kue spells it
 
+    @app.errorhandler(DuplicateJob)
     @app.errorhandler(WrongState)
-    def wrong_state(exc: WrongState) -> Response:
+    def conflict(exc: KueError) -> Response:
         return _answer(409, str(exc))
 
     @app.errorhandler(InvalidJob)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,8 @@ import redis
 import kue
 from kue.errors import InvalidJob, JobNotFound, WrongState
 from kue.states import HOLD_UNTIL_MS
+from kue.storage.hash_fields import Unique
+from kue.storage.script_values import Claim
 from tests.support import wait_until
 from tests.support.script_steps import NOW, Steps
 
@@ -23,8 +26,14 @@ def row(url: str = URL, delay: str = "") -> tuple[str, ...]:
     return ("t", data, "0", "", delay, "", "", "")
 
 
+def claim_of(url: str) -> Claim:
+    return Unique({"url": url}, of_data=True).claim(None)
+
+
 def unique(steps: Steps, url: str = URL, delay: str = "", now: int = NOW) -> tuple[int, bool]:
-    return steps.scripts.create_unique(steps.client, row(url, delay), "url", url, now_ms=now)
+    claim = claim_of(url)
+    job_id, is_new, _ = steps.scripts.create_unique(steps.client, row(url, delay), claim, uuid.uuid4().hex, now_ms=now)
+    return job_id, is_new
 
 
 @pytest.mark.parametrize("state", ["inactive", "delayed", "active"])
@@ -58,11 +67,11 @@ def test_only_jobs_that_were_made_unique_are_seen(steps: Steps) -> None:
 
 def test_a_job_that_claims_is_seen_unless_another_is(steps: Steps) -> None:
     steps.scripts.create(steps.client, [row(URL)] * 2, now_ms=NOW)
-    assert steps.scripts.claim(steps.client, 1, "url", URL)
-    assert not steps.scripts.claim(steps.client, 2, "url", URL)
+    assert steps.scripts.claim(steps.client, 1, "t", claim_of(URL))
+    assert not steps.scripts.claim(steps.client, 2, "t", claim_of(URL))
     assert unique(steps) == (1, False)
     with pytest.raises(JobNotFound):
-        steps.scripts.claim(steps.client, 9, "url", URL)
+        steps.scripts.claim(steps.client, 9, "t", claim_of(URL))
 
 
 def test_a_unique_job_costs_the_same_whatever_the_length_of_the_queue(steps: Steps) -> None:
@@ -79,10 +88,11 @@ def test_a_unique_job_costs_the_same_whatever_the_length_of_the_queue(steps: Ste
     assert max(commands_of_one() for _ in range(8)) <= short + 10
 
 
-def test_claims_of_jobs_that_ended_go_without_further_unique_jobs(steps: Steps) -> None:
+def test_claims_of_jobs_that_are_gone_go_without_further_unique_jobs(steps: Steps) -> None:
     for n in range(300):
         unique(steps, URL + str(n))
-        steps.scripts.move(steps.client, n + 1, "complete" if n else "inactive")
+        if n:
+            steps.scripts.remove(steps.client, n + 1)
     for n in range(400):
         steps.scripts.run(steps.client, "restore_tokens", now_ms=NOW + 1 + 37 * n)
         if steps.client.zcard("q:unique") == 1:
@@ -106,7 +116,7 @@ def test_what_is_remembered_does_not_grow_for_ever(steps: Steps) -> None:
     for number in range(400):
         job_id, made = unique(steps, f"https://example.com/{number}", now=NOW + number * 7)
         assert made
-        steps.scripts.move(steps.client, job_id, "complete")
+        steps.scripts.remove(steps.client, job_id)
     assert steps.client.zcard("q:unique") < 20
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kue.errors import InvalidJob
+from kue.job import UNIQUE
 from kue.storage.codec import PRIORITIES, is_truthy, to_json
+from kue.storage.hash_fields import Unique
 from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, parse_download
 
 if TYPE_CHECKING:
@@ -129,16 +131,23 @@ def parse_job(queue: Queue, asked: object, allow: Sequence[str] = ()) -> Job:
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise InvalidJob("searchKeys must be a list of strings")
         job.search_keys(keys)
+    if "unique" in options:
+        _unique(job, options["unique"])
     backoff = _backoff(options.get("backoff"))
     if backoff is not None:
         job.backoff(backoff)
     return job
 
 
-def wants_unique(asked: object) -> bool:
-    """Tell whether a job that waits or runs for the same ``data.url`` will do. Raises InvalidJob."""
-    options = asked.get("options") if isinstance(asked, dict) else None
-    unique = options.get("unique") if isinstance(options, dict) else None
-    if unique not in (None, True, False):
-        raise InvalidJob("unique must be true or false")
-    return unique is True
+def _unique(job: Job, asked: object) -> None:
+    """Make a job unique, as the option ``unique`` asks: true, or an object. A download is told by its URL."""
+    if asked is True and job.type == DOWNLOAD_TYPE:
+        job.options.unique = Unique({"url": job.data["url"]}, of_data=True)
+    elif asked is True:
+        job.unique()
+    elif isinstance(asked, dict):
+        if unknown := asked.keys() - UNIQUE:
+            raise InvalidJob(f"unique takes {', '.join(UNIQUE)}, not {min(unknown)}")
+        job.unique(**asked)
+    else:
+        raise InvalidJob("unique must be true or false, or an object with key, until, for_ms, on_duplicate")

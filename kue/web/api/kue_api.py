@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.storage.codec import number
-from kue.web.api.job_body import parse_job, wants_unique
+from kue.web.api.job_body import parse_job
 from kue.web.errors import error_response, wants_page
 from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE
@@ -179,35 +179,37 @@ def create() -> ResponseReturnValue:
     if not asked:
         return "", 204
     if isinstance(asked, dict):
-        made = parse_job(queue(), asked, monitor().allow)
-        if wants_unique(asked):
-            job = queue().save_unique(made, "url")
-        else:
-            job = made.save()
-            if job.type == DOWNLOAD_TYPE:
-                queue().claim_unique(job, "url")
+        job = parse_job(queue(), asked, monitor().allow)
+        job.save()
+        if job.type == DOWNLOAD_TYPE and not job.options.unique:
+            queue().claim_unique(job, "url")
         monitor().relay.touch([job.id or 0])
-        return jsonify({"message": "job created" if job is made else "job exists", "id": job.id})
+        return jsonify({"message": _message(job), "id": job.id})
     if len(asked) > MAX_BULK:
         return error_response(413, f"too many jobs; the limit is {MAX_BULK:,} in one request")
     answers: list[dict[str, Any]] = []
     jobs: list[tuple[int, Job]] = []
     for place, each in enumerate(asked):
         try:
-            if wants_unique(each):
-                raise InvalidJob("unique is for one job at a time")
-            jobs.append((place, parse_job(queue(), each, monitor().allow)))
+            job = parse_job(queue(), each, monitor().allow)
+            if job.options.unique and job.options.unique.on_duplicate == "reject":
+                raise InvalidJob("on_duplicate reject is for one job at a time")
+            jobs.append((place, job))
             answers.append({})
         except InvalidJob as exc:
             answers.append({"error": str(exc)})
     if jobs:
         queue().create_many([job for _, job in jobs])
     for place, job in jobs:
-        answers[place] = {"message": "job created", "id": job.id}
+        answers[place] = {"message": _message(job), "id": job.id}
     monitor().relay.touch([job.id or 0 for _, job in jobs])
     response = jsonify(answers)
     response.status_code = 200 if len(jobs) == len(asked) else 400
     return response
+
+
+def _message(job: Job) -> str:
+    return "job exists" if job.duplicate else "job created"
 
 
 # An id is no path, but one with an encoded slash in it is "not there" rather than no page.

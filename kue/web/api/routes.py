@@ -43,6 +43,14 @@ def part(name: str) -> Shape:
 _TIMES = ("created_at", "promote_at", "updated_at", "failed_at", "started_at", "duration", "delay", "ttl")
 _MS = {"type": "number", "description": "ms"}
 _BACKOFF = members({"delay": _MS, "maxDelay": _MS}, type={"enum": ["fixed", "exponential"]})
+_UNIQUE = members(
+    {
+        "key": {},
+        "until": {"enum": ["end", "start", "success"]},
+        "for_ms": _MS,
+        "on_duplicate": {"enum": ["return", "reject", "replace", "extend"]},
+    }
+)
 _OPTIONS: dict[str, Shape] = {
     "priority": either({"type": "number"}, {"enum": ["low", "normal", "medium", "high", "critical"]}),
     "attempts": NUMBER,
@@ -51,6 +59,7 @@ _OPTIONS: dict[str, Shape] = {
     "removeOnComplete": {"type": "boolean"},
     "searchKeys": either(TEXT, TEXTS),
     "backoff": either({"type": "boolean"}, _BACKOFF),
+    "unique": either({"type": "boolean"}, _UNIQUE),
 }
 
 #: Shapes of Kue's own bodies. Numbers that Node keeps as text are text.

@@ -163,7 +163,7 @@ def create(queue: Queue, request: StartRequest) -> int:
     """Save the job and return its id, or that of one that waits or runs already. Raises what the queue raises."""
     job = queue.create(DOWNLOAD_TYPE, dict(request.data), **request.options)
     if request.unique:
-        job = queue.save_unique(job, "url")
+        queue.save_unique(job, "url")
     else:
         queue.claim_unique(job.save(), "url")
     return int(job.id or 0)

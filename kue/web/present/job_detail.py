@@ -176,6 +176,7 @@ def _options(job: Job) -> dict[str, str]:
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
         "Backoff": _backoff(options.backoff, options.delay_ms) if options.backoff else None,
+        "Unique": _unique(job),
         "Remove on complete": "yes" if options.remove_on_complete else None,
         "Queue time": _queue_time(job),
         "Run time": duration_text(job.duration) if job.duration is not None else None,
@@ -183,6 +184,18 @@ def _options(job: Job) -> dict[str, str]:
         "Worker": job.worker_id,
     }
     return {name: str(value) for name, value in names.items() if value is not None}
+
+
+_LASTS = {"start": "starts", "success": "completes"}
+
+
+def _unique(job: Job) -> str | None:
+    """Return what makes a job unique, and for how long."""
+    if "unique" not in job.raw:
+        return None
+    text = job.raw["unique"].removeprefix(f"{job.type} ")
+    what = "by its data" if text.startswith("#") else f"by the key {safe_text(text[1:])}"
+    return f"{what}, until it {_LASTS.get(job.raw.get('unique_until', ''), 'ends')}"
 
 
 def job_detail(queue: Queue, job: Job) -> JobDetail:

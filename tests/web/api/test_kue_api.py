@@ -198,5 +198,14 @@ def test_a_unique_job_is_made_once(site: Any, queue: Any) -> None:
     assert http.post("/job", json={**body, "options": {}}).json["id"] == 2
     assert http.post("/job", json={**body, "options": {"unique": "yes"}}).status_code == 400
     assert http.post("/job", json={**body, "data": {}}).status_code == 400
-    assert http.post("/job", json=[body]).status_code == 400
+    assert http.post("/job", json=[body]).json == [{"message": "job exists", "id": 1}]
     assert sum(queue.counts().values()) == 2
+    # Any other job by its data or a key, with all that job.unique takes
+    mail = {"type": "mail", "data": {"n": 1}, "options": {"unique": True}}
+    assert [http.post("/job", json=mail).json["message"] for _ in "ab"] == ["job created", "job exists"]
+    keyed = {**mail, "options": {"unique": {"key": 7, "on_duplicate": "replace"}}}
+    assert http.post("/job", json=keyed).json["id"] == http.post("/job", json={**keyed, "data": {"n": 2}}).json["id"]
+    refused = http.post("/job", json={**mail, "options": {"unique": {"for": 7}}})
+    assert refused.status_code == 400 and "unique takes key, until, for_ms, on_duplicate" in refused.json["error"]
+    rejected = http.post("/job", json={**mail, "options": {"unique": {"on_duplicate": "reject"}}})
+    assert rejected.status_code == 409 and "is there already" in rejected.json["error"]

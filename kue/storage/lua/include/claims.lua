@@ -1,34 +1,71 @@
 --- @include "common"
--- The claims of unique jobs: members of q:unique, each with the id of its job as the score.
-local claims_key = prefix .. ':unique'
+-- The claims of unique jobs: members of q:unique, each with the id of its job as the score. A claim is a type and what two jobs
+-- must share: "=" and a key as JSON, or "#" and a hash of the data. It is only ever believed after a look at the job's hash, so
+-- nothing has to take it away when the job ends or is removed:
+--   unique          the claim
+--   unique_until    what it lasts to: 'start', 'success', or nothing: the end of the job
+--   unique_expires  epoch ms until when it lasts in any case
+--   unique_data     SHA-1 of the data that it follows from: with other data it is void
+local function claims_key() return prefix .. ':unique' end
+-- The claims of jobs that were removed as they completed and whose claims last longer, by the epoch ms until when.
+local function outliving_key() return prefix .. ':unique:outliving' end
 
-local function has_ended(id)
-  local state = redis.call('HGET', job_key(id), 'state')
-  return not state or state == 'complete' or state == 'failed'
+local function holds_claim(id, entry)
+  local field = redis.call('HMGET', job_key(id), 'type', 'state', 'unique', 'unique_until', 'unique_expires', 'unique_data')
+  local state, expires = field[2], number_of(field[5])
+  if not field[1] or not state or field[3] ~= entry then return false end
+  if field[6] and field[6] ~= redis.sha1hex(redis.call('HGET', job_key(id), 'data') or '') then return false end
+  if expires and expires > now then return true end
+  if field[4] == 'start' then return state == 'inactive' or state == 'delayed' end
+  if field[4] == 'success' then return state ~= 'complete' end
+  return state ~= 'complete' and state ~= 'failed'
 end
 
--- Look at `count` claims somewhere in the set, and drop those whose job has ended.
+-- Returns the id of the job that holds a claim, or nil; and whether that job is there no more, but its claim lasts.
+local function claimed_by(entry)
+  local score = redis.call('ZSCORE', claims_key(), entry)
+  if not score then return nil end
+  local id = whole(tonumber(score))
+  if holds_claim(id, entry) then return id, false end
+  local until_ms = number_of(redis.call('ZSCORE', outliving_key(), entry))
+  if until_ms and until_ms > now and redis.call('EXISTS', job_key(id)) == 0 then return id, true end
+  return nil
+end
+
+-- Note that a job's claim outlives it: it is removed as it completes. Any other removal ends the claim.
+local function let_claim_outlive(id)
+  local field = redis.call('HMGET', job_key(id), 'unique', 'unique_expires')
+  local expires = number_of(field[2])
+  if field[1] and expires and expires > now then redis.call('ZADD', outliving_key(), whole(expires), field[1]) end
+end
+
+-- Look at `count` claims somewhere in the set, and drop those whose job is gone. That of a job which has ended stays: it may be
+-- retried.
 local function sweep_claims(count)
-  local size = redis.call('ZCARD', claims_key)
+  local size = redis.call('ZCARD', claims_key())
   local from = size > count and now % (size - count + 1) or 0
-  for _, entry in ipairs(redis.call('ZRANGE', claims_key, from, from + count - 1)) do
-    if has_ended(whole(tonumber(redis.call('ZSCORE', claims_key, entry)))) then redis.call('ZREM', claims_key, entry) end
+  for _, entry in ipairs(redis.call('ZRANGE', claims_key(), from, from + count - 1)) do
+    local id = whole(tonumber(redis.call('ZSCORE', claims_key(), entry)))
+    if redis.call('HGET', job_key(id), 'unique') ~= entry and not claimed_by(entry) then
+      redis.call('ZREM', claims_key(), entry)
+      redis.call('ZREM', outliving_key(), entry)
+    end
   end
 end
 
--- Tell whether a job that has not ended has `text`, one member of a JSON object, in its data: that may be changed by hand.
-local function holds_claim(id, text)
-  if has_ended(id) then return false end
-  local wanted_name, wanted = next(cjson.decode('{' .. text .. '}'))
-  local data = redis.call('HGET', job_key(id), 'data') or ''
-  if not string.find(data, text, 1, true) then return false end
-  local read, decoded = pcall(cjson.decode, data)
-  return read and type(decoded) == 'table' and decoded[wanted_name] == wanted
-end
-
--- Returns the id of the job that holds a claim, or nil.
-local function claimed_by(entry, text)
-  local score = redis.call('ZSCORE', claims_key, entry)
-  local id = score and whole(tonumber(score))
-  return id and holds_claim(id, text) and id or nil
+-- Let a job have a claim, given as JSON: see create_unique.lua.
+local function set_claim(id, claim, data)
+  local fields = {'unique', claim.entry}
+  if claim['until'] ~= 'end' then fields[3], fields[4] = 'unique_until', claim['until'] end
+  if claim.for_ms then
+    fields[#fields + 1] = 'unique_expires'
+    fields[#fields + 1] = whole(now + claim.for_ms)
+  end
+  if claim.of_data then
+    fields[#fields + 1] = 'unique_data'
+    fields[#fields + 1] = redis.sha1hex(data)
+  end
+  redis.call('HSET', job_key(id), unpack(fields))
+  redis.call('ZADD', claims_key(), id, claim.entry)
+  redis.call('ZREM', outliving_key(), claim.entry)
 end

@@ -1,5 +1,6 @@
 --- @include "fencing"
 --- @include "batch_args"
+--- @include "claims"
 -- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
 local completed = {leave = {}, enter = {}, work_time = 0, any = false}
 
@@ -13,6 +14,7 @@ local function complete(id, token, result, kept)
   gather(completed.leave, state_key('active'), zid)
   gather(completed.leave, type_key(type, 'active'), zid)
   if job.remove_on_complete then
+    let_claim_outlive(id)
     erase_rest(id, zid)
     publish(id, 'complete', ',' .. result .. ',null')
     publish(id, 'remove', ',' .. json(type))

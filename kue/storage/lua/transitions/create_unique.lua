@@ -1,28 +1,83 @@
 --[[
-  create_unique: - -> inactive or delayed, unless a job with the same claim waits or runs.
+  create_unique: - -> inactive or delayed, unless a job with the same claim is there: see include/claims.lua.
 
-  A claim is a type and one member of the data. It lies in the set q:unique with the id of the job that made it, and is
-  void once that job has ended, is gone, or has other data. Only jobs that were made by this script or have a claim by
-  claim.lua are seen, so that a call costs the same whatever the length of the queue. Each drops some void claims (see
-  also balance.lua).
+  A call costs the same whatever the length of the queue. Each drops some void claims (see also restore_tokens.lua).
 
-  ARGV[3] ''   ARGV[4] the member, compact JSON without braces: "url":"https://…"
+  ARGV[3] ''   ARGV[4] JSON: entry, the claim; call, a text that no other call has; and as the producer chose
+          until, for_ms, of_data (the claim follows from the data), on_duplicate (return, reject, replace, extend)
   ARGV[5] 1
-  ARGV[6…]     one job, as for create.lua, whose ARGV[3] is a lane: none is needed, since a repeated call finds the job
-               that the first one made
-  Returns    {id, 1} created, {id, 0} this job was there already
-  Publishes  enqueue if a job was made that waits
+  ARGV[6…]     one job, as for create.lua, whose ARGV[3] is a lane: none is needed, since a repeated call is known by `call`
+  Returns    {id, 1} created; or {id, 0, hash as a flat list} of the job that was there already. It has been changed if it
+             still waits, and on_duplicate is replace (data, options, and the delay begins anew) or extend (the delay alone).
+  Publishes  enqueue if a job was made that waits; duplicate [on_duplicate] for the job that was there, and enqueue if it
+             waited for its time and is due now
 ]]
 --- @include "create"
 --- @include "claims"
 local SWEPT = 4
-local text, job_type = ARGV[4], ARGV[6]
-local entry = job_type .. ' ' .. text
+local claim = cjson.decode(ARGV[4])
+local entry, key = claim.entry, nil
 
-local claimed = claimed_by(entry, text)
-if claimed then return {tonumber(claimed), 0} end
+-- The time until when a job made now is delayed, and its field `delay`; nil: it is not delayed.
+local function due_at()
+  local delay = ARGV[10]
+  if delay == '' then return nil end
+  if string.sub(delay, 1, 1) == '@' then
+    local due = tonumber(string.sub(delay, 2))
+    return due > now and whole(due) or nil, whole(due - now)
+  end
+  return whole(now + math.floor(tonumber(delay))), delay
+end
 
-local id = create()
+local function set(name, value)
+  if value == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, value) end
+end
+
+-- Give the waiting job of id what the new one would have had.
+local function overwrite(id, type, state, priority, promote_at)
+  local zid, is_held = zid_of(id), promote_at == HOLD_UNTIL_MS
+  if claim.on_duplicate == 'replace' then
+    priority = ARGV[8]
+    set('data', ARGV[7]); set('priority', priority); set('max_attempts', ARGV[9]); set('ttl', ARGV[11])
+    set('backoff', ARGV[12]); set('removeOnComplete', ARGV[13])
+    if claim.of_data then redis.call('HSET', key, 'unique_data', redis.sha1hex(ARGV[7])) end
+    redis.call('ZADD', all_key, score_of(priority), zid)
+    unindex(id)
+    if ARGV[14] and ARGV[14] ~= '' then index(id, ARGV[14]) end
+  end
+  local due, delay = due_at()
+  if claim.on_duplicate == 'extend' and not due then return end
+  set('delay', due and delay or '')
+  if is_held then return place(id, zid, type, 'delayed', priority, '', promote_at) end   -- until it is resumed by hand
+  redis.call('HSET', key, 'promote_at', due or now_text)
+  if due then
+    if state ~= 'delayed' then leave(zid, type, state) end
+    return enter(id, zid, type, 'delayed', priority, due)
+  end
+  if state == 'inactive' then return enter(id, zid, type, 'inactive', priority) end
+  leave(zid, type, state)
+  enqueue(id, zid, type, priority)
+end
+
+local claimed, is_gone = claimed_by(entry)
+if claimed then
+  key = job_key(claimed)
+  if is_gone then
+    publish(claimed, 'duplicate', ',' .. json(claim.on_duplicate))
+    return {tonumber(claimed), 0, {}}
+  end
+  local field = redis.call('HMGET', key, 'unique_call', 'type', 'state', 'priority', 'promote_at')
+  if field[1] == claim.call then return {tonumber(claimed), 1} end
+  if (claim.on_duplicate == 'replace' or claim.on_duplicate == 'extend')
+    and (field[3] == 'inactive' or field[3] == 'delayed') then
+    overwrite(claimed, field[2], field[3], field[4] or '0', field[5])
+  end
+  publish(claimed, 'duplicate', ',' .. json(claim.on_duplicate))
+  return {tonumber(claimed), 0, redis.call('HGETALL', key)}
+end
+
+local id = whole(create())
 sweep_claims(SWEPT)
-redis.call('ZADD', claims_key, id, entry)
-return {id, 1}
+redis.call('HSET', job_key(id), 'unique_call', claim.call)
+set_claim(id, claim, ARGV[7])
+return {tonumber(id), 1}
