@@ -36,12 +36,13 @@ from .errors import (
     WorkerStopping,
     WrongState,
 )
-from .job import Job
-from .queue import LEASE_MS, Queue
+from .job import WAIT, Job
+from .queue import LEASE_MS, Batch, Queue
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
     "DuplicateJob",
     "Event",
     "InvalidAddress",
@@ -58,6 +59,7 @@ __all__ = [
     "QueueUnavailable",
     "RetryLater",
     "UnrecoverableError",
+    "WAIT",
     "WaitTimeout",
     "WorkerStopping",
     "WrongState",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
@@ -19,7 +20,7 @@ from .storage.codec import (
     percent,
     to_json,
 )
-from .storage.hash_fields import FIELDS, ON_DUPLICATE, UNTIL, JobOptions, Unique, read_options
+from .storage.hash_fields import FIELDS, ON_DUPLICATE, UNTIL, JobOptions, Unique, read_options, read_result
 
 #: The option methods, which are also what ``create`` takes by name.
 OPTIONS = (
@@ -30,6 +31,21 @@ OPTIONS = (
 UNIQUE = ("key", "until", "for_ms", "on_duplicate")
 #: Seconds that an attempt which has lost its job waits for the reason.
 REASON_S = 0.5
+
+
+#: What may become of a job when one that it waits for fails.
+ON_CHILD_FAILURE = ("fail", "ignore", "wait")
+
+
+class Wait:
+    """The kind of ``WAIT``."""
+
+    def __repr__(self) -> str:
+        return "kue.WAIT"
+
+
+#: Returned by a handler: run the job again when its children have ended. The attempt is not counted.
+WAIT: Final = Wait()
 
 
 class JobOwner(Protocol):
@@ -48,6 +64,9 @@ class JobOwner(Protocol):
     def read(self, job_id: int | str) -> dict[str, str]: ...
     def remove(self, job_id: int | str) -> None: ...
     def cancel(self, job_id: int | str) -> None: ...
+    def create_flow(self, roots: Sequence[Job], running: Job | None = None, lane: str = "") -> None: ...
+    def children(self, job_id: int | str) -> Iterator[list[tuple[int | str, str]]]: ...
+    def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]: ...
     def listen(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None: ...
     def wait(self, job: Job, timeout_s: float | None) -> Any: ...
     def log(self, job_id: int | str, token: str, line: str) -> None: ...
@@ -84,6 +103,11 @@ class Job:
     #: The job that this one was run again from, and those that were run again from it.
     copy_of: str | None
     copies: list[str]
+    #: The ids of the jobs that wait for this one.
+    parents: list[int | str]
+    #: How many jobs this one waits for, or waited for, and how many of them have ended.
+    children_total: int
+    children_ended: int
     raw: dict[str, str]
     #: After ``save()`` of a unique job: whether the job was there already. ``id`` and all fields are that one's.
     duplicate = False
@@ -91,6 +115,8 @@ class Job:
     #: Only in its queue's test mode, not in Redis.
     _collected = False
     _interrupt: BaseException | None = None
+    _children: list[Job] = []  # replaced, never added to: shared while empty
+    _on_child_failure = "fail"
     _listeners: list[tuple[str, Callable[..., object]]] = []  # replaced, never added to: shared while empty
 
     def __init__(self, owner: JobOwner, job_type: str, data: Any = None) -> None:
@@ -202,6 +228,57 @@ class Job:
         lasts = None if for_ms is None else int(check_ms("for_ms", for_ms))
         self.options.unique = Unique(key, until, lasts, on_duplicate)
         return self
+
+    # Flows
+
+    def after(self, jobs: Job | Iterable[Job], *, on_failure: str = "fail") -> Job:
+        """Let this job, the parent, wait until ``jobs``, its children, have completed.
+
+        ``save`` then saves the parent and all of its unsaved children, theirs too, in one step: all or none. Children
+        that are saved already are only waited for. If the parent has a delay, it begins when they have ended.
+
+        ``on_failure`` says what happens if a child fails for good, is cancelled or removed. "fail": the parent fails;
+        it waits again when the child is retried. "ignore": it does not matter. "wait": the parent waits until the
+        child is retried and completes, or is removed.
+
+        Redis: ``q:job:ID:children``; the parent is delayed meanwhile.
+        """
+        if on_failure not in ON_CHILD_FAILURE:
+            raise InvalidJob(f"on_failure is one of {', '.join(ON_CHILD_FAILURE)}, not {on_failure!r}")
+        if self.id is not None:
+            raise InvalidJob(f"{self!r} is saved already: call after() first, or add_children() in its handler")
+        self._children = [*self._children, *_jobs_of(jobs)]
+        self._on_child_failure = on_failure
+        return self
+
+    def add_children(self, jobs: Job | Iterable[Job]) -> None:
+        """In the job's handler: save new jobs as its children, in one step. Return ``kue.WAIT`` to wait for them.
+
+        Raises what ``log`` raises, and InvalidJob.
+        """
+        self._raise_if_interrupted()
+        added = _jobs_of(jobs)
+        if any(job.id is not None for job in added):
+            raise InvalidJob("add_children takes new jobs: save the job with after() to wait for those that exist")
+        if added:
+            lane = uuid.uuid4().hex[:16]  # the same for each try
+            self._write(lambda: self._owner.create_flow(added, self, lane))
+
+    def children(self) -> Iterator[Job]:
+        """Yield the jobs that this one waits for, or waited for, in their order; removed ones are left out."""
+        for page in self._owner.children(self._saved_id()):
+            ids = [child for child, _ in page]
+            for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
+                if "type" in raw:
+                    yield from_hash(self._owner, child, raw)
+
+    def child_results(self) -> Iterator[tuple[int | str, Any]]:
+        """Yield (id, result) for each child that has completed, in their order; removed ones are left out."""
+        for page in self._owner.children(self._saved_id()):
+            ids = [child for child, state in page if state == "complete"]
+            for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
+                if "type" in raw:
+                    yield child, read_result(raw)
 
     # Life
 
@@ -374,6 +451,14 @@ class Job:
                 raise AttributeError(f"a job has no {name!r}")
             self.__dict__[name] = value
             return value
+
+
+def _jobs_of(jobs: Job | Iterable[Job]) -> list[Job]:
+    found = [jobs] if isinstance(jobs, Job) else list(jobs)
+    for each in found:
+        if not isinstance(each, Job):
+            raise InvalidJob(f"a job waits for jobs, such as queue.create(…), not {each!r}")
+    return found
 
 
 def from_hash(owner: JobOwner, job_id: int | str, raw: dict[str, str]) -> Job:

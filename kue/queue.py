@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
 
 from . import backoff
 from . import job as jobs
@@ -29,6 +30,16 @@ log = logging.getLogger("kue")
 
 #: A lease, ms: after a crash a job runs again within this and a second.
 LEASE_MS = 30_000
+
+
+
+class Batch(NamedTuple):
+    """What ``Queue.batch`` saved."""
+
+    jobs: list[Job]
+    then: Job | None
+    always: Job | None
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -156,6 +167,32 @@ class Queue:
         """Let ``save_unique`` find a saved job by ``data[name]``, unless it finds another; only for strings."""
         if isinstance(job.data, dict) and isinstance(job.data.get(name), str):
             self._store.claim(job, Unique({name: job.data[name]}, of_data=True))
+
+    def chain(self, *jobs: Job) -> Job:
+        """Save new jobs that run one after another, each when the one before has completed; return the last.
+
+        All are saved in one step, or none. If one fails for good, so do those after it, until it is retried.
+        """
+        if not jobs:
+            raise InvalidJob("chain takes the jobs that are to run one after another")
+        for before, job in itertools.pairwise(jobs):
+            job.after(before)
+        return jobs[-1].save()
+
+    def batch(self, jobs: Iterable[Job], *, then: Job | None = None, always: Job | None = None) -> Batch:
+        """Save new jobs, and what is to run after them, in one step: all or none.
+
+        ``then`` runs when all have completed, and fails if one fails for good. ``always`` runs when all have ended.
+        """
+        made = list(jobs)
+        if then is None and always is None:
+            raise InvalidJob("batch takes a job that runs after the others: then=queue.create(…) or always=…")
+        if then is not None:
+            then.after(made)
+        if always is not None:
+            always.after(made, on_failure="ignore")
+        self._store.create_flow([job for job in (then, always) if job is not None])
+        return Batch(made, then, always)
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.

@@ -31,8 +31,11 @@ STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
 #: The time at which a held job is due: the last second of the year 9999, which every program can show. Epoch ms.
 HOLD_UNTIL_MS: Final = 253_402_300_799_000
 
-#: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel``, ``postpone`` and ``duplicate`` are
-#: ours, the rest Node Kue's.
+#: The time at which a job is due that waits for its children, epoch ms.
+WAIT_UNTIL_MS: Final = HOLD_UNTIL_MS - 1000
+
+#: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel``, ``postpone``, ``duplicate`` and
+#: ``child`` are ours, the rest Node Kue's.
 EVENTS: Final = (
     "enqueue",
     "start",
@@ -49,6 +52,7 @@ EVENTS: Final = (
     "cancel",
     "postpone",
     "duplicate",
+    "child",
 )
 
 #: After one of these nothing more is to be expected of the job.
@@ -74,6 +78,7 @@ TRANSITIONS: Final = (
         ("enqueue", "duplicate"),
         "a producer, if there is no such job yet; it may change the one that waits",
     ),
+    Transition("create_flow", (), (INACTIVE, DELAYED), ("enqueue",), "a producer; parents are delayed"),
     Transition("reserve", (INACTIVE,), (ACTIVE,), ("start",), "a worker with a free slot"),
     Transition("complete", (ACTIVE,), (COMPLETE,), ("complete", "remove"), "the worker that holds the attempt"),
     Transition(

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any
 
 from .. import search
 from ..backoff import BackoffFunction
 from ..errors import DuplicateJob, InvalidJob, JobNotFound
 from ..job import Job, now_ms
-from ..states import DELAYED, INACTIVE
-from ..storage.codec import to_json, utf8
+from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
+from ..storage.codec import number, to_json, utf8
 from ..storage.hash_fields import Unique, saved_fields
 from ..storage.keys import check_id
 from ..storage.script_values import Claim, Created
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
 from .events import Listener, last_events
+from .flow import CHILDREN_A_PAGE, gather, read_children
+from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
 
@@ -49,6 +52,9 @@ class JobStore:
 
         Raises DuplicateJob for a unique job that is to be rejected; those before it are saved.
         """
+        if any(job._children for job in made):
+            self.create_flow(made)
+            return
         if self.test_mode.takes(made):
             return
         rows = [self._row(job) for job in made]
@@ -90,6 +96,35 @@ class JobStore:
         elif job.duplicate:
             job.state = None  # it completed and was removed
 
+    def create_flow(self, roots: Sequence[Job], running: Job | None = None, lane: str = "") -> None:
+        """Save new jobs and all that they wait for: all in one step, or none. ``running`` gets the roots as children.
+
+        Safe to repeat with the same ``lane``, a name that no other call has.
+
+        Raises InvalidJob for what is no flow, JobNotFound for a child that is not there any more, LeaseLost if the
+        running job's attempt has lost it.
+        """
+        flow = gather(roots, of_running=running is not None)
+        if self.test_mode.takes(flow.jobs):
+            return
+        rows = [self._row(job) for job in flow.jobs]
+        rest, name = flow_arguments(flow, rows), lane or uuid.uuid4().hex[:16]
+        attempt = ("", "") if running is None else (running.id, running._token)
+        listening = [job for job in flow.jobs if job._listeners and job.options.events]
+        with self.listener.capture() if listening else nullcontext() as attach:
+            first = self._session.call(
+                lambda client: self._session.scripts.create_flow(client, rows, rest, attempt, lane=name)
+            )
+            self._assign(flow.jobs, rows, list(range(first, first + len(flow.jobs))))
+            for job in listening:
+                assert attach is not None and job.id is not None
+                attach(job.id, job._listeners)
+                job._listeners = []
+        for job in flow.jobs:
+            if job._children:
+                job.state, job.promote_at = DELAYED, WAIT_UNTIL_MS
+            job._children = []
+
     def claim(self, job: Job, unique: Unique) -> None:
         """Make a saved job unique, unless another one has the same key."""
         if not self.test_mode.holds(job):
@@ -115,6 +150,22 @@ class JobStore:
         if "type" not in raw:
             raise JobNotFound(job_id)
         return raw
+
+    def children(self, job_id: int | str) -> Iterator[list[tuple[int | str, str]]]:
+        """Yield a job's children in pages: (id, "pending", "complete", "failed" or "removed"), in their order."""
+        check_id(job_id)
+        key, at = self._session.keys.children(job_id), 0
+        total = number(self._session.read_one("HGET", self._session.keys.job(job_id), "children", default=None)) or 0
+        while at < total:
+            page = self._session.call(partial(read_children, key=key, after=at, last=at + CHILDREN_A_PAGE))
+            at += CHILDREN_A_PAGE
+            if page:
+                yield page
+
+    def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]:
+        """Return the hashes of jobs, in order; an empty one for a job that is not there."""
+        keys = self._session.keys
+        return self._session.read_each([("HGETALL", keys.job(job_id)) for job_id in job_ids], default={})
 
     def remove(self, job_id: int | str) -> None:
         check_id(job_id)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import InvalidJob
 from ..states import COMPLETE
 from .codec import MS_MAX, check_text, from_json, number, number_or_float, number_text, option_text, to_json
+from .keys import id_of
 from .script_values import Claim
 
 #: What a unique job may last to, and what may become of another one.
@@ -143,5 +144,8 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "rescues": lambda raw: number(raw.get("rescues")) or 0,
     "attempt_log": _attempt_log,
     "copy_of": lambda raw: raw.get("copy_of"),
+    "parents": lambda raw: [id_of(f"|{each}") for each in raw.get("parents", "").split(",") if each],
+    "children_total": lambda raw: number(raw.get("children")) or 0,
+    "children_ended": lambda raw: number(raw.get("children_ended")) or 0,
     "copies": lambda raw: [each for each in raw.get("copies", "").split(",") if each],
 }

@@ -64,6 +64,10 @@ class Keys:
     def log(self, job_id: object) -> str:
         return f"{self.prefix}:job:{job_id}:log"
 
+    def children(self, job_id: object) -> str:
+        """Ours: the jobs that a job waits for, or waited for (zset, id by its number and what became of it)."""
+        return f"{self.prefix}:job:{job_id}:children"
+
     def state(self, state: str) -> str:
         return f"{self.prefix}:jobs:{state}"
 

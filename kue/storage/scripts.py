@@ -79,6 +79,27 @@ class Scripts:
             arguments += [job[8] if len(job) > 8 else "" for job in jobs]
         return arguments
 
+    def create_flow(
+        self,
+        client: Any,
+        jobs: Sequence[Sequence[str]],
+        rest: Sequence[object],
+        running: tuple[object, str] = ("", ""),
+        *,
+        lane: str = "",
+        now_ms: int = 0,
+    ) -> int:
+        """Create jobs of which some wait for others, all or none; return the first id, the others follow it.
+
+        ``jobs`` as for ``create``, ``rest`` what ``create_flow.lua`` takes behind them. ``running``: id and token of
+        a running job that gets children. Safe to repeat with the same ``lane``, a name that no other call has.
+        """
+        values = [value for job in jobs for value in job[:8]]
+        head = (self.keys.lane(lane) if lane else "", 1, len(jobs))
+        code, value = self.run(client, "create_flow", *head, *values, *rest, *running, now_ms=now_ms)
+        check(code, value)
+        return int(value)
+
     def create_unique(
         self, client: Any, job: Sequence[str], claim: Claim, call: str = "", *, now_ms: int = 0
     ) -> Created:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .. import backoff
 from ..errors import JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
-from ..job import Job
+from ..job import WAIT, Job
 from ..storage.codec import is_truthy, to_json, utf8
 from ..storage.script_values import Outcome
 
@@ -42,6 +42,8 @@ class Failure(NamedTuple):
 
 def completed(job: Job, result: Any) -> Outcome:
     """Return the outcome of a handler that returned. Raises what JSON cannot hold."""
+    if result is WAIT:
+        return Outcome("release", str(job.id), job._token, ("Waiting for its children", "children"))
     return Outcome("complete", str(job.id), job._token, (to_json(result), "1" if is_truthy(result) else "0"))
 
 

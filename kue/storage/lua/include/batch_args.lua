@@ -1,5 +1,6 @@
--- Values gathered over several jobs, so that a script touches each key once. Lua's unpack takes 8,000 of them at most, so no
--- caller gathers over more than some thousand jobs. They are counted here, since Lua's # searches for the end each time.
+-- Values gathered over several jobs, so that a script touches each key once or, since Lua's unpack takes 8,000 of them at most,
+-- seldom. They are counted here, since Lua's # searches for the end each time.
+local VALUES_A_CALL = 6000
 local function add(list, first, second)
   local n = list.n
   list[n + 1], list[n + 2] = first, second
@@ -7,7 +8,9 @@ local function add(list, first, second)
 end
 
 local function send(command, key, list)
-  if list.n > 0 then redis.call(command, key, unpack(list, 1, list.n)) end
+  for from = 1, list.n, VALUES_A_CALL do
+    redis.call(command, key, unpack(list, from, math.min(list.n, from + VALUES_A_CALL - 1)))
+  end
 end
 
 -- The same with a list for each key.

@@ -27,11 +27,13 @@ local function move_deadlines(seen, jump)
   end)
 end
 
+local BEYOND_MS = 253402300000000   -- due times from here on are none
+
 -- Delayed jobs, after a step back: those that wait for some time, not for a date. If it undoes a jump forward, by which
 -- they did not move, those from before both move by the difference alone.
 local function move_delayed(jump, ahead, ahead_since)
   move_scores(state_key('delayed'), now, function(due, member)
-    if due >= tonumber(HOLD_UNTIL_MS) then return nil end   -- suspended
+    if due >= BEYOND_MS then return nil end   -- suspended, or waiting for other jobs
     local key = job_key(id_of(member))
     local field = redis.call('HMGET', key, 'due_at', 'updated_at')
     local updated_at = number_of(field[2]) or 0

@@ -1,6 +1,7 @@
 --- @include "fencing"
 --- @include "batch_args"
 --- @include "claims"
+--- @include "flows"
 -- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
 local completed = {leave = {}, enter = {}, work_time = 0, any = false}
 
@@ -18,6 +19,7 @@ local function complete(id, token, result, kept)
     erase_rest(id, zid)
     publish(id, 'complete', ',' .. result .. ',null')
     publish(id, 'remove', ',' .. json(type))
+    if job.parents then settle(id, 'complete', '', job.parents) end
     return OK
   end
   local fields = {'duration', whole(duration), 'progress', '100', 'state', 'complete', 'updated_at', now_text}
@@ -34,6 +36,7 @@ local function complete(id, token, result, kept)
   gather(completed.enter, state_key('complete'), job.priority, zid)
   gather(completed.enter, type_key(type, 'complete'), job.priority, zid)
   publish(id, 'complete', ',' .. result .. ',null')
+  if job.parents then settle(id, 'complete', '', job.parents) end
   return OK
 end
 

@@ -1,7 +1,9 @@
 --- @include "search"
+--- @include "flows"
 --- @include "batch_args"
 --- @include "lane"
 -- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
+-- For a flow, `waits` says by number which of them wait for children, and `found_by` where their texts for search begin.
 
 -- Of one type: the members of its sets, its tokens, and what follows an id in its event.
 local function new_kind(type)
@@ -10,7 +12,7 @@ local function new_kind(type)
     event = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'}
 end
 
-local function create()
+local function create(waits, found_by)
   local call, format, jobs = redis.call, string.format, prefix .. ':job:'
   local lane, sequence, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
@@ -43,6 +45,9 @@ local function create()
       promote_at = whole(now + math.floor(tonumber(delay)))   -- Node's delays may have fractions
     end
     if delay ~= '' then state, score = 'delayed', promote_at end
+    if waits and waits[n] then
+      state, promote_at, score, due_at = 'delayed', WAIT_UNTIL_MS, WAIT_UNTIL_MS, nil
+    end
 
     local key, more = jobs .. id, {n = 0}
     call('HSET', key, 'type', type, 'data', data, 'priority', priority, 'state', state, 'created_at', now_text,
@@ -75,8 +80,9 @@ local function create()
   end
   if lane ~= '' then call('SET', lane, sequence .. ':' .. whole(first), 'EX', LANE_S) end
   for n = 1, events.n do call('PUBLISH', channel, events[n]) end
-  for at = 6 + count * 8, #ARGV do
-    if ARGV[at] ~= '' then index(whole(first + at - 6 - count * 8), ARGV[at]) end
+  found_by = found_by or 6 + count * 8
+  for at = found_by, math.min(#ARGV, found_by + count - 1) do
+    if ARGV[at] ~= '' then index(whole(first + at - found_by), ARGV[at]) end
   end
   return first
 end

@@ -1,4 +1,5 @@
 --- @include "fencing"
+--- @include "flows"
 -- active -> inactive, delayed or failed.
 -- The lease is taken already.
 --   failure.error    the stack, or the message: what the hash keeps and the `error` event tells
@@ -27,6 +28,7 @@ local function fail_held(job, failure, ack)
   if made >= job.max_attempts or failure.retry == 'never' then
     enter(id, job.zid, job.type, 'failed', job.priority)
     publish(id, 'failed', ',' .. json(failure.message) .. ',null')
+    if job.parents then settle(id, 'failed', failure.message, job.parents) end
     return
   end
   if failure.retry == 'now' then

@@ -25,14 +25,14 @@ end
 local function active(id)
   local field = redis.call('HMGET', job_key(id),
     'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl',
-    'result')
+    'result', 'parents')
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
     id = id, zid = zid_of(id), type = field[3], priority = score_of(field[4] or '0'),
     attempts = number_of(field[5]) or 0, max_attempts = number_of(field[6]) or 0,
     remove_on_complete = field[7] and field[7] ~= '', started_at = number_of(field[8]) or now, worker = field[9] or '',
-    ttl = field[10], has_old_result = field[11],
+    ttl = field[10], has_old_result = field[11], parents = field[12],
   }, OK, field[1]
 end
 

@@ -1,6 +1,8 @@
 --- @include "fencing"
--- active -> inactive, or delayed for `delay` ms if that is not ''; the attempt not counted. `promote_at` is all that the
--- delay changes: the job's own `delay` goes on being what its backoff counts from.
+--- @include "flows"
+-- active -> inactive, or delayed for `delay` ms if that is not '', or until its children have ended if it is 'children'; the
+-- attempt not counted. `promote_at` is all that the delay changes: the job's own `delay` goes on being what its backoff counts
+-- from.
 local function release(id, token, reason, delay)
   local job, code = end_attempt(id, token)
   if not job then return code end
@@ -9,6 +11,16 @@ local function release(id, token, reason, delay)
   if not delay or delay == '' then
     record_attempt(job, 'released', reason)
     enqueue(id, job.zid, job.type, job.priority)
+    return OK
+  end
+  if delay == 'children' then
+    record_attempt(job, 'waiting', reason)
+    redis.call('HSET', job_key(id), 'promote_at', WAIT_UNTIL_MS)
+    enter(id, job.zid, job.type, 'delayed', job.priority, WAIT_UNTIL_MS)
+    publish(id, 'postpone', ',' .. json(reason) .. ',' .. WAIT_UNTIL_MS)
+    local policy = redis.call('HGET', job_key(id), 'on_child_failure') or 'fail'
+    local message = review_parent(id, job.type, job.priority, policy, nil)
+    if message and job.parents then settle(id, 'failed', message, job.parents) end
     return OK
   end
   record_attempt(job, 'postponed', reason)

@@ -75,7 +75,7 @@ end
 local function erase_rest(id, zid)
   redis.call('ZREM', all_key, zid)
   unindex(id)
-  redis.call('DEL', job_key(id), log_key(id))
+  redis.call('DEL', job_key(id), log_key(id), job_key(id) .. ':children')
 end
 
 -- Erase all that belongs to a job; `type` and `state` may be false.

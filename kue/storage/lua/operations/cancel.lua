@@ -6,7 +6,7 @@
   Returns    {1, state it was in}, {-1} no such job, {-3, state} it had ended already
   Publishes  cancel, error, failed
 ]]
---- @include "sets"
+--- @include "flows"
 local id = ARGV[3]
 local key, zid, type, state, priority = locate(id)
 if not type then return {-1} end
@@ -19,4 +19,5 @@ enter(id, zid, type, 'failed', priority)
 publish(id, 'cancel', '')
 publish(id, 'error', ',"Cancelled"')
 publish(id, 'failed', ',"Cancelled",null')
+settle(id, 'failed', 'Cancelled')
 return {1, state or ''}

@@ -6,7 +6,7 @@
   Publishes  enqueue if it becomes inactive
   Node Kue   Job#state (lib/queue/job.js), which trusts the caller's copy where this reads the hash
 ]]
---- @include "sets"
+--- @include "flows"
 local id, to, from = ARGV[3], ARGV[4], ARGV[5]
 local key, zid, type, state, priority = locate(id)
 if not type then return {-1} end
@@ -16,9 +16,17 @@ revoke(id, 'moved')
 redis.call('ZADD', all_key, priority, zid)
 local field = redis.call('HMGET', key, 'ttl', 'promote_at')
 local ttl, promote_at = field[1], field[2]
-if promote_at == HOLD_UNTIL_MS then   -- it is suspended no longer
+local kept = promote_at
+if promote_at == HOLD_UNTIL_MS and to == 'inactive' and pending_children(id) > 0 then
+  to, promote_at = 'delayed', WAIT_UNTIL_MS   -- it is suspended no longer, but has still to wait
+elseif promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS then
   promote_at = now_text
-  redis.call('HSET', key, 'promote_at', now_text)
+end
+if promote_at ~= kept then redis.call('HSET', key, 'promote_at', promote_at) end
+if state == 'failed' and to ~= 'failed' then
+  redis.call('HDEL', key, 'failed_child')
+  unsettle(id)
 end
 place(id, zid, type, to, priority, ttl, promote_at)
+if to == 'complete' or to == 'failed' then settle(id, to, 'it was moved by hand') end
 return {1, state or ''}

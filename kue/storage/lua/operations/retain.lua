@@ -13,7 +13,7 @@
   Returns    {removed, 1 if there is more to do now, rank for the next call}
   Publishes  remove for each
 ]]
---- @include "sets"
+--- @include "flows"
 local GROUPS = 32    -- priorities that are told apart; jobs of further ones go when these are through, or are too old
 local SLACK = 200    -- more jobs looked at than there are to remove: some may have ended later than their id says
 local LOOK = 50      -- jobs looked at when there are none too many, only perhaps some too old
@@ -59,11 +59,11 @@ end
 
 local function read(zid)
   local field = redis.call('HMGET', job_key(id_of(zid)),
-    'type', 'state', 'updated_at', 'created_at', 'attempts', 'max_attempts')
+    'type', 'state', 'updated_at', 'created_at', 'attempts', 'max_attempts', 'parents')
   local ended = tonumber(field[3] or field[4] or '') or 0
   local retries = state == 'failed' and (tonumber(field[5] or '') or 0) < (tonumber(field[6] or '') or 0)
   local spared = ended > now - grace * (retries and RETRY or 1)
-  return {zid = zid, type = field[1], state = field[2], ended = ended, spared = spared}
+  return {zid = zid, type = field[1], state = field[2], ended = ended, spared = spared, parents = field[7]}
 end
 
 -- Remove a job; what is in this set without being a job in this state only leaves the set.
@@ -80,6 +80,7 @@ local function drop(job)
     if job.state == state then
       erase_rest(id, job.zid)   -- a job that has ended has no lease
       publish(id, 'remove', ',' .. json(job.type))
+      if job.parents then settle(id, 'removed', '', job.parents) end
     end
   end
 end

@@ -10,14 +10,17 @@
   Node Kue   Job#update (lib/queue/job.js)
 ]]
 --- @include "search"
+--- @include "flows"
 local id = ARGV[3]
 local key, zid = job_key(id), zid_of(ARGV[3])
 local saved_type = redis.call('HGET', key, 'type')
 if not saved_type then return -1 end
 if ARGV[6] == 'type' and ARGV[7] ~= saved_type then return -3 end   -- it would stay in the sets of the old one
+local promoted = redis.call('HGET', key, 'promote_at')
+local waits = promoted == HOLD_UNTIL_MS or promoted == WAIT_UNTIL_MS   -- suspended, or for its children
 for at = 6, #ARGV, 2 do
   local name, value = ARGV[at], ARGV[at + 1]
-  if name == 'delay' and value ~= '' and value ~= redis.call('HGET', key, 'delay') then
+  if name == 'delay' and value ~= '' and not waits and value ~= redis.call('HGET', key, 'delay') then
     local times = redis.call('HMGET', key, 'failed_at', 'created_at')
     local since = tonumber(times[1] or times[2] or now)
     if string.sub(value, 1, 1) == '@' then value = whole(math.max(0, tonumber(string.sub(value, 2)) - since)) end

@@ -1,0 +1,128 @@
+"""Flows: jobs that wait for others, put together for one call that creates all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import InvalidJob
+from ..job import Job
+
+#: Jobs that one call creates at most: Redis takes about a million arguments, and does nothing else for a second or two.
+JOBS_MAX = 110_000
+
+
+class Flow(NamedTuple):
+    """New jobs, and which of them are children of which: for each its parents' numbers.
+
+    ``old``: jobs that are saved already and become children too. ``RUNNING`` stands for the running job.
+    """
+
+    jobs: list[Job]
+    parents: list[list[str]]
+    old: list[tuple[Job, list[str]]]
+
+
+#: Children that are read at a time.
+CHILDREN_A_PAGE = 500
+#: What the score of a child says besides its number: see ``include/flows.lua``.
+_BANDS = (("complete", 0), ("failed", 2**41), ("removed", 2**42))
+
+#: Stands for the number of a running job to which children are added.
+RUNNING = "r"
+
+
+def gather(roots: Iterable[Job], *, of_running: bool = False) -> Flow:
+    """Return the flow of some new jobs and of all that they wait for. Raises InvalidJob if it is no flow.
+
+    ``of_running``: the roots become children of the running job.
+    """
+    jobs: list[Job] = []
+    numbers: dict[int, int] = {}  # by id() of the job, which the list keeps alive
+    parents: dict[int, list[str]] = {}
+    old: dict[int, Job] = {}
+
+    def add(job: Job, parent: str | None) -> bool:
+        """Note a job and its parent; return whether it is new and was not seen before."""
+        mine = parents.setdefault(id(job), [])
+        if parent is not None and parent not in mine:
+            mine.append(parent)
+        if job.id is not None:
+            old[id(job)] = job
+            return False
+        if id(job) in numbers:
+            return False
+        _check(job)
+        numbers[id(job)] = len(jobs)
+        jobs.append(job)
+        return True
+
+    waiting = [job for job in roots if add(job, RUNNING if of_running else None)]
+    while waiting:
+        job = waiting.pop(0)
+        for child in job._children:
+            if child._owner is not job._owner:
+                raise InvalidJob(f"{job!r} waits for {child!r} of another queue; a flow is of one queue")
+            if add(child, str(numbers[id(job)])):
+                waiting.append(child)
+    if len(jobs) > JOBS_MAX:
+        raise InvalidJob(
+            f"a flow has at most {JOBS_MAX:,} jobs; let a handler add more with job.add_children(), some at a time"
+        )
+    _refuse_cycles(jobs)
+    children = [(job, parents[key]) for key, job in old.items() if parents[key]]
+    return Flow(jobs, [parents[id(job)] for job in jobs], children)
+
+
+def arguments(flow: Flow, rows: Sequence[Sequence[str]]) -> list[object]:
+    """Return what ``create_flow.lua`` takes after the 8 values of each job; ``rows`` have a ninth for the search."""
+    searches = any(len(row) > 8 for row in rows)
+    values: list[object] = [int(searches), *(",".join(numbers) for numbers in flow.parents)]
+    if searches:
+        values += [row[8] if len(row) > 8 else "" for row in rows]
+    waiting = [(number, job) for number, job in enumerate(flow.jobs) if job._children]
+    values.append(len(waiting))
+    for number, job in waiting:
+        values += (number, job._on_child_failure)
+    values.append(len(flow.old))
+    for job, numbers in flow.old:
+        values += (job.id, ",".join(numbers))
+    return values
+
+
+def read_children(client: Any, key: str, after: int, last: int) -> list[tuple[int | str, str]]:
+    """Return the children with the numbers ``after`` + 1 to ``last``, each once, with what became of them."""
+    pipe = client.pipeline(transaction=True)  # in one step: a child may end meanwhile
+    pipe.zrangebyscore(key, -last, -after - 1, withscores=True)
+    for _, start in _BANDS:
+        pipe.zrangebyscore(key, start + after + 1, start + last, withscores=True)
+    found: list[tuple[int, str, str]] = []
+    for (state, start), members in zip((("pending", 0), *_BANDS), pipe.execute(), strict=True):
+        found += [(abs(int(score)) - start, str(child), state) for child, score in members]
+    return [(int(child) if child.isdecimal() else child, state) for _, child, state in sorted(found)]
+
+
+def _check(job: Job) -> None:
+    if job.options.unique is not None:
+        raise InvalidJob(f"{job!r} is unique; the jobs of a flow cannot be: they are created together or not at all")
+
+
+def _refuse_cycles(jobs: Sequence[Job]) -> None:
+    """Raise InvalidJob if a job waits for itself, by whatever way."""
+    state: dict[int, bool] = {}  # False: under way, True: done
+    for root in jobs:
+        path = [(root, iter(root._children))]
+        if id(root) in state:
+            continue
+        state[id(root)] = False
+        while path:
+            job, rest = path[-1]
+            child = next(rest, None)
+            if child is None:
+                state[id(job)] = True
+                path.pop()
+            elif child.id is None and id(child) not in state:
+                state[id(child)] = False
+                path.append((child, iter(child._children)))
+            elif state.get(id(child)) is False:
+                raise InvalidJob(f"{child!r} waits for itself: jobs of a flow cannot wait in a circle")

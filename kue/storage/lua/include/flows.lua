@@ -1,0 +1,113 @@
+--- @include "sets"
+-- Flows: a job that waits for others, its children.
+--   q:job:ID:children   zset of a parent: the nth child by -n while it is pending, by n once it is complete, by n plus one of
+--                       the numbers below once it has failed or was removed
+--   children            field of the parent: how many there are; children_ended: how many are pending no more
+--   on_child_failure    field of the parent: what a failed child does, 'fail', 'ignore' or 'wait'
+--   failed_child        field of a parent that failed since that child did
+--   parents             field of the child: the ids of its parents, with commas
+-- A parent that waits is delayed, with this time in promote_at. Whatever anybody else does to it ends the wait.
+local WAIT_UNTIL_MS = '253402300798000'
+local FAILED_FROM, REMOVED_FROM = 2 ^ 41, 2 ^ 42
+
+local function children_key(id) return job_key(id) .. ':children' end
+local function pending_children(id) return redis.call('ZCOUNT', children_key(id), '-inf', '(0') end
+
+-- A parent that waits fails with its child. Returns the message.
+local function fail_parent(id, type, priority, message, child)
+  local zid = zid_of(id)
+  redis.call('HSET', job_key(id), 'error', message, 'failed_at', now_text, 'failed_child', child)
+  append_log(id, message)
+  leave(zid, type, 'delayed')
+  enter(id, zid, type, 'failed', priority)
+  publish(id, 'error', ',' .. json(message))
+  publish(id, 'failed', ',' .. json(message) .. ',null')
+  return message
+end
+
+-- A parent whose children have all ended goes on: at once, or after its delay.
+local function release_parent(id, type, priority, delay)
+  local zid, wait = zid_of(id), number_of(delay)
+  if wait and wait > 0 then
+    local promote_at = whole(now + math.floor(wait))
+    redis.call('HSET', job_key(id), 'promote_at', promote_at)
+    return enter(id, zid, type, 'delayed', priority, promote_at)
+  end
+  redis.call('HSET', job_key(id), 'promote_at', now_text)
+  leave(zid, type, 'delayed')
+  publish(id, 'promotion', '')
+  enqueue(id, zid, type, priority)
+end
+
+-- A parent that waits, or is about to: fail it or let it go on, if its children leave it nothing to wait for. Returns the
+-- message if it failed.
+local function review_parent(id, type, priority, policy, delay)
+  if pending_children(id) > 0 then return nil end
+  if policy == 'fail' then
+    local bad = redis.call('ZRANGEBYSCORE', children_key(id), whole(FAILED_FROM), '+inf', 'LIMIT', 0, 1)[1]
+    if bad then return fail_parent(id, type, priority, 'Its child, job ' .. bad .. ', failed or was removed', bad) end
+  end
+  release_parent(id, type, priority, delay)
+end
+
+-- A child has ended: 'complete', 'failed' or 'removed'. Counts it for one parent, once. Returns a message if the parent failed
+-- by that.
+local function settle_one(parent, child, how, why)
+  local key = children_key(parent)
+  local score = number_of(redis.call('ZSCORE', key, child) or '')
+  if not score or score > 0 then return nil end
+  local field = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'on_child_failure', 'promote_at', 'delay',
+    'children')
+  local type, policy = field[1], field[4] or 'fail'
+  if not type then redis.call('DEL', key); return nil end
+  if how == 'failed' and policy == 'wait' then return nil end   -- until it is retried, or removed
+  local band_from = how == 'failed' and FAILED_FROM or how == 'removed' and REMOVED_FROM or 0
+  redis.call('ZADD', key, whole(band_from - score), child)
+  local ended = redis.call('HINCRBY', job_key(parent), 'children_ended', 1)
+  publish(parent, 'child', ',' .. ended .. ',' .. (number_of(field[7]) or ended))
+  if field[2] ~= 'delayed' or field[5] ~= WAIT_UNTIL_MS then return nil end
+  if how ~= 'complete' and policy == 'fail' then
+    local message = 'Its child, job ' .. child .. ', ' .. (how == 'failed' and 'failed: ' .. why or 'was removed')
+    return fail_parent(parent, type, field[3] or '0', message, child)
+  end
+  return review_parent(parent, type, field[3] or '0', policy, field[6])
+end
+
+-- A job has ended: tell its parents, and theirs if they fail by that. `parents` is its field, or nil to read it.
+local function settle(id, how, why, parents)
+  local ended = {{id, how, why, parents or redis.call('HGET', job_key(id), 'parents')}}
+  while #ended > 0 do
+    local child = table.remove(ended)
+    for parent in string.gmatch(child[4] or '', '[^,]+') do
+      local message = settle_one(parent, child[1], child[2], child[3])
+      if message then ended[#ended + 1] = {parent, 'failed', message, redis.call('HGET', job_key(parent), 'parents')} end
+    end
+  end
+end
+
+-- A failed job is to run again: its parents wait for it again, those too that failed since it did.
+local function unsettle(id)
+  local again = {id}
+  while #again > 0 do
+    local child = table.remove(again)
+    for parent in string.gmatch(redis.call('HGET', job_key(child), 'parents') or '', '[^,]+') do
+      local score = number_of(redis.call('ZSCORE', children_key(parent), child) or '')
+      local field = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'promote_at', 'failed_child')
+      local waits = field[2] == 'delayed' and field[4] == WAIT_UNTIL_MS
+      local failed_by_it = field[2] == 'failed' and field[5] == child
+      if score and score >= FAILED_FROM and (waits or failed_by_it) then
+        redis.call('ZADD', children_key(parent), whole((score >= REMOVED_FROM and REMOVED_FROM or FAILED_FROM) - score), child)
+        redis.call('HINCRBY', job_key(parent), 'children_ended', -1)
+        if failed_by_it then
+          local zid = zid_of(parent)
+          redis.call('HDEL', job_key(parent), 'error', 'failed_at', 'failed_child')
+          redis.call('HSET', job_key(parent), 'promote_at', WAIT_UNTIL_MS)
+          leave(zid, field[1], 'failed')
+          enter(parent, zid, field[1], 'delayed', field[3] or '0', WAIT_UNTIL_MS)
+          append_log(parent, 'Waiting again: its child, job ' .. child .. ', was retried')
+          again[#again + 1] = parent
+        end
+      end
+    end
+  end
+end
