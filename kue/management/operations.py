@@ -57,10 +57,14 @@ class Operations:
         except ResponseError as exc:  # one that does not pass by itself, such as a right that is missing
             raise unavailable(exc) from None
 
-    def remove(self, job_id: int | str) -> None:
-        """Remove a job and all that belongs to it. Raises JobNotFound."""
+    def remove(self, job_id: int | str, *, children: bool = False) -> None:
+        """Remove a job and all that belongs to it. Raises JobNotFound.
+
+        With ``children``, in the same step, the jobs that it waits for, and what those wait for; except any that a job
+        outside waits for too. A job that waits for a removed one goes by its ``on_failure``.
+        """
         check_id(job_id)
-        self._session.call(lambda client: self._scripts.remove(client, job_id))
+        self._session.call(lambda client: self._scripts.remove(client, job_id, children=children))
 
     def set_state(self, job_id: int | str, state: str) -> str:
         """Move a job to a state, whatever its state; return the old one. A worker that holds the job loses it.
@@ -80,15 +84,19 @@ class Operations:
         check_id(job_id)
         self._session.call(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
 
-    def cancel(self, job_id: int | str, *, discard: bool = False) -> str:
+    def cancel(self, job_id: int | str, *, discard: bool = False, children: bool = False) -> str:
         """Fail a job that has not ended, with the error "Cancelled"; return the state it was in.
 
         One that runs is stopped: its handler gets JobCancelled, with ``discard`` as its text "discarded", which asks
         it to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
+
+        With ``children``, in the same step, the jobs that it waits for, as ``remove``; the job itself may have ended.
         """
         check_id(job_id)
         reason = "discarded" if discard else "cancelled"
-        return str(self._session.call(lambda client: self._scripts.cancel(client, job_id, reason)))
+        return str(
+            self._session.call(lambda client: self._scripts.cancel(client, job_id, reason, children=children))
+        )
 
     def pause_job(self, job_id: int | str) -> str:
         """Suspend a job until ``resume_job``; return the state it was in. It is delayed; its attempt is not counted.

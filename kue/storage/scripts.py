@@ -211,6 +211,13 @@ class Scripts:
         """Restore the tokens of waiting jobs, of every type, unless another process did within ``period_ms``."""
         self.run(client, "restore_tokens", period_ms, now_ms=now_ms)
 
+    def sweep_flows(self, client: Any, period_ms: int = 0, *, now_ms: int = 0) -> int:
+        """Count children of waiting jobs that ended without our scripts; return how many parents were looked at.
+
+        -1: another process did it within ``period_ms``.
+        """
+        return int(self.run(client, "sweep_flows", period_ms, now_ms=now_ms))
+
     def timeout(
         self,
         client: Any,
@@ -274,9 +281,16 @@ class Scripts:
         answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
         return previous_state(answer, job_id, " or ".join(sources))
 
-    def cancel(self, client: Any, job_id: object, reason: str = "cancelled", *, now_ms: int = 0) -> str:
-        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker receives."""
-        answer = self.run(client, "cancel", job_id, reason, now_ms=now_ms)
+    def cancel(
+        self, client: Any, job_id: object, reason: str = "cancelled", *, children: bool = False, now_ms: int = 0
+    ) -> str:
+        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker receives.
+
+        With ``children``, the jobs that it waits for too, and it may have ended.
+        """
+        answer = self.run(client, "cancel", job_id, reason, int(children), now_ms=now_ms)
+        if children and answer[0] == ScriptResult.WRONG_STATE:
+            return str(answer[1])
         return previous_state(answer, job_id, "inactive, delayed or active")
 
     def suspend(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
@@ -284,8 +298,9 @@ class Scripts:
         answer = self.run(client, "suspend", job_id, now_ms=now_ms)
         return previous_state(answer, job_id, "inactive, delayed or active")
 
-    def remove(self, client: Any, job_id: object, *, now_ms: int = 0) -> None:
-        check(self.run(client, "remove", job_id, 0, now_ms=now_ms), job_id)
+    def remove(self, client: Any, job_id: object, *, children: bool = False, now_ms: int = 0) -> None:
+        """Remove a job; with ``children``, the jobs that it waits for too."""
+        check(self.run(client, "remove", job_id, 0, int(children), now_ms=now_ms), job_id)
 
     def tidy(self, client: Any, job_id: object) -> None:
         """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""

@@ -30,6 +30,8 @@ PROMOTE_S = 0.08
 TIMEOUT_S, RESCUE_S = 0.25, 1.0
 #: Time between two looks for lost tokens, s.
 BALANCE_S = 3.0
+#: Time between two looks for children that ended in a Node worker, s.
+FLOWS_S = 1.0
 #: Time between two looks for dead processes of this machine, s.
 RECLAIM_S = 3.0
 #: Seconds in which no process looked at the server's clock, after which leases may have lapsed for no fault of workers.
@@ -71,7 +73,8 @@ class Maintenance:
         self._rescue_from = 0.0
         self._answers: dict[str, int] = {}  # by job id, how often Node's watcher is still to be answered
         self._tasks: list[list[Any]] = [
-            [each, 0.0] for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance)
+            [each, 0.0]
+            for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance, self.sweep_flows)
         ]
 
     def add(self, task: Callable[[Any], float]) -> None:
@@ -180,6 +183,11 @@ class Maintenance:
         """Restore tokens that were lost with the worker that took them: Node's workers block on them."""
         self._scripts.balance(client, int(BALANCE_S * 900))  # of all processes one at a time is enough
         return BALANCE_S
+
+    def sweep_flows(self, client: Any) -> float:
+        """Count children that a Node worker ran, or that somebody removed, for the jobs that wait for them."""
+        self._scripts.sweep_flows(client, int(FLOWS_S * 900))
+        return FLOWS_S
 
     def rescue(self, client: Any) -> float:
         """Take back the jobs of workers that stopped renewing their leases."""

@@ -312,3 +312,39 @@ def test_ten_thousand_children_are_counted_and_read_in_pages(queue: kue.Queue) -
     queue.process("c", 50, lambda job: job.data["n"])
     queue.process("p", lambda job: sum(result for _, result in job.child_results()))
     assert parent.wait(60) == sum(range(10_000))
+
+
+@pytest.mark.parametrize("verb", ["cancel", "remove"])
+def test_a_whole_flow_is_cancelled_or_removed_in_one_step(queue: kue.Queue, verb: str) -> None:
+    leaf, shared, done = queue.create("leaf"), queue.create("shared"), queue.create("done")
+    middle = queue.create("middle").after([leaf, done])
+    top = queue.create("top").after([middle, shared]).save()
+    other = queue.create("other").after(shared).save()
+    end(queue, done, "complete")
+    getattr(queue, verb)(top.id, children=True)
+    if verb == "cancel":
+        assert [state(job) for job in (top, middle, leaf)] == ["failed"] * 3 and state(done) == "complete"
+    else:
+        assert queue.get_many([job.id or 0 for job in (top, middle, leaf, done)]) == []
+    assert state(shared) == "inactive" and state(other) == "delayed"
+
+
+def test_children_that_end_without_our_scripts_are_counted(queue: kue.Queue, redis_client: redis.Redis) -> None:
+    gone, done, bad = (queue.create("c") for _ in range(3))
+    first = queue.create("p").after([gone, done], on_failure="ignore").save()
+    second = queue.create("p").after([bad]).save()
+    # As Node Kue does it
+    for job, new in ((gone, None), (done, "complete"), (bad, "failed")):
+        member = f"{len(str(job.id)):02d}|{job.id}"
+        for key in ("q:jobs:inactive", "q:jobs:c:inactive"):
+            redis_client.zrem(key, member)
+        if new is None:
+            redis_client.delete(f"q:job:{job.id}")
+        else:
+            redis_client.hset(f"q:job:{job.id}", mapping={"state": new, "error": "at Node"})
+            redis_client.zadd(f"q:jobs:{new}", {member: 0})
+            redis_client.zadd(f"q:jobs:c:{new}", {member: 0})
+    ran: list[Any] = []
+    queue.process("p", lambda job: ran.append(job.id))
+    wait_until(lambda: ran == [first.id])
+    assert state(second) == "failed" and "failed: at Node" in str(second.error)

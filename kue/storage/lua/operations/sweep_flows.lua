@@ -1,0 +1,39 @@
+--[[
+  sweep_flows: count children that ended, or are gone, without a script of ours: a Node worker ran them, Node or somebody by
+  hand removed them. A look at some parents, and at some children of each; the next call goes on.
+
+  ARGV[3] ms in which one process is enough: the others do nothing; 0: do it in any case
+  Returns    the number of parents looked at, or -1 if another process did it lately
+  Publishes  what ended children lead to, as in include/flows.lua
+]]
+--- @include "flows"
+local PARENTS, CHILDREN = 20, 100
+local period, clock_key = tonumber(ARGV[3]), prefix .. ':clock'
+local field = redis.pcall('HMGET', clock_key, 'flows_swept', 'flows_at')
+if fault_of(field) then return 0 end   -- another kind of key: see clock.lua
+local last, at = number_of(field[1]), number_of(field[2]) or 0
+if period > 0 and last and last <= now and now - last < period then return -1 end
+local parents = redis.call('ZRANGEBYSCORE', state_key('delayed'), WAIT_UNTIL_MS, WAIT_UNTIL_MS, 'LIMIT', at, PARENTS)
+if #parents == 0 and at == 0 then return 0 end
+for _, zid in ipairs(parents) do
+  local parent = id_of(zid)
+  local key, pending = children_key(parent), pending_children(parent)
+  local from = pending > CHILDREN and now % (pending - CHILDREN + 1) or 0
+  for _, child in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', '(0', 'LIMIT', from, CHILDREN)) do
+    local job = redis.call('HMGET', job_key(child), 'type', 'state', 'error', 'parents')
+    if not job[1] then
+      settle(child, 'removed', '', parent)
+    elseif job[2] == 'complete' or job[2] == 'failed' then
+      settle(child, job[2], string.match(job[3] or '', '^[^\n]*'), job[4])
+    end
+  end
+  if pending == 0 then   -- its last child was counted by a script that knew nothing of waiting
+    local own = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'on_child_failure', 'delay', 'promote_at')
+    if own[1] and own[2] == 'delayed' and own[6] == WAIT_UNTIL_MS then
+      local message = review_parent(parent, own[1], own[3] or '0', own[4] or 'fail', own[5])
+      if message then settle(parent, 'failed', message) end
+    end
+  end
+end
+redis.call('HSET', clock_key, 'flows_swept', now_text, 'flows_at', #parents == PARENTS and at + PARENTS or 0)
+return #parents
