@@ -49,5 +49,11 @@ def test_the_queue_and_its_parts_pass_with_green_threads(pytestconfig: pytest.Co
     tests = [str(ROOT / "tests" / name) for name in WITH_THREADS]
     seed = pytestconfig.getoption("randomly_seed")
     ignored = [f"--ignore-glob=*/{name}" for name in WITHOUT]
-    result = run_green(*tests, *ignored, "-m", "not slow", f"--randomly-seed={seed}")
+    result = run_green(*tests, *ignored, "-m", "not slow and not serial", f"--randomly-seed={seed}")
+    assert result.returncode == 0, result.stdout[-20_000:]
+
+
+@pytest.mark.serial
+def test_an_idle_worker_begins_at_once_with_green_threads_too() -> None:
+    result = run_green(str(ROOT / "tests" / "worker" / "test_idle_wait.py"), "-m", "serial")
     assert result.returncode == 0, result.stdout[-20_000:]
