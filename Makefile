@@ -22,6 +22,9 @@ help:
 run: $(VENV)/.installed-run
 	@exec $(PY) app.py $(ARGS)
 
+# Compiled files are kept even where the environment says otherwise: each of hundreds of processes would compile anew.
+test check: export PYTHONDONTWRITEBYTECODE :=
+
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
 # The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node

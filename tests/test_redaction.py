@@ -137,8 +137,8 @@ def test_depth_does_not_matter() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", ["://", "//u:x", "//u:x@", "&token=a ", "%3A%2F%2F", "//a b:c@d ", "?=&", '" '])
 @pytest.mark.parametrize("end", ["", "#@", "&a=b"])
-def test_a_megabyte_takes_seconds_at_the_most(piece: str, end: str) -> None:
-    text = piece * (1_000_000 // len(piece)) + end
+def test_a_long_text_takes_seconds_at_the_most(piece: str, end: str) -> None:
+    text = piece * (300_000 // len(piece)) + end
     begun = time.process_time()
     safe_text(text)
-    assert time.process_time() - begun < 10  # anything quadratic takes minutes
+    assert time.process_time() - begun < 3  # anything quadratic takes minutes

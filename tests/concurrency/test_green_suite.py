@@ -11,11 +11,12 @@ import pytest
 from tests.support import ROOT
 from tests.support.programs import environment
 
-#: The parts of the library in which threads work together. Not the scripts and the random runs, which have no threads.
+#: The parts of the library in which threads work together. Not what has none: the scripts, values, and random runs.
 WITH_THREADS = (
-    "client", "management", "queue", "search/test_index.py", "worker", "test_doctor.py", "test_job.py",
-    "test_test_mode.py", "connection/test_redis_forms.py", "storage/test_broken_keys.py",
+    "client", "management", "queue", "search/test_index.py", "worker", "test_test_mode.py",
+    "connection/test_redis_forms.py", "storage/test_broken_keys.py",
 )  # fmt: skip
+WITHOUT = ("test_stateful.py", "test_wrong_arguments.py")
 TIMEOUT_S = 600
 
 
@@ -47,5 +48,12 @@ def test_the_runner_really_patches(tmp_path: Path) -> None:
 def test_the_queue_and_its_parts_pass_with_green_threads(pytestconfig: pytest.Config) -> None:
     tests = [str(ROOT / "tests" / name) for name in WITH_THREADS]
     seed = pytestconfig.getoption("randomly_seed")
-    result = run_green(*tests, "--ignore-glob=*/test_stateful.py", f"--randomly-seed={seed}")
+    ignored = [f"--ignore-glob=*/{name}" for name in WITHOUT]
+    result = run_green(*tests, *ignored, "-m", "not slow and not serial", f"--randomly-seed={seed}")
+    assert result.returncode == 0, result.stdout[-20_000:]
+
+
+@pytest.mark.serial
+def test_an_idle_worker_begins_at_once_with_green_threads_too() -> None:
+    result = run_green(str(ROOT / "tests" / "worker" / "test_idle_wait.py"), "-m", "serial")
     assert result.returncode == 0, result.stdout[-20_000:]

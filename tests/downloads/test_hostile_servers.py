@@ -316,7 +316,6 @@ SLOW = {
 }
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("name", SLOW)
 def test_a_server_without_haste_is_left(make: Make, folder: Path, name: str) -> None:
     sent, wait_s = SLOW[name]
@@ -334,7 +333,7 @@ def test_a_server_without_haste_is_left(make: Make, folder: Path, name: str) -> 
         began = time.monotonic()
         with pytest.raises(DownloadError, match="sent nothing|timed out|too slow") as caught:
             make(server)(FakeJob(server.url()))
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 12  # the server would go on for 20 s at the least
     assert not isinstance(caught.value, DownloadFailed) and finished(folder) == []
 
 

@@ -27,8 +27,9 @@ from tests.support import free_port, wait_until
 from tests.support.faulty_server import FaultyServer
 from tests.support.proxy import Proxy
 
-#: A call on a forgotten connection took 5 s and failed; one that is made again takes little over liveness.LATE_S.
-SOON_S = 3.0
+#: With this a call on a forgotten connection would take a minute and fail. One that is made again takes little over
+#: liveness.LATE_S; on a busy machine a few times that.
+PATIENT, SOON_S = "?socket_timeout=60", 20.0
 
 #: Idle connections are asked after this, here.
 IDLE_S = 0.3
@@ -36,7 +37,7 @@ IDLE_S = 0.3
 
 @pytest.fixture
 def queue(proxy: Proxy) -> Iterator[Any]:
-    queue = kue.create_queue(proxy.url)
+    queue = kue.create_queue(proxy.url + PATIENT)
     yield queue
     proxy.unblock()
     queue.shutdown(2)
@@ -93,8 +94,8 @@ def test_a_worker_and_a_waiting_caller_go_on(
     with caplog.at_level(logging.WARNING):
         began_at = time.monotonic()
         job = queue.create("a").save()
-        assert job.wait(10) == "done"
-        assert time.monotonic() - began_at < 2 * SOON_S
+        assert job.wait(30) == "done"
+        assert time.monotonic() - began_at < SOON_S
     assert sorted(done) == sorted(set(done))
     assert "away" not in caplog.text  # Redis was reachable all along
 
@@ -123,7 +124,7 @@ def test_the_page_and_its_live_stream_go_on(
         proxy.stall()
         began_at = time.monotonic()
         assert http.get("/", base_url="http://localhost").status_code == 200
-        assert time.monotonic() - began_at < 2 * SOON_S
+        assert time.monotonic() - began_at < SOON_S
         # A job of another program is shown, once the stream has noticed
         kue.create_queue(server.url).create("news").save()
         heard: list[str] = []
@@ -147,7 +148,8 @@ def test_a_server_that_is_slow_is_no_forgotten_connection(server: FaultyServer) 
     client.close()
 
 
-def test_after_a_black_hole_of_everything_calls_work_at_once(queue: Any, proxy: Proxy) -> None:
+def test_after_a_black_hole_of_everything_calls_work_at_once(proxy: Proxy) -> None:
+    queue = kue.create_queue(proxy.url + "?socket_timeout=1.5")
     queue.create("a").save()
     proxy.block()
     with pytest.raises(kue.QueueUnavailable, match="saving the same object again is safe") as caught:
@@ -157,7 +159,8 @@ def test_after_a_black_hole_of_everything_calls_work_at_once(queue: Any, proxy: 
     proxy.unblock()
     began_at = time.monotonic()
     queue.create("a").save()
-    assert time.monotonic() - began_at < SOON_S
+    assert time.monotonic() - began_at < 1.5  # no call waited for the end of its time
+    queue.close()
 
 
 def test_a_network_that_comes_back_during_a_call_is_used(queue: Any, proxy: Proxy) -> None:
@@ -218,16 +221,16 @@ def test_the_private_parts_of_redis_py_that_are_used_are_there(server: FaultySer
 
 def use_forgotten(url: str, prefix: str, proxies: list[Proxy]) -> None:
     """Let all connections of a queue be forgotten, and use each kind."""
-    queue = kue.create_queue(url, prefix)
+    queue = kue.create_queue(url + PATIENT, prefix)
     try:
         queue.process("a", 1, lambda job: "done")
         assert queue.create("a").save().wait(5) == "done"
         for proxy in proxies:
             proxy.stall()
-        for call in (lambda: queue.create("a").save().wait(10), lambda: queue.counts()):
+        for call in (lambda: queue.create("a").save().wait(30), lambda: queue.counts()):
             began_at = time.monotonic()
             assert call()
-            assert time.monotonic() - began_at < 3 * SOON_S
+            assert time.monotonic() - began_at < SOON_S
     finally:
         for proxy in proxies:
             proxy.unblock()

@@ -9,7 +9,7 @@ from tests.fault.waiting_jobs import Waits
 
 @pytest.mark.serial
 def test_no_job_waits_while_a_slot_is_free(redis_url: str) -> None:
-    run = Waits(redis_url, seed=11, waits=2500, limit_s=0.6).run()
+    run = Waits(redis_url, seed=11, waits=1500, limit_s=0.6).run()
     assert run.late == [], str(run)
     # And it was a run worth the name.
     assert min(run.counts[name] for name in ("workers", "cancel", "concurrency", "pause", "pause everywhere")) > 0

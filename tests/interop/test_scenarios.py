@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -36,56 +36,28 @@ def nodes() -> Iterator[NodePool]:
     pool.close()
 
 
-@pytest.fixture(scope="module")
-def kept_outcomes() -> dict[str, Outcome]:
-    return {}
-
-
-@pytest.fixture
-def nodes_outcome(
-    nodes: NodePool, kept_outcomes: dict[str, Outcome], redis_client: redis.Redis, redis_url: str
-) -> Callable[[str], Outcome]:
-    """What Node Kue alone makes of a scenario; it is run once, however many tests ask."""
-
-    def outcome(name: str) -> Outcome:
-        if name not in kept_outcomes:
-            side = NodeSide(redis_url, nodes.take())
-            kept_outcomes[name] = play(SCENARIOS[name], side, redis_client, redis_url)
-            redis_client.flushall()
-        return kept_outcomes[name]
-
-    return outcome
-
-
-def compare(ours: Outcome, nodes: Outcome) -> None:
-    assert differences(ours.keys, nodes.keys) == []
-    assert ours.events == nodes.events
+def compare(ours: Outcome, nodes: Outcome, who: str = "Python alone") -> None:
+    assert differences(ours.keys, nodes.keys) == [], who
+    assert ours.events == nodes.events, who
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_of_ours_leaves_and_says_what_nodes_does(
-    name: str, nodes_outcome: Callable[[str], Outcome], redis_client: redis.Redis, redis_url: str
+def test_a_scenario_leaves_and_says_the_same_whoever_plays_it(
+    name: str, nodes: NodePool, redis_client: redis.Redis, redis_url: str
 ) -> None:
-    expected = nodes_outcome(name)
-    compare(play(SCENARIOS[name], PythonSide(redis_url), redis_client, redis_url), expected)
-
-
-@pytest.mark.parametrize("name", TOGETHER)
-@pytest.mark.parametrize("producer", ["Node", "Python"])
-def test_a_scenario_of_both_leaves_and_says_what_nodes_does(
-    name: str, producer: str, nodes: NodePool, nodes_outcome: Callable[[str], Outcome], redis_client: redis.Redis,
-    redis_url: str,
-) -> None:  # fmt: skip
     # Given what Node Kue alone makes of it
-    expected = nodes_outcome(name)
+    steps = SCENARIOS[name]
+    expected = play(steps, NodeSide(redis_url, nodes.take()), redis_client, redis_url)
 
-    # When one side makes the jobs and the other works them
-    node, python = NodeSide(redis_url, nodes.take()), PythonSide(redis_url)
-    side = MixedSide(node, python) if producer == "Node" else MixedSide(python, node)
-    outcome = play(SCENARIOS[name], side, redis_client, redis_url, functools.partial(seen_alike, node, python))
-
-    # Then the result is the same
-    compare(outcome, expected)
+    # When we play it, or one side makes the jobs and the other works them, then the result is the same
+    redis_client.flushall()
+    compare(play(steps, PythonSide(redis_url), redis_client, redis_url), expected)
+    for producer in ("Node", "Python") if name in TOGETHER else ():
+        redis_client.flushall()
+        node, python = NodeSide(redis_url, nodes.take()), PythonSide(redis_url)
+        side = MixedSide(node, python) if producer == "Node" else MixedSide(python, node)
+        outcome = play(steps, side, redis_client, redis_url, functools.partial(seen_alike, node, python))
+        compare(outcome, expected, side.name)
 
 
 def seen_alike(node: NodeSide, python: PythonSide) -> None:

@@ -70,8 +70,8 @@ def install(wheel: Path, folder: Path) -> None:
     venv.create(folder, symlinks=True, system_site_packages=False)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "--disable-pip-version-check"]
     installed = subprocess.run(
-        [*pip, "install", "--quiet", f"{wheel}[all]"], cwd=folder, env=clean(), capture_output=True, text=True,
-        timeout=300,
+        [*pip, "install", "--quiet", "--no-compile", f"{wheel}[all]"], cwd=folder, env=clean(), capture_output=True,
+        text=True, timeout=300,
     )  # fmt: skip
     if installed.returncode != 0 and "No matching distribution" in installed.stderr:
         missing("what the wheel needs cannot be fetched")

@@ -405,7 +405,7 @@ def test_whatever_happens_redis_holds_and_says_what_the_model_does(queue: kue.Qu
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=SEQUENCES or 75,
+            max_examples=SEQUENCES or 50,
             stateful_step_count=50,
             derandomize=not SEQUENCES,
             deadline=None,

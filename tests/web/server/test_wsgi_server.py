@@ -48,9 +48,10 @@ runpy.run_path({root!r} + "/app.py", run_name="__main__")
 class App:
     """A running ``python app.py``."""
 
-    def __init__(self, redis_url: str, folder: Path, *words: str) -> None:
+    def __init__(self, redis_url: str, folder: Path, *words: str, **more: str) -> None:
         self.port, self.downloads = free_port(), folder / "downloads"
-        environ = {**os.environ, "PORT": str(self.port), "REDIS_URL": redis_url, "DOWNLOAD_DIR": str(self.downloads)}
+        own = {"PORT": str(self.port), "REDIS_URL": redis_url, "DOWNLOAD_DIR": str(self.downloads)}
+        environ = {**os.environ, **own, **more}
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -87,6 +88,14 @@ def _few_descriptors() -> None:
 @pytest.fixture
 def app(redis_url: str, redis_client: redis.Redis, tmp_path: Path) -> Iterator[App]:
     app = App(redis_url, tmp_path)
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def page(_valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app without workers, started once for all tests of what one request may be."""
+    app = App(_valkey_url, tmp_path_factory.mktemp("page"), KUE_WORKERS="0")
     yield app
     app.stop()
 
@@ -238,41 +247,41 @@ SECOND = b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n" + BODY,
     ],
 )
-def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_read(app: App, queue: Any, rest: bytes) -> None:
-    answer = app.say(HEAD + rest + SECOND)
+def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_read(page: App, queue: Any, rest: bytes) -> None:
+    answer = page.say(HEAD + rest + SECOND)
     assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1, answer
     assert queue.counts()["inactive"] == 0
 
 
-def test_a_header_that_passes_for_another_is_left_out(app: App, queue: Any) -> None:
-    answer = app.say(HEAD + b"Transfer_Encoding: chunked\r\nContent-Length: 27\r\n\r\n" + BODY + SECOND)
+def test_a_header_that_passes_for_another_is_left_out(page: App, queue: Any) -> None:
+    answer = page.say(HEAD + b"Transfer_Encoding: chunked\r\nContent-Length: 27\r\n\r\n" + BODY + SECOND)
     assert answer.count(b"HTTP/1.1 200") == 2 and queue.get(1).data == {"n": 1}
 
 
-def test_a_body_that_nobody_reads_is_not_the_next_request(app: App) -> None:
+def test_a_body_that_nobody_reads_is_not_the_next_request(page: App) -> None:
     for request in (
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(SECOND) + SECOND,
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         + b"%x\r\n%s\r\n0\r\n\r\n" % (len(SECOND), SECOND),
     ):
-        answer = app.say(request + SECOND)
+        answer = page.say(request + SECOND)
         assert answer.count(b"HTTP/1.1 200") == 2 and answer.count(b"inactiveCount") == 1, answer
 
 
-def test_a_body_cut_short_creates_nothing(app: App, queue: Any) -> None:
+def test_a_body_cut_short_creates_nothing(page: App, queue: Any) -> None:
     for rest in (b"Content-Length: 99\r\n\r\n" + BODY, b"Transfer-Encoding: chunked\r\n\r\n40\r\n" + BODY):
-        with app.connect() as sock:
+        with page.connect() as sock:
             sock.sendall(HEAD + rest)
             sock.shutdown(socket.SHUT_WR)
             assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
     assert queue.counts()["inactive"] == 0
 
 
-def test_a_request_that_breaks_off_changes_nothing_though_its_body_is_of_no_use(app: App, queue: Any) -> None:
+def test_a_request_that_breaks_off_changes_nothing_though_its_body_is_of_no_use(page: App, queue: Any) -> None:
     job = queue.create("x", {}).save()
     head = b"DELETE /job/%d HTTP/1.1\r\nHost: localhost\r\n" % job.id
     for rest in (b"Content-Length: 99\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n40\r\n{"):
-        with app.connect() as sock:
+        with page.connect() as sock:
             sock.sendall(head + rest)
             sock.shutdown(socket.SHUT_WR)
             assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
@@ -318,8 +327,8 @@ def by_hand(url: str, body: bytes) -> int:
 
 
 @pytest.mark.parametrize("send", [by_curl, by_node, by_requests, by_hand])
-def test_a_body_of_unknown_length_creates_its_job(app: App, queue: Any, send: Callable[[str, bytes], int]) -> None:
-    url = f"http://127.0.0.1:{app.port}/job"
+def test_a_body_of_unknown_length_creates_its_job(page: App, queue: Any, send: Callable[[str, bytes], int]) -> None:
+    url = f"http://127.0.0.1:{page.port}/job"
     assert send(url, BODY) == 200
     assert queue.get(1).data == {"n": 1}
     too_large = json.dumps({"type": "x", "data": "y" * (2 << 20)}).encode()
@@ -328,14 +337,14 @@ def test_a_body_of_unknown_length_creates_its_job(app: App, queue: Any, send: Ca
     assert queue.counts()["inactive"] == 1
 
 
-def test_a_body_of_unknown_length_comes_through_nginx(app: App, queue: Any, tmp_path: Path) -> None:
+def test_a_body_of_unknown_length_comes_through_nginx(page: App, queue: Any, tmp_path: Path) -> None:
     nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") or require_program("nginx")
     port = free_port()
     (tmp_path / "nginx.conf").write_text(
         f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}\n"
         f"http {{ access_log off; client_body_temp_path {tmp_path}/b; proxy_temp_path {tmp_path}/p; "
         f"fastcgi_temp_path {tmp_path}/f; uwsgi_temp_path {tmp_path}/u; scgi_temp_path {tmp_path}/s;\n"
-        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{app.port}; "
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{page.port}; "
         f"proxy_http_version 1.1; proxy_request_buffering off; }} }} }}\n"
     )
     process = subprocess.Popen([nginx, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path)])
