@@ -90,7 +90,7 @@ class RetryLater(KueError):
     not counted.
     """
 
-    def __init__(self, delay_ms: int, message: str = "to be tried again later", *, counts: bool = True) -> None:
+    def __init__(self, delay_ms: int, message: str = "retry later", *, counts: bool = True) -> None:
         super().__init__(message)
         self.delay_ms, self.counts = max(0, int(delay_ms)), counts
 

@@ -40,7 +40,7 @@ class Outage:
             if opened_at < self._back_at and not refuses:
                 return False
             self._since, self._refuses = time.monotonic(), refuses
-            log.warning("Redis is unreachable or refuses (%s); retrying until it recovers", exc)
+            log.warning("Redis is unreachable or refuses commands (%s); retrying until it recovers", exc)
         if self.on_unreachable is not None:
             self.on_unreachable(exc)
         return True

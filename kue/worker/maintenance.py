@@ -103,7 +103,7 @@ class Maintenance:
                         break
                     if _name(task[0]) not in self._failing:
                         self._failing.add(_name(task[0]))
-                        log.exception("maintenance: %s failed; trying again each second", _name(task[0]))
+                        log.exception("Maintenance task %s failed; retrying every second", _name(task[0]))
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
         self._connection.disconnect()
 
@@ -111,7 +111,7 @@ class Maintenance:
         try:
             self._stop_lost()
         except Exception:
-            log.exception("maintenance: an attempt whose lease was lost could not be stopped")
+            log.exception("An attempt whose lease was lost could not be stopped")
 
     # Each returns the seconds until it wants to run again.
 

@@ -54,7 +54,7 @@ FREEZE = """
 """
 PLAIN = ""
 GREEN = "import warnings; warnings.simplefilter('ignore'); import eventlet; eventlet.monkey_patch()"
-#: Blocks the hub and every other green thread: only a true thread can beat now.
+#: Blocks the hub and every other green thread: only an OS thread can beat now.
 BLOCK_HUB = "import eventlet; eventlet.patcher.original('time').sleep(20)"
 
 

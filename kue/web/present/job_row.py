@@ -172,7 +172,7 @@ def job_row(job: Job) -> JobRow:
     try:
         return _job_row(job)
     except Exception:
-        log.exception("cannot show job %s", job.id)
+        log.exception("Cannot show job %s", job.id)
         return {
             "id": job.id or 0, "type": str(job.type), "title": "This job cannot be read", "state": str(job.state),
             "priority": 0, "progress": 0, "created_at": 0, "attempts_made": 0, "attempts_max": 1,
