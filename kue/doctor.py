@@ -280,7 +280,7 @@ class _Doctor:
                 what = f'type "{name}": {waiting} waiting jobs, {tokens} tokens in {self._keys.tokens(name)}'
                 yield Finding(None, what, self._fix, "one token per waiting job")
             if last < self._highest:
-                what = f"{self._keys.ids} is {last}, below the highest id {self._highest}: new jobs would overwrite old ones"
+                what = f"{self._keys.ids} is {last}, below the highest id {self._highest}: new jobs would replace old"
                 yield Finding(None, what, self._fix, f"set to {self._highest}")
 
     def _token_troubles(self, types: list[str]) -> dict[str, tuple[int, int]]:

@@ -9,11 +9,11 @@ import logging
 import traceback
 from types import TracebackType
 
-from ..errors import RetryLater, UnrecoverableError
+from ..errors import RetryLater
 from ..humanize import duration_text
 from ..job import Job
 from ..storage.script_values import Outcome
-from .outcomes import is_own
+from .outcomes import is_expected, is_own
 
 log = logging.getLogger("kue.jobs")
 completed = logging.getLogger("kue.jobs.completed")
@@ -39,7 +39,8 @@ def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | N
     _, _, message, retry, delay, *_ = outcome.values
     allowed = max(1, job.options.attempts or 1)
     made = min(job.attempts_made + 1, allowed)
-    reason = _one_line(message) if error is None else f"{type(error).__name__}: {_one_line(message)}"
+    told = error is None or is_expected(error)
+    reason = _one_line(message).rstrip(".") if told else f"{type(error).__name__}: {_one_line(message)}"
     attempt = f"{name} failed after {duration_text(run_s * 1000)}, attempt {made} of {allowed}: {reason}"
     if made >= allowed or retry == "never":
         log.error("%s. It will not be retried.", attempt, exc_info=_traceback(error))
@@ -51,8 +52,8 @@ def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | N
 
 
 def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Return the error with the handler's own frames; None for a failure that the handler reported on purpose."""
-    if error is None or isinstance(error, (UnrecoverableError, RetryLater)):
+    """Return the error with the handler's own frames; None for an expected failure."""
+    if error is None or is_expected(error):
         return None
     frame = error.__traceback__
     while frame is not None and is_own(frame.tb_frame):
