@@ -79,7 +79,7 @@ class Connector:
         if self._shared is None:
             self._shared = self._make(ANSWER_S, single=False)
             if self._shown_url:
-                log.info("jobs are in Redis at %s", self._shown_url)
+                log.info("Using Redis at %s", self._shown_url)
                 self._shown_url = ""
         return self._shared
 

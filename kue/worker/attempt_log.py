@@ -84,7 +84,8 @@ def log_rescues(client: Any, keys: Keys, job_ids: Iterable[str], why: str) -> No
         job_type, state, rescues, error = fields if isinstance(fields, list) else [None] * 4
         name = _name(job_id, job_type or "unknown type")
         if state == FAILED:
-            log.error("%s failed: %s", name, _one_line(error))
+            reason = _one_line(error)
+            log.error("%s %s. It will not be retried.", name, reason[:1].lower() + reason[1:])
         else:
             log.warning("%s rescued (rescue %s): %s. It runs again.", name, rescues or "?", why)
 

@@ -151,7 +151,7 @@ class Fetcher:
                 connection.disconnect()
                 if is_transient(exc) or isinstance(exc, (AuthenticationError, NoPermissionError)):
                     return list(outcomes[at:])
-                self._reports.report(f"{outcome.verb} job {outcome.job_id} failed", exc)
+                self._reports.report(f"Cannot {outcome.verb} job {outcome.job_id}", exc)
         return []
 
 

@@ -31,10 +31,11 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
       append_log(id, reason)
       publish(id, 'rescue', ',' .. json(job.worker) .. ',' .. count)
       if count > rescues_max then
-        local workers = job.worker
+        local workers = ''
         for _, entry in ipairs(attempts_of(id)) do
-          if entry.outcome == 'rescued' then workers = tostring(entry.worker) .. ', ' .. workers end
+          if entry.outcome == 'rescued' then workers = workers .. tostring(entry.worker) .. ', ' end
         end
+        workers = workers .. job.worker
         local message = 'Failed after ' .. (count - 1) .. ' rescues: its worker process died each time (' .. workers .. ')'
         fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)
       else
