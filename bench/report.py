@@ -44,7 +44,7 @@ def number(value: float, digits: int) -> str:
 
 
 class Ratios:
-    """What kue is beside the others in one run: a line each, with the figure that was aimed at."""
+    """kue compared with the others in one run: a line each, with the figure that was aimed at."""
 
     def __init__(self, main: Measured, extra: dict[str, Measured]) -> None:
         self._main, self._extra = main, extra
@@ -53,7 +53,7 @@ class Ratios:
         self._details()
 
     def table(self) -> str:
-        return "\n".join(["| what | measured | aim | |", "|---|---:|---:|---|", *self.lines])
+        return "\n".join(["| what | measured | target | |", "|---|---:|---:|---|", *self.lines])
 
     def _peers(self) -> None:
         kept = self._value(GREEN, "drain")
@@ -130,17 +130,17 @@ TABLES = {
         "`wait` asks Redis once more before it listens, which is part of its time.",
     ),
     "growth": (
-        "As work grows",
+        "As the queue grows",
         details.GROWTH,
-        "CPU of the worker process and of the server for a job at concurrency 10, with so many waiting at the start; "
-        "the worker was paused while they were made.",
+        "CPU of the worker process and of the server for a job at concurrency 10, by the number of jobs waiting at the "
+        "start. The worker was paused while they were created.",
     ),
     "memory": ("Memory", details.MEMORY, "Data of 55 bytes, Valkey's default settings; the worker has done one job."),
     "kinds": (
         "Priorities, delays, retries",
         details.KINDS,
-        "`delays`: all jobs are due at once, so the figure holds their promotion. `retries`: each job fails once, so "
-        "it is attempted twice.",
+        "`delays`: all jobs are due at once, so the figure includes their promotion. `retries`: each job fails once, "
+        "so it is attempted twice.",
     ),
     "monitor": (
         "With the page open",
@@ -152,7 +152,7 @@ TABLES = {
         "A worker killed",
         details.KILLED,
         "Two workers, one of them killed with SIGKILL after a quarter of the jobs, and another started at once. A job "
-        "that the killed one had done but not yet acknowledged runs again; none is acknowledged twice.",
+        "that the killed one had finished but not yet acknowledged runs again; none is acknowledged twice.",
     ),
 }
 
@@ -165,18 +165,19 @@ def page(
     node = ", ".join(f"{name} {version}" for name, version in envs.node_versions())
     parts = [
         "# Performance",
-        "This page is written by `make bench`, which measures everything in one run; `make bench ARGS=\"--quick\"` "
+        'This page is written by `make bench`, which measures everything in one run; `make bench ARGS="--quick"` '
         "measures less.\n`python -m bench --help` lists the rest, `--profile` among it.",
-        f"- Made on {datetime.date.today()}: `python -m bench{words}`, median of {runs} run{'s' if runs > 1 else ''}.\n"
+        f"- Measured on {datetime.date.today()}: `python -m bench{words}`, "
+        f"median of {runs} run{'s' if runs > 1 else ''}.\n"
         f"- {machine}.\n"
         f"- {server}, on loopback TCP, emptied before each measurement.\n"
         f"- Peers: {', '.join(envs.versions())}; on Node: {node}.",
-        *(["**Other programs were busy on the machine: the figures are too low, and uneven.**"] if busy else []),
-        "## In short",
+        *(["**Other programs kept the machine busy, so the figures are too low and uneven.**"] if busy else []),
+        "## Summary",
         ratios.table(),
-        "Aims are the project's own. Differences under 30 % between two programs are ties: identical runs differ by\n"
-        "as much on a virtual machine.",
-        "## Beside the others",
+        "The targets are the project's own. Differences under 30 % between two programs are ties: identical runs\n"
+        "differ by as much on a virtual machine.",
+        "## Comparison",
         table(main),
         CAVEATS,
     ]
@@ -196,9 +197,9 @@ CAVEATS = """\
   simple workers as processes, since it has no threads.
 - *Start*: from before the save to the handler's first line, worker idle, one job at a time; those of kue have a second
   type without jobs. Dramatiq polls when idle.
-- *Enqueue*: kue looks for the answer to a save for up to 0.2 ms instead of sleeping, and so uses more of its core than
-  the others, which sleep; on a core that others want, it lets them go first.
-- A no-op job shows what the library costs and nothing else. With 2 ms of CPU a job all Python peers are the same.
+- *Enqueue*: kue spin-waits up to 0.2 ms for the reply to a save, so it uses more of its core than the others, which
+  sleep. On a contended core it yields to other processes.
+- A no-op job shows the overhead of the library alone. With 2 ms of CPU a job all Python peers are the same.
 - Not like for like: huey keeps no record of a job in flight and loses it when its worker is killed; kue, bullmq and
   ardiq run it again. kue publishes an event for each change of state, which most others do not.
 - For kue each drain also checks that every job is recorded as complete and was handled once."""

@@ -42,19 +42,21 @@ def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> d
         raise InvalidJob(f"no backoff named {backoff!r}: register it with queue.backoff({backoff!r}, fn) first")
     if not isinstance(backoff, Mapping):
         raise InvalidJob(
-            f'backoff is True, {{"type": "fixed" or "exponential", "delay": ms}} or a name, not {backoff!r}'
+            f'backoff must be True, {{"type": "fixed" or "exponential", "delay": ms}} or a name, not {backoff!r}'
         )
     unknown = set(backoff) - {"type", "delay", "maxDelay", "jitter", "name"}
     if unknown:
-        raise InvalidJob(f"backoff has no {sorted(map(str, unknown))[0]!r}; it takes type, delay, maxDelay and jitter")
+        raise InvalidJob(
+            f"unknown backoff member {sorted(map(str, unknown))[0]!r}; expected type, delay, maxDelay or jitter"
+        )
     if backoff.get("type", "fixed") not in ("fixed", "exponential"):
-        raise InvalidJob(f'backoff type is "fixed" or "exponential", not {backoff["type"]!r}')
+        raise InvalidJob(f'backoff type must be "fixed" or "exponential", not {backoff["type"]!r}')
     for name, limit in (("delay", math.inf), ("maxDelay", math.inf), ("jitter", 1)):
         value = backoff.get(name)
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limit
         ):
-            raise InvalidJob(f"backoff {name} is a number from 0 to {limit}, not {value!r}")
+            raise InvalidJob(f"backoff {name} must be a number from 0 to {limit}, not {value!r}")
     checked = {str(name): value for name, value in backoff.items() if value is not None}
     checked.setdefault("type", "fixed")
     return checked
@@ -73,14 +75,14 @@ def decide(text: str | None, attempts_made: int, delay_ms: float | None, names: 
         backoff = json.loads(text)
     except (ValueError, RecursionError):
         return Retry(
-            "wait", own, "The backoff function came from JavaScript and is not run here; the job's delay is used."
+            "wait", own, "The backoff is a JavaScript function, which Python cannot run; using the job's delay."
         )
     if not isinstance(backoff, dict):
         return Retry("wait", own)
     try:
         return _from_object(backoff, attempts_made, delay_ms or 0, own, names)
     except Exception as exc:  # a user's function may raise anything
-        return Retry("wait", own, f"The backoff could not be computed ({exc}); the job's delay is used.")
+        return Retry("wait", own, f"The backoff could not be computed ({exc}); using the job's delay.")
 
 
 def _from_object(
@@ -90,7 +92,9 @@ def _from_object(
         fn = names.get(backoff["name"])
         if fn is None:
             return Retry(
-                "wait", own, f"No backoff named {backoff['name']!r} is registered here; the job's delay is used."
+                "wait",
+                own,
+                f"No backoff named {backoff['name']!r} is registered in this worker; using the job's delay.",
             )
         return Retry("wait", _ms(max(0, fn(attempts_made, int(own_ms)))))
     delay = float(backoff.get("delay") or own_ms)

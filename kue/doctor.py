@@ -50,22 +50,22 @@ class Finding(NamedTuple):
 
 #: code: what is wrong, and what a repair does. ``{0}`` is the detail that the script gives.
 _SENTENCES = {
-    "nothash": ("its key is a {0}, not a hash", "nothing: look at it with redis-cli"),
-    "nohash": ("in {0}, but there is no such job", "taken out"),
-    "notype": ("a hash without a type, so no job; in {0}", "removed"),
-    "lease": ("a lease, but the job is {0}", "the lease is removed"),
-    "log": ("a log, but there is no such job", "the log is removed"),
-    "search": ("{0}, but there is no such job", "taken out of the search index"),
-    "type": ('its type "{0}" is not in job:types', "the type is added"),
-    "priority": ('its priority "{0}" is no number', "made 0"),
-    "unowned": ("active, but no worker holds it", "waits again"),
+    "nothash": ("its key is a {0}, not a hash", "none: inspect it with redis-cli"),
+    "nohash": ("in {0}, but there is no such job", "removed"),
+    "notype": ("in {0}, but its hash has no type, so it is not a job", "removed"),
+    "lease": ("a lease, but the job is {0}", "lease removed"),
+    "log": ("a log, but there is no such job", "log removed"),
+    "search": ("{0}, but there is no such job", "removed from the search index"),
+    "type": ('its type "{0}" is not in job:types', "type added"),
+    "priority": ('its priority "{0}" is not a number', "set to 0"),
+    "unowned": ("active, but no worker holds its lease", "moved to inactive"),
     "silent": (
-        "active without any change for a day, by {0}, which is no worker of this library",
-        "nothing: if that worker is gone, cancel and retry the job",
+        "active without a change for a day; its worker {0} is not of this library",
+        "none: if that worker no longer runs, cancel and retry the job",
     ),
-    "missing": ("not in {0}", "put in"),
-    "surplus": ("also in {0}", "taken out"),
-    "score": ("a wrong score in {0}", "the score is corrected"),
+    "missing": ("not in {0}", "added"),
+    "surplus": ("also in {0}", "removed"),
+    "score": ("a wrong score in {0}", "score corrected"),
 }
 #: What a repair leaves alone.
 _NOT_REPAIRED = ("nothash", "silent")
@@ -201,7 +201,7 @@ class _Doctor:
             if kind != "ids" and zid(job_id) != member:  # no job could have it, now or later
                 if self._fix:
                     self._client.zrem(key, member)
-                yield Finding(None, f'{key} holds "{member}", which names no job', self._fix, "taken out")
+                yield Finding(None, f'{key} contains "{member}", which is not a job id', self._fix, "removed")
                 continue
             ids.append(job_id)
             if key != self._keys.leases:
@@ -278,9 +278,9 @@ class _Doctor:
                 self._run_types(list(lasting), fix=True)
             for name, (waiting, tokens) in lasting.items():
                 what = f'type "{name}": {waiting} waiting jobs, {tokens} tokens in {self._keys.tokens(name)}'
-                yield Finding(None, what, self._fix, "one token for each waiting job")
+                yield Finding(None, what, self._fix, "one token per waiting job")
             if last < self._highest:
-                what = f"{self._keys.ids} is {last}, below the highest id {self._highest}: new jobs would overwrite old"
+                what = f"{self._keys.ids} is {last}, below the highest id {self._highest}: new jobs would replace old"
                 yield Finding(None, what, self._fix, f"set to {self._highest}")
 
     def _token_troubles(self, types: list[str]) -> dict[str, tuple[int, int]]:
@@ -302,7 +302,7 @@ class _Doctor:
 def _sentence(code: str, detail: str) -> tuple[str, str]:
     if code == "state":
         found, _, target = detail.rpartition(">")
-        return (f'an unknown state "{found}"' if found else "no state"), f"made {target}"
+        return (f'an unknown state "{found}"' if found else "no state"), f"set to {target}"
     what, repair = _SENTENCES[code]
     return what.format(detail or "no set"), repair
 

@@ -82,6 +82,10 @@ class QueueUnavailable(KueError, ConnectionError):
 class UnrecoverableError(KueError):
     """Raised by a handler: fail the job for good, whatever attempts are left."""
 
+    #: The message explains the failure, so the job stores it alone, without class name and traceback. Any exception
+    #: class may say so.
+    expected = True
+
 
 class RetryLater(KueError):
     """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` milliseconds.
@@ -90,7 +94,9 @@ class RetryLater(KueError):
     not counted.
     """
 
-    def __init__(self, delay_ms: int, message: str = "to be tried again later", *, counts: bool = True) -> None:
+    expected = True
+
+    def __init__(self, delay_ms: int, message: str = "retry later", *, counts: bool = True) -> None:
         super().__init__(message)
         self.delay_ms, self.counts = max(0, int(delay_ms)), counts
 

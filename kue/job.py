@@ -189,7 +189,7 @@ class Job:
         """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
         named = [keys] if isinstance(keys, str) else list(keys)
         if not all(isinstance(key, str) for key in named):
-            raise InvalidJob(f'search keys are names of fields in the data, such as "title", not {keys!r}')
+            raise InvalidJob(f'search keys must be names of fields in the data, such as "title", not {keys!r}')
         self.options.search_keys = named
         return self
 
@@ -422,7 +422,9 @@ class Job:
 
     def _not_collected(self, what: str) -> None:
         if self._collected:
-            raise InvalidJob(f"{self!r} is only collected; it cannot {what}: test_mode.enter(process=True) runs jobs")
+            raise InvalidJob(
+                f"{self!r} was only collected, so it cannot {what}: test_mode.enter(process=True) runs jobs"
+            )
 
     def _saved_id(self) -> int | str:
         if self.id is None:
@@ -475,7 +477,7 @@ def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str
     job = Job(owner, job_type, data)
     for name, value in options.items():
         if name not in OPTIONS:
-            raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(OPTIONS)}")
+            raise InvalidJob(f"a job has no option {name!r}; its options are {', '.join(OPTIONS)}")
         if name == "unique":
             if isinstance(value, Mapping):
                 if unknown := value.keys() - UNIQUE:

@@ -139,12 +139,10 @@ class Queue:
                 made.append(each)
                 continue
             if not isinstance(each, Mapping):
-                raise InvalidJob(
-                    f"create_many takes unsaved jobs and mappings with a \"type\", not {each!r}"
-                )
+                raise InvalidJob(f'create_many takes unsaved jobs and mappings with a "type", not {each!r}')
             options = dict(each)
             if "type" not in options:
-                raise InvalidJob(f'a job needs a "type": {each!r}')
+                raise InvalidJob(f'a job must have a "type": {each!r}')
             made.append(self.create(options.pop("type"), options.pop("data", None), **options))
         for job in made:
             self._store.check_new(job, "create_many takes new jobs of this queue only")
@@ -159,7 +157,7 @@ class Queue:
         """
         self._store.check_new(job, "save_unique takes a new job of this queue")
         if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
-            raise InvalidJob(f"the job's data must be a dict with a text {name!r}")
+            raise InvalidJob(f"the job's data must be a dict with a string {name!r}")
         job.options.unique = Unique({name: job.data[name]}, of_data=True)
         return job.save()
 
@@ -280,7 +278,7 @@ class Queue:
         name = event.removeprefix("job ")
         if name == event or name not in EVENTS:
             raise InvalidJob(
-                f'an event is "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}'
+                f'an event must be "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}'
             )
         self._store.listener.on(name, fn)
         return self
@@ -378,4 +376,4 @@ class Queue:
             try:
                 fn(exc)
             except Exception:
-                log.exception("a handler of queue errors failed")
+                log.exception("An error handler of the queue failed")

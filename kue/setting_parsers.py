@@ -14,7 +14,7 @@ from .errors import InvalidAddress
 
 #: More green threads than this for downloads only cost memory.
 MAX_CONCURRENCY = 10_000
-URL_FORMS = "an address looks like redis://127.0.0.1:6379/0 or unix:///run/redis.sock"
+URL_FORMS = "a URL looks like redis://127.0.0.1:6379/0 or unix:///run/redis.sock"
 SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -64,22 +64,22 @@ def redis_url(text: str) -> str | None:
     except InvalidAddress as exc:
         raise ValueError(f"{exc}; {URL_FORMS}") from None
     if not urlsplit(text).netloc and not text.startswith("unix:"):  # as a variable that was not filled in leaves it
-        raise ValueError(f"it names no host; {URL_FORMS}")
+        raise ValueError(f"it has no host; {URL_FORMS}")
     return text
 
 
 def prefix(text: str) -> str:
     if any(ord(letter) < 33 for letter in text):
-        raise ValueError("write a short word such as q, without blanks; it is the first part of every Redis key")
+        raise ValueError("write a short word such as q, without spaces; every Redis key starts with it")
     return text
 
 
 def directory(text: str) -> Path:
     if "\0" in text:
-        raise ValueError("a path cannot hold a NUL")
+        raise ValueError("a path cannot contain NUL")
     path = Path(text).expanduser()
     if path.exists() and not path.is_dir():
-        raise ValueError("that is a file; write the path of a directory, which is made if it is missing")
+        raise ValueError("this is a file; write the path of a directory, which is created if it does not exist")
     return path
 
 
@@ -108,7 +108,7 @@ def hosts(text: str) -> tuple[str, ...]:
             try:
                 ipaddress.ip_network(entry, strict=False)
             except ValueError:
-                raise ValueError(f"{entry!r} is neither a host nor a network such as 10.0.0.0/8") from None
+                raise ValueError(f"{entry!r} is not a host or a network such as 10.0.0.0/8") from None
         elif not re.fullmatch(r"\*?[\w.:\[\]-]+", entry):
             raise ValueError(f"{entry!r} is not a host; write hosts and networks, with commas between, without http://")
     return entries
@@ -145,7 +145,9 @@ def bearer_token(text: str) -> str | None:
     if not text:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{16,500}", text):
-        raise ValueError("write at least 16 letters and digits without blanks, as `openssl rand -hex 16` makes them")
+        raise ValueError(
+            "write at least 16 letters and digits without spaces, such as the output of `openssl rand -hex 16`"
+        )
     return text
 
 

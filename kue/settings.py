@@ -136,15 +136,15 @@ class Settings:
         locked = self.auth or self.auth_readonly or self.token or self.token_readonly
         if not locked and not self.allow_anonymous and not is_loopback(self.host):
             raise SettingsError(
-                f"HOST={self.host} lets other machines in, and whoever reaches the page can start and delete jobs. "
-                "Set KUE_AUTH=user:password; or KUE_ALLOW_ANONYMOUS=1 if everybody who can connect may do that."
+                f"HOST={self.host} accepts connections from other machines, and anyone who connects can start and "
+                "delete jobs. Set KUE_AUTH=user:password, or KUE_ALLOW_ANONYMOUS=1 to allow access without a password."
             )
 
     def _check_accounts(self) -> None:
         if self.auth and self.auth_readonly and self.auth.partition(":")[0] == self.auth_readonly.partition(":")[0]:
-            raise SettingsError("KUE_AUTH_READONLY: choose another user than that of KUE_AUTH.")
+            raise SettingsError("KUE_AUTH_READONLY: use another user name than in KUE_AUTH.")
         if self.token and self.token == self.token_readonly:
-            raise SettingsError("KUE_TOKEN_READONLY: choose another token than KUE_TOKEN.")
+            raise SettingsError("KUE_TOKEN_READONLY: use another token than in KUE_TOKEN.")
 
     def __repr__(self) -> str:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
@@ -187,40 +187,49 @@ def _without_password(url: str | None) -> str | None:
 
 
 OPTIONS = (
-    Option("host", "HOST", "127.0.0.1", "ADDRESS", "address to listen on; beyond loopback it needs --auth", host_name),
+    Option(
+        "host", "HOST", "127.0.0.1", "ADDRESS", "address to listen on; anything but loopback requires --auth", host_name
+    ),
     Option("port", "PORT", "3000", "N", "port to listen on", whole_number(1, 65535)),
     Option(
         "redis_url",
         "REDIS_URL",
         "",
         "URL",
-        "Redis to use; without it the one on 127.0.0.1:6379 if it answers, else the embedded server",
+        "Redis URL; if unset, a Redis on 127.0.0.1:6379, else the embedded server",
         redis_url,
         secret=True,
     ),
-    Option("prefix", "KUE_PREFIX", "q", "WORD", "first part of all Redis keys; the same word, the same jobs", prefix),
-    Option("data_dir", "KUE_DATA_DIR", ".kue", "DIR", "where the embedded server keeps the jobs", directory),
-    Option("concurrency", "KUE_CONCURRENCY", "1", "N", "downloads at once", whole_number(1, MAX_CONCURRENCY)),
-    Option("workers", "KUE_WORKERS", "1", "N", "0: serve the page only, and work on no jobs", whole_number(0, 1)),
-    Option("keep_complete", "KUE_KEEP_COMPLETE", "10000", "N", "completed jobs that stay, or all", number_or_all),
-    Option("keep_failed", "KUE_KEEP_FAILED", "10000", "N", "failed jobs that stay, or all", number_or_all),
-    Option("keep_days", "KUE_KEEP_DAYS", "30", "N", "days that ended jobs stay, or all; files stay", number_or_all),
-    Option("download_dir", "DOWNLOAD_DIR", "downloads", "DIR", "where finished files go", directory),
+    Option("prefix", "KUE_PREFIX", "q", "WORD", "key prefix; processes with the same prefix share a queue", prefix),
+    Option("data_dir", "KUE_DATA_DIR", ".kue", "DIR", "data directory of the embedded server", directory),
+    Option("concurrency", "KUE_CONCURRENCY", "1", "N", "concurrent downloads", whole_number(1, MAX_CONCURRENCY)),
+    Option("workers", "KUE_WORKERS", "1", "N", "0: serve the pages only, run no jobs", whole_number(0, 1)),
+    Option("keep_complete", "KUE_KEEP_COMPLETE", "10000", "N", "completed jobs to keep, or all", number_or_all),
+    Option("keep_failed", "KUE_KEEP_FAILED", "10000", "N", "failed jobs to keep, or all", number_or_all),
+    Option("keep_days", "KUE_KEEP_DAYS", "30", "N", "days to keep finished jobs, or all; files stay", number_or_all),
+    Option("download_dir", "DOWNLOAD_DIR", "downloads", "DIR", "download directory", directory),
     Option(
         "download_allow",
         "DOWNLOAD_ALLOW",
         "",
         "LIST",
-        "private hosts and networks to download from all the same, such as 'intranet,10.0.0.0/8'",
+        "private hosts and networks to allow, such as 'intranet,10.0.0.0/8'",
         hosts,
     ),
-    Option("download_max_bytes", "DOWNLOAD_MAX_BYTES", "10G", "SIZE", "largest file: bytes, or 500M, 10G", size_bytes),
+    Option(
+        "download_max_bytes",
+        "DOWNLOAD_MAX_BYTES",
+        "10G",
+        "SIZE",
+        "largest file: bytes, or with a unit: 500M, 10G",
+        size_bytes,
+    ),
     Option(
         "download_min_free",
         "DOWNLOAD_MIN_FREE",
         "256M",
         "SIZE",
-        "room that must stay free on the disk; a download that would need it waits",
+        "minimum free disk space; a download that does not fit above it waits",
         size_or_none,
     ),
     Option(
@@ -228,7 +237,7 @@ OPTIONS = (
         "DOWNLOAD_RATE",
         "",
         "SIZE",
-        "bytes a second of all downloads of a process together, such as 5M; default no limit",
+        "total bandwidth of a process, bytes/s, such as 5M; default: no limit",
         size_or_none,
     ),
     Option(
@@ -236,7 +245,7 @@ OPTIONS = (
         "DOWNLOAD_PER_HOST",
         "",
         "N",
-        "downloads at once from one host, in a process; default no limit",
+        "concurrent downloads per host, in a process; default: no limit",
         number_or_none,
     ),
     Option(
@@ -253,7 +262,7 @@ OPTIONS = (
         "DOWNLOAD_CA_BUNDLE",
         "",
         "FILE",
-        "CA certificates (PEM) to trust beside the public ones",
+        "additional CA certificates (PEM) to trust",
         existing_path,
     ),
     Option(
@@ -264,10 +273,33 @@ OPTIONS = (
         "client certificate and its key (PEM), for servers that require one",
         existing_path,
     ),
-    Option("auth", "KUE_AUTH", "", "USER:PASSWORD", "what the page and the API ask for", credentials, secret=True),
-    Option("auth_readonly", "KUE_AUTH_READONLY", "", "USER:PASSWORD", "who may only look", credentials, secret=True),
-    Option("token", "KUE_TOKEN", "", "TOKEN", "what programs send as a bearer token", bearer_token, secret=True),
-    Option("token_readonly", "KUE_TOKEN_READONLY", "", "TOKEN", "the same, to read only", bearer_token, secret=True),
-    Option("allow_anonymous", "KUE_ALLOW_ANONYMOUS", "0", "1", "let other machines in without a password", yes_or_no),
-    Option("cors_origins", "KUE_CORS_ORIGINS", "", "LIST", "other origins whose pages may connect, or *", origins),
+    Option("auth", "KUE_AUTH", "", "USER:PASSWORD", "credentials for the pages and the API", credentials, secret=True),
+    Option(
+        "auth_readonly",
+        "KUE_AUTH_READONLY",
+        "",
+        "USER:PASSWORD",
+        "credentials with read-only access",
+        credentials,
+        secret=True,
+    ),
+    Option("token", "KUE_TOKEN", "", "TOKEN", "access token for programs (bearer)", bearer_token, secret=True),
+    Option(
+        "token_readonly",
+        "KUE_TOKEN_READONLY",
+        "",
+        "TOKEN",
+        "access token with read-only access",
+        bearer_token,
+        secret=True,
+    ),
+    Option(
+        "allow_anonymous",
+        "KUE_ALLOW_ANONYMOUS",
+        "0",
+        "1",
+        "allow access from other machines without a password",
+        yes_or_no,
+    ),
+    Option("cors_origins", "KUE_CORS_ORIGINS", "", "LIST", "other origins allowed to connect, or *", origins),
 )

@@ -114,5 +114,5 @@ TRANSITIONS: Final = (
 def check_state(state: str) -> str:
     """Return ``state`` if it is one; raise InvalidJob otherwise."""
     if state not in STATES:
-        raise InvalidJob(f"state is one of {', '.join(STATES)}, not {state!r}")
+        raise InvalidJob(f"state must be one of {', '.join(STATES)}, not {state!r}")
     return state

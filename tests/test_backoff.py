@@ -104,7 +104,7 @@ def test_what_cannot_be_computed_uses_the_jobs_delay_and_says_so() -> None:
     ):
         retry = decide(text, 1, 25, names)
         assert (retry.retry, retry.delay) == ("wait", "25")
-        assert "delay is used" in retry.note
+        assert "using the job's delay" in retry.note
 
 
 @given(st.integers(1, 50), st.integers(1, 10_000), st.floats(0.01, 1))

@@ -135,7 +135,7 @@ def test_a_hash_without_a_type_is_removed_with_all_that_belongs_to_it(steps: Ste
     steps.client.zadd("q:jobs:complete", {"01|5": 0})
     steps.client.zadd("q:jobs:t:complete", {"01|5": 0})
     steps.client.incrby("q:ids", 5)
-    assert repaired(queue) == ["5 a hash without a type, so no job; in jobs:complete, jobs:t:complete"]
+    assert repaired(queue) == ["5 in jobs:complete, jobs:t:complete, but its hash has no type, so it is not a job"]
     assert steps.client.keys("q:*") == ["q:ids"]
 
 
@@ -232,7 +232,7 @@ def test_a_priority_that_is_no_number_becomes_zero(steps: Steps, queue: Queue) -
     for key in ("q:jobs", "q:jobs:inactive", "q:jobs:t:inactive"):
         steps.client.zrem(key, f"01|{job_id}")
     found = repaired(queue)
-    assert found[0] == f'{job_id} its priority "nonsense" is no number' and len(found) == 2
+    assert found[0] == f'{job_id} its priority "nonsense" is not a number' and len(found) == 2
     assert steps.state(job_id) == "inactive"
 
 
@@ -269,7 +269,7 @@ def test_an_active_job_of_our_worker_without_a_lease_waits_again(steps: Steps, q
     job_id, token = steps.held()
     steps.client.zrem(steps.keys.leases, job_id)
     steps.client.hset(steps.keys.workers, "kue:host:1", "{}")
-    assert repaired(queue) == [f"{job_id} active, but no worker holds it"]
+    assert repaired(queue) == [f"{job_id} active, but no worker holds its lease"]
     assert steps.state(job_id) == "inactive"
     assert steps.acknowledge("complete", job_id, token, "1", "1") == -2
 
@@ -285,7 +285,7 @@ def test_an_active_job_of_a_node_worker_is_left_alone_and_named_only_after_a_day
     steps.client.hset(steps.keys.job(job_id), "updated_at", now - 25 * 3600 * 1000)
     # Then it is named, and stays as it is
     (found,) = findings(queue, fix=True)
-    assert "active without any change for a day, by kue:host:1:t:0" in found.what and not found.fixed
+    assert "active without a change for a day; its worker kue:host:1:t:0" in found.what and not found.fixed
     assert steps.state(job_id) == "active"
 
 
@@ -326,8 +326,8 @@ def test_an_id_counter_below_the_highest_id_is_raised(steps: Steps, queue: Queue
 def test_a_member_that_names_no_job_is_taken_out(steps: Steps, queue: Queue) -> None:
     steps.client.zadd("q:jobs:complete", {"nonsense": 0, "05|7": 0})
     assert sorted(repaired(queue)) == [
-        'None q:jobs:complete holds "05|7", which names no job',
-        'None q:jobs:complete holds "nonsense", which names no job',
+        'None q:jobs:complete contains "05|7", which is not a job id',
+        'None q:jobs:complete contains "nonsense", which is not a job id',
     ]
 
 

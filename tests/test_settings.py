@@ -79,10 +79,10 @@ BAD = [
     ("KUE_CONCURRENCY", "0", "from 1"),
     ("KUE_CONCURRENCY", "many", "whole number"),
     ("KUE_WORKERS", "-1", "from 0"),
-    ("DOWNLOAD_DIR", __file__, "that is a file"),
+    ("DOWNLOAD_DIR", __file__, "this is a file"),
     ("KUE_DATA_DIR", "a\0b", "NUL"),
-    ("DOWNLOAD_ALLOW", "http://intranet", "without http://|neither a host"),
-    ("DOWNLOAD_ALLOW", "10.0.0.0/33", "neither a host nor a network"),
+    ("DOWNLOAD_ALLOW", "http://intranet", "without http://|not a host"),
+    ("DOWNLOAD_ALLOW", "10.0.0.0/33", "not a host or a network"),
     ("DOWNLOAD_MAX_BYTES", "0", "500M"),
     ("DOWNLOAD_MAX_BYTES", "10 apples", "500M"),
     ("DOWNLOAD_MAX_BYTES", "-5", "500M"),
@@ -101,7 +101,7 @@ BAD = [
     ("KUE_AUTH", "user:", "user:password"),
     ("KUE_AUTH_READONLY", "justapassword", "user:password"),
     ("KUE_TOKEN", "too short", "at least 16"),
-    ("KUE_TOKEN", "0123456789 abcdef", "without blanks"),
+    ("KUE_TOKEN", "0123456789 abcdef", "without spaces"),
     ("KUE_TOKEN_READONLY", "short", "at least 16"),
     ("KUE_ALLOW_ANONYMOUS", "perhaps", "1 or 0"),
     ("KUE_CORS_ORIGINS", "example.org", "https://example.org"),
@@ -185,7 +185,7 @@ def test_the_bare_switch_means_yes() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "kue.example"])
 def test_other_machines_are_let_in_only_with_a_password_or_when_said_aloud(host: str) -> None:
-    with pytest.raises(SettingsError, match="KUE_AUTH=user:password; or KUE_ALLOW_ANONYMOUS=1"):
+    with pytest.raises(SettingsError, match="KUE_AUTH=user:password, or KUE_ALLOW_ANONYMOUS=1"):
         Settings.load({"HOST": host})
     for name, value in (("AUTH", "a:b"), ("AUTH_READONLY", "a:b"), ("TOKEN", "t" * 16), ("TOKEN_READONLY", "t" * 16)):
         assert Settings.load({"HOST": host, f"KUE_{name}": value}).host == host
@@ -211,7 +211,7 @@ def test_secrets_are_not_shown() -> None:
 def test_two_roles_are_told_apart() -> None:
     for pair in (("KUE_AUTH", "a:b", "a:c"), ("KUE_TOKEN", "t" * 16, "t" * 16)):
         name, value, other = pair
-        with pytest.raises(SettingsError, match=f"^{name}_READONLY: choose another"):
+        with pytest.raises(SettingsError, match=f"^{name}_READONLY: use another"):
             Settings.load({name: value, f"{name}_READONLY": other})
 
 

@@ -114,7 +114,7 @@ def run(args: Sequence[str] | None) -> int:
 def _reason(exc: QueueUnavailable) -> str:
     cause = exc.reason or exc
     if isinstance(cause, MasterNotFoundError):  # its text repeats every connection object
-        return "none of the Sentinels that answered knows the primary"
+        return "no Sentinel that responded knows the primary"
     return str(cause)
 
 

@@ -49,7 +49,9 @@ class HandlerThread:
         with self._lock:
             self._overflowed = self._running
         if self._overflowed:
-            log.warning("event handlers are too slow: %d calls are waiting; skipping events until then", BACKLOG_MAX)
+            log.warning(
+                "Event handlers are too slow: %d calls are waiting; dropping events until they catch up", BACKLOG_MAX
+            )
         return self._overflowed
 
     def put(self, registration: Registration, *args: object, args_of: HasArgs | None = None) -> None:
@@ -98,5 +100,5 @@ class HandlerThread:
             except BaseException as exc:  # a handler that calls sys.exit() must not end the thread either
                 if green.is_kill(exc):
                     raise
-                log.exception("a handler of job events failed")
+                log.exception("An event handler failed")
         return True

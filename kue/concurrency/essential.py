@@ -39,7 +39,7 @@ def run_essential(name: str, fn: Callable[..., object], *args: object) -> None:
     except BaseException as exc:
         if green.is_kill(exc) or sys.is_finalizing():
             raise
-        log.critical("the thread %s has ended by an error", name, exc_info=True)
+        log.critical("Thread %s died of an error", name, exc_info=True)
         on_exit(name, exc)
 
 
@@ -51,7 +51,7 @@ def repeat(name: str, step: Callable[[], bool]) -> None:
             if not step():
                 return
         except Exception:
-            log.exception("%s: an unforeseen error; going on in %g s", name, pause_s)
+            log.exception("%s: unexpected error; continuing in %g s", name, pause_s)
             green.sleep(pause_s)
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
         else:

@@ -25,7 +25,7 @@ def enabled() -> bool:
 
 
 def original(module: str) -> Any:
-    """Return the unpatched form of a standard module, for real threads, sockets and processes."""
+    """Return the unpatched form of a standard module, for OS threads, sockets and processes."""
     if not enabled():
         return __import__(module)
     from eventlet import patcher
@@ -200,7 +200,7 @@ def after_fork() -> None:
 
 
 def real_thread(fn: Callable[..., object], *args: object) -> None:
-    """Run ``fn(*args)`` in a true thread of the operating system, also where threads are patched.
+    """Run ``fn(*args)`` in an OS thread, also where threads are patched.
 
     Sockets that it opens have a hub of their own there, which the main hub's handlers cannot block.
     """
@@ -209,7 +209,7 @@ def real_thread(fn: Callable[..., object], *args: object) -> None:
 
 
 def real_sleep(seconds: float) -> None:
-    """Sleep without a hub, for true threads."""
+    """Sleep without a hub, for OS threads."""
     original("time").sleep(seconds)
 
 
@@ -231,7 +231,7 @@ def others() -> tuple[int, ...] | None:
 
 
 def real_event() -> Any:
-    """Return an event that true threads can wait for."""
+    """Return an event that OS threads can wait for."""
     return original("threading").Event()
 
 

@@ -18,7 +18,7 @@ FIRST_LOOK_S, LONGEST_LOOK_S = 0.0005, 0.02
 
 
 class Offloaded(Generic[T]):
-    """``fn(*args, **options)`` in a real thread. It may use what works outside the hub: os, hashlib, plain data."""
+    """``fn(*args, **options)`` in an OS thread. It may use what works outside the hub: os, hashlib, plain data."""
 
     def __init__(self, fn: Callable[..., T], *args: Any, **options: Any) -> None:
         self._fn, self._args, self._options = fn, args, options
@@ -54,7 +54,7 @@ class Offloaded(Generic[T]):
 
 
 def look_names_up_aside() -> None:
-    """Let the system look names up, in real threads, in a process patched with ``EVENTLET_NO_GREENDNS=yes``.
+    """Let the system look names up, in OS threads, in a process patched with ``EVENTLET_NO_GREENDNS=yes``.
 
     With that, eventlet leaves its own resolver out, which spares 7 MB; but a look-up would hold up every green thread.
     The system's knows all that the machine is told, not only ``resolv.conf``.

@@ -91,5 +91,5 @@ class Sentinels(Sentinel):
         try:
             return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except MasterNotFoundError as exc:
-            asked = f"none of the {len(self.sentinels)} sentinels knows a primary {service_name!r} that answers"
+            asked = f"none of the {len(self.sentinels)} sentinels knows a reachable primary {service_name!r}"
             raise MasterNotFoundError(asked) from exc

@@ -68,7 +68,7 @@ class Connector:
             )
         if not isinstance(pattern, (Address, redis.Redis, RedisCluster)):
             raise InvalidAddress(
-                f"redis is a URL, a redis.Redis, a RedisCluster or a function giving one, not {pattern!r}"
+                f"redis must be a URL, a redis.Redis, a RedisCluster or a function that returns one, not {pattern!r}"
             )
         self.is_cluster = isinstance(pattern, RedisCluster) or (
             isinstance(pattern, Address) and pattern.scheme == "redis+cluster"
@@ -79,7 +79,7 @@ class Connector:
         if self._shared is None:
             self._shared = self._make(ANSWER_S, single=False)
             if self._shown_url:
-                log.info("jobs are in Redis at %s", self._shown_url)
+                log.info("Using Redis at %s", self._shown_url)
                 self._shown_url = ""
         return self._shared
 

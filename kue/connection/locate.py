@@ -89,7 +89,7 @@ class Place:
             if self._address is None:
                 url, told = self._find()
                 self._address = parse(url)
-                log.info("jobs are in %s", told)
+                log.info("Using %s", told)
             return self._address
         finally:
             self._lock.release()

@@ -40,7 +40,8 @@ class Outage:
             if opened_at < self._back_at and not refuses:
                 return False
             self._since, self._refuses = time.monotonic(), refuses
-            log.warning("Redis is unreachable or refuses (%s); retrying until it recovers", exc)
+            fault = "refuses commands" if refuses else "is unreachable"
+            log.warning("Redis %s (%s); retrying until it recovers", fault, str(exc).rstrip("."))
         if self.on_unreachable is not None:
             self.on_unreachable(exc)
         return True

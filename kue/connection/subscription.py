@@ -104,12 +104,12 @@ class Subscription:
                 self._missed = True
                 if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
                     refusal = str(exc)
-                    log.error("cannot subscribe to %s: %s; trying again until it is allowed", self._channel, exc)
+                    log.error("Cannot subscribe to channel %s: %s; retrying", self._channel, exc)
                 if not is_transient(exc) or outage.failed(exc, opened_at):
                     green.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
             except Exception:  # a message that nobody could foresee: it must not make us deaf for good
-                log.exception("a message of %s was not understood; subscribing again", self._channel)
+                log.exception("Unparseable message on channel %s; resubscribing", self._channel)
                 self._missed = True
                 green.sleep(pause)
             finally:

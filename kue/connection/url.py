@@ -59,7 +59,7 @@ def _parse(url: str) -> Address:
     if parts.scheme not in SCHEMES or "://" not in url:
         raise ValueError(f"write {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://")
     if parts.fragment:
-        raise ValueError("a # in a password is written %23")
+        raise ValueError("write a # in a password as %23")
     options, sentinel = _query(parts)
     options |= _credentials(parts)
     if parts.scheme == "unix":
@@ -76,14 +76,17 @@ def _parse(url: str) -> Address:
         service = unquote(service) or "mymaster"
     if path:
         if "db" in options:
-            raise ValueError("the database is given twice, in the path and as ?db=")
-        options["db"] = _database(path)
+            raise ValueError("the database number is given twice, in the path and as ?db=")
+        try:
+            options["db"] = _database(path)
+        except ValueError as exc:
+            raise ValueError(f"the database {exc}") from None
     if parts.scheme == "redis+cluster" and options.pop("db", 0):
-        raise ValueError("a Cluster has only database 0; a prefix keeps queues apart")
+        raise ValueError("a Redis Cluster has only database 0; use prefixes to separate queues")
     if parts.scheme == "rediss":
         options["ssl"] = True
     elif "ssl" in options and not several:
-        raise ValueError("TLS is asked for by rediss:// here; ?ssl=1 is for sentinels and clusters")
+        raise ValueError("use rediss:// for TLS; ?ssl=1 is for sentinels and clusters only")
     if parts.scheme != "redis+sentinel" and sentinel:
         raise ValueError(f"{next(iter(sentinel))} is for redis+sentinel:// only")
     return Address(parts.scheme, hosts, service=service, options=_whole(options), sentinel_options=sentinel)
@@ -104,7 +107,7 @@ def _query(parts: SplitResult) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         target, key = (sentinel, name[9:]) if name in SENTINEL_OPTIONS else (options, name)
         if name not in SENTINEL_OPTIONS and name not in OPTIONS:
-            raise ValueError(f"there is no option {name!r}; there are {', '.join((*OPTIONS, *SENTINEL_OPTIONS))}")
+            raise ValueError(f"unknown option {name!r}; the options are {', '.join((*OPTIONS, *SENTINEL_OPTIONS))}")
         try:
             target[key] = OPTIONS[key](text)
         except ValueError as exc:
@@ -130,25 +133,25 @@ def _credentials(parts: SplitResult) -> dict[str, str]:
 
 def _database(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or int(text) > DB_MAX:
-        raise ValueError("the database is a number, such as 0: redis://host:6379/0")
+        raise ValueError("must be a number, such as 0: redis://host:6379/0")
     return int(text)
 
 
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) <= 3600:
-        raise ValueError("is a number of seconds up to 3600, such as 2.5")
+        raise ValueError("must be a number of seconds up to 3600, such as 2.5")
     return float(text)
 
 
 def _yes_or_no(text: str) -> bool:
     if text.lower() not in ("1", "true", "yes", "0", "false", "no"):
-        raise ValueError("is 1 or 0")
+        raise ValueError("must be 1 or 0")
     return text.lower() in ("1", "true", "yes")
 
 
 def _requirement(text: str) -> str:
     if text not in ("required", "optional", "none"):
-        raise ValueError("is required, optional or none")
+        raise ValueError("must be required, optional or none")
     return text
 
 

@@ -15,6 +15,8 @@ class DownloadError(KueError):
     ``url`` is without credentials; ``status`` is the HTTP status, or None without a response.
     """
 
+    expected = True
+
     def __init__(self, message: str, *, url: str | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.url, self.status = url, status

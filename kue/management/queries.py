@@ -269,9 +269,7 @@ class Queries:
         firsts: list[int | str] = []
         above = "-inf"
         for _ in range(PRIORITIES_MAX):
-            found = self._session.read_one(
-                "ZRANGEBYSCORE", key, above, "+inf", "WITHSCORES", "LIMIT", 0, 1, default=[]
-            )
+            found = self._session.read_one("ZRANGEBYSCORE", key, above, "+inf", "WITHSCORES", "LIMIT", 0, 1, default=[])
             if not found:
                 break
             firsts.append(id_of(found[0]))
@@ -338,7 +336,7 @@ class Queries:
 
     def _range(self, key: str, start: int, stop: int, order: str) -> list[Job]:
         if order not in ("asc", "desc"):
-            raise InvalidJob(f'order is "asc" or "desc", not {order!r}')
+            raise InvalidJob(f'order must be "asc" or "desc", not {order!r}')
         found = [id_of(member) for member in self._session.read_one("ZRANGE", key, start, stop, default=[])]
         found.sort(key=lambda each: (isinstance(each, str), each), reverse=order == "desc")
         return self.get_many(found)

@@ -79,5 +79,5 @@ def rule(keep: Any, max_age: Any) -> Rule:
         max_age = max_age // timedelta(milliseconds=1)
     for name, value in (("a count of jobs to keep", keep), ("max_age in ms", max_age)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise InvalidJob(f"{name} is a whole number from 0, or None for no limit; not {value!r}")
+            raise InvalidJob(f"{name} must be a whole number, 0 or more, or None for no limit, not {value!r}")
     return Rule(keep, max_age)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+FORMAT = "%(asctime)s %(process)d %(levelname)-7s %(message)s"
 #: The levels that ``--log-level`` accepts, as ``logging`` names them.
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -12,14 +12,14 @@ from ..states import EVENTS
 def check_type(job_type: object) -> str:
     """Return a job's type: a string that is not empty."""
     if not isinstance(job_type, str) or not job_type:
-        raise InvalidJob(f'a job\'s type is a string such as "email", not {job_type!r}')
+        raise InvalidJob(f'a job\'s type must be a non-empty string such as "email", not {job_type!r}')
     return job_type
 
 
 def check_callable(fn: object, what: str) -> None:
     """Require a function; ``what`` names the argument in the error."""
     if not callable(fn):
-        raise InvalidJob(f"{what} is a function, not {fn!r}")
+        raise InvalidJob(f"{what} must be a function, not {fn!r}")
 
 
 def check_job_event(event: object) -> str:
@@ -34,5 +34,5 @@ def check_timeout(timeout_s: Any) -> float | None:
     if timeout_s is None:
         return None
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or math.isnan(timeout_s) or timeout_s < 0:
-        raise InvalidJob(f"timeout_s is a number of seconds from 0, or None for no limit; not {timeout_s!r}")
+        raise InvalidJob(f"timeout_s must be a number of seconds, 0 or more, or None for no limit, not {timeout_s!r}")
     return float(timeout_s)

@@ -113,11 +113,11 @@ def check_priority(value: Any) -> int | float:
         try:
             value = float(value)
         except ValueError:
-            raise InvalidJob(f"priority is a number or one of {', '.join(PRIORITIES)}, not {value!r}") from None
+            raise InvalidJob(f"priority must be a number or one of {', '.join(PRIORITIES)}, not {value!r}") from None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InvalidJob(f"priority is a number or one of {', '.join(PRIORITIES)}, not {value!r}")
+        raise InvalidJob(f"priority must be a number or one of {', '.join(PRIORITIES)}, not {value!r}")
     if abs(value) > 2**53:
-        raise InvalidJob(f"priority is between -2^53 and 2^53, not {value!r}")
+        raise InvalidJob(f"priority must be between -2^53 and 2^53, not {value!r}")
     return int(value) if value == int(value) else float(value)
 
 
@@ -129,20 +129,20 @@ def check_whole(name: str, value: Any, longest: int) -> int:
         or not 0 <= value <= longest
         or value != int(value)
     ):
-        raise InvalidJob(f"{name} is a whole number from 0 to {longest}, not {value!r}")
+        raise InvalidJob(f"{name} must be a whole number from 0 to {longest}, not {value!r}")
     return int(value)
 
 
 def check_ms(name: str, value: Any) -> int | float:
     """Return a time in ms, whole if it is; raise InvalidJob otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MS_MAX:
-        raise InvalidJob(f"{name} is a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
+        raise InvalidJob(f"{name} must be a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
     return int(value) if value == int(value) else value
 
 
 def check_concurrency(count: object) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidJob(f"concurrency is a whole number from 1 on, not {count!r}")
+        raise InvalidJob(f"concurrency must be a whole number, 1 or more, not {count!r}")
     return count
 
 

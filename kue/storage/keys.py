@@ -20,12 +20,12 @@ _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 def check_prefix(prefix: object) -> str:
     """Return a queue's prefix; raise InvalidJob if its keys could not be told from others', or lie in many slots."""
     if not isinstance(prefix, str) or not prefix:
-        raise InvalidJob(f'the prefix is a text such as "q", not {prefix!r}')
+        raise InvalidJob(f'the prefix must be a string such as "q", not {prefix!r}')
     if any(letter.isspace() or ord(letter) < 32 for letter in prefix):
-        raise InvalidJob(f'the prefix {prefix!r} contains white space; write a short word such as "q"')
+        raise InvalidJob(f'the prefix {prefix!r} contains a space; write a short word such as "q"')
     if "{" in prefix and not _HASH_TAG.match(prefix):
         raise InvalidJob(
-            f'the prefix {prefix!r} has a "{{" but no hash tag, so a Cluster would spread the keys: write "{{q}}"'
+            f'the prefix {prefix!r} has a "{{" but no hash tag, so a Redis Cluster would spread the keys: write "{{q}}"'
         )
     return check_text("the prefix", prefix)
 
@@ -120,4 +120,4 @@ def check_id(job_id: int | str) -> None:
         check_text("a job's id", job_id)  # another program's: Node's API takes any text
         return
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
-        raise InvalidJob(f"a job's id is a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
+        raise InvalidJob(f"a job's id must be a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")

@@ -66,7 +66,7 @@ class Session:
 @lru_cache(maxsize=1000)
 def _report_wrong_type(key: str) -> None:
     """Log once for each key, not at each look of a page."""
-    log.warning("%s holds another type of value than it should, and is left out", key)
+    log.warning("Ignoring key %s: it holds the wrong type of value", key)
 
 
 def _is_wrong_type(error: Exception) -> bool:

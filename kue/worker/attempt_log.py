@@ -1,4 +1,6 @@
-"""Log lines about attempts: a warning for each that fails, an error for a job that failed for good, and completions.
+"""Log lines about attempts: how each of them ended, and why those of other workers were timed out or rescued.
+
+A failed attempt is a warning, a job that failed for good an error.
 
 Loggers: ``kue.jobs``, and ``kue.jobs.completed`` for completions, which ``kue worker -v`` shows.
 """
@@ -7,26 +9,44 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
-from ..errors import RetryLater, UnrecoverableError
+from redis.exceptions import RedisError
+
+from ..backoff import Retry
+from ..errors import RetryLater
 from ..humanize import duration_text
 from ..job import Job
+from ..states import FAILED
+from ..storage.keys import Keys
 from ..storage.script_values import Outcome
-from .outcomes import is_own
+from .outcomes import is_expected, is_own
 
 log = logging.getLogger("kue.jobs")
 completed = logging.getLogger("kue.jobs.completed")
 
 #: Longest error message in a log line, characters.
 MESSAGE_MAX = 1000
+#: Reasons why an attempt loses its job, with the level and the words of their log lines.
+_INTERRUPTS = {
+    "cancelled": (logging.WARNING, "was cancelled"),
+    "discarded": (logging.WARNING, "was cancelled, with its partial result,"),
+    "removed": (logging.WARNING, "was removed"),
+    "moved": (logging.WARNING, "was moved to another state"),
+    "rescued": (logging.WARNING, "was rescued by another process"),
+    "lost": (logging.WARNING, "lost its lease"),
+    "paused": (logging.INFO, "was suspended"),
+    "timeout": (logging.INFO, "exceeded its ttl"),
+}
 
 
 def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
     """Log how an attempt ended. ``error`` is what the handler raised, if it did; ``run_s`` its run time, seconds."""
     if outcome.verb == "complete" and not completed.isEnabledFor(logging.INFO):
         return
-    name = f"Job {job.id} ({_one_line(job_type)})"
+    name = _name(job.id, job_type)
     if outcome.verb == "complete":
         completed.info("%s completed in %s", name, duration_text(run_s * 1000))
     elif outcome.verb == "release" and isinstance(error, RetryLater):
@@ -37,22 +57,75 @@ def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException 
 
 def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
     _, _, message, retry, delay, *_ = outcome.values
-    allowed = max(1, job.options.attempts or 1)
-    made = min(job.attempts_made + 1, allowed)
-    reason = _one_line(message) if error is None else f"{type(error).__name__}: {_one_line(message)}"
-    attempt = f"{name} failed after {duration_text(run_s * 1000)}, attempt {made} of {allowed}: {reason}"
-    if made >= allowed or retry == "never":
-        log.error("%s. It will not be retried.", attempt, exc_info=_traceback(error))
+    told = error is None or is_expected(error)
+    reason = _one_line(message).rstrip(".") if told else f"{type(error).__name__}: {_one_line(message)}"
+    attempt, is_last = _attempt(job.attempts_made, job.options.attempts)
+    line = f"{name} failed after {duration_text(run_s * 1000)}, {attempt}: {reason}"
+    _log_end(line, is_last, retry, delay, _traceback(error))
+
+
+def log_timeout(job_id: object, job_type: str, attempts_made: int, attempts_max: int | None, retry: Retry) -> None:
+    """Log that an attempt of any worker was timed out, and when the job runs again."""
+    attempt, is_last = _attempt(attempts_made, attempts_max)
+    _log_end(f"{_name(job_id, job_type)} timed out (ttl exceeded), {attempt}", is_last, retry.retry, retry.delay)
+
+
+def log_rescues(client: Any, keys: Keys, job_ids: Iterable[str], why: str) -> None:
+    """Log that jobs were rescued; ``why`` their workers lost them."""
+    ids = list(job_ids)
+    pipe = client.pipeline(transaction=False)
+    for job_id in ids:
+        pipe.hmget(keys.job(job_id), "type", "state", "rescues", "error")
+    try:
+        found = pipe.execute(raise_on_error=False) if ids else []
+    except RedisError:  # they are rescued all the same
+        found = [None] * len(ids)
+    for job_id, fields in zip(ids, found, strict=True):
+        job_type, state, rescues, error = fields if isinstance(fields, list) else [None] * 4
+        name = _name(job_id, job_type or "unknown type")
+        if state == FAILED:
+            reason = _one_line(error)
+            log.error("%s %s. It will not be retried.", name, reason[:1].lower() + reason[1:])
+        else:
+            log.warning("%s rescued (rescue %s): %s. It runs again.", name, rescues or "?", why)
+
+
+def log_interrupt(job: Job, job_type: str, reason: str, run_s: float) -> None:
+    """Log that an attempt here is stopped, since it has lost its job for a ``reason`` of `q:revoked`."""
+    level, text = _INTERRUPTS.get(reason, (logging.WARNING, reason))
+    try:
+        log.log(
+            level, "%s %s after %s; stopping its handler", _name(job.id, job_type), text, duration_text(run_s * 1000)
+        )
+    except Exception:  # of an application's filter: the handler must be stopped all the same
+        log.exception("Job %s: cannot log why it is stopped", job.id)
+
+
+def _name(job_id: object, job_type: str) -> str:
+    return f"Job {job_id} ({_one_line(job_type)})"
+
+
+def _attempt(made: int, allowed: int | None) -> tuple[str, bool]:
+    """Return ``attempt 2 of 5``, and whether it is the last."""
+    allowed = max(1, allowed or 1)
+    number = min(made + 1, allowed)
+    return f"attempt {number} of {allowed}", number >= allowed
+
+
+def _log_end(line: str, is_last: bool, retry: str, delay: str, exc_info: Any = None) -> None:
+    if is_last or retry == "never":
+        log.error("%s. It will not be retried.", line, exc_info=exc_info)
     elif retry == "now":
-        log.warning("%s. Retrying now.", attempt, exc_info=_traceback(error))
+        log.warning("%s. Retrying now.", line, exc_info=exc_info)
     else:
-        wait = duration_text(float(delay)) if delay else "its delay"
-        log.warning("%s. Retrying in %s.", attempt, wait, exc_info=_traceback(error))
+        log.warning(
+            "%s. Retrying in %s.", line, duration_text(float(delay)) if delay else "its delay", exc_info=exc_info
+        )
 
 
 def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Return the error with the handler's own frames; None for a failure that the handler reported on purpose."""
-    if error is None or isinstance(error, (UnrecoverableError, RetryLater)):
+    """Return the error with the handler's own frames; None for an expected failure."""
+    if error is None or is_expected(error):
         return None
     frame = error.__traceback__
     while frame is not None and is_own(frame.tb_frame):

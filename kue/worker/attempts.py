@@ -14,7 +14,7 @@ from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from ..storage.keys import id_of
 from ..storage.script_values import Outcome, ReservedJob, ScriptResult
 from ..storage.scripts import Scripts
-from .attempt_log import log_outcome
+from .attempt_log import log_interrupt, log_outcome
 from .execution import Context, Execution
 from .executors.executor import Executor
 from .handler import Kind
@@ -108,7 +108,7 @@ class Attempts:
         self._forget_sent(sent)
         for (_, outcome), code in zip(sent, codes, strict=False):
             if code < ScriptResult.DONE:
-                log.warning("%s job %s: the attempt had lost it", outcome.verb, outcome.job_id)
+                log.warning("Job %s: outcome (%s) discarded, its lease was already lost", outcome.job_id, outcome.verb)
 
     def not_sent(self, sent: Sequence[Ended]) -> None:
         """The call could not be made: what it carried goes with the next."""
@@ -140,7 +140,7 @@ class Attempts:
             job.worker_id = f"{self._worker}:{name}:{slot.number}"
             execution = Execution(job, name, slot, self._context(name))
         except Exception as exc:
-            log.exception("job %s cannot be read", job_id)
+            log.exception("Job %s cannot be read", job_id)
             self._ended.append(Ended(name, not_runnable(job_id, token, exc)))
             return None
         del slots[reserved.slot]
@@ -159,7 +159,7 @@ class Attempts:
         try:
             self._executor(execution.slot.handler.kind).start(execution)
         except Exception as exc:  # no thread can be started
-            log.error("start job %s: %s; it is released", execution.job.id, exc)
+            log.error("Job %s: cannot start a thread (%s); released", execution.job.id, exc)
             execution.job._interrupt = WorkerStopping()
             self._settle(execution, released(str(execution.job.id), execution.job._token, "no thread for it"))
             known = self._types[execution.type]
@@ -175,7 +175,7 @@ class Attempts:
         try:
             log_outcome(execution.job, execution.type, outcome, execution.error, run_s)
         except Exception:  # of an application's filter, or a hash that another program wrote: no reason to fail the job
-            log.exception("job %s: its outcome cannot be logged", execution.job.id)
+            log.exception("Job %s: cannot log its outcome", execution.job.id)
 
     def _settle(self, execution: Execution, outcome: Outcome | None) -> None:
         """End an attempt, once: with an outcome, or without if it lost its job. Its slot is free."""
@@ -202,6 +202,7 @@ class Attempts:
                     if len(self._early) > EARLY_MAX:
                         del self._early[next(iter(self._early))]
                 return
+        log_interrupt(execution.job, execution.type, reason, time.monotonic() - execution.started_at)
         self._stop(execution, JobTimeout("ttl exceeded") if reason == "timeout" else JobCancelled(reason))
 
     def lost(self, tokens: Mapping[str, str]) -> None:
@@ -216,7 +217,7 @@ class Attempts:
         """Stop the attempts whose leases are gone; called now and then, in a thread of the engine's kind."""
         while self._lost:
             execution = self._lost.popleft()
-            log.warning("stop job %s: its lease was lost", execution.job.id)
+            log_interrupt(execution.job, execution.type, "lost", time.monotonic() - execution.started_at)
             self._stop(execution, JobCancelled("the lease was lost"))
 
     def release(self) -> None:

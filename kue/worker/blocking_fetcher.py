@@ -90,7 +90,7 @@ class BlockingFetcher:
 
     def _run(self) -> None:
         connection = self._fetcher.connection(BLOCK_S + ANSWER_S)
-        repeat("the wait for jobs", lambda: self._fetch_once(connection))
+        repeat("Blocking fetcher", lambda: self._fetch_once(connection))
         connection.disconnect()
 
     def _fetch_once(self, connection: DedicatedConnection) -> bool:

@@ -232,7 +232,7 @@ class Engine:
         while not (self.heartbeat.has_beaten or self._stopped):
             green.sleep(REGISTERED_S)  # an OS thread cannot wake a green one
         self._revocations.wait(REVOCATIONS_S)
-        repeat("the calls for jobs", lambda: self._fetch_once(connection))
+        repeat("Fetch loop", lambda: self._fetch_once(connection))
         connection.disconnect()
 
     def _fetch_once(self, connection: DedicatedConnection) -> bool:
@@ -328,7 +328,7 @@ class Engine:
                 self._cond.notify_all()
         for name, wrong in result.broken.items():
             if wrong:
-                self._reports.report(f"jobs of type {name} cannot be taken", ResponseError(wrong))
+                self._reports.report(f"Cannot reserve jobs of type {name}", ResponseError(wrong))
 
     def _remove(self, request: FetchRequest) -> None:
         self._requests = [each for each in self._requests if each is not request]

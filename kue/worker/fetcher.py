@@ -115,12 +115,16 @@ class Fetcher:
                 if is_unwanted():
                     return _nothing({})
                 if self.give_up_at is not None and time.monotonic() > self.give_up_at:
-                    log.error("gave up on %d acknowledgements: Redis was unreachable until the end", len(outcomes))
+                    log.error(
+                        "Shutting down without %d acknowledgements, because Redis is unreachable; "
+                        "those jobs run again when their leases expire",
+                        len(outcomes),
+                    )
                     return _nothing({})
                 if is_transient(exc):
                     wait = outage.failed(exc, connection.opened_at)
                 else:
-                    self._reports.report("a worker's call to Redis failed", exc)
+                    self._reports.report("Redis refused a worker's call", exc)
                     if outcomes:
                         outcomes[:] = self._acknowledge_singly(connection, outcomes)
                     elif again:  # twice in a row, and no waiting cures it: the slots are of more use elsewhere
@@ -147,7 +151,7 @@ class Fetcher:
                 connection.disconnect()
                 if is_transient(exc) or isinstance(exc, (AuthenticationError, NoPermissionError)):
                     return list(outcomes[at:])
-                self._reports.report(f"{outcome.verb} job {outcome.job_id} failed", exc)
+                self._reports.report(f"Cannot {outcome.verb} job {outcome.job_id}", exc)
         return []
 
 

@@ -97,7 +97,7 @@ class Heartbeat:
             if is_transient(exc):
                 raise
             if not self._is_unregistered:
-                log.warning("this worker cannot be registered, so pages do not show it: %s", exc)
+                log.warning("Cannot register this worker, so the monitor does not show it: %s", exc)
                 self._is_unregistered = True
 
     def beat(self) -> bool:
@@ -114,7 +114,7 @@ class Heartbeat:
         except Exception as exc:  # whatever it was: without this thread all leases would lapse
             self._connection.disconnect()
             if not is_transient(exc) and not self._is_failing:
-                log.exception("the heartbeat fails; leases are renewed as soon as it does not")
+                log.exception("Heartbeat failed; leases are renewed once it succeeds")
                 self._is_failing = True
             return False
         self._is_failing = False

@@ -20,6 +20,7 @@ from ..storage.codec import number, to_json
 from ..storage.keys import Keys, id_of
 from ..storage.script_values import ClockWatch, ScriptResult
 from ..storage.scripts import Scripts
+from .attempt_log import log_rescues, log_timeout
 from .registry import Registry
 
 log = logging.getLogger("kue.maintenance")
@@ -106,7 +107,7 @@ class Maintenance:
                         break
                     if _name(task[0]) not in self._failing:
                         self._failing.add(_name(task[0]))
-                        log.exception("maintenance: %s failed; trying again each second", _name(task[0]))
+                        log.exception("Maintenance task %s failed; retrying every second", _name(task[0]))
             self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
         self._connection.disconnect()
 
@@ -114,7 +115,7 @@ class Maintenance:
         try:
             self._stop_lost()
         except Exception:
-            log.exception("maintenance: an attempt whose lease was lost could not be stopped")
+            log.exception("An attempt whose lease was lost could not be stopped")
 
     # Each returns the seconds until it wants to run again.
 
@@ -141,13 +142,13 @@ class Maintenance:
         )
         pipe = client.pipeline(transaction=False)
         for member, _ in overdue:
-            pipe.hmget(keys.job(id_of(member)), "type", "backoff", "attempts", "delay")
+            pipe.hmget(keys.job(id_of(member)), "type", "backoff", "attempts", "delay", "max_attempts")
         found = pipe.execute(raise_on_error=False) if overdue else []
         for (member, deadline), fields in zip(overdue, found, strict=True):
             job_id = str(id_of(member))
             if isinstance(fields, Exception) and is_transient(fields):
                 raise fields
-            job_type, text, made, delay = fields if isinstance(fields, list) else [None] * 4
+            job_type, text, made, delay, allowed = fields if isinstance(fields, list) else [None] * 5
             if job_type is None:
                 self._scripts.tidy(client, job_id)
                 continue
@@ -155,7 +156,7 @@ class Maintenance:
             retry = backoff.decide(text, attempts + 1, number(delay), self._backoffs)
             code = self._scripts.timeout(client, job_id, int(deadline), attempts, *retry, clock=self._clock())
             if code == ScriptResult.OK:
-                log.warning("timeout job %s: ttl exceeded", job_id)
+                log_timeout(job_id, job_type, int(attempts), number(allowed), retry)
                 self._answers[job_id] = ANSWERS
         return TIMEOUT_S if len(overdue) < TIMEOUTS_MAX else 0.0
 
@@ -200,8 +201,7 @@ class Maintenance:
             # What is refused here is refused to others too: their renewals.
             self._rescue_from = time.monotonic() + self._grace_ms / 1000
             raise
-        for job_id in rescued:
-            log.warning("rescue job %s: its worker's lease had lapsed", job_id)
+        log_rescues(client, self._keys, rescued, "its lease expired")
         return RESCUE_S if len(rescued) < BATCH else 0.0
 
 

@@ -18,18 +18,21 @@ from ..storage.script_values import Outcome
 ERROR_MAX = 20_000
 #: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
+_LIBRARY = __name__.partition(".")[0]
 
 
 class DoneError(Exception):
     """A failure that a handler gave to ``done`` as something else than an exception."""
 
+    expected = True
+
 
 class Failure(NamedTuple):
     """Why an attempt failed, in plain values, so that a child process can send it.
 
-    ``error`` is what the job keeps: the message and the handler's stack. ``line`` goes to its log, ``message`` into
-    its events. ``delay_ms``: when the handler says so, it runs again after that; with ``counts`` False the attempt is
-    not counted. ``final``: it is not tried again.
+    ``error`` is what the job keeps: class, message and the handler's stack, or the message alone of an expected
+    failure. ``line`` goes to its log, ``message`` into its events. ``delay_ms``: when the handler says so, it runs
+    again after that; with ``counts`` False the attempt is not counted. ``final``: it is not retried.
     """
 
     error: str
@@ -65,6 +68,9 @@ def describe(exc: BaseException) -> Failure:
         # As Node logs an error that is a plain string: an empty line.
         error = message = str(exc)
         line = ""
+    elif is_expected(exc):
+        error = message = _text_of(exc) or type(exc).__name__
+        line = error.partition("\n")[0]
     else:
         message = _text_of(exc) or type(exc).__name__
         head = ": ".join(filter(None, (type(exc).__name__, _text_of(exc))))
@@ -103,14 +109,27 @@ def released(job_id: str, token: str, why: str = "its worker stopped") -> Outcom
     return Outcome("release", job_id, token, (f"Released: {why}.",))
 
 
+def is_expected(exc: BaseException) -> bool:
+    """Tell whether a failure needs no traceback, because its message explains it."""
+    return getattr(exc, "expected", False) is True
+
+
 def is_own(frame: FrameType) -> bool:
     """Tell whether a frame of a traceback is the worker's, which says nothing about the handler."""
     return str(frame.f_globals.get("__name__")).startswith(f"{__package__}.")
 
 
+def _is_library(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == _LIBRARY
+
+
 def _stack(exc: BaseException) -> list[str]:
-    """Return the lines of a traceback, without the worker's own. Python's way of it looks at each file on the disk."""
+    """Return the lines of a traceback, without the library's own unless it raised outside a user's code.
+
+    Python's way of it looks at each file on the disk.
+    """
     frames = [each for each in traceback.walk_tb(exc.__traceback__) if not is_own(each[0])]
+    frames = [each for each in frames if not _is_library(each[0])] or frames
     lines = []
     for at, (frame, number) in enumerate(frames):
         if FRAMES_OUTER <= at < len(frames) - FRAMES_INNER:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import time
@@ -14,8 +13,7 @@ from typing import Any
 from ..storage.scripts import Scripts
 from ..storage.server_time import server_ms
 from ..storage.worker_records import TypeInfo, read_entry, whole
-
-log = logging.getLogger("kue.registry")
+from .attempt_log import log_rescues
 
 #: Milliseconds after which a worker that was not seen is forgotten; its jobs are long rescued.
 FORGET_MS = 24 * 3600 * 1000
@@ -46,8 +44,7 @@ class Registry:
             entry = read_entry(text)
             if worker != self._worker and is_dead(entry):
                 taken = self._scripts.rescue(client, dead_worker=worker)
-                for job_id in taken:
-                    log.warning("rescue job %s: its worker %s is dead", job_id, worker)
+                log_rescues(client, self._scripts.keys, taken, f"its worker {worker} died")
                 rescued += taken
             elif (whole(entry.get("seen_at")) or 0) + FORGET_MS > now_ms:
                 continue

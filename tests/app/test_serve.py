@@ -97,7 +97,7 @@ def test_kue_serve_takes_the_place_where_the_other_commands_do(
     tmp_path: Path, words: tuple[str, ...], place: str
 ) -> None:
     told = app_output(tmp_path, words, "Open http://")
-    assert f"jobs are in the embedded Valkey in {place}\n" in told
+    assert f"Using the embedded Valkey in {place}\n" in told
     assert (tmp_path / place / "valkey.lock").exists()
 
 
@@ -105,7 +105,7 @@ def test_the_app_names_the_embedded_server_that_it_started(tmp_path: Path) -> No
     if ping(("127.0.0.1", 6379)) is not None:
         pytest.skip("a Redis listens on the usual port")
     told = app_output(tmp_path, ("serve",), "Open http://", REDIS_URL="")
-    assert told.count("jobs are in") == 1 and "jobs are in the embedded Valkey in .kue\n" in told
+    assert told.count("Using") == 1 and "Using the embedded Valkey in .kue\n" in told
 
 
 def test_a_wrong_flag_of_kue_serve_is_an_error(tmp_path: Path) -> None:

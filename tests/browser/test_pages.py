@@ -102,7 +102,7 @@ def test_the_system_page_shows_workers_and_charts_and_pauses_a_type(
     page.click("tr[data-type=mail] button")
     page.wait_for_selector("tr[data-type=mail] .job_priority:text-is('paused')")
     assert queue.paused() == ["mail"]
-    page.click("summary:has-text('The last hour as a table')")
+    page.click("summary:has-text('Last hour by minute: table')")
     completed = page.locator("[data-details=chart_minutes] tbody td:nth-child(2)").all_inner_texts()
     assert sum(int(text) for text in completed) == 1
 

@@ -66,8 +66,8 @@ def test_create_waits_for_the_result(kue: Kue, queue: Queue) -> None:
         (("create", "x", "--timeout", "5s"), "--timeout needs --wait"),
         (("ls", "nonsense"), "'nonsense' is not one of 'inactive'"),
         (("ls", "-r", "localhost:6379"), "redis://127.0.0.1:6379/0"),
-        (("ls", "-r", "redis://127.0.0.1:1/abc"), "the database is a number"),
-        (("bench", "-r", "redis://127.0.0.1:1/abc"), "the database is a number"),
+        (("ls", "-r", "redis://127.0.0.1:1/abc"), "the database must be a number"),
+        (("bench", "-r", "redis://127.0.0.1:1/abc"), "the database must be a number"),
         (("ls", "-q", "a b"), "short word"),
         (("show",), "Missing argument 'ID'"),
         (("show", "x" * 65), "whole number from 1"),
@@ -263,11 +263,11 @@ def test_doctor_tells_what_is_wrong_and_puts_it_right(
     create(queue)
     assert kue("doctor") == (0, "no problems found\n", "")
     redis_client.zrem("q:jobs", "01|1")
-    assert kue("doctor") == (1, "found  job 1: not in jobs (--fix: put in)\n1 problem found, 0 fixed\n", "")
+    assert kue("doctor") == (1, "found  job 1: not in jobs (--fix: added)\n1 problem found, 0 fixed\n", "")
     assert json.loads(kue("doctor", "--json").out) == [
-        {"id": 1, "what": "not in jobs", "fixed": False, "repair": "put in"}
+        {"id": 1, "what": "not in jobs", "fixed": False, "repair": "added"}
     ]
-    assert kue("doctor", "--fix") == (0, "fixed  job 1: not in jobs (put in)\n1 problem found, 1 fixed\n", "")
+    assert kue("doctor", "--fix") == (0, "fixed  job 1: not in jobs (added)\n1 problem found, 1 fixed\n", "")
     assert kue("doctor", "--json").out == "[]\n"
 
 

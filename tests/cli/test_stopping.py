@@ -151,7 +151,7 @@ def test_a_worker_without_a_thread_that_it_needs_ends(
     process = start("worker", "lost:queue", cwd=folder)
     queue.create("break").save()
     _, err = process.communicate(timeout=50)
-    assert process.returncode == essential.EXIT_CODE and "the thread fetch loop has ended" in err
+    assert process.returncode == essential.EXIT_CODE and "Thread fetch loop died of an error" in err
 
 
 def test_under_nohup_a_closed_terminal_is_none() -> None:

@@ -65,4 +65,4 @@ time.sleep(60)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.returncode == essential.EXIT_CODE
-    assert "the thread listener has ended" in done.stderr and "RuntimeError: gone" in done.stderr
+    assert "Thread listener died of an error" in done.stderr and "RuntimeError: gone" in done.stderr

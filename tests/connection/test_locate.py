@@ -77,7 +77,7 @@ def test_embedded_urls_start_a_server_or_share_it(tmp_path: Path, caplog: pytest
     first.create("t").save()
     second = kue.create_queue(f"embedded://{str(folder).replace(' ', '%20')}")
     assert second.counts()["inactive"] == 1
-    assert f"jobs are in the embedded Valkey in {folder}" in caplog.messages
+    assert f"Using the embedded Valkey in {folder}" in caplog.messages
     first.close()
     wait_until(lambda: second.counts()["inactive"] == 1, LIMIT_S)
     second.close()
@@ -90,7 +90,7 @@ def test_embedded_urls_start_a_server_or_share_it(tmp_path: Path, caplog: pytest
 def test_no_password_is_said_with_the_place(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "kue")
     Connector("redis://user:hunter2@127.0.0.1:1/0").shared()
-    assert any("jobs are in Redis at" in text for text in caplog.messages) and "hunter2" not in caplog.text
+    assert any("Using Redis at" in text for text in caplog.messages) and "hunter2" not in caplog.text
 
 
 def test_what_the_embedded_server_needs_is_said(tmp_path: Path) -> None:

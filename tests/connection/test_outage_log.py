@@ -62,7 +62,7 @@ def test_a_subscription_does_not_end_the_refusal_of_writes(said: Callable[[], li
     outage = Outage()
     outage.failed(REFUSED, now())
     outage.succeeded(now(), writes=False)
-    assert said() == ["Redis is unreachable"]
+    assert said() == ["Redis refuses commands"]
 
 
 def test_somebody_is_told_of_the_error_that_begins_it() -> None:

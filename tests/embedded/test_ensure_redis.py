@@ -88,15 +88,15 @@ def test_a_redis_that_wants_a_password_is_named_and_left_alone(
     found, started = ensure_redis(settings(tmp_path))
     assert started is not None and found.startswith("unix://")
     started.stop()
-    assert "wants a password" in caplog.text and "set REDIS_URL=redis://:PASSWORD@127.0.0.1:" in caplog.text
+    assert "requires a password" in caplog.text and "set REDIS_URL=redis://:PASSWORD@127.0.0.1:" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no Redis"),
-        (b"-MISCONF the disk is full\r\n", "refuses to work: MISCONF the disk is full"),
-        (b"\xff\xfe\x00", "no Redis"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not a Redis"),
+        (b"-MISCONF the disk is full\r\n", "answered with an error: MISCONF the disk is full"),
+        (b"\xff\xfe\x00", "not a Redis"),
     ],
 )
 def test_something_else_on_the_port_is_named_and_left_alone(
@@ -113,7 +113,7 @@ def test_something_else_on_the_port_is_named_and_left_alone(
 def test_a_listener_that_says_nothing_is_not_waited_for() -> None:
     with listener() as port:
         usable, problem = probe("127.0.0.1", port, timeout_s=0.1)
-    assert not usable and "does not answer" in problem
+    assert not usable and "does not respond" in problem
 
 
 def test_a_redis_that_still_reads_its_data_is_waited_for() -> None:
@@ -127,5 +127,5 @@ def test_both_reasons_are_given_when_nothing_can_be_used(
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with listener(b"-NOAUTH Authentication required.\r\n") as port:
         usual_port(port)
-        with pytest.raises(ServerError, match="no embedded server .* wants a password"):
+        with pytest.raises(ServerError, match="no embedded server .* requires a password"):
             ensure_redis(settings(tmp_path))

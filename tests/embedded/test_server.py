@@ -136,7 +136,7 @@ def test_the_server_is_started_again_when_it_dies(running: EmbeddedServer, capfd
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: running.pid not in (None, first) and ping(running.url.removeprefix("unix://")) == "+PONG")
     assert counted(running.url) == 2
-    assert "was ended by signal 9" in capfd.readouterr().err
+    assert "was killed by signal 9" in capfd.readouterr().err
 
 
 def test_it_also_comes_back_after_a_shutdown_from_outside(running: EmbeddedServer) -> None:
@@ -321,7 +321,7 @@ def test_a_silent_owner_is_named_instead_of_waited_for(data_dir: Path) -> None:
     with hold(data_dir) as first:
         os.kill(first.server_pid, signal.SIGSTOP)
         try:
-            with pytest.raises(ServerError, match=f"said nothing .* process {first.process.pid}"):
+            with pytest.raises(ServerError, match=f"did not respond .* process {first.process.pid}"):
                 EmbeddedServer(data_dir).start(timeout_s=0.5)
         finally:
             os.kill(first.server_pid, signal.SIGCONT)
@@ -372,7 +372,7 @@ def test_a_machine_without_binary_is_told_what_to_do(monkeypatch: pytest.MonkeyP
 def test_a_binary_that_cannot_run_is_an_error(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "valkey-server").write_text("#!/nonexistent/interpreter\n")
     (tmp_path / "valkey-server").chmod(0o755)
-    with pytest.raises(ServerError, match="ended with status 1.*cannot run .*/valkey-server: No such file"):
+    with pytest.raises(ServerError, match="exited with code 1.*cannot run .*/valkey-server: No such file"):
         EmbeddedServer(data_dir, binary=tmp_path / "valkey-server").start()
 
 

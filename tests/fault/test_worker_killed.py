@@ -54,7 +54,7 @@ FREEZE = """
 """
 PLAIN = ""
 GREEN = "import warnings; warnings.simplefilter('ignore'); import eventlet; eventlet.monkey_patch()"
-#: Blocks the hub and every other green thread: only a true thread can beat now.
+#: Blocks the hub and every other green thread: only an OS thread can beat now.
 BLOCK_HUB = "import eventlet; eventlet.patcher.original('time').sleep(20)"
 
 
@@ -180,11 +180,11 @@ def test_a_job_of_another_machines_dead_worker_runs_again_after_the_lease(
     queue.shutdown(5)
     job.refresh()
     assert (job.rescues, job.attempts_made) == (1, 1)
-    assert f"rescued from {worker}:work:1" in queue.log(job.id)[0]
+    assert f"Rescued from {worker}:work:1: its lease expired" in queue.log(job.id)[0]
     wait_until(lambda: len(heard) == 1)
     assert heard == [(job.id, f"{worker}:work:1", 1)]
     told = [record.getMessage() for record in caplog.records if "Redis is" not in record.getMessage()]
-    assert told == [f"rescue job {job.id}: its worker's lease had lapsed"]
+    assert told == [f"Job {job.id} (work) rescued (rescue 1): its lease expired. It runs again."]
 
 
 def test_a_job_whose_workers_die_four_times_fails_and_names_them(
@@ -202,9 +202,9 @@ def test_a_job_whose_workers_die_four_times_fails_and_names_them(
     queue.process("other", lambda job: None)
 
     wait_until(lambda: job.refresh().state == "failed", timeout=10)
-    assert job.error.startswith("given up: the workers ") and all(pid in job.error for pid in dead), job.error
+    assert job.error.startswith("Failed after 3 rescues: ") and all(pid in job.error for pid in dead), job.error
     assert [entry["outcome"] for entry in job.attempt_log] == ["rescued"] * 3 + ["failed"]
-    assert len([line for line in queue.log(job.id) if line.startswith("rescued from")]) == 4
+    assert len([line for line in queue.log(job.id) if line.startswith("Rescued from")]) == 4
 
 
 def test_what_a_process_held_comes_back_at_once_though_no_new_one_starts(queue: Any, holder: Any) -> None:

@@ -54,11 +54,8 @@ def found(client: redis.Redis) -> dict[str, Any]:
 
 def blur(text: str) -> str:
     """The one message that names workers, as the model tells it."""
-    head, names, tail = "given up: the workers ", text, " died while they ran it"
-    if not (text.startswith(head) and text.endswith(tail)):
-        return text
-    names = text.removeprefix(head).removesuffix(tail)
-    return f"given up: {len(names.split(', '))} workers"
+    head, mark, names = text.partition(" rescues: its worker process died each time (")
+    return f"{head} rescues: {len(names.split(', '))} workers" if mark else text
 
 
 def blurred(event: tuple[int, str, tuple[Any, ...]]) -> tuple[int, str, tuple[Any, ...]]:

@@ -299,14 +299,14 @@ class Model:
                     job.lease = None
                     continue
                 rescued.append(job.id)
-                self._rescue(job, name)
+                self._rescue(job, name, "its process died" if worker else "its lease expired")
         return rescued
 
-    def _rescue(self, job: Job, name: str) -> None:
+    def _rescue(self, job: Job, name: str, why: str) -> None:
         count = job.number("rescues") + 1
         job.fields["rescues"] = str(count)
         self._revoke(job)
-        job.log.append(f"rescued from {name}, which stopped without a word (rescue {count})")
+        job.log.append(f"Rescued from {name}: {why} (rescue {count})")
         self.say(job, "rescue", name, count)
         if count <= RESCUES_MAX:
             job.outcomes.append("rescued")
@@ -314,7 +314,7 @@ class Model:
             return
         names = [name, *[name for outcome in job.outcomes if outcome == "rescued"]]
         # The test's workers all bear one name, but for the type and the slot.
-        error = f"given up: {len(names)} workers"
+        error = f"Failed after {count - 1} rescues: {len(names)} workers"
         self._fail(job, error, "never", "", "")
 
     def balance(self) -> None:

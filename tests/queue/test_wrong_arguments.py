@@ -15,18 +15,18 @@ from kue.queue import Queue
 from tests.support import ROOT, free_port
 
 WRONG: dict[str, tuple[Callable[[Queue], Any], str]] = {
-    "empty type": (lambda queue: queue.create(""), 'type is a string such as "email"'),
-    "type None": (lambda queue: queue.create(None), 'type is a string such as "email"'),  # type: ignore[arg-type]
-    "process without a type": (lambda queue: queue.process("", 1, print), "type is a string"),
-    "pause without a type": (lambda queue: queue.pause(""), "type is a string"),
+    "empty type": (lambda queue: queue.create(""), 'type must be a non-empty string such as "email"'),
+    "type None": (lambda queue: queue.create(None), 'type must be a non-empty string such as "email"'),  # type: ignore[arg-type]
+    "process without a type": (lambda queue: queue.process("", 1, print), "type must be a non-empty string"),
+    "pause without a type": (lambda queue: queue.pause(""), "type must be a non-empty string"),
     "async handler": (lambda queue: queue.process("a", 1, coroutine), "asyncio.run(coroutine(job))"),
     "unknown event of a job": (lambda queue: queue.create("a").on("done", print), "its events are enqueue, start"),
-    "event handler of a job": (lambda queue: queue.create("a").on("complete", 5), "is a function, not 5"),  # type: ignore[arg-type]
-    "event handler of a queue": (lambda queue: queue.on("job complete", None), "is a function, not None"),  # type: ignore[arg-type]
-    "subscriber": (lambda queue: queue.subscribe("x"), "is a function, not 'x'"),  # type: ignore[arg-type]
-    "timeout as text": (lambda queue: queue.create("a").save().wait("10"), "timeout_s is a number of seconds"),  # type: ignore[arg-type]
-    "negative timeout": (lambda queue: queue.create("a").save().wait(-1), "timeout_s is a number of seconds"),
-    "shutdown timeout": (lambda queue: queue.shutdown("5"), "timeout_s is a number of seconds"),  # type: ignore[arg-type]
+    "event handler of a job": (lambda queue: queue.create("a").on("complete", 5), "must be a function, not 5"),  # type: ignore[arg-type]
+    "event handler of a queue": (lambda queue: queue.on("job complete", None), "must be a function, not None"),  # type: ignore[arg-type]
+    "subscriber": (lambda queue: queue.subscribe("x"), "must be a function, not 'x'"),  # type: ignore[arg-type]
+    "timeout as text": (lambda queue: queue.create("a").save().wait("10"), "timeout_s must be a number of seconds"),  # type: ignore[arg-type]
+    "negative timeout": (lambda queue: queue.create("a").save().wait(-1), "timeout_s must be a number of seconds"),
+    "shutdown timeout": (lambda queue: queue.shutdown("5"), "timeout_s must be a number of seconds"),  # type: ignore[arg-type]
     "create_many of numbers": (lambda queue: queue.create_many([5]), 'mappings with a "type", not 5'),  # type: ignore[list-item]
     "progress before save": (lambda queue: queue.create("a").progress(1), "not saved yet"),
     "log before save": (lambda queue: queue.create("a").log("x"), "not saved yet"),

@@ -89,7 +89,7 @@ def test_rescue_lets_a_job_wait_again_and_fails_it_after_three(steps: Steps) -> 
     steps.reserve(nonce="n4")
     assert steps.scripts.rescue(steps.client, now_ms=NOW + 1000) == [job_id]
     assert steps.state(job_id) == "failed"
-    assert "given up" in (steps.field(job_id, "error") or "")
+    assert "Failed after 3 rescues" in (steps.field(job_id, "error") or "")
 
 
 def test_rescue_of_a_dead_worker_does_not_wait_for_the_lease(steps: Steps) -> None:

@@ -30,7 +30,7 @@ def test_the_maintenance_does_the_rest_when_one_of_its_tasks_always_fails(
     # Then delayed jobs are promoted all the same, and the log tells once
     for _ in range(3):
         assert queue.create("t", delay=500).save().wait(LIMIT_S) == "ran"
-    assert said() == ["maintenance: reclaim failed; trying again each second"]
+    assert said() == ["Maintenance task reclaim failed; retrying every second"]
 
 
 @pytest.mark.parametrize("garbage", ["no JSON", "7", '["x", {"number": "y"}]', "{}"])

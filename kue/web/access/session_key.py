@@ -38,6 +38,8 @@ class SessionKey:
             except (KueError, RedisError) as exc:
                 self._ask_at = time.monotonic() + TRY_AGAIN_S
                 if str(exc) != self._refusal:
-                    log.warning("sessions are not shared with other web processes while Redis gives no key: %s", exc)
+                    log.warning(
+                        "Sessions are not shared with other web processes, because Redis returned no key: %s", exc
+                    )
                 self._refusal = str(exc)
         return self._key

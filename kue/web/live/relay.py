@@ -315,7 +315,7 @@ class Relay:
     def _emit_stale(self, exc: Exception) -> None:
         why = _why(exc)
         if self.stale != why:
-            log.warning("live updates interrupted: %s", exc)
+            log.warning("Live updates are interrupted: %s", exc)
         self.stale = why
         if self._has_pages():
             self._emit_pages({"epoch": self.epoch, "seq": self.seq, "stale": why})

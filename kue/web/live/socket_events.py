@@ -47,9 +47,7 @@ SLOW_CHECK_S = 1.0
 class Monitor:
     """The server side of all sockets: handlers, relay, counters."""
 
-    def __init__(
-        self, socketio: SocketIO, queue: Queue, security: Security, allow: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, socketio: SocketIO, queue: Queue, security: Security, allow: tuple[str, ...] = ()) -> None:
         self.socketio = socketio
         self.queue = queue
         self.security = security
@@ -192,7 +190,7 @@ class Monitor:
             waiting = connection.queue.qsize()
             if waiting > (PAGE_BACKLOG if eio_sid in pages else PLAIN_BACKLOG):
                 self.slow_clients_dropped += 1
-                log.warning("disconnected a client that reads too slowly: %d packets were unread", waiting)
+                log.warning("Disconnected a client that reads too slowly: %d packets were unread", waiting)
                 self._cut(server, eio_sid, connection)
 
     def _cut(self, server: Any, eio_sid: str, connection: Any) -> None:

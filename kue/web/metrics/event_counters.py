@@ -110,7 +110,7 @@ class EventCounters:
             except KueError:
                 continue
             except Exception:
-                log.exception("counting finished jobs failed")
+                log.exception("Counting finished jobs failed")
 
     def stop(self) -> None:
         self._stopping.set()

@@ -24,8 +24,8 @@ MAX_TYPES = 300
 MEMORY_S = 20.0
 #: Spans, their number and length in seconds, and the labels below the left end, the middle and the right end.
 CHARTS = {
-    "minutes": ("The last hour", "minute", 60, MINUTE_S, ["60 min ago", "30 min ago", "now"]),
-    "halves": ("The last day", "half hour", 48, HALF_HOUR_S, ["24 h ago", "12 h ago", "now"]),
+    "minutes": ("Last hour by minute", "minute", 60, MINUTE_S, ["60 min ago", "30 min ago", "now"]),
+    "halves": ("Last day by half hour", "half hour", 48, HALF_HOUR_S, ["24 h ago", "12 h ago", "now"]),
 }
 
 

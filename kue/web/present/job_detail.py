@@ -90,20 +90,21 @@ _FRAME = re.compile(r'\s*File "(.+)", line [0-9]+, in ')
 
 
 def traceback_of(error: object) -> str:
-    """Return a stored error with the frames of its traceback that are not the library's; "" if there are none."""
-    head, *lines = str(error or "").strip().splitlines() or [""]
-    kept, is_own, frames = [head], False, 0
+    """Return a stored error if it has a traceback, without the library's frames if there are others; else ""."""
+    text = str(error or "").strip()
+    head, *lines = text.splitlines() or [""]
+    kept, is_own, frames, others = [head], False, 0, 0
     for line in lines:
         if match := _FRAME.match(line):
             is_own = match[1].endswith(_OWN_FILES)
-            frames += not is_own
+            frames, others = frames + 1, others + (not is_own)
         elif line.startswith("    at "):  # Node's form
-            is_own, frames = False, frames + 1
+            is_own, frames, others = False, frames + 1, others + 1
         elif not line.startswith("    "):
             is_own = False
         if not is_own:
             kept.append(line)
-    return "\n".join(kept) if frames else ""
+    return "\n".join(kept) if others else text if frames else ""
 
 
 def _attempts(job: Job) -> list[Attempt]:

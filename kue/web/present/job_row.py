@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
@@ -29,10 +28,6 @@ STATE_LABELS = {
     "failed": "Failed",
     "delayed": "Delayed",
 }
-
-
-#: Failures that the library itself reports in a sentence: the name of their class adds nothing.
-_EXPECTED = re.compile(r"(?:Download\w+|UnrecoverableError|RetryLater): ")
 
 #: A number; text only for jobs that another program named otherwise.
 JobId = int | str
@@ -120,7 +115,7 @@ def reason(error: object) -> str:
 
     A Python traceback has its message last, a Node stack has it first.
     """
-    text = _EXPECTED.sub("", str(error or "").strip())
+    text = str(error or "").strip()
     if text.startswith("Traceback (most recent call last)"):
         lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
         text = lines[-1] if lines else text
@@ -172,7 +167,7 @@ def job_row(job: Job) -> JobRow:
     try:
         return _job_row(job)
     except Exception:
-        log.exception("cannot show job %s", job.id)
+        log.exception("Cannot show job %s", job.id)
         return {
             "id": job.id or 0, "type": str(job.type), "title": "This job cannot be read", "state": str(job.state),
             "priority": 0, "progress": 0, "created_at": 0, "attempts_made": 0, "attempts_max": 1,

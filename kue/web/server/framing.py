@@ -49,7 +49,7 @@ def check_head(request_line: bytes, lines: Sequence[bytes]) -> None:
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         raise BadFraming("Content-Length must be one whole number")
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-        raise BadFraming("the only Transfer-Encoding taken is chunked, once")
+        raise BadFraming("the only supported Transfer-Encoding is chunked, once")
     if codings and lengths:
         raise BadFraming("Content-Length and Transfer-Encoding exclude each other")
     if codings and found.group(1) == b"0":

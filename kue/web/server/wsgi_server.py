@@ -100,7 +100,7 @@ class Body(wsgi.Input):  # type: ignore[misc]
             self.position += len(data)
             if self.position == self.chunk_length:
                 if rfile.read(2) != b"\r\n":
-                    raise BadFraming("a chunk that is longer than it said")
+                    raise BadFraming("a chunk that is longer than its declared size")
                 self.chunk_length = -1
             if length is not None:
                 length -= len(data)
@@ -124,7 +124,7 @@ class Body(wsgi.Input):  # type: ignore[misc]
             while data := self.read(buffer_size):
                 left -= len(data)
                 if left < 0:
-                    raise OSError("a body that nobody wanted")
+                    raise OSError("a request body was sent that the page does not read")
         except BadFraming as exc:
             raise wsgi.ChunkReadError(str(exc)) from exc
 
@@ -304,7 +304,7 @@ class WsgiServer:
         closed = sum(self._close_idle() for _ in range(max(1, len(self._connections) // 10)))
         if self._short_since is None:
             self._short_since = time.monotonic()
-            log.error("cannot accept connections: %s; closed %d idle ones and will try again", exc.strerror, closed)
+            log.error("Cannot accept connections: %s; closed %d idle ones and will retry", exc.strerror, closed)
 
     @staticmethod
     def _turn_away(sock: socket.socket) -> None:

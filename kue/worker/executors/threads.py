@@ -51,7 +51,7 @@ class ThreadExecutor:
         except BaseException as exc:  # of what comes after the handler: its slot must not be lost
             if green.is_kill(exc):
                 raise
-            log.exception("job %s: its outcome cannot be determined", job.id)
+            log.exception("Job %s: cannot determine its outcome", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
         self._report(execution, outcome)
 

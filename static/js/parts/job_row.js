@@ -121,10 +121,10 @@ export class JobRow {
       return parts.join(" · ");
     }
     if (row.state === "delayed") {
-      return row.error ? `${again} after: ${row.error}` : "";
+      return row.error ? `${row.error} · next: ${again}` : "";
     }
     if (row.state === "failed") return row.error || "";
-    if (row.state === "inactive") return again ? `waiting for ${again}: ${row.error}` : "";
+    if (row.state === "inactive") return again ? `${row.error} · next: ${again}` : "";
     if (row.state === "complete") {
       return row.bytes ? bytes(row.bytes.total || row.bytes.done) : "";
     }

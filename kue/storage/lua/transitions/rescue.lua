@@ -1,5 +1,5 @@
 --[[
-  rescue: jobs whose lease has lapsed; active -> inactive, the attempt not counted, or failed after too many.
+  rescue: jobs whose lease has expired; active -> inactive, the attempt not counted, or failed after too many.
 
   ARGV[3] limit   ARGV[4] rescues that a job may have before it fails
   ARGV[5] worker "kue:host:pid.id", or '': only that process's jobs, whatever their lease says (it is known to be dead)
@@ -26,15 +26,17 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
     if job and names_start(field[2], job.started_at) then
       local count = redis.call('HINCRBY', key, 'rescues', 1)
       revoke(id, 'rescued')   -- a worker that wakes up late can write nothing more
-      local reason = 'rescued from ' .. job.worker .. ', which stopped without a word (rescue ' .. count .. ')'
+      local why = dead == '' and 'its lease expired' or 'its process died'
+      local reason = 'Rescued from ' .. job.worker .. ': ' .. why .. ' (rescue ' .. count .. ')'
       append_log(id, reason)
       publish(id, 'rescue', ',' .. json(job.worker) .. ',' .. count)
       if count > rescues_max then
-        local workers = job.worker
+        local workers = ''
         for _, entry in ipairs(attempts_of(id)) do
-          if entry.outcome == 'rescued' then workers = tostring(entry.worker) .. ', ' .. workers end
+          if entry.outcome == 'rescued' then workers = workers .. tostring(entry.worker) .. ', ' end
         end
-        local message = 'given up: the workers ' .. workers .. ' died while they ran it'
+        workers = workers .. job.worker
+        local message = 'Failed after ' .. (count - 1) .. ' rescues: its worker process died each time (' .. workers .. ')'
         fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)
       else
         record_attempt(job, 'rescued', reason)
