@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import backoff as backoffs
@@ -162,8 +162,9 @@ class Job:
         self.options.backoff = backoffs.check(backoff, self._owner.backoffs)
         return self
 
-    def delay(self, delay: float | datetime) -> Job:
-        """Hold the job back for ``delay`` ms after it is saved, or until a datetime (naive: local time).
+    def delay(self, delay: float | timedelta | datetime) -> Job:
+        """Hold the job back for ``delay`` (ms, or a timedelta) after it is saved, or until a datetime (naive: local
+        time).
 
         A fraction of a ms is kept in the field but not waited for, as in Node.
 
@@ -175,8 +176,8 @@ class Job:
             self.options.delay_ms, self.options.delay_until = check_ms("delay", delay), None
         return self
 
-    def ttl(self, ttl_ms: float) -> Job:
-        """Set how many ms an attempt may run; each ``progress`` restarts them. 0: no limit."""
+    def ttl(self, ttl_ms: float | timedelta) -> Job:
+        """Set how long an attempt may run, in ms or as a timedelta; each ``progress`` restarts it. 0: no limit."""
         self.options.ttl_ms = check_ms("ttl", ttl_ms)
         return self
 
@@ -334,8 +335,8 @@ class Job:
             self._owner.listen(self.id, event, fn)
         return self
 
-    def wait(self, timeout_s: float | None = None) -> Any:
-        """Wait until the job has finished, and return its result. None: no time limit.
+    def wait(self, timeout_s: float | timedelta | None = None) -> Any:
+        """Wait until the job has finished, at most ``timeout_s`` (seconds, or a timedelta); return its result.
 
         Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
         """

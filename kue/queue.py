@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
 
@@ -23,6 +24,7 @@ from .management.retention import Retention
 from .states import EVENTS
 from .storage.arguments import check_callable, check_timeout
 from .storage.hash_fields import Unique
+from .storage.codec import check_ms
 from .storage.session import Session
 from .worker.worker import Worker
 
@@ -70,7 +72,7 @@ class Queue:
         redis: object = None,
         prefix: str = "q",
         *,
-        lease_ms: int = LEASE_MS,
+        lease_ms: int | timedelta = LEASE_MS,
         search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
@@ -86,7 +88,8 @@ class Queue:
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, retention)
         self._worker = Worker(
-            session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs, lease_ms,
+            session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs,
+            int(check_ms("lease_ms", lease_ms)),
             self._tell_error, (retention.run,),
         )  # fmt: skip
         self._on_error: list[Callable[[BaseException], object]] = []
@@ -195,7 +198,9 @@ class Queue:
         return Batch(made, then, always)
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
-        """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.
+        """Register ``fn(attempts_made, delay_ms)`` under a name that jobs can choose as their backoff.
+
+        It returns ms, or a timedelta.
 
         Every process that works on such jobs must register it. Elsewhere the job's own delay is used, and its log says
         so.
@@ -238,15 +243,16 @@ class Queue:
         """Return the ids of the jobs that this process runs now."""
         return self._worker.running_ids()
 
-    def watch_stuck_jobs(self, interval_ms: int = 1000) -> None:
+    def watch_stuck_jobs(self, interval_ms: float | timedelta = 1000) -> None:
         """Do nothing. Node Kue needs it to restore lost wake-up tokens; here every process with workers does that."""
 
     def quiet(self) -> None:
         """Reserve no more jobs in this process; running ones finish."""
         self._worker.quiet()
 
-    def shutdown(self, timeout_s: float | None = 10.0, job_type: str | None = None) -> None:
-        """Stop working: reserve no more jobs, wait for running ones, release those that still run after ``timeout_s``.
+    def shutdown(self, timeout_s: float | timedelta | None = 10.0, job_type: str | None = None) -> None:
+        """Stop working: reserve no more jobs, wait for running ones, release those that still run after ``timeout_s``
+        (seconds, or a timedelta).
 
         A released job waits again, and its attempt is not counted. With ``job_type`` only that type stops; otherwise
         the queue is closed. Node Kue: Queue#shutdown, where an interrupted job counts as failed.
