@@ -39,6 +39,7 @@ from .errors import (
 )
 from .job import WAIT, Job
 from .queue import LEASE_MS, Batch, Queue
+from .tasks import Task, TypedJob
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,8 @@ __all__ = [
     "Queue",
     "QueueUnavailable",
     "RetryLater",
+    "Task",
+    "TypedJob",
     "UnrecoverableError",
     "WAIT",
     "WaitTimeout",

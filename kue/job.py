@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
@@ -140,29 +140,29 @@ class Job:
 
     # Options
 
-    def title(self, text: str) -> Job:
+    def title(self, text: str) -> Self:
         """Set the title that Kue's pages show; it is kept as ``data["title"]``, so the data must be a dict."""
         if not isinstance(self.data, dict):
             raise InvalidJob("a title is kept in the job's data, so the data must be a dict")
         self.data["title"] = text
         return self
 
-    def priority(self, level: str | float) -> Job:
+    def priority(self, level: str | float) -> Self:
         """Set the priority: low, normal, medium, high, critical, or any number; lower runs sooner."""
         self.options.priority = check_priority(level)
         return self
 
-    def attempts(self, count: int) -> Job:
+    def attempts(self, count: int) -> Self:
         """Set how often the job is tried in all; 1 means no retry."""
         self.options.attempts = check_whole("attempts", count, 2**31)
         return self
 
-    def backoff(self, backoff: Any) -> Job:
+    def backoff(self, backoff: Any) -> Self:
         """Set how long a failed attempt waits: see ``kue.backoff.check`` for the forms."""
         self.options.backoff = backoffs.check(backoff, self._owner.backoffs)
         return self
 
-    def delay(self, delay: float | timedelta | datetime) -> Job:
+    def delay(self, delay: float | timedelta | datetime) -> Self:
         """Hold the job back for ``delay`` (ms, or a timedelta) after it is saved, or until a datetime (naive: local
         time).
 
@@ -176,17 +176,17 @@ class Job:
             self.options.delay_ms, self.options.delay_until = check_ms("delay", delay), None
         return self
 
-    def ttl(self, ttl_ms: float | timedelta) -> Job:
+    def ttl(self, ttl_ms: float | timedelta) -> Self:
         """Set how long an attempt may run, in ms or as a timedelta; each ``progress`` restarts it. 0: no limit."""
         self.options.ttl_ms = check_ms("ttl", ttl_ms)
         return self
 
-    def remove_on_complete(self, remove: bool = True) -> Job:
+    def remove_on_complete(self, remove: bool = True) -> Self:
         """Remove the job from Redis as soon as it is complete."""
         self.options.remove_on_complete = bool(remove)
         return self
 
-    def search_keys(self, keys: str | list[str]) -> Job:
+    def search_keys(self, keys: str | list[str]) -> Self:
         """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
         named = [keys] if isinstance(keys, str) else list(keys)
         if not all(isinstance(key, str) for key in named):
@@ -194,7 +194,7 @@ class Job:
         self.options.search_keys = named
         return self
 
-    def events(self, enabled: bool = True) -> Job:
+    def events(self, enabled: bool = True) -> Self:
         """Choose whether ``on`` of this object receives events; other processes are not affected."""
         self.options.events = bool(enabled)
         return self
@@ -283,7 +283,7 @@ class Job:
 
     # Life
 
-    def save(self) -> Job:
+    def save(self) -> Self:
         """Create the job, or write data and options again if it exists; ``id`` is set afterwards.
 
         Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable within
@@ -298,7 +298,7 @@ class Job:
             raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
         return self
 
-    def refresh(self) -> Job:
+    def refresh(self) -> Self:
         """Read the job again. Raises JobNotFound."""
         if self._collected:
             return self
@@ -322,7 +322,7 @@ class Job:
         job: Job = queue.get(job_id)
         return job
 
-    def on(self, event: str, fn: Callable[..., object]) -> Job:
+    def on(self, event: str, fn: Callable[..., object]) -> Self:
         """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
 
         Call it before ``save()`` to miss no event. It ends with the job's last event.
@@ -430,7 +430,7 @@ class Job:
             raise InvalidJob("the job is not saved yet: call save() first")
         return self.id
 
-    def _fill(self, raw: dict[str, str]) -> Job:
+    def _fill(self, raw: dict[str, str]) -> Self:
         """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
         self.raw = raw
         self.type = raw.get("type", self.type)
@@ -472,8 +472,14 @@ def from_hash(owner: JobOwner, job_id: int | str, raw: dict[str, str]) -> Job:
 
 
 def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
-    """Return an unsaved job with options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
+    """Return an unsaved job with options as ``set_options`` takes them."""
     job = Job(owner, job_type, data)
+    set_options(job, options)
+    return job
+
+
+def set_options(job: Job, options: Mapping[str, Any]) -> None:
+    """Set options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
     for name, value in options.items():
         if name not in OPTIONS:
             raise InvalidJob(f"a job has no option {name!r}; it takes {', '.join(OPTIONS)}")
@@ -486,7 +492,6 @@ def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str
                 job.unique(None if value is True else value)
         elif value is not None:
             getattr(job, name)(value)
-    return job
 
 
 def now_ms() -> int:

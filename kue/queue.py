@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -23,9 +24,11 @@ from .management.queries import Queries
 from .management.retention import Retention
 from .states import EVENTS
 from .storage.arguments import check_callable, check_timeout
-from .storage.hash_fields import Unique
 from .storage.codec import check_ms
+from .storage.hash_fields import Unique
 from .storage.session import Session
+from .tasks import Declare, Task
+from .tasks.registry import TaskRegistry
 from .worker.worker import Worker
 
 log = logging.getLogger("kue")
@@ -92,6 +95,7 @@ class Queue:
             int(check_ms("lease_ms", lease_ms)),
             self._tell_error, (retention.run,),
         )  # fmt: skip
+        self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
         session.connector.outage.on_unreachable = self._tell_error
         fork.watch(self)
@@ -218,6 +222,8 @@ class Queue:
     def process(self, job_type: str, concurrency: Any = 1, handler: Any = None) -> Any:
         """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
 
+        It starts at once: a program that imports a module which calls this becomes a worker. ``task`` only declares.
+
         A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
         ``done(error, result)`` as in Node. Node Kue: Queue#process.
         """
@@ -230,6 +236,50 @@ class Queue:
             return fn
 
         return register if handler is None else register(handler)
+
+    def task(
+        self,
+        name: str | None = None,
+        *,
+        concurrency: int = 1,
+        priority: str | float | None = None,
+        attempts: int | None = None,
+        backoff: Any = None,
+        delay: float | timedelta | None = None,
+        ttl: float | timedelta | None = None,
+        remove_on_complete: bool | None = None,
+        search_keys: str | list[str] | None = None,
+        **process_options: Any,
+    ) -> Declare:
+        """Declare a function as a task: ``fn.create(…)`` makes a job for a call of it. A decorator.
+
+        The job's type is ``name``, by default the function's; its data is the JSON object of the arguments, checked and
+        converted by the function's annotations here and in the worker. The options are the defaults of its jobs.
+        ``process_options`` go to ``process``.
+
+        A task only declares: it runs where ``work`` is called, as ``kue worker`` does. Raises InvalidJob for a name
+        that is taken, and for an annotation that has no JSON form.
+        """
+        if name is not None and not isinstance(name, str):
+            raise InvalidJob("write @queue.task() or @queue.task(name=…), with parentheses")
+        options = {
+            "priority": priority, "attempts": attempts, "backoff": backoff, "delay": delay, "ttl": ttl,
+            "remove_on_complete": remove_on_complete, "search_keys": search_keys,
+        }  # fmt: skip
+        return self._tasks.declare(name, concurrency, options, process_options)
+
+    @property
+    def tasks(self) -> dict[str, Task[..., Any]]:
+        """The tasks declared on this queue, by name."""
+        return dict(self._tasks.tasks)
+
+    def work(self, only: str | Iterable[str] | None = None) -> None:
+        """Start the tasks declared on this queue, or those named, and return at once.
+
+        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone.
+        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
+        """
+        self._tasks.work(only)
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return how many jobs of a type run at once in this process; with ``count``, change that first."""
@@ -375,6 +425,7 @@ class Queue:
     def _after_fork(self) -> None:
         self._store.after_fork()
         self._worker.after_fork()
+        self._tasks.after_fork()
 
     def _release_all(self) -> bool:
         return self._worker.release_all()
@@ -385,3 +436,7 @@ class Queue:
                 fn(exc)
             except Exception:
                 log.exception("a handler of queue errors failed")
+
+
+#: What ``process`` takes beside type, concurrency and handler.
+PROCESS_OPTIONS = tuple(inspect.signature(Queue.process).parameters)[4:]
