@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
+from weakref import WeakMethod
 
 from . import backoff
 from . import job as jobs
 from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
-from .connection.locate import source_of
+from .connection.locate import Embedded, source_of
 from .errors import InvalidJob, QueueUnavailable
 from .job import Job
 from .management.history import History
@@ -80,7 +81,7 @@ class Queue:
         job_events: bool = True,
     ) -> None:
         #: This queue's way to Redis, for programs that extend it.
-        self.session = session = Session(source_of(redis), prefix)
+        self.session = session = Session(source := source_of(redis), prefix)
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._store = JobStore(
             self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
@@ -99,6 +100,8 @@ class Queue:
         self._on_error: list[Callable[[BaseException], object]] = []
         session.connector.outage.on_unreachable = self._tell_error
         fork.watch(self)
+        if isinstance(source, Embedded):
+            source.user = WeakMethod(self._end)
 
     def __enter__(self) -> Queue:
         return self
@@ -421,6 +424,10 @@ class Queue:
     change_settings = _of("_operations", Operations.change_settings)
 
     # Inside
+
+    def _end(self) -> None:
+        """Called when the program ends, and with it the embedded server."""
+        self.shutdown(0)
 
     def _after_fork(self) -> None:
         self._store.after_fork()
