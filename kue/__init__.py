@@ -38,6 +38,7 @@ from .errors import (
     WrongState,
 )
 from .job import WAIT, Job
+from .middleware import Middleware
 from .queue import LEASE_MS, Batch, Queue
 from .tasks import Task, TypedJob
 
@@ -57,6 +58,7 @@ __all__ = [
     "JobTimeout",
     "KueError",
     "LeaseLost",
+    "Middleware",
     "Queue",
     "QueueUnavailable",
     "RetryLater",

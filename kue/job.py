@@ -58,6 +58,8 @@ class JobOwner(Protocol):
     #: Backoff functions by name.
     backoffs: dict[str, backoffs.BackoffFunction]
     test_mode: Any
+    #: What runs around the creation and the execution of jobs, outermost first: see kue/middleware.py.
+    middlewares: list[Any]
 
     def create(self, made: list[Job]) -> None: ...
     def update(self, job: Job) -> None: ...

@@ -23,6 +23,7 @@ from .management.history import History
 from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
+from .middleware import Middleware, check_middleware
 from .states import EVENTS
 from .storage.arguments import check_callable, check_timeout
 from .storage.codec import check_ms
@@ -321,6 +322,15 @@ class Queue:
         """Close the connections of a queue that runs no handlers. For one that does, call ``shutdown``."""
         self._store.close()
         self.session.connector.close()
+
+    def use(self, middleware: Middleware) -> Queue:
+        """Put a middleware around the creation and the execution of this queue's jobs in this process.
+
+        The first given is the outermost. Returns the queue, so that calls chain.
+        """
+        check_middleware(middleware)
+        self._store.middlewares.append(middleware)
+        return self
 
     # Events
 

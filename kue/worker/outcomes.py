@@ -17,7 +17,7 @@ from ..storage.script_values import Outcome
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000
 #: The modules that call handlers.
-CALLERS = ("kue.worker.", "kue.tasks.")
+CALLERS = ("kue.worker.", "kue.tasks.", "kue.middleware")
 #: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
 
