@@ -206,14 +206,14 @@ class Job:
         key: Any = None,
         *,
         until: str | None = None,
-        for_ms: float | None = None,
+        for_ms: float | timedelta | None = None,
         on_duplicate: str = "return",
-    ) -> Job:
+    ) -> Self:
         """Save the job only if there is none of its type with the same ``key``, any JSON value; without, the same data.
 
         ``until``: "end", until the job has completed or failed for good; "start", while it waits, so that one may wait
-        beside a running one; "success", until it has completed or is removed. ``for_ms``: at least that long after it
-        was saved, even if it has ended.
+        beside a running one; "success", until it has completed or is removed. ``for_ms`` (or a timedelta): at least
+        that long after it was saved, even if it has ended.
 
         ``on_duplicate`` says what ``save`` does if there is such a job. "return": become that job, with ``duplicate``
         True. "reject": raise DuplicateJob. "replace": give it this job's data and options if it still waits; its delay

@@ -253,6 +253,7 @@ class Queue:
         ttl: float | timedelta | None = None,
         remove_on_complete: bool | None = None,
         search_keys: str | list[str] | None = None,
+        unique: Any = None,
         **process_options: Any,
     ) -> Declare:
         """Declare a function as a task: ``fn.create(…)`` makes a job for a call of it. A decorator.
@@ -269,6 +270,7 @@ class Queue:
         options = {
             "priority": priority, "attempts": attempts, "backoff": backoff, "delay": delay, "ttl": ttl,
             "remove_on_complete": remove_on_complete, "search_keys": search_keys,
+            "unique": unique,
         }  # fmt: skip
         return self._tasks.declare(name, concurrency, options, process_options)
 

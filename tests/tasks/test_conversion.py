@@ -50,6 +50,10 @@ class Order(pydantic.BaseModel):
     at: datetime
 
 
+def labels(rows: list[tuple[Any, Any, Any]]) -> list[str]:
+    return [f"{number} {declared}" for number, (declared, _, _) in enumerate(rows)]
+
+
 NOON = datetime(2026, 11, 27, 12, 30, tzinfo=UTC)
 UUID_ = UUID("12345678-1234-5678-1234-567812345678")
 ORDER = Order(no=7, at=NOON)
@@ -91,7 +95,7 @@ KEPT: list[tuple[Any, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("declared", "value", "text"), KEPT, ids=str)
+@pytest.mark.parametrize(("declared", "value", "text"), KEPT, ids=labels(KEPT))
 def test_a_value_becomes_json_and_comes_back(declared: Any, value: Any, text: str) -> None:
     converter = Converter(declared)
     assert to_json(converter.encode(value)) == text
@@ -122,7 +126,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("declared", "value", "said"), REFUSED, ids=str)
+@pytest.mark.parametrize(("declared", "value", "said"), REFUSED, ids=labels(REFUSED))
 def test_a_value_of_another_type_is_refused(declared: Any, value: Any, said: str) -> None:
     with pytest.raises(Mismatch) as caught:
         Converter(declared).encode(value)
@@ -141,7 +145,7 @@ TAKEN: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("declared", "value", "taken"), TAKEN, ids=str)
+@pytest.mark.parametrize(("declared", "value", "taken"), TAKEN, ids=labels(TAKEN))
 def test_json_of_another_program_is_taken(declared: Any, value: Any, taken: Any) -> None:
     assert Converter(declared).decode(value) == taken
 

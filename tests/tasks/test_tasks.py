@@ -96,6 +96,14 @@ def test_the_worker_calls_the_function_and_wait_gives_the_declared_type(queue: k
     assert job.refresh().result == {"url": "p", "taken": "2026-01-02T01:00:00"}
 
 
+def test_a_task_may_be_unique_by_its_arguments(queue: kue.Queue) -> None:
+    @queue.task(unique=True)
+    def index(url: str) -> None: ...
+
+    first, second, other = (index.create(url).save() for url in ("u", "u", "v"))
+    assert (first.id, second.id, second.duplicate, other.id) == (1, 1, True, 2)
+
+
 def test_many_are_saved_in_order_and_checked_before_the_first(queue: kue.Queue, tasks: Tasks) -> None:
     made = tasks.resize.create_many([{"url": "a"}, tasks.resize.create("b").priority("low"), {"url": "c", "width": 1}])
     assert [job.id for job in made] == [1, 2, 3]
