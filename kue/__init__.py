@@ -16,6 +16,7 @@ print(job.wait(timeout_s=10))
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from .client.events import Event
 from .errors import (
@@ -37,7 +38,9 @@ from .errors import (
     WrongState,
 )
 from .job import WAIT, Job
+from .middleware import Middleware
 from .queue import LEASE_MS, Batch, Queue
+from .tasks import Task, TypedJob
 
 __version__ = "0.1.0"
 
@@ -55,9 +58,12 @@ __all__ = [
     "JobTimeout",
     "KueError",
     "LeaseLost",
+    "Middleware",
     "Queue",
     "QueueUnavailable",
     "RetryLater",
+    "Task",
+    "TypedJob",
     "UnrecoverableError",
     "WAIT",
     "WaitTimeout",
@@ -71,7 +77,7 @@ def create_queue(
     redis: object = None,
     prefix: str = "q",
     *,
-    lease_ms: int = LEASE_MS,
+    lease_ms: int | timedelta = LEASE_MS,
     search: bool | Callable[[str], str] = False,
     job_events: bool = True,
 ) -> Queue:
@@ -81,9 +87,10 @@ def create_queue(
     in KUE_DATA_DIR (``.kue``). ``embedded://`` and ``embedded:///path`` start an embedded Valkey, or share the running
     one.
 
-    ``prefix`` begins all of the queue's keys; queues with different prefixes are independent. ``lease_ms`` (30,000):
-    how long a job stays with a worker that does not renew its lease. ``search``: index the jobs that this queue saves,
-    for ``queue.search`` here and in Node; given as a function, it returns the part of a text to index.
+    ``prefix`` begins all of the queue's keys; queues with different prefixes are independent. ``lease_ms`` (30,000; or
+    a timedelta): how long a job stays with a worker that does not renew its lease. ``search``: index the jobs that
+    this queue saves, for ``queue.search`` here and in Node; given as a function, it returns the part of a text to
+    index.
     ``job_events=False``: ``job.on`` of new jobs receives nothing, unless the job's own ``events()`` enables it.
 
     The queue connects only when it needs to. Raises InvalidAddress for an unusable URL, InvalidJob for an unusable

@@ -6,13 +6,15 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
+from .durations import Duration, in_ms
 from .errors import InvalidJob
-from .storage.codec import number_text
+from .storage.codec import check_ms, number_text
 
-#: ``fn(attempts_made, delay_ms) -> ms``, registered by ``queue.backoff(name, fn)``.
-BackoffFunction = Callable[[int, int], float]
+#: ``fn(attempts_made, delay_ms)``, registered by ``queue.backoff(name, fn)``; it returns ms, or a timedelta.
+BackoffFunction = Callable[[int, int], Duration]
 
 
 class Retry(NamedTuple):
@@ -27,8 +29,9 @@ def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> d
     """Return ``backoff`` in the form that is stored, or raise InvalidJob.
 
     Taken are None and False (no backoff), True (the job's own delay again), the name of a registered function, and
-    ``{"type": "fixed" | "exponential", "delay": ms, "maxDelay": ms, "jitter": 0..1}``, where all may be left out. Node
-    Kue dies of any other type, so a name travels as ``{"type": "fixed", "name": …}``, which it reads as fixed.
+    ``{"type": "fixed" | "exponential", "delay": ms, "maxDelay": ms, "jitter": 0..1}``, where all may be left out, and
+    a timedelta may stand for ms. Node Kue dies of any other type, so a name travels as
+    ``{"type": "fixed", "name": …}``, which it reads as fixed.
     """
     if backoff is None or backoff is False:
         return None
@@ -51,13 +54,16 @@ def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> d
         )
     if backoff.get("type", "fixed") not in ("fixed", "exponential"):
         raise InvalidJob(f'backoff type must be "fixed" or "exponential", not {backoff["type"]!r}')
+    checked = {str(name): value for name, value in backoff.items() if value is not None}
+    for name in ("delay", "maxDelay"):
+        if name in checked and isinstance(checked[name], timedelta):
+            checked[name] = check_ms(f"backoff {name}", checked[name])
     for name, limit in (("delay", math.inf), ("maxDelay", math.inf), ("jitter", 1)):
-        value = backoff.get(name)
+        value = checked.get(name)
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limit
         ):
             raise InvalidJob(f"backoff {name} must be a number from 0 to {limit}, not {value!r}")
-    checked = {str(name): value for name, value in backoff.items() if value is not None}
     checked.setdefault("type", "fixed")
     return checked
 
@@ -96,7 +102,7 @@ def _from_object(
                 own,
                 f"No backoff named {backoff['name']!r} is registered in this worker; using the job's delay.",
             )
-        return Retry("wait", _ms(max(0, fn(attempts_made, int(own_ms)))))
+        return Retry("wait", _ms(max(0, in_ms(fn(attempts_made, int(own_ms))))))
     delay = float(backoff.get("delay") or own_ms)
     if backoff.get("type") == "exponential":
         if not delay:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+
+from .durations import in_ms
+
 
 class KueError(Exception):
     """Base of all errors that the library raises on purpose."""
@@ -88,17 +93,20 @@ class UnrecoverableError(KueError):
 
 
 class RetryLater(KueError):
-    """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` milliseconds.
+    """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` (ms, or a timedelta).
 
-    With ``counts`` False it is no failure: the job waits as delayed, with the message in its log, and the attempt is
-    not counted.
+    A delay that lies in the past is 0. With ``counts`` False it is no failure: the job waits as delayed, with the
+    message in its log, and the attempt is not counted.
     """
 
     expected = True
 
-    def __init__(self, delay_ms: int, message: str = "retry later", *, counts: bool = True) -> None:
+    def __init__(self, delay_ms: float | timedelta, message: str = "retry later", *, counts: bool = True) -> None:
         super().__init__(message)
-        self.delay_ms, self.counts = max(0, int(delay_ms)), counts
+        ms = in_ms(delay_ms)
+        if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not math.isfinite(ms):
+            raise InvalidJob(f"RetryLater takes a number of milliseconds or a timedelta, not {delay_ms!r}")
+        self.delay_ms, self.counts = max(0, int(ms)), counts
 
 
 class JobInterrupt(BaseException):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
@@ -58,6 +58,8 @@ class JobOwner(Protocol):
     #: Backoff functions by name.
     backoffs: dict[str, backoffs.BackoffFunction]
     test_mode: Any
+    #: What runs around the creation and the execution of jobs, outermost first: see kue/middleware.py.
+    middlewares: list[Any]
 
     def create(self, made: list[Job]) -> None: ...
     def update(self, job: Job) -> None: ...
@@ -140,30 +142,31 @@ class Job:
 
     # Options
 
-    def title(self, text: str) -> Job:
+    def title(self, text: str) -> Self:
         """Set the title that Kue's pages show; it is kept as ``data["title"]``, so the data must be a dict."""
         if not isinstance(self.data, dict):
             raise InvalidJob("a title is kept in the job's data, so the data must be a dict")
         self.data["title"] = text
         return self
 
-    def priority(self, level: str | float) -> Job:
+    def priority(self, level: str | float) -> Self:
         """Set the priority: low, normal, medium, high, critical, or any number; lower runs sooner."""
         self.options.priority = check_priority(level)
         return self
 
-    def attempts(self, count: int) -> Job:
+    def attempts(self, count: int) -> Self:
         """Set how often the job is tried in all; 1 means no retry."""
         self.options.attempts = check_whole("attempts", count, 2**31)
         return self
 
-    def backoff(self, backoff: Any) -> Job:
+    def backoff(self, backoff: Any) -> Self:
         """Set how long a failed attempt waits: see ``kue.backoff.check`` for the forms."""
         self.options.backoff = backoffs.check(backoff, self._owner.backoffs)
         return self
 
-    def delay(self, delay: float | datetime) -> Job:
-        """Hold the job back for ``delay`` ms after it is saved, or until a datetime (naive: local time).
+    def delay(self, delay: float | timedelta | datetime) -> Self:
+        """Hold the job back for ``delay`` (ms, or a timedelta) after it is saved, or until a datetime (naive: local
+        time).
 
         A fraction of a ms is kept in the field but not waited for, as in Node.
 
@@ -175,17 +178,17 @@ class Job:
             self.options.delay_ms, self.options.delay_until = check_ms("delay", delay), None
         return self
 
-    def ttl(self, ttl_ms: float) -> Job:
-        """Set how many ms an attempt may run; each ``progress`` restarts them. 0: no limit."""
+    def ttl(self, ttl_ms: float | timedelta) -> Self:
+        """Set how long an attempt may run, in ms or as a timedelta; each ``progress`` restarts it. 0: no limit."""
         self.options.ttl_ms = check_ms("ttl", ttl_ms)
         return self
 
-    def remove_on_complete(self, remove: bool = True) -> Job:
+    def remove_on_complete(self, remove: bool = True) -> Self:
         """Remove the job from Redis as soon as it is complete."""
         self.options.remove_on_complete = bool(remove)
         return self
 
-    def search_keys(self, keys: str | list[str]) -> Job:
+    def search_keys(self, keys: str | list[str]) -> Self:
         """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
         named = [keys] if isinstance(keys, str) else list(keys)
         if not all(isinstance(key, str) for key in named):
@@ -193,7 +196,7 @@ class Job:
         self.options.search_keys = named
         return self
 
-    def events(self, enabled: bool = True) -> Job:
+    def events(self, enabled: bool = True) -> Self:
         """Choose whether ``on`` of this object receives events; other processes are not affected."""
         self.options.events = bool(enabled)
         return self
@@ -203,14 +206,14 @@ class Job:
         key: Any = None,
         *,
         until: str | None = None,
-        for_ms: float | None = None,
+        for_ms: float | timedelta | None = None,
         on_duplicate: str = "return",
-    ) -> Job:
+    ) -> Self:
         """Save the job only if there is none of its type with the same ``key``, any JSON value; without, the same data.
 
         ``until``: "end", until the job has completed or failed for good; "start", while it waits, so that one may wait
-        beside a running one; "success", until it has completed or is removed. ``for_ms``: at least that long after it
-        was saved, even if it has ended.
+        beside a running one; "success", until it has completed or is removed. ``for_ms`` (or a timedelta): at least
+        that long after it was saved, even if it has ended.
 
         ``on_duplicate`` says what ``save`` does if there is such a job. "return": become that job, with ``duplicate``
         True. "reject": raise DuplicateJob. "replace": give it this job's data and options if it still waits; its delay
@@ -282,7 +285,7 @@ class Job:
 
     # Life
 
-    def save(self) -> Job:
+    def save(self) -> Self:
         """Create the job, or write data and options again if it exists; ``id`` is set afterwards.
 
         Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable within
@@ -297,7 +300,7 @@ class Job:
             raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
         return self
 
-    def refresh(self) -> Job:
+    def refresh(self) -> Self:
         """Read the job again. Raises JobNotFound."""
         if self._collected:
             return self
@@ -321,7 +324,7 @@ class Job:
         job: Job = queue.get(job_id)
         return job
 
-    def on(self, event: str, fn: Callable[..., object]) -> Job:
+    def on(self, event: str, fn: Callable[..., object]) -> Self:
         """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
 
         Call it before ``save()`` to miss no event. It ends with the job's last event.
@@ -334,8 +337,8 @@ class Job:
             self._owner.listen(self.id, event, fn)
         return self
 
-    def wait(self, timeout_s: float | None = None) -> Any:
-        """Wait until the job has finished, and return its result. None: no time limit.
+    def wait(self, timeout_s: float | timedelta | None = None) -> Any:
+        """Wait until the job has finished, at most ``timeout_s`` (seconds, or a timedelta); return its result.
 
         Raises JobFailed if it failed for good, JobNotFound if it was removed, WaitTimeout after ``timeout_s``.
         """
@@ -431,7 +434,7 @@ class Job:
             raise InvalidJob("the job is not saved yet: call save() first")
         return self.id
 
-    def _fill(self, raw: dict[str, str]) -> Job:
+    def _fill(self, raw: dict[str, str]) -> Self:
         """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
         self.raw = raw
         self.type = raw.get("type", self.type)
@@ -473,8 +476,14 @@ def from_hash(owner: JobOwner, job_id: int | str, raw: dict[str, str]) -> Job:
 
 
 def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
-    """Return an unsaved job with options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
+    """Return an unsaved job with options as ``set_options`` takes them."""
     job = Job(owner, job_type, data)
+    set_options(job, options)
+    return job
+
+
+def set_options(job: Job, options: Mapping[str, Any]) -> None:
+    """Set options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
     for name, value in options.items():
         if name not in OPTIONS:
             raise InvalidJob(f"a job has no option {name!r}; its options are {', '.join(OPTIONS)}")
@@ -487,7 +496,6 @@ def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str
                 job.unique(None if value is True else value)
         elif value is not None:
             getattr(job, name)(value)
-    return job
 
 
 def now_ms() -> int:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
+from weakref import WeakMethod
 
 from . import backoff
 from . import job as jobs
 from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
-from .connection.locate import source_of
+from .connection.locate import Embedded, source_of
 from .errors import InvalidJob, QueueUnavailable
 from .job import Job
 from .management.history import History
 from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
+from .middleware import Middleware, check_middleware
 from .states import EVENTS
 from .storage.arguments import check_callable, check_timeout
+from .storage.codec import check_ms
 from .storage.hash_fields import Unique
 from .storage.session import Session
+from .tasks import Declare, Task
+from .tasks.registry import TaskRegistry
 from .worker.worker import Worker
 
 log = logging.getLogger("kue")
@@ -70,12 +77,12 @@ class Queue:
         redis: object = None,
         prefix: str = "q",
         *,
-        lease_ms: int = LEASE_MS,
+        lease_ms: int | timedelta = LEASE_MS,
         search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
         #: This queue's way to Redis, for programs that extend it.
-        self.session = session = Session(source_of(redis), prefix)
+        self.session = session = Session(source := source_of(redis), prefix)
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._store = JobStore(
             self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
@@ -86,12 +93,16 @@ class Queue:
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, retention)
         self._worker = Worker(
-            session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs, lease_ms,
+            session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs,
+            int(check_ms("lease_ms", lease_ms)),
             self._tell_error, (retention.run,),
         )  # fmt: skip
+        self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
         session.connector.outage.on_unreachable = self._tell_error
         fork.watch(self)
+        if isinstance(source, Embedded):
+            source.user = WeakMethod(self._end)
 
     def __enter__(self) -> Queue:
         return self
@@ -193,7 +204,9 @@ class Queue:
         return Batch(made, then, always)
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
-        """Register ``fn(attempts_made, delay_ms) -> ms`` under a name that jobs can choose as their backoff.
+        """Register ``fn(attempts_made, delay_ms)`` under a name that jobs can choose as their backoff.
+
+        It returns ms, or a timedelta.
 
         Every process that works on such jobs must register it. Elsewhere the job's own delay is used, and its log says
         so.
@@ -211,6 +224,8 @@ class Queue:
     def process(self, job_type: str, concurrency: Any = 1, handler: Any = None) -> Any:
         """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
 
+        It starts at once: a program that imports a module which calls this becomes a worker. ``task`` only declares.
+
         A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
         ``done(error, result)`` as in Node. Node Kue: Queue#process.
         """
@@ -224,6 +239,52 @@ class Queue:
 
         return register if handler is None else register(handler)
 
+    def task(
+        self,
+        name: str | None = None,
+        *,
+        concurrency: int = 1,
+        priority: str | float | None = None,
+        attempts: int | None = None,
+        backoff: Any = None,
+        delay: float | timedelta | None = None,
+        ttl: float | timedelta | None = None,
+        remove_on_complete: bool | None = None,
+        search_keys: str | list[str] | None = None,
+        unique: Any = None,
+        **process_options: Any,
+    ) -> Declare:
+        """Declare a function as a task: ``fn.create(…)`` makes a job for a call of it. A decorator.
+
+        The job's type is ``name``, by default the function's; its data is the JSON object of the arguments, checked and
+        converted by the function's annotations here and in the worker. The options are the defaults of its jobs.
+        ``process_options`` go to ``process``.
+
+        A task only declares: it runs where ``work`` is called, as ``kue worker`` does. Raises InvalidJob for a name
+        that is taken, and for an annotation that has no JSON form.
+        """
+        if name is not None and not isinstance(name, str):
+            raise InvalidJob("write @queue.task() or @queue.task(name=…), with parentheses")
+        options = {
+            "priority": priority, "attempts": attempts, "backoff": backoff, "delay": delay, "ttl": ttl,
+            "remove_on_complete": remove_on_complete, "search_keys": search_keys,
+            "unique": unique,
+        }  # fmt: skip
+        return self._tasks.declare(name, concurrency, options, process_options)
+
+    @property
+    def tasks(self) -> dict[str, Task[..., Any]]:
+        """The tasks declared on this queue, by name."""
+        return dict(self._tasks.tasks)
+
+    def work(self, only: str | Iterable[str] | None = None) -> None:
+        """Start the tasks declared on this queue, or those named, and return at once.
+
+        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone.
+        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
+        """
+        self._tasks.work(only)
+
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return how many jobs of a type run at once in this process; with ``count``, change that first."""
         return self._worker.concurrency(job_type, count)
@@ -236,15 +297,16 @@ class Queue:
         """Return the ids of the jobs that this process runs now."""
         return self._worker.running_ids()
 
-    def watch_stuck_jobs(self, interval_ms: int = 1000) -> None:
+    def watch_stuck_jobs(self, interval_ms: float | timedelta = 1000) -> None:
         """Do nothing. Node Kue needs it to restore lost wake-up tokens; here every process with workers does that."""
 
     def quiet(self) -> None:
         """Reserve no more jobs in this process; running ones finish."""
         self._worker.quiet()
 
-    def shutdown(self, timeout_s: float | None = 10.0, job_type: str | None = None) -> None:
-        """Stop working: reserve no more jobs, wait for running ones, release those that still run after ``timeout_s``.
+    def shutdown(self, timeout_s: float | timedelta | None = 10.0, job_type: str | None = None) -> None:
+        """Stop working: reserve no more jobs, wait for running ones, release those that still run after ``timeout_s``
+        (seconds, or a timedelta).
 
         A released job waits again, and its attempt is not counted. With ``job_type`` only that type stops; otherwise
         the queue is closed. Node Kue: Queue#shutdown, where an interrupted job counts as failed.
@@ -260,6 +322,15 @@ class Queue:
         """Close the connections of a queue that runs no handlers. For one that does, call ``shutdown``."""
         self._store.close()
         self.session.connector.close()
+
+    def use(self, middleware: Middleware) -> Queue:
+        """Put a middleware around the creation and the execution of this queue's jobs in this process.
+
+        The first given is the outermost. Returns the queue, so that calls chain.
+        """
+        check_middleware(middleware)
+        self._store.middlewares.append(middleware)
+        return self
 
     # Events
 
@@ -364,9 +435,14 @@ class Queue:
 
     # Inside
 
+    def _end(self) -> None:
+        """Called when the program ends, and with it the embedded server."""
+        self.shutdown(0)
+
     def _after_fork(self) -> None:
         self._store.after_fork()
         self._worker.after_fork()
+        self._tasks.after_fork()
 
     def _release_all(self) -> bool:
         return self._worker.release_all()
@@ -377,3 +453,7 @@ class Queue:
                 fn(exc)
             except Exception:
                 log.exception("An error handler of the queue failed")
+
+
+#: What ``process`` takes beside type, concurrency and handler.
+PROCESS_OPTIONS = tuple(inspect.signature(Queue.process).parameters)[4:]

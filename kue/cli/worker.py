@@ -189,6 +189,7 @@ def run_worker(options: WorkerOptions) -> int:
         selection.restrict(options.only)
     try:
         queue = load(options.target)
+        queue.work()
     except BaseException:
         signals.close()
         raise
@@ -236,7 +237,9 @@ def _prepare(queue: Queue, options: WorkerOptions) -> None:
         )
     types = queue.processing()
     if not types:
-        raise click.ClickException(f"{options.target} has no handlers; its module must call queue.process(…)")
+        raise click.ClickException(
+            f"{options.target} has no handlers; its module must declare a @queue.task() or call queue.process(…)"
+        )
     for job_type, count in options.concurrency.items():
         if job_type not in types:
             names = ", ".join(plain(name) for name in types)

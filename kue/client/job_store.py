@@ -13,6 +13,7 @@ from .. import search
 from ..backoff import BackoffFunction
 from ..errors import DuplicateJob, InvalidJob, JobNotFound
 from ..job import Job, now_ms
+from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8
 from ..storage.hash_fields import Unique, saved_fields
@@ -21,7 +22,7 @@ from ..storage.script_values import Claim, Created
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
 from .events import Listener, last_events
-from .flow import CHILDREN_A_PAGE, gather, read_children
+from .flow import CHILDREN_A_PAGE, Flow, gather, read_children
 from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
@@ -43,6 +44,7 @@ class JobStore:
         self.queue, self.job_events = queue, job_events
         self.backoffs: dict[str, BackoffFunction] = {}
         self.test_mode = TestMode()
+        self.middlewares: list[Middleware] = []
         self._session, self._searches, self._shown = session, searches, shown
         self.producer = Producer(session.connector, session.scripts)
         self.listener = self._new_listener()
@@ -55,6 +57,16 @@ class JobStore:
         if any(job._children for job in made):
             self.create_flow(made)
             return
+        self._through(made, lambda: self._save(made))
+
+    def _through(self, made: Sequence[Job], save: Callable[[], None]) -> None:
+        """Save new jobs inside the middleware."""
+        if self.middlewares:
+            create_through([each.create for each in self.middlewares], made, save)
+        else:
+            save()
+
+    def _save(self, made: list[Job]) -> None:
         if self.test_mode.takes(made):
             return
         rows = [self._row(job) for job in made]
@@ -105,6 +117,9 @@ class JobStore:
         running job's attempt has lost it.
         """
         flow = gather(roots, of_running=running is not None)
+        self._through(flow.jobs, lambda: self._save_flow(flow, running, lane))
+
+    def _save_flow(self, flow: Flow, running: Job | None, lane: str) -> None:
         if self.test_mode.takes(flow.jobs):
             return
         rows = [self._row(job) for job in flow.jobs]

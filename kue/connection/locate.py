@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -141,17 +142,25 @@ class Embedded(Place):
         super().__init__()
         self._server = EmbeddedServer(folder)
         self._folder = folder
+        #: Gives what stops its user, who would miss the server; called before that ends with the program.
+        self.user: Callable[[], Callable[[], object] | None] = lambda: None
 
     def _find(self) -> tuple[str, str]:
         import atexit
 
         url = self._server.start()
-        atexit.register(self.close)
+        atexit.register(self._end)
         return url, f"the embedded Valkey in {self._folder}"
 
     def close(self) -> None:
         self._server.stop()
         self._address = None
+
+    def _end(self) -> None:
+        stop_user = self.user()
+        if stop_user is not None:
+            stop_user()
+        self.close()
 
     def after_fork(self) -> None:
         """The child is a user of its own: the server stays when the parent ends."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from ..durations import in_ms
 from ..errors import InvalidJob
 from ..states import COMPLETE, FAILED
 from ..storage.scripts import Scripts
@@ -76,7 +78,7 @@ def clean(scripts: Scripts, client: Any, state: str, rule: Rule) -> int:
 def rule(keep: Any, max_age: Any) -> Rule:
     """Return a checked rule; ``max_age`` in ms, or a timedelta. Raises InvalidJob."""
     if isinstance(max_age, timedelta):
-        max_age = max_age // timedelta(milliseconds=1)
+        max_age = math.floor(in_ms(max_age))
     for name, value in (("a count of jobs to keep", keep), ("max_age in ms", max_age)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise InvalidJob(f"{name} must be a whole number, 0 or more, or None for no limit, not {value!r}")

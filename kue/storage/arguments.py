@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..durations import in_seconds
 from ..errors import InvalidJob
 from ..states import EVENTS
 
@@ -30,9 +31,12 @@ def check_job_event(event: object) -> str:
 
 
 def check_timeout(timeout_s: Any) -> float | None:
-    """Return a timeout: seconds from 0, or None for no limit."""
+    """Return a timeout, given in seconds or as a timedelta: seconds from 0, or None for no limit."""
     if timeout_s is None:
         return None
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or math.isnan(timeout_s) or timeout_s < 0:
-        raise InvalidJob(f"timeout_s must be a number of seconds, 0 or more, or None for no limit, not {timeout_s!r}")
-    return float(timeout_s)
+    seconds = in_seconds(timeout_s)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or math.isnan(seconds) or seconds < 0:
+        raise InvalidJob(
+            f"timeout_s must be a number of seconds, 0 or more, a timedelta, or None for no limit, not {timeout_s!r}"
+        )
+    return float(seconds)

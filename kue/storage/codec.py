@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+from ..durations import in_ms
 from ..errors import InvalidJob
 
 #: Named priorities; lower is sooner.
@@ -134,10 +135,11 @@ def check_whole(name: str, value: Any, longest: int) -> int:
 
 
 def check_ms(name: str, value: Any) -> int | float:
-    """Return a time in ms, whole if it is; raise InvalidJob otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MS_MAX:
-        raise InvalidJob(f"{name} must be a number of milliseconds from 0 to {MS_MAX}, not {value!r}")
-    return int(value) if value == int(value) else value
+    """Return a time in ms, given as such or as a timedelta, whole if it is; raise InvalidJob otherwise."""
+    ms = in_ms(value)
+    if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not 0 <= ms <= MS_MAX:
+        raise InvalidJob(f"{name} must be a number of milliseconds from 0 to {MS_MAX}, or a timedelta, not {value!r}")
+    return int(ms) if ms == int(ms) else ms
 
 
 def check_concurrency(count: object) -> int:

@@ -16,6 +16,8 @@ from ..storage.script_values import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000
+#: The modules that call handlers.
+CALLERS = ("kue.worker.", "kue.tasks.", "kue.middleware")
 #: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
 _LIBRARY = __name__.partition(".")[0]
@@ -115,8 +117,8 @@ def is_expected(exc: BaseException) -> bool:
 
 
 def is_own(frame: FrameType) -> bool:
-    """Tell whether a frame of a traceback is the worker's, which says nothing about the handler."""
-    return str(frame.f_globals.get("__name__")).startswith(f"{__package__}.")
+    """Tell whether a frame of a traceback is of what calls a handler, which says nothing about the handler."""
+    return str(frame.f_globals.get("__name__")).startswith(CALLERS)
 
 
 def _is_library(frame: FrameType) -> bool:

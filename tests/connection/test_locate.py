@@ -128,3 +128,44 @@ def test_a_forked_child_is_a_user_of_its_own(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     os.close(reading)
     os.close(go_reading)
+
+
+def test_every_way_to_say_embedded_means_the_same_server(tmp_path: Path) -> None:
+    # Given a job saved by a program that names it in its code
+    program = "import kue; queue = kue.create_queue('embedded://'); queue.create('email').save()"
+    words = [sys.executable, "-c", program]
+    ran = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=LIMIT_S)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    # Then the command line finds it by the variable, by the option, and by the path
+    for said in (
+        kue_command(tmp_path, "ls", "--json", REDIS_URL="embedded://"),
+        kue_command(tmp_path, "-r", "embedded://", "ls", "--json"),
+        kue_command(tmp_path, "ls", "--json", "-r", f"embedded://{tmp_path / 'data'}"),
+    ):
+        assert '"email"' in said.stdout, said.stderr
+
+
+ENDS = """
+import threading, time, kue
+queue = kue.create_queue("embedded://")
+started = threading.Event()
+
+def work(job):
+    started.set()
+    time.sleep(60)
+
+queue.process("t", work)
+queue.create("t").save()
+started.wait(20)
+"""
+
+
+def test_a_program_that_ends_releases_what_it_runs_and_says_nothing(tmp_path: Path) -> None:
+    # Given a program that ends, and its server with it, while a handler runs
+    words = [sys.executable, "-c", ENDS]
+    ran = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=LIMIT_S)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    # Then the job waits for the next one, and its attempt was not counted
+    with kue.create_queue(f"embedded://{tmp_path / 'data'}") as queue:
+        job = queue.get(1)
+        assert (job.state, job.attempts_made) == ("inactive", 0)

@@ -26,9 +26,10 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tests.support import wait_until
@@ -175,18 +176,20 @@ class Page:
                         raise
         finally:
             sys.path.remove(str(self.folder))
-            self._end()
-            for name in set(sys.modules) - set(before):
-                origin = getattr(sys.modules[name], "__file__", None) or ""
-                if origin.startswith(str(self.folder)):
-                    del sys.modules[name]
+            imported = {
+                name: module
+                for name, module in sys.modules.items()
+                if name not in before and (getattr(module, "__file__", None) or "").startswith(str(self.folder))
+            }
+            self._end(imported.values())
+            for name in imported:
+                del sys.modules[name]
 
-    def _end(self) -> None:
+    def _end(self, modules: Iterable[ModuleType]) -> None:
         import kue
 
         for program in self.background:
             program.stop()
-        modules = [module for name, module in sys.modules.items() if name in ("jobs", "shop")]
         holders = [self.names, *(vars(module) for module in modules)]
         for queue in {value for holder in holders for value in holder.values() if isinstance(value, kue.Queue)}:
             queue.shutdown(2)

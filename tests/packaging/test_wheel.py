@@ -22,6 +22,7 @@ import socketio
 
 from kue.web.pages.sample_file import PATH as SAMPLE_PATH
 from kue.web.pages.sample_file import SIZE_BYTES, sample_bytes
+from tests.docs.samples import samples_of
 from tests.packaging.conftest import clean
 from tests.support import ROOT, free_port, wait_until
 
@@ -109,6 +110,24 @@ def test_the_main_job_runs_to_its_end(serve: str, tmp_path: Path) -> None:
     assert job["state"] == "complete"
     data = (tmp_path / "downloads" / job["result"]["file"]).read_bytes()
     assert hashlib.sha256(data).digest() == hashlib.sha256(b"".join(sample_bytes(0, SIZE_BYTES))).digest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interactive", [False, True], ids=["as a file", "at the prompt"])
+def test_the_lines_of_the_readme_run_when_pasted(empty_environment: Path, tmp_path: Path, interactive: bool) -> None:
+    # Given the Python block of the README, and an environment in which there is nothing but the package
+    (lines,) = (each.body for each in samples_of(ROOT / "README.md") if each.language == "python")
+    (tmp_path / "pasted.py").write_text(lines)
+    command = [str(empty_environment / "bin" / "python"), *(["-i"] if interactive else ["pasted.py"])]
+    # When it is run, with no Redis named and in an empty folder
+    said = subprocess.run(
+        command, cwd=tmp_path, env=clean(), input=lines if interactive else "", capture_output=True, text=True,
+        timeout=LIMIT_S,
+    )  # fmt: skip
+    # Then it prints the result and ends
+    assert (said.returncode, said.stdout) == (0, "{'sent': True}\n"), said.stderr
+    assert interactive or said.stderr == ""
+    assert (tmp_path / ".kue").is_dir()
 
 
 USERS_PROGRAM = '''

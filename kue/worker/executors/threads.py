@@ -10,6 +10,8 @@ from typing import Any
 from ...backoff import BackoffFunction
 from ...concurrency import green
 from ...errors import JobInterrupt
+from ...job import Job
+from ...middleware import compose
 from ...storage.script_values import Outcome
 from ..execution import Execution
 from ..outcomes import DoneError, completed, not_runnable, raised
@@ -57,10 +59,18 @@ class ThreadExecutor:
 
 
 def _call(execution: Execution) -> Any:
+    """Call the handler inside the middleware; return its result, or raise what it raised."""
+    job = execution.job
+    if job._owner.middlewares:
+        return compose(lambda job: _call_handler(execution, job), job._owner.middlewares)(job)
+    return _call_handler(execution, job)
+
+
+def _call_handler(execution: Execution, job: Job) -> Any:
     """Call the handler; return its result, or raise what it raised or gave to ``done``."""
     handler = execution.slot.handler
     if handler.arity == 1:
-        return handler.fn(execution.job)
+        return handler.fn(job)
     ended = threading.Event()
     reports: list[tuple[Any, Any]] = []
 
@@ -69,13 +79,13 @@ def _call(execution: Execution) -> Any:
         ended.set()
 
     if handler.arity == 2:
-        handler.fn(execution.job, done)
+        handler.fn(job, done)
     else:
-        handler.fn(execution.job, execution.context, done)
+        handler.fn(job, execution.context, done)
     # An OS thread that calls done wakes no green one.
     poll_s = GREEN_POLL_S if green.enabled() else POLL_S
     while not ended.wait(poll_s):
-        execution.job._raise_if_interrupted()
+        job._raise_if_interrupted()
     error, result = reports[0]  # the first call counts
     if not error:  # as in JavaScript, "" and 0 are no errors
         return result

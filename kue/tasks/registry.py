@@ -1,0 +1,74 @@
+"""The tasks declared on a queue, and which of them work in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from ..errors import InvalidJob
+from ..job import JobOwner
+from ..storage.arguments import check_type
+from ..storage.codec import check_concurrency
+from .task import Declare, FunctionTask, Task
+
+
+class TaskRegistry:
+    """``process`` is ``Queue.process``; ``process_options`` are what it takes beside type, concurrency and handler."""
+
+    def __init__(self, owner: JobOwner, process: Callable[..., object], process_options: Iterable[str]) -> None:
+        self._owner, self._process, self._process_options = owner, process, frozenset(process_options)
+        self._lock = threading.Lock()
+        self._working: set[str] = set()
+        #: By name, in the order in which they were declared.
+        self.tasks: dict[str, Task[..., Any]] = {}
+
+    def declare(
+        self, name: str | None, concurrency: int, options: Mapping[str, Any], process_options: Mapping[str, Any]
+    ) -> Declare:
+        """Return the decorator that declares a task."""
+        if name is not None:
+            check_type(name)
+        check_concurrency(concurrency)
+        for each in process_options:
+            if each not in self._process_options:
+                raise InvalidJob(f"a task has no option {each!r}")
+
+        def decorate(fn: Callable[..., Any]) -> FunctionTask[..., Any, Any]:
+            task: FunctionTask[..., Any, Any] = FunctionTask(
+                self._owner, fn, fn.__name__ if name is None else name, concurrency, options, process_options
+            )
+            with self._lock:
+                other = self.tasks.setdefault(task.name, task)
+            if other is not task:
+                raise InvalidJob(
+                    f'a task "{task.name}" is declared on this queue already, by {place(other)}; '
+                    f"give that of {place(task)} another name"
+                )
+            return task
+
+        return cast(Declare, decorate)
+
+    def work(self, only: str | Iterable[str] | None) -> None:
+        """Start the handlers of all tasks, or of those named, that do not work in this process yet."""
+        wanted = list(self.tasks) if only is None else [only] if isinstance(only, str) else list(only)
+        for name in wanted:
+            if name not in self.tasks:
+                names = ", ".join(self.tasks) or "none"
+                raise InvalidJob(f"there is no task {name!r} on this queue; its tasks are {names}")
+        for name in wanted:
+            with self._lock:
+                if name in self._working:
+                    continue
+                self._working.add(name)
+            task = self.tasks[name]
+            self._process(name, task.concurrency, task.handler, **task.process_options)
+
+    def after_fork(self) -> None:
+        """Called in a child process, in which no task works."""
+        self._lock, self._working = threading.Lock(), set()
+
+
+def place(task: Task[..., Any]) -> str:
+    """Return where a task's function is defined, for people."""
+    return f"{task.handler.__module__}.{task.handler.__qualname__}"
