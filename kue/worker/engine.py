@@ -33,6 +33,7 @@ from .attempts import Attempts, Ended
 from .blocking_fetcher import BlockingFetcher, until_paused_ends
 from .error_reports import ErrorReports
 from .execution import Context, Execution
+from .executors.asyncio_executor import AsyncioExecutor
 from .executors.executor import Executor
 from .executors.threads import ThreadExecutor
 from .fetcher import Fetcher, FetchRequest
@@ -339,8 +340,13 @@ class Engine:
         """Return what runs the handlers of a kind; made when it is first needed."""
         executor = self._executors.get(kind)
         if executor is None:
-            executor = self._executors[kind] = ThreadExecutor(self.attempts.ended, self._backoffs)
+            executor = self._executors[kind] = self._new_executor(kind)
         return executor
+
+    def _new_executor(self, kind: Kind) -> Executor:
+        if kind is Kind.ASYNCIO:
+            return AsyncioExecutor(self.attempts.all_ended, self._backoffs)
+        return ThreadExecutor(self.attempts.ended, self._backoffs)
 
     def _context(self, job_type: str) -> Context:
         return Context(lambda: self.pause(job_type), lambda: self.resume(job_type))
