@@ -33,6 +33,7 @@ from .attempts import Attempts, Ended
 from .blocking_fetcher import BlockingFetcher, until_paused_ends
 from .error_reports import ErrorReports
 from .execution import Context, Execution
+from .executors import event_loop
 from .executors.asyncio_executor import AsyncioExecutor
 from .executors.executor import Executor
 from .executors.threads import ThreadExecutor
@@ -100,7 +101,7 @@ class Engine:
             self._deliver,
             self._requeue,
         )
-        self.registry = Registry(scripts, self.worker, self._describe)
+        self.registry = Registry(scripts, self.worker, self._describe, event_loop.lag_ms)
         self.heartbeat = Heartbeat(
             connector, scripts, lease_ms, self.attempts.leases, self.attempts.lost, self.registry.beat
         )
