@@ -40,12 +40,13 @@ class AsyncioExecutor:
         #: To be begun; the loop has been told if there are any.
         self._ready: deque[Execution] = deque()
         self._is_told = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: The tasks that run, which have no other reference.
+        self._tasks: dict[asyncio.Task[None], Execution] = {}
         self._ended: list[tuple[Execution, Outcome | None]] = []
 
     def start(self, execution: Execution) -> None:
         if self._loop is None:
-            self._loop = event_loop.acquire()
+            self._loop = event_loop.acquire(self._tasks)
         self._ready.append(execution)
         if not self._is_told:
             self._is_told = True
@@ -62,25 +63,22 @@ class AsyncioExecutor:
         if loop is None:
             return
         loop.wait_until(lambda: not self._tasks, event_loop.CLEANUP_S)
-        event_loop.release(loop)
+        event_loop.release(loop, self._tasks)
 
     # In the loop's thread
 
     def _begin(self) -> None:
         assert self._loop is not None
         self._is_told = False  # first: what is added from now on is told of again
-        loop = self._loop
-        while self._ready:
-            execution = self._ready.popleft()
+        loop, ready = self._loop.loop, self._ready
+        while ready:
+            execution = ready.popleft()
             if execution.job._interrupt is not None:  # taken away before it began
                 self._end(execution, raised(execution.job, execution.job._interrupt, self._backoffs))
                 continue
-            task = loop.loop.create_task(self._run(execution), context=Context())
-            execution.task = task
-            loop.tasks[task] = execution
-            self._tasks.add(task)
-            task.add_done_callback(self._forget)
-        loop.watchdog.wake()
+            task = execution.task = asyncio.Task(self._run(execution), loop=loop, name="kue job", context=Context())
+            self._tasks[task] = execution
+        self._loop.watchdog.wake()
 
     async def _run(self, execution: Execution) -> None:
         event_loop.current.set(execution)
@@ -95,6 +93,7 @@ class AsyncioExecutor:
         except BaseException as exc:  # of what comes after the handler: its slot must not be lost
             log.exception("job %s: its outcome cannot be determined", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
+        self._tasks.pop(execution.task, None)
         self._end(execution, outcome)
 
     def _outcome_of(self, job: Job, exc: BaseException) -> Outcome | None:
@@ -112,11 +111,8 @@ class AsyncioExecutor:
         ended, self._ended = self._ended, []
         self._report(ended)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        assert self._loop is not None
-        self._tasks.discard(task)
-        self._loop.tasks.pop(task, None)
-
     def _cancel(self, execution: Execution, exc: JobInterrupt) -> None:
-        if execution.task is not None:  # else it does not begin
-            execution.task.cancel(exc)
+        task = execution.task
+        if task is not None:  # else it does not begin
+            task.add_done_callback(lambda task: self._tasks.pop(task, None))  # if it has not begun, it does not end
+            task.cancel(exc)

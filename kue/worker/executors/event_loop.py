@@ -37,18 +37,16 @@ class EventLoop:
         self.loop = asyncio.SelectorEventLoop(self._selector)
         self.loop.set_default_executor(DaemonThreads(THREADS_MAX))
         self.loop.set_task_factory(self._new_task)
-        #: The tasks of attempts; they have no other reference.
-        self.tasks: dict[asyncio.Task[None], Execution] = {}
+        #: The tasks of attempts, a dict for each executor.
+        self.tasks: list[dict[asyncio.Task[None], Execution]] = []
         #: Tasks that handlers have started.
         self._children: WeakKeyDictionary[asyncio.Task[Any], Execution] = WeakKeyDictionary()
-        self.watchdog = Watchdog(self._selector, self.loop, lambda: bool(self.tasks), self._job_of)
+        self.watchdog = Watchdog(self._selector, self.loop, lambda: any(self.tasks), self._job_of)
         self._is_stopping = False
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=run_essential, args=("event loop", self._run), name="kue event loop", daemon=True
         )
-        #: How many executors use it.
-        self.users = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -131,7 +129,8 @@ class EventLoop:
         return task
 
     def _job_of(self, task: asyncio.Task[Any]) -> tuple[object, str] | None:
-        execution = self.tasks.get(task) or self._children.get(task)
+        found = (tasks[task] for tasks in self.tasks if task in tasks)
+        execution = next(found, None) or self._children.get(task)
         return None if execution is None else (execution.job.id, execution.type)
 
 
@@ -142,8 +141,11 @@ _shared: EventLoop | None = None
 _left_behind: list[Any] = []
 
 
-def acquire() -> EventLoop:
-    """Return the loop of this process, to be given back with ``release``. Raises if no thread can be started."""
+def acquire(tasks: dict[asyncio.Task[None], Execution]) -> EventLoop:
+    """Return the loop of this process for an executor, to be given back with ``release``.
+
+    ``tasks`` are those of its attempts. Raises if no thread can be started.
+    """
     global _shared
     with _lock:
         if _shared is None:
@@ -154,16 +156,16 @@ def acquire() -> EventLoop:
                 made.loop.close()
                 raise
             _shared = made
-        _shared.users += 1
+        _shared.tasks = [*_shared.tasks, tasks]
         return _shared
 
 
-def release(event_loop: EventLoop) -> None:
-    """Stop the loop if nobody else uses it."""
+def release(event_loop: EventLoop, tasks: dict[asyncio.Task[None], Execution]) -> None:
+    """Stop the loop if no other executor uses it."""
     global _shared
     with _lock:
-        event_loop.users -= 1
-        if event_loop.users:
+        event_loop.tasks = [each for each in event_loop.tasks if each is not tasks]
+        if event_loop.tasks:
             return
         if _shared is event_loop:
             _shared = None

@@ -24,6 +24,9 @@ log = logging.getLogger("kue.worker")
 BLOCKED_S = 0.1
 #: Seconds between two looks at the loop, while it has tasks.
 LOOK_S = 0.025
+#: A look that comes later than this, in LOOK_S, counts as one in time: the machine was busy, or another thread had the
+#: interpreter. Unless the loop's thread itself has used the time, this share of it.
+LATE, USED = 1.2, 0.8
 #: The lag is the maximum of the last WINDOW_S, kept by PART_S.
 WINDOW_S, PART_S = 15.0, 5.0
 #: Frames of a stack that are logged, the innermost ones.
@@ -81,13 +84,16 @@ class Watchdog:
         self._selector, self._loop, self._has_tasks, self._job_of = selector, loop, has_tasks, job_of
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        #: The run of the loop and its task at the last look, and since when it was that task.
+        #: When the last look was, and the CPU time of the loop's thread then, s.
+        self._looked_at = self._cpu_s = 0.0
+        #: The run of the loop and its task at the last look, since when it is that task, and how much of that counts.
         self._seen: tuple[float, asyncio.Task[Any] | None] = (0.0, None)
-        self._since = 0.0
+        self._since = self._held_s = 0.0
         self._blamed: str | None = None
 
     def start(self, loop_thread_id: int) -> None:
         self._thread_id = loop_thread_id
+        self._clock = time.pthread_getcpuclockid(loop_thread_id) if hasattr(time, "pthread_getcpuclockid") else None
         threading.Thread(
             target=run_essential, args=("watchdog of the event loop", self._run), name="kue watchdog", daemon=True
         ).start()
@@ -107,6 +113,7 @@ class Watchdog:
                 self._wake.clear()
                 if not self._has_tasks() and not self._stopping.is_set():  # else it was set before it was cleared
                     self._wake.wait()
+                self._looked_at = time.monotonic()
             self._stopping.wait(LOOK_S)
             self._look(time.monotonic())
 
@@ -114,13 +121,32 @@ class Watchdog:
         selector = self._selector
         ran_at = selector.ran_at
         task = None if selector.is_waiting else asyncio.current_task(self._loop)
+        passed_s, self._looked_at = now - self._looked_at, now
+        used_s = self._used_s()
+        was_running = used_s >= USED * passed_s
         if task is None or self._seen != (ran_at, task):
             self._end_episode()
-            # The first task that is seen in a run counts from its beginning: it is the likely one.
-            self._since = ran_at if self._seen[0] != ran_at else now
+            self._held_s = 0.0
+            if was_running:  # the loop's thread did not let this one look, so there was one long call
+                self._held_s = max(0.0, passed_s - LOOK_S)
+            elif self._seen[0] != ran_at:  # the first task that is seen in a run counts from its beginning
+                self._held_s = min(now - ran_at, LOOK_S)
+            self._since = max(ran_at, now - self._held_s)
             self._seen = (ran_at, task)
-        if task is not None and self._blamed is None and now - self._since >= BLOCKED_S:
+        else:
+            self._held_s += passed_s if was_running else min(passed_s, LATE * LOOK_S)
+        if task is not None and self._blamed is None and self._held_s >= BLOCKED_S:
             self._blame(task)
+
+    def _used_s(self) -> float:
+        """Return the CPU time that the loop's thread has used since the last look; 0 where that cannot be known."""
+        before = self._cpu_s
+        if self._clock is not None:
+            try:
+                self._cpu_s = time.clock_gettime(self._clock)
+            except OSError:  # the thread has ended
+                return 0.0
+        return self._cpu_s - before
 
     def _blame(self, task: asyncio.Task[Any]) -> None:
         frame = sys._current_frames().get(self._thread_id)
