@@ -347,6 +347,11 @@ class Job:
 
     # For its handler
 
+    @property
+    def interrupted(self) -> BaseException | None:
+        """What stopped this attempt: a JobTimeout, JobCancelled or WorkerStopping; None while it holds the job."""
+        return self._interrupt
+
     def log(self, template: Any, *args: Any) -> None:
         """Append a line to the job's log: printf style as in Node, with any objects (as JSON where they can be).
 

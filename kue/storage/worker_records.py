@@ -31,6 +31,8 @@ class WorkerInfo(TypedDict):
     clock_off_ms: int
     """How far its own clock is ahead of that of Redis."""
     types: dict[str, TypeInfo]
+    loop_lag_ms: int | None
+    """How long tasks waited for its event loop at most, in the last 15 s; None if it has no async handlers."""
 
 
 def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
@@ -38,6 +40,7 @@ def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
     found = []
     for worker, text in sorted(entries.items()):
         entry = read_entry(text)
+        lag_ms = whole(entry.get("loop_lag_ms"))
         figures = [whole(entry.get(name)) for name in ("pid", "started_at", "seen_at", "clock_off_ms")]
         host, types = entry.get("host"), entry.get("types")
         if None in figures or not isinstance(host, str) or not isinstance(types, dict):
@@ -52,6 +55,7 @@ def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
                 seen_at=seen_at,
                 clock_off_ms=clock_off_ms,
                 types={name: _type_info(value) for name, value in types.items() if isinstance(value, dict)},
+                loop_lag_ms=None if lag_ms is None else max(0, lag_ms),
             )  # fmt: skip
         )
     return found

@@ -167,9 +167,18 @@ class Attempts:
 
     def ended(self, execution: Execution, outcome: Outcome | None) -> None:
         """Take in how an attempt ended, from its executor; None if there is nothing left to say about its job."""
-        if outcome is not None and self.running.get(str(execution.job.id)) is execution:
-            self._log(execution, outcome, time.monotonic() - execution.started_at)
-        self._settle(execution, outcome)
+        self.all_ended([(execution, outcome)])
+
+    def all_ended(self, ended: Sequence[tuple[Execution, Outcome | None]]) -> None:
+        """The same for several attempts, which are settled in one step."""
+        now = time.monotonic()
+        for execution, outcome in ended:
+            if outcome is not None and self.running.get(str(execution.job.id)) is execution:
+                self._log(execution, outcome, now - execution.started_at)
+        with self._cond:
+            for execution, outcome in ended:
+                self._end(execution, outcome)
+            self._cond.notify_all()
 
     def _log(self, execution: Execution, outcome: Outcome, run_s: float) -> None:
         try:
@@ -180,14 +189,17 @@ class Attempts:
     def _settle(self, execution: Execution, outcome: Outcome | None) -> None:
         """End an attempt, once: with an outcome, or without if it lost its job. Its slot is free."""
         with self._cond:
-            job_id = str(execution.job.id)
-            if self.running.get(job_id) is not execution:
-                return
-            if outcome is not None:
-                self._ended.append(Ended(execution.type, outcome))  # first: the lease is renewed at any moment
-            del self.running[job_id]
-            self._types[execution.type].release(execution.slot)
+            self._end(execution, outcome)
             self._cond.notify_all()
+
+    def _end(self, execution: Execution, outcome: Outcome | None) -> None:
+        job_id = str(execution.job.id)
+        if self.running.get(job_id) is not execution:
+            return
+        if outcome is not None:
+            self._ended.append(Ended(execution.type, outcome))  # first: the lease is renewed at any moment
+        del self.running[job_id]
+        self._types[execution.type].release(execution.slot)
 
     # Stopping
 

@@ -33,6 +33,8 @@ from .attempts import Attempts, Ended
 from .blocking_fetcher import BlockingFetcher, until_paused_ends
 from .error_reports import ErrorReports
 from .execution import Context, Execution
+from .executors import event_loop
+from .executors.asyncio_executor import AsyncioExecutor
 from .executors.executor import Executor
 from .executors.threads import ThreadExecutor
 from .fetcher import Fetcher, FetchRequest
@@ -99,7 +101,7 @@ class Engine:
             self._deliver,
             self._requeue,
         )
-        self.registry = Registry(scripts, self.worker, self._describe)
+        self.registry = Registry(scripts, self.worker, self._describe, event_loop.lag_ms)
         self.heartbeat = Heartbeat(
             connector, scripts, lease_ms, self.attempts.leases, self.attempts.lost, self.registry.beat
         )
@@ -339,8 +341,13 @@ class Engine:
         """Return what runs the handlers of a kind; made when it is first needed."""
         executor = self._executors.get(kind)
         if executor is None:
-            executor = self._executors[kind] = ThreadExecutor(self.attempts.ended, self._backoffs)
+            executor = self._executors[kind] = self._new_executor(kind)
         return executor
+
+    def _new_executor(self, kind: Kind) -> Executor:
+        if kind is Kind.ASYNCIO:
+            return AsyncioExecutor(self.attempts.all_ended, self._backoffs)
+        return ThreadExecutor(self.attempts.ended, self._backoffs)
 
     def _context(self, job_type: str) -> Context:
         return Context(lambda: self.pause(job_type), lambda: self.resume(job_type))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ..errors import InvalidJob
+from ..concurrency import green
+from ..errors import InvalidJob, KueError
 
 
 class Kind(Enum):
     """What runs the attempts of a handler."""
 
     THREAD = "thread"  #: a thread of the engine's kind: green if threads are green
+    ASYNCIO = "asyncio"  #: a task of the process's event loop
 
 
 class Handler(NamedTuple):
@@ -26,17 +29,32 @@ class Handler(NamedTuple):
 
 def read_handler(fn: Callable[..., Any]) -> Handler:
     """Return a function as a handler. Raises InvalidJob for one that cannot be called with a job."""
-    return Handler(fn, _arity(fn), Kind.THREAD)
+    if not callable(fn):
+        raise InvalidJob(f"a handler is a function (job), (job, done) or (job, ctx, done), not {fn!r}")
+    if inspect.isasyncgenfunction(fn):
+        raise InvalidJob(f"a handler returns its result; {fn!r} has a yield, which makes it an asynchronous generator")
+    arity = _arity(fn)
+    if not is_async(fn):
+        return Handler(fn, arity, Kind.THREAD)
+    if arity != 1:
+        raise InvalidJob(f"an async handler takes (job) and returns its result or raises; {fn!r} takes {arity}")
+    if green.enabled():
+        raise KueError(
+            "an async handler needs plain threads, and eventlet has patched this process: run it in a process of its "
+            "own with `kue worker module:queue`, without --green"
+        )
+    return Handler(fn, arity, Kind.ASYNCIO)
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Tell whether a call returns a coroutine: an ``async def``, a partial of one, or an object whose call is one."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
 def _arity(handler: Callable[..., object]) -> int:
     """Return how many positional arguments a handler takes: 1 (job), 2 (job, done) or 3 (job, ctx, done)."""
-    if not callable(handler):
-        raise InvalidJob(f"a handler is a function (job), (job, done) or (job, ctx, done), not {handler!r}")
-    if inspect.iscoroutinefunction(handler):
-        raise InvalidJob(
-            f"a handler cannot be an async function yet; wrap it: lambda job: asyncio.run({handler.__name__}(job))"
-        )
     try:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):

@@ -26,11 +26,18 @@ class Registry:
 
     An entry is JSON: a WorkerInfo without ``worker``, with ``machine`` (boot and pid namespace: two containers may
     share a host's name, and neither can see the other's processes) and ``born`` (clock ticks since boot, since pids
-    come round).
+    come round). ``loop_lag_ms()`` gives the event loop lag, None without an event loop.
     """
 
-    def __init__(self, scripts: Scripts, worker: str, types: Callable[[], Mapping[str, TypeInfo]]) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        worker: str,
+        types: Callable[[], Mapping[str, TypeInfo]],
+        loop_lag_ms: Callable[[], int | None],
+    ) -> None:
         self._scripts, self._key, self._worker, self._types = scripts, scripts.keys.workers, worker, types
+        self._loop_lag_ms = loop_lag_ms
         self._started_at = 0
 
     def reclaim(self, client: Any) -> list[str]:
@@ -55,6 +62,7 @@ class Registry:
         """Say that this process is there, and what it does."""
         now_ms = server_ms(client)
         self._started_at = self._started_at or now_ms
+        lag_ms = self._loop_lag_ms()
         entry = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -64,6 +72,7 @@ class Registry:
             "types": self._types(),
             "machine": machine(),
             "born": born(os.getpid()),
+            **({} if lag_ms is None else {"loop_lag_ms": lag_ms}),
         }
         client.hset(self._key, self._worker, json.dumps(entry, separators=(",", ":")))
 

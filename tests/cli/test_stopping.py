@@ -20,7 +20,7 @@ from tests.support import ROOT, wait_until
 from tests.support.faulty_server import FaultyServer
 
 JOBS = """
-import os, time
+import asyncio, os, time
 import kue
 from kue.concurrency import green
 
@@ -40,6 +40,27 @@ def blocks(job):
     job.log("here")
     while True:
         green.original("time").sleep(60)  # in C, with all other green threads behind it
+
+async def async_stubborn(job):
+    await job.log("here")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except BaseException:
+            pass
+
+async def async_blocks(job):
+    await job.log("here")
+    while True:
+        time.sleep(60)
+
+async def async_thread(job):
+    await job.log("here")
+    await asyncio.to_thread(time.sleep, 60)
+
+if not green.enabled():
+    for handler in (async_stubborn, async_blocks, async_thread):
+        queue.process(handler.__name__, handler)
 """
 
 
@@ -78,6 +99,9 @@ BUSY_S = 25
         ("stubborn", (), BUSY_S),
         ("stubborn", ("--green",), BUSY_S),
         pytest.param("blocks", ("--green",), 6, marks=pytest.mark.serial),
+        ("async_stubborn", (), BUSY_S),
+        ("async_blocks", (), BUSY_S),
+        ("async_thread", (), BUSY_S),
     ],
 )
 def test_a_handler_that_does_not_end_is_left_and_its_job_handed_back(
@@ -109,6 +133,40 @@ def test_a_worker_whose_redis_is_frozen_ends(
             server.thaw()
         assert took_s < BUSY_S, err
         queue.close()
+
+
+def test_a_worker_lets_async_handlers_end_and_cancels_those_that_do_not_in_time(
+    queue: Queue, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "mails.py").write_text(
+        "import asyncio, os, kue\n"
+        "queue = kue.create_queue(os.environ['REDIS_URL'])\n"
+        "@queue.process('mail', concurrency=200)\n"
+        "async def mail(job):\n"
+        "    await job.log('here')\n"
+        "    try:\n"
+        "        await asyncio.sleep(job.data)\n"
+        "    except asyncio.CancelledError as exc:\n"
+        "        await asyncio.sleep(0.01)\n"
+        "        print('cleaned up after', type(exc.args[0]).__name__, flush=True)\n"
+        "        raise\n"
+        "    return 'sent'\n"
+        "@queue.process('thumb')\n"
+        "def thumb(job):\n"
+        "    return 'small'\n"
+    )
+    process = start("worker", "mails:queue", "--timeout", "3s", cwd=tmp_path)
+    assert process.stdout.readline().startswith("Ready: running mail (200), thumb (1) of queue q")
+    assert queue.create("thumb").save().wait(20) == "small"
+    short, long = queue.create("mail", 0.5).save(), queue.create("mail", 60).save()
+    for job in (short, long):
+        wait_until(lambda job=job: queue.log(job.id) == ["here"], 20)  # type: ignore[misc]
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0 and "running jobs released: 1" in err and "Traceback" not in err
+    assert out == "cleaned up after WorkerStopping\n"
+    assert short.refresh().result == "sent" and long.refresh().state == "inactive" and long.attempts_made == 0
+    assert queue.workers() == []
 
 
 @pytest.mark.parametrize("words", [(), ("-p", "2")])

@@ -19,7 +19,7 @@ WRONG: dict[str, tuple[Callable[[Queue], Any], str]] = {
     "type None": (lambda queue: queue.create(None), 'type must be a non-empty string such as "email"'),  # type: ignore[arg-type]
     "process without a type": (lambda queue: queue.process("", 1, print), "type must be a non-empty string"),
     "pause without a type": (lambda queue: queue.pause(""), "type must be a non-empty string"),
-    "async handler": (lambda queue: queue.process("a", 1, coroutine), "asyncio.run(coroutine(job))"),
+    "async handler with done": (lambda queue: queue.process("a", 1, coroutine), "an async handler takes (job)"),
     "unknown event of a job": (lambda queue: queue.create("a").on("done", print), "its events are enqueue, start"),
     "event handler of a job": (lambda queue: queue.create("a").on("complete", 5), "must be a function, not 5"),  # type: ignore[arg-type]
     "event handler of a queue": (lambda queue: queue.on("job complete", None), "must be a function, not None"),  # type: ignore[arg-type]
@@ -33,7 +33,7 @@ WRONG: dict[str, tuple[Callable[[Queue], Any], str]] = {
 }
 
 
-async def coroutine(job: Any) -> None:
+async def coroutine(job: Any, done: Any) -> None:
     pass
 
 

@@ -174,6 +174,8 @@ RECORDS = [
     '{"host":"h","pid":1,"started_at":1e400,"seen_at":1e300,"clock_off_ms":0,"types":{}}',
     '{"host":"h\\ud800","pid":1,"started_at":1,"seen_at":1,"clock_off_ms":0,"types":{"\\ud800":{"slots":1,"busy":1}}}',
     '{"host":"h","pid":1,"started_at":1,"seen_at":1,"clock_off_ms":0,"types":[]}',
+    '{"host":"h","pid":1,"started_at":1,"seen_at":1,"clock_off_ms":0,"types":{},"loop_lag_ms":"<b>"}',
+    '{"host":"h","pid":1,"started_at":1,"seen_at":1,"clock_off_ms":0,"types":{},"loop_lag_ms":-1e400}',
     '{"host":"h","pid":1,"started_at":1,"seen_at":1,"clock_off_ms":0,"types":{"t":7,"u":{"slots":"x","busy":null}}}',
     '{"host":"h","pid":1,"started_at":1,"seen_at":1,"clock_off_ms":0,"types":{"t":{"slots":1e400,"busy":-5,"paused":3}}}',
     '{"host":"\\u001b[2J","pid":1,"started_at":-1,"seen_at":-1,"clock_off_ms":1e15,"types":{"<b>":{"slots":1,"busy":0}}}',

@@ -85,6 +85,11 @@ class QueueMetrics(Collector):
             "Longest time since the last heartbeat of a live worker.",
             value=max((worker["since_heartbeat_ms"] for worker in workers), default=0) / 1000,
         )
+        yield GaugeMetricFamily(
+            "kue_worker_loop_lag_seconds",
+            "Longest event loop lag of a live worker with async handlers: maximum over the last 15 seconds.",
+            value=max((worker["loop_lag_ms"] or 0 for worker in workers), default=0) / 1000,
+        )
         slots = GaugeMetricFamily("kue_slots", "Slots of all live workers, by type.", labels=("type",))
         busy = GaugeMetricFamily("kue_slots_busy", "Busy slots of all live workers, by type.", labels=("type",))
         sums: dict[str, tuple[int, int]] = {}

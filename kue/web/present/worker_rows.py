@@ -33,6 +33,8 @@ class WorkerView(TypedDict):
     since_heartbeat_ms: int
     lost: bool
     clock_off_ms: int
+    loop_lag_ms: int | None
+    """Its event loop lag; None if it has no async handlers."""
 
 
 class TypeCapacity(TypedDict):
@@ -60,6 +62,7 @@ def worker_view(info: WorkerInfo, now_ms: float) -> WorkerView:
         "since_heartbeat_ms": since_heartbeat_ms,
         "lost": since_heartbeat_ms > LOST_AFTER_MS,
         "clock_off_ms": info["clock_off_ms"],
+        "loop_lag_ms": info["loop_lag_ms"],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...errors import JobInterrupt
@@ -11,6 +11,8 @@ from ..execution import Execution
 
 #: Takes the outcome of an attempt that has ended, once; None if there is nothing left to say about its job.
 Report = Callable[[Execution, Outcome | None], None]
+#: The same for several attempts at once.
+ReportAll = Callable[[Sequence[tuple[Execution, Outcome | None]]], None]
 
 
 class Executor(Protocol):

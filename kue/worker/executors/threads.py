@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from types import CoroutineType
 from typing import Any
 
 from ...backoff import BackoffFunction
@@ -70,7 +71,7 @@ def _call_handler(execution: Execution, job: Job) -> Any:
     """Call the handler; return its result, or raise what it raised or gave to ``done``."""
     handler = execution.slot.handler
     if handler.arity == 1:
-        return handler.fn(job)
+        return _not_coroutine(handler.fn(job))
     ended = threading.Event()
     reports: list[tuple[Any, Any]] = []
 
@@ -90,3 +91,14 @@ def _call_handler(execution: Execution, job: Job) -> Any:
     if not error:  # as in JavaScript, "" and 0 are no errors
         return result
     raise error if isinstance(error, BaseException) else DoneError(error)
+
+
+def _not_coroutine(result: Any) -> Any:
+    """Return a handler's result. Raises TypeError if it is a coroutine, which nobody would await."""
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise TypeError(
+            "the handler is no async function, but returned a coroutine: register the async function itself, or let "
+            "what wraps it be async"
+        )
+    return result

@@ -2,6 +2,8 @@
 
     python -m tests.fault.chaos.worker URL FILE LEASE_MS SLOTS plain|green
 
+The type "page" has an async handler, and belongs to the plain workers: eventlet and asyncio exclude each other.
+
 FILE gets one line for the beginning of each execution and one for its end: ``begin|end MARK PID NUMBER EPOCH_S``,
 each by one write with O_APPEND, so that it is there whole or not at all. SIGTERM stops in order.
 """
@@ -17,6 +19,7 @@ if __name__ == "__main__" and sys.argv[5] == "green":
 
     eventlet.monkey_patch()
 
+import asyncio  # noqa: E402
 import itertools  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -26,8 +29,9 @@ from typing import Any  # noqa: E402
 
 import kue  # noqa: E402
 
-#: The types that the run's jobs have.
-TYPES = ("mail", "thumb")
+#: The types that the run's jobs have: of any worker, and of those that have an event loop.
+THREAD_TYPES, ASYNC_TYPES = ("mail", "thumb"), ("page",)
+TYPES = (*THREAD_TYPES, *ASYNC_TYPES)
 
 
 class PlannedFailure(Exception):
@@ -40,28 +44,45 @@ def main(url: str, path: str, lease_ms: int, slots: int) -> None:
     numbers = itertools.count(1)
     pid = os.getpid()
 
-    def work(job: Any) -> Any:
+    def noting(job: Any) -> Any:
+        """Note the beginning of an execution; return a function that notes its end, and returns or raises."""
         number, mark = next(numbers), job.data["mark"]
 
         def note(word: str) -> None:
             os.write(file, f"{word} {mark} {pid} {number} {time.time():.4f}\n".encode())
 
+        def end() -> Any:
+            note("end")
+            if job.attempts_made < job.data["fail"]:
+                raise PlannedFailure(f"failure {job.attempts_made + 1} of {job.data['fail']}")
+            return {"mark": mark}
+
         note("begin")
+        return end
+
+    def work(job: Any) -> Any:
+        end = noting(job)
         if job.data["steps"]:
             job.log("at it, attempt %d", job.attempts_made + 1)
             job.progress(1, 2)
         time.sleep(job.data["ms"] / 1000)
-        if job.attempts_made < job.data["fail"]:
-            note("end")
-            raise PlannedFailure(f"failure {job.attempts_made + 1} of {job.data['fail']}")
-        note("end")
-        return {"mark": mark}
+        return end()
+
+    async def async_work(job: Any) -> Any:
+        end = noting(job)
+        if job.data["steps"]:
+            await job.log("at it, attempt %d", job.attempts_made + 1)
+            await job.progress(1, 2)
+        await asyncio.sleep(job.data["ms"] / 1000)
+        return end()
 
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     queue = kue.create_queue(url, lease_ms=lease_ms)
-    for job_type in TYPES:
+    for job_type in THREAD_TYPES:
         queue.process(job_type, slots, work)
+    for job_type in ASYNC_TYPES if sys.argv[5] == "plain" else ():
+        queue.process(job_type, slots, async_work)
     print("ready", flush=True)
     while not stop:
         time.sleep(0.05)

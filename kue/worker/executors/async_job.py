@@ -1,0 +1,76 @@
+"""The job of an async handler: a Job whose methods are awaited where they talk to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from ...job import Job
+from .daemon_threads import DaemonThreads
+
+#: Calls to Redis that the handlers of a process make at once.
+CALLS_MAX = 16
+#: Waits for other jobs that the handlers of a process make at once; each has a thread.
+WAITS_MAX = 1000
+
+_calls, _waits = DaemonThreads(CALLS_MAX), DaemonThreads(WAITS_MAX)
+
+
+def _after_fork() -> None:
+    """Called in a child process: the threads are the parent's."""
+    global _calls, _waits
+    _calls, _waits = DaemonThreads(CALLS_MAX), DaemonThreads(WAITS_MAX)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class AsyncJob(Job):
+    """A job as its async handler has it."""
+
+    async def save(self) -> AsyncJob:  # type: ignore[override]
+        """Create the job, or write data and options again if it exists. Raises as ``Job.save``."""
+        await _call(super().save)
+        return self
+
+    async def refresh(self) -> AsyncJob:  # type: ignore[override]
+        """Read the job again. Raises JobNotFound."""
+        await _call(super().refresh)
+        return self
+
+    async def remove(self) -> None:  # type: ignore[override]
+        """Remove the job in whatever state it is. Raises JobNotFound."""
+        await _call(super().remove)
+
+    async def cancel(self) -> None:  # type: ignore[override]
+        """Fail the job with the error "Cancelled". Raises JobNotFound, or WrongState if it has ended."""
+        await _call(super().cancel)
+
+    async def wait(self, timeout_s: float | timedelta | None = None) -> Any:
+        """Wait until the job has finished, and return its result. Raises as ``Job.wait``."""
+        return await asyncio.get_running_loop().run_in_executor(_waits, super().wait, timeout_s)
+
+    async def log(self, template: Any, *args: Any) -> None:  # type: ignore[override]
+        """Append a line to the job's log, printf style. Raises as ``Job.log``."""
+        self._raise_if_interrupted()
+        await _call(super().log, template, *args)
+
+    async def progress(self, done: float, total: float = 100, data: Any = None) -> None:  # type: ignore[override]
+        """Report progress: ``done`` of ``total``, with any JSON data. Restarts the ttl. Raises as ``Job.progress``."""
+        self._raise_if_interrupted()
+        await _call(super().progress, done, total, data)
+
+
+def async_job(job: Job) -> AsyncJob:
+    """Return the same job for an async handler. Both share one state: this one has what the engine notes on its own."""
+    made = AsyncJob.__new__(AsyncJob)
+    made.__dict__ = job.__dict__
+    return made
+
+
+async def _call(fn: Callable[..., Any], *args: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(_calls, fn, *args)

@@ -1,0 +1,119 @@
+"""Attempts of async handlers: tasks of the process's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any
+
+from ...backoff import BackoffFunction
+from ...errors import JobInterrupt
+from ...job import Job
+from ...middleware import acompose
+from ...storage.script_values import Outcome
+from ..execution import Execution
+from ..outcomes import completed, not_runnable, raised
+from . import event_loop
+from .async_job import async_job
+from .executor import ReportAll
+
+log = logging.getLogger("kue.worker")
+
+
+class AsyncioExecutor:
+    """Runs each attempt as a task.
+
+    Attempts go to the loop and their outcomes to the engine in batches: what one delivery brings starts by one call,
+    and what ends in one tick is reported by one call. ``job_of`` makes the job that a handler gets.
+    """
+
+    def __init__(
+        self,
+        report: ReportAll,
+        backoffs: Mapping[str, BackoffFunction],
+        job_of: Callable[[Job], Any] = async_job,
+    ) -> None:
+        self._report, self._backoffs, self._job_of = report, backoffs, job_of
+        self._loop: event_loop.EventLoop | None = None
+        #: To be begun; the loop has been told if there are any.
+        self._ready: deque[Execution] = deque()
+        self._is_told = False
+        #: The tasks that run, which have no other reference.
+        self._tasks: dict[asyncio.Task[None], Execution] = {}
+        self._ended: list[tuple[Execution, Outcome | None]] = []
+
+    def start(self, execution: Execution) -> None:
+        if self._loop is None:
+            self._loop = event_loop.acquire(self._tasks)
+        self._ready.append(execution)
+        if not self._is_told:
+            self._is_told = True
+            self._loop.call(self._begin)
+
+    def interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
+        """Cancel the task: CancelledError is raised where it awaits, with ``exc`` as its argument."""
+        if self._loop is not None:
+            self._loop.call(self._cancel, execution, exc)
+
+    def stop(self) -> None:
+        """Give what was cancelled a moment to clean up; the last executor's end closes the loop."""
+        loop = self._loop
+        if loop is None:
+            return
+        loop.wait_until(lambda: not self._tasks, event_loop.CLEANUP_S)
+        event_loop.release(loop, self._tasks)
+
+    # In the loop's thread
+
+    def _begin(self) -> None:
+        assert self._loop is not None
+        self._is_told = False  # first: what is added from now on is told of again
+        loop, ready = self._loop.loop, self._ready
+        while ready:
+            execution = ready.popleft()
+            if execution.job._interrupt is not None:  # taken away before it began
+                self._end(execution, raised(execution.job, execution.job._interrupt, self._backoffs))
+                continue
+            task = execution.task = asyncio.Task(self._run(execution), loop=loop, name="kue job", context=Context())
+            self._tasks[task] = execution
+        self._loop.watchdog.wake()
+
+    async def _run(self, execution: Execution) -> None:
+        event_loop.current.set(execution)
+        job = execution.job
+        try:
+            try:
+                result = await acompose(execution.slot.handler.fn, job._owner.middlewares)(self._job_of(job))
+                outcome: Outcome | None = completed(job, result)
+            except BaseException as exc:  # also KeyboardInterrupt and SystemExit: they would end the loop
+                execution.error = exc
+                outcome = self._outcome_of(job, exc)
+        except BaseException as exc:  # of what comes after the handler: its slot must not be lost
+            log.exception("job %s: its outcome cannot be determined", job.id)
+            outcome = not_runnable(str(job.id), job._token, exc)
+        self._tasks.pop(execution.task, None)
+        self._end(execution, outcome)
+
+    def _outcome_of(self, job: Job, exc: BaseException) -> Outcome | None:
+        if isinstance(exc, asyncio.CancelledError) and job._interrupt is not None:
+            exc = job._interrupt
+        return raised(job, exc, self._backoffs)
+
+    def _end(self, execution: Execution, outcome: Outcome | None) -> None:
+        assert self._loop is not None
+        self._ended.append((execution, outcome))
+        if len(self._ended) == 1:
+            self._loop.loop.call_soon(self._report_ended)
+
+    def _report_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        self._report(ended)
+
+    def _cancel(self, execution: Execution, exc: JobInterrupt) -> None:
+        task = execution.task
+        if task is not None:  # else it does not begin
+            task.add_done_callback(lambda task: self._tasks.pop(task, None))  # if it has not begun, it does not end
+            task.cancel(exc)

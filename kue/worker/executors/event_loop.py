@@ -1,0 +1,190 @@
+"""The process's event loop, in an OS thread of its own: started for the first async handler, closed after the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ...concurrency.essential import run_essential
+from ..execution import Execution
+from .daemon_threads import DaemonThreads
+from .loop_lag import TimedSelector, Watchdog
+
+log = logging.getLogger("kue.worker")
+
+#: Threads of ``asyncio.to_thread``, as many as asyncio has at most.
+THREADS_MAX = 32
+#: Seconds that a stop leaves to what handlers do when they are cancelled; then to the tasks that they have started,
+#: and to asynchronous generators.
+CLEANUP_S, CLOSE_S = 1.0, 0.3
+
+#: The attempt that a task works on, or a task that it has started.
+current: ContextVar[Execution | None] = ContextVar("kue_execution", default=None)
+
+
+class EventLoop:
+    """One asyncio event loop and its thread."""
+
+    def __init__(self) -> None:
+        self._selector = TimedSelector()
+        self.loop = asyncio.SelectorEventLoop(self._selector)
+        self.loop.set_default_executor(DaemonThreads(THREADS_MAX))
+        self.loop.set_task_factory(self._new_task)
+        #: The tasks of attempts, a dict for each executor.
+        self.tasks: list[dict[asyncio.Task[None], Execution]] = []
+        #: Tasks that handlers have started.
+        self._children: WeakKeyDictionary[asyncio.Task[Any], Execution] = WeakKeyDictionary()
+        self.watchdog = Watchdog(self._selector, self.loop, lambda: any(self.tasks), self._job_of)
+        self._is_stopping = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=run_essential, args=("event loop", self._run), name="kue event loop", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def lag_s(self) -> float:
+        """Return how long a task that was ready to run waited at most, in the last seconds; from any thread."""
+        return self._selector.lag_s()
+
+    def call(self, fn: Callable[..., object], *args: Any) -> None:
+        """Let the loop call ``fn(*args)`` soon; from any thread. After its end nothing happens."""
+        try:
+            self.loop.call_soon_threadsafe(fn, *args)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+
+    def wait_until(self, is_reached: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait in another thread until something is true; in the loop's own thread that would be for ever."""
+        give_up = time.monotonic() + timeout_s
+        while not (reached := is_reached()) and not self.is_own_thread() and time.monotonic() < give_up:
+            time.sleep(0.002)
+        return reached
+
+    def is_own_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def stop(self) -> None:
+        """Cancel what still runs, close the loop and end the thread; leave behind what does not end soon."""
+        self._is_stopping = True
+        self.watchdog.stop()
+        self.call(self.loop.stop)
+        if not self.is_own_thread() and not self._ended.wait(3 * CLOSE_S):
+            log.error("an async handler blocks the event loop; it is left behind")
+
+    # In the loop's thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.watchdog.start(threading.get_ident())
+        try:
+            while not self._is_stopping:
+                self._forever()
+            self._close()
+        finally:
+            self._ended.set()
+
+    def _forever(self) -> None:
+        try:
+            self.loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):  # asyncio lets these through from any task
+            log.exception("a task of an async handler raised this; the event loop goes on")
+
+    def _close(self) -> None:
+        """Close the loop, as asyncio.run does, but with a limit."""
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._finish(asyncio.wait(tasks, timeout=CLOSE_S))
+        self._finish(asyncio.wait_for(self.loop.shutdown_asyncgens(), CLOSE_S))
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        if left:
+            log.warning("%d tasks of async handlers have not ended though they were cancelled", len(left))
+            _left_behind.extend((self.loop, *left))  # an end by the garbage collector would run what is left of them
+        self.loop.close()
+
+    def _finish(self, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            self.loop.run_until_complete(work)
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit) as exc:
+            log.warning("at the end of the event loop: %r", exc)
+
+    def _new_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coro, loop=loop, **options)
+        execution = current.get()
+        if execution is not None:
+            self._children[task] = execution
+        return task
+
+    def _job_of(self, task: asyncio.Task[Any]) -> tuple[object, str] | None:
+        found = (tasks[task] for tasks in self.tasks if task in tasks)
+        execution = next(found, None) or self._children.get(task)
+        return None if execution is None else (execution.job.id, execution.type)
+
+
+_lock = threading.Lock()
+_shared: EventLoop | None = None
+#: What must not be collected: tasks that never end, and in a child process the parent's loop, whose end would reach
+#: into the parent's.
+_left_behind: list[Any] = []
+
+
+def acquire(tasks: dict[asyncio.Task[None], Execution]) -> EventLoop:
+    """Return the loop of this process for an executor, to be given back with ``release``.
+
+    ``tasks`` are those of its attempts. Raises if no thread can be started.
+    """
+    global _shared
+    with _lock:
+        if _shared is None:
+            made = EventLoop()
+            try:
+                made.start()
+            except BaseException:
+                made.loop.close()
+                raise
+            _shared = made
+        _shared.tasks = [*_shared.tasks, tasks]
+        return _shared
+
+
+def release(event_loop: EventLoop, tasks: dict[asyncio.Task[None], Execution]) -> None:
+    """Stop the loop if no other executor uses it."""
+    global _shared
+    with _lock:
+        event_loop.tasks = [each for each in event_loop.tasks if each is not tasks]
+        if event_loop.tasks:
+            return
+        if _shared is event_loop:
+            _shared = None
+    event_loop.stop()
+
+
+def lag_ms() -> int | None:
+    """Return the event loop lag of this process, ms; None without an event loop."""
+    shared = _shared
+    return None if shared is None else round(shared.lag_s() * 1000)
+
+
+def _after_fork() -> None:
+    """Called in a child process, which has no thread for the loop."""
+    global _lock, _shared
+    if _shared is not None:
+        _left_behind.append(_shared)
+    _lock, _shared = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
