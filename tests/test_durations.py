@@ -55,11 +55,11 @@ def test_the_other_arguments_take_one(redis_url: str) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "delay": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t", delay=wrong), "delay is a number of"),
-    "ttl": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t", ttl=wrong), "ttl is a number of"),
-    "backoff": (lambda wrong: backoff.check({"delay": wrong}), "backoff delay is a number"),
-    "lease": (lambda wrong: kue.create_queue("redis://127.0.0.1:1", lease_ms=wrong), "lease_ms is a number of"),
-    "wait": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t").wait(wrong), "timeout_s is a number of"),
+    "delay": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t", delay=wrong), "delay must be a number"),
+    "ttl": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t", ttl=wrong), "ttl must be a number"),
+    "backoff": (lambda wrong: backoff.check({"delay": wrong}), "backoff delay must be a number"),
+    "lease": (lambda wrong: kue.create_queue("redis://127.0.0.1:1", lease_ms=wrong), "lease_ms must be a number"),
+    "wait": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t").wait(wrong), "timeout_s must be a number"),
 }
 
 

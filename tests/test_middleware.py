@@ -136,7 +136,8 @@ def test_what_a_handler_raises_is_seen_and_retried_as_ever(queue: kue.Queue) -> 
     assert [note[2] for note in notes if note[1] == "raised"] == ["ValueError('no')", "UnrecoverableError('never')"]
     assert job.refresh().attempts_made == 2
     # And the stack has the handler and the middleware, but not what calls them
-    assert "kue/middleware.py" not in (job.error or "") and "in fail" in (job.error or "")
+    stack = job.attempt_log[0]["stack"]
+    assert "kue/middleware.py" not in stack and "kue/worker" not in stack and "in fail" in stack
 
 
 def test_an_execution_may_be_answered_without_the_handler_or_with_another_result(queue: kue.Queue) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -127,12 +127,19 @@ def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseEx
     """Return the error with the handler's own frames; None for an expected failure."""
     if error is None or is_expected(error):
         return None
-    frame = error.__traceback__
-    while frame is not None and is_own(frame.tb_frame):
-        frame = frame.tb_next
-    if frame is None or not _is_valid(error):
+    own = None
+    for entry in reversed(list(_entries(error.__traceback__))):
+        if not is_own(entry.tb_frame):
+            own = TracebackType(own, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    if own is None or not _is_valid(error):
         return None
-    return type(error), error, frame
+    return type(error), error, own
+
+
+def _entries(entry: TracebackType | None) -> Iterator[TracebackType]:
+    while entry is not None:
+        yield entry
+        entry = entry.tb_next
 
 
 def _is_valid(error: BaseException) -> bool:

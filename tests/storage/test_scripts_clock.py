@@ -178,5 +178,5 @@ def test_old_entries_of_workers_are_told_by_the_servers_clock(steps: Steps, monk
     for worker, seen_at in entries.items():
         steps.client.hset(steps.keys.workers, worker, json.dumps({"seen_at": seen_at}))
     monkeypatch.setattr(time, "time", lambda: now_ms / 1000 + FORGET_MS)  # this machine's own clock is wrong
-    Registry(steps.scripts, "kue:c:1", dict).reclaim(steps.client)
+    Registry(steps.scripts, "kue:c:1", dict, lambda: None).reclaim(steps.client)
     assert steps.client.hkeys(steps.keys.workers) == ["kue:a:1"]
