@@ -84,6 +84,26 @@ def test_data_and_options_may_be_changed_before_a_job_is_saved(queue: kue.Queue)
     assert len(jobs) == 6 and all(job.data["tenant"] == "acme" and job.options.priority == -10 for job in jobs)
 
 
+def test_every_job_of_a_flow_goes_through(queue: kue.Queue) -> None:
+    notes: list[Any] = []
+    queue.use(Noted("a", notes))
+    children = [queue.create("child"), queue.create("child")]
+    queue.create("parent").after(children).save()
+    assert [note[2] for note in notes if note[1] == "create"] == ["parent", "child", "child"]
+    notes.clear()
+
+    def parent(job: kue.Job) -> Any:
+        if next(job.children(), None) is None:
+            job.add_children(queue.create("late"))
+            return kue.WAIT
+        return "done"
+
+    queue.process("grower", parent)
+    queue.process("late", print)
+    assert queue.create("grower").save().wait(10) == "done"
+    assert [note[2] for note in notes if note[1] == "create"] == ["grower", "late"]
+
+
 def test_a_job_may_be_refused_and_none_of_its_batch_is_saved(queue: kue.Queue) -> None:
     queue.use(Refuse())
     for save in (
