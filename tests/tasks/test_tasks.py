@@ -291,10 +291,10 @@ def test_what_cannot_be_a_task_is_refused_where_it_is_declared(queue: kue.Queue)
         (with_job_later, {}, 'task "with_job_later": parameter "job": the job must be the first parameter'),
         (fine, {"attempts": -1}, "attempts must be a whole number"),
         (fine, {"concurrency": 0}, "concurrency must be a whole number"),
-        (fine, {"ttl": "long"}, "ttl is a number of milliseconds"),
+        (fine, {"ttl": "long"}, "ttl must be a number of milliseconds"),
         (fine, {"backoff": "unknown"}, "no backoff named 'unknown'"),
         (fine, {"atempts": 3}, "a task has no option 'atempts'"),
-        (fine, {"name": ""}, "a job's type is a string"),
+        (fine, {"name": ""}, "a job's type must be a non-empty string"),
     ]:
         with pytest.raises(kue.InvalidJob) as caught:
             declare(fn, **options)  # type: ignore[arg-type]
