@@ -105,7 +105,7 @@ class RetryLater(KueError):
         super().__init__(message)
         ms = in_ms(delay_ms)
         if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not math.isfinite(ms):
-            raise InvalidJob(f"RetryLater takes a number of milliseconds or a timedelta, not {delay_ms!r}")
+            raise InvalidJob(f"RetryLater: delay_ms must be a number of milliseconds, or a timedelta, not {delay_ms!r}")
         self.delay_ms, self.counts = max(0, int(ms)), counts
 
 

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, Self, cast
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
@@ -44,8 +44,9 @@ class Wait:
         return "kue.WAIT"
 
 
-#: Returned by a handler: run the job again when its children have ended. The attempt is not counted.
-WAIT: Final = Wait()
+#: Returned by a handler: run the job again when its children have ended. The attempt is not counted. For type checkers
+#: it has every type, so that a function with a declared result may return it.
+WAIT: Final[Never] = cast(Never, Wait())
 
 
 class JobOwner(Protocol):

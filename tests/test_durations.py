@@ -54,12 +54,16 @@ def test_the_other_arguments_take_one(redis_url: str) -> None:
         queue.shutdown(timedelta(seconds=1))
 
 
+def nowhere(**options: Any) -> kue.Queue:
+    return kue.create_queue("redis://127.0.0.1:1", **options)
+
+
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "delay": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t", delay=wrong), "delay must be a number"),
-    "ttl": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t", ttl=wrong), "ttl must be a number"),
+    "delay": (lambda wrong: nowhere().create("t", delay=wrong), "delay must be a number of"),
+    "ttl": (lambda wrong: nowhere().create("t", ttl=wrong), "ttl must be a number of"),
     "backoff": (lambda wrong: backoff.check({"delay": wrong}), "backoff delay must be a number"),
-    "lease": (lambda wrong: kue.create_queue("redis://127.0.0.1:1", lease_ms=wrong), "lease_ms must be a number"),
-    "wait": (lambda wrong: kue.create_queue("redis://127.0.0.1:1").create("t").wait(wrong), "timeout_s must be"),
+    "lease": (lambda wrong: nowhere(lease_ms=wrong), "lease_ms must be a number of"),
+    "wait": (lambda wrong: nowhere().create("t").wait(wrong), "timeout_s must be a number of"),
 }
 
 
@@ -73,7 +77,7 @@ def test_what_is_no_duration_is_refused_in_one_sentence(name: str, wrong: Any) -
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, "5", None, True])
 def test_a_handler_that_asks_for_no_duration_is_told(wrong: Any) -> None:
-    with pytest.raises(kue.InvalidJob, match="RetryLater takes a number of milliseconds or a timedelta, not"):
+    with pytest.raises(kue.InvalidJob, match="RetryLater: delay_ms must be a number of milliseconds"):
         kue.RetryLater(wrong)
 
 

@@ -84,6 +84,26 @@ def test_data_and_options_may_be_changed_before_a_job_is_saved(queue: kue.Queue)
     assert len(jobs) == 6 and all(job.data["tenant"] == "acme" and job.options.priority == -10 for job in jobs)
 
 
+def test_every_job_of_a_flow_goes_through(queue: kue.Queue) -> None:
+    notes: list[Any] = []
+    queue.use(Noted("a", notes))
+    children = [queue.create("child"), queue.create("child")]
+    queue.create("parent").after(children).save()
+    assert [note[2] for note in notes if note[1] == "create"] == ["parent", "child", "child"]
+    notes.clear()
+
+    def parent(job: kue.Job) -> Any:
+        if next(job.children(), None) is None:
+            job.add_children(queue.create("late"))
+            return kue.WAIT
+        return "done"
+
+    queue.process("grower", parent)
+    queue.process("late", print)
+    assert queue.create("grower").save().wait(10) == "done"
+    assert [note[2] for note in notes if note[1] == "create"] == ["grower", "late"]
+
+
 def test_a_job_may_be_refused_and_none_of_its_batch_is_saved(queue: kue.Queue) -> None:
     queue.use(Refuse())
     for save in (
@@ -127,14 +147,17 @@ def test_what_a_handler_raises_is_seen_and_retried_as_ever(queue: kue.Queue) -> 
     queue.use(Noted("a", notes))
 
     def fail(job: kue.Job) -> None:
-        raise ValueError("no") if job.attempts_made == 0 else kue.UnrecoverableError("never")
+        raise ValueError("no") if job.data == "retried" else kue.UnrecoverableError("never")
 
     queue.process("t", fail)
-    job = queue.create("t").attempts(5).save()
     with pytest.raises(kue.JobFailed, match="never"):
+        queue.create("t").attempts(5).save().wait(10)
+    job = queue.create("t", "retried").attempts(2).save()
+    with pytest.raises(kue.JobFailed, match="no"):
         job.wait(10)
-    assert [note[2] for note in notes if note[1] == "raised"] == ["ValueError('no')", "UnrecoverableError('never')"]
-    assert job.refresh().attempts_made == 2
+    raised = [note[2] for note in notes if note[1] == "raised"]
+    assert raised == ["UnrecoverableError('never')", "ValueError('no')", "ValueError('no')"]
+    job.refresh()
     # And the stack has the handler and the middleware, but not what calls them
     stack = job.attempt_log[0]["stack"]
     assert "kue/middleware.py" not in stack and "kue/worker" not in stack and "in fail" in stack

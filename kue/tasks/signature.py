@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from ..errors import InvalidJob
-from ..job import Job
+from ..job import WAIT, Job
 from .conversion import Converter, Mismatch, Unsupported
 
 _EMPTY = inspect.Parameter.empty
@@ -81,7 +81,9 @@ class Signature:
         return args, kwargs
 
     def encode_result(self, value: Any) -> Any:
-        """Return what the function returned as JSON has it. Raises InvalidJob."""
+        """Return what the function returned as JSON has it, or ``WAIT``. Raises InvalidJob."""
+        if value is WAIT:
+            return value
         return self._convert("result", self._result.encode, value)
 
     def decode_result(self, value: Any) -> Any:

@@ -196,6 +196,23 @@ def test_a_foreign_result_is_refused_by_wait(queue: kue.Queue, tasks: Tasks) -> 
         tasks.resize.create("u").save().wait(10)
 
 
+def test_a_task_waits_for_jobs_of_other_tasks(queue: kue.Queue) -> None:
+    @queue.task()
+    def page(number: int) -> int:
+        return number * 10
+
+    @queue.task(attempts=1)
+    def book(job: kue.Job, pages: int) -> list[int]:
+        results = [result for _, result in job.child_results()]
+        if not results:
+            job.add_children([page.create(number) for number in range(pages)])
+            return kue.WAIT
+        return results
+
+    queue.work()
+    assert book.create(3).save().wait(10) == [0, 10, 20]
+
+
 def test_all_kinds_of_parameters_but_one_arrive(queue: kue.Queue) -> None:
     @queue.task()
     def kinds(a: int, /, b: int = 2, *, c: int = 3, **others: int) -> list[Any]:
@@ -277,7 +294,7 @@ def test_what_cannot_be_a_task_is_refused_where_it_is_declared(queue: kue.Queue)
         (fine, {"ttl": "long"}, "ttl must be a number of milliseconds"),
         (fine, {"backoff": "unknown"}, "no backoff named 'unknown'"),
         (fine, {"atempts": 3}, "a task has no option 'atempts'"),
-        (fine, {"name": ""}, "a job's type is a string"),
+        (fine, {"name": ""}, "a job's type must be a non-empty string"),
     ]:
         with pytest.raises(kue.InvalidJob) as caught:
             declare(fn, **options)  # type: ignore[arg-type]

@@ -44,6 +44,12 @@ async def logged_later(job: kue.Job, to: str) -> datetime:
 
 
 @queue.task()
+def parent(job: kue.Job) -> list[int]:
+    job.add_children(logged.create("ada"))
+    return kue.WAIT
+
+
+@queue.task()
 def clean() -> None: ...
 
 
