@@ -24,6 +24,7 @@ from .jobs import create, log, ls, show
 from .options import Place, place_options
 from .serve import serve
 from .stats import stats
+from .tree import tree
 from .worker import worker
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -66,7 +67,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 
 COMMANDS = (
-    *(serve, dashboard, worker, download, stats, ls, show, log, create),
+    *(serve, dashboard, worker, download, stats, ls, show, tree, log, create),
     *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench, completion),
 )
 for command in COMMANDS:

@@ -15,6 +15,7 @@ from ..storage.keys import id_of, zid
 from ..storage.session import Session
 from ..storage.worker_records import WorkerInfo, read_workers
 from . import memory_usage
+from .flow_tree import FlowNode, read_tree
 from .history import History
 from .memory_usage import MemoryInfo
 
@@ -99,6 +100,13 @@ class Queries:
     def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
         """Count the jobs in any state, of one type or of all; without a state, all there are."""
         return self._cards([self._keys.jobs if state is None else self._set(state, job_type)])[0]
+
+    def tree(self, job_id: int | str) -> FlowNode:
+        """Return a job with the jobs that it waits for, and what these wait for: at most 100 of them, 4 levels deep.
+
+        Raises JobNotFound.
+        """
+        return read_tree(self.get(job_id))
 
     def search(self, text: str, limit: int = SEARCH_MAX) -> list[int | str]:
         """Return the ids of the jobs that hold all words of ``text``, best first, at most ``limit``.

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import kue
 from kue.humanize import duration_text
+from kue.management.flow_tree import read_tree
 from kue.redaction import safe, safe_text
 from kue.storage.codec import PRIORITY_NAMES
+from kue.web.present.flow_view import FlowView, flow_view
 from kue.web.present.humanize import pretty_json
 from kue.web.present.job_row import JobRow, job_row, reason
 from kue.web.present.why_waiting import why_waiting
@@ -76,6 +78,8 @@ class JobDetail(TypedDict):
     """The job that this one was copied from."""
     copies: list[str]
     """The jobs that were copied from this one."""
+    flow: FlowView | None
+    """The jobs that it waits for, and those that wait for it."""
 
 
 def _cut(text: str) -> str:
@@ -217,4 +221,5 @@ def job_detail(queue: Queue, job: Job) -> JobDetail:
         "why": why_waiting(queue, job),
         "copy_of": job.copy_of,
         "copies": job.copies,
+        "flow": flow_view(read_tree(job)) if job.children_total or job.parents else None,
     }

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from kue.humanize import ago_text, countdown_text, duration_text
 from kue.redaction import safe_text
-from kue.states import HOLD_UNTIL_MS
+from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
 from kue.storage.codec import MS_MAX, PRIORITY_NAMES
 
 if TYPE_CHECKING:
@@ -52,6 +52,13 @@ class RowBytes(TypedDict):
     eta_s: float | None
 
 
+class RowChildren(TypedDict):
+    """The jobs that a job waits for, or waited for, and how many of them have ended."""
+
+    ended: int
+    total: int
+
+
 class _JobRowBase(TypedDict):
     id: JobId
     type: str
@@ -82,6 +89,7 @@ class JobRow(_JobRowBase, total=False):
     file: str
     """Name inside the download folder."""
     worker: str
+    children: RowChildren
 
 
 class Frame(TypedDict, total=False):
@@ -191,6 +199,8 @@ def _job_row(job: Job) -> JobRow:
         row["url"] = first_line(data["url"])
     if job.state == "delayed" and job.promote_at:
         row["promote_at"] = int(job.promote_at)
+    if job.children_total:
+        row["children"] = {"ended": job.children_ended, "total": job.children_total}
     times: tuple[Any, ...] = ("started_at", "updated_at", "failed_at", "duration")
     for name in times:
         value = getattr(job, name, None)
@@ -210,6 +220,11 @@ def _job_row(job: Job) -> JobRow:
     return row
 
 
+def children_text(children: RowChildren) -> str:
+    """Return how many of a job's children have ended; as job_row.js does."""
+    return f"{children['ended']:,} of {children['total']:,} children"
+
+
 def priority_word(priority: float) -> str:
     """Return a priority by its name, or as ``priority 7``; nothing for a normal one."""
     return PRIORITY_NAMES.get(priority, f"priority {priority}") if priority else ""
@@ -222,6 +237,8 @@ def when_text(row: JobRow, now_ms: float) -> str:
     if row["state"] == "delayed":
         if row.get("promote_at") == HOLD_UNTIL_MS:
             return "suspended"
+        if row.get("promote_at") == WAIT_UNTIL_MS and "children" in row:
+            return children_text(row["children"])
         wait = row.get("promote_at", 0) - now_ms
         return f"in {countdown_text(wait)}" if wait > 0 else "due now"
     if row["state"] == "inactive":
@@ -236,7 +253,7 @@ def when_ms(row: JobRow) -> int | None:
     """Return the moment that `when_text` speaks of, None if there is none."""
     name = {"active": "started_at", "delayed": "promote_at", "inactive": "created_at"}.get(row["state"], "updated_at")
     at: int | None = row.get(name)  # type: ignore[assignment]
-    return None if at == HOLD_UNTIL_MS else at
+    return None if at in (HOLD_UNTIL_MS, WAIT_UNTIL_MS) else at
 
 
 def file_url(name: str) -> str:

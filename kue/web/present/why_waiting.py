@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kue.humanize import duration_text, ordinal
 from kue.redaction import safe_text
-from kue.states import HOLD_UNTIL_MS
-from kue.web.present.job_row import reason
+from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
+from kue.web.present.job_row import STATE_LABELS, reason
 from kue.web.present.worker_rows import capacity_by_type, worker_views
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 #: Milliseconds after which a job that is due should have been promoted.
 PROMOTION_LATE_MS = 5_000
+
+
+#: States in which a child is waited for no more.
+ENDED = ("complete", "failed")
+#: Children that are named in the line.
+CHILDREN_NAMED = 3
 
 
 def why_waiting(queue: Queue, job: Job) -> str | None:
@@ -31,6 +37,8 @@ def why_waiting(queue: Queue, job: Job) -> str | None:
 def _delayed(queue: Queue, job: Job) -> str:
     if job.promote_at == HOLD_UNTIL_MS:
         return "Suspended. “Start now” resumes it where it stopped."
+    if job.promote_at == WAIT_UNTIL_MS and job.children_total:
+        return _children(job)
     wait = (job.promote_at or 0) - time.time() * 1000
     if wait < -PROMOTION_LATE_MS and all(worker["lost"] for worker in worker_views(queue)):
         return "Due now, but no worker is running."
@@ -41,6 +49,20 @@ def _delayed(queue: Queue, job: Job) -> str:
     if job.error and job.attempts_made:
         return f"Attempt {job.attempts_made} of {job.options.attempts or 1} failed. Next attempt {when}."
     return f"Due {when}."
+
+
+def _children(job: Job) -> str:
+    """Return what a job waits for: up to three of its children by name."""
+    left = job.children_total - job.children_ended
+    named = []
+    for child in job.children():
+        if child.state not in ENDED or (child.state == "failed" and job.raw.get("on_child_failure") == "wait"):
+            named.append(f"job {child.id} ({STATE_LABELS.get(str(child.state), "").lower()})")
+        if len(named) == CHILDREN_NAMED:
+            break
+    more = f" and {left - len(named):,} more" if left > len(named) else ""
+    ended = f"{job.children_ended:,} of its {job.children_total:,} children have ended."
+    return f"{ended} It waits for {', '.join(named)}{more}." if named else ended
 
 
 def _inactive(queue: Queue, job: Job) -> str:

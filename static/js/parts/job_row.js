@@ -1,6 +1,6 @@
 /* One job as a row: data in, element out. The markup is the server's own, cloned from #row_template. */
 
-import { absolute, ago, bytes, countdown, duration } from "../lib/format.js";
+import { absolute, ago, bytes, count, countdown, duration } from "../lib/format.js";
 import { config } from "../lib/page_config.js";
 import { RateEstimator } from "../lib/rate_estimator.js";
 
@@ -10,6 +10,10 @@ export const FINISHED = new Set(["complete", "failed"]);
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+function childrenText(children) {
+  return `${count(children.ended)} of ${count(children.total)} children`;
 }
 
 function setHidden(element, hidden) {
@@ -74,7 +78,7 @@ export class JobRow {
   tick(now = Date.now()) {
     setText(this.parts.when, this.#when(now));
     const moment = this.#moment();
-    const title = moment && moment !== config.hold_until_ms ? absolute(moment) : "";
+    const title = moment && moment !== config.hold_until_ms && moment !== config.wait_until_ms ? absolute(moment) : "";
     if (this.parts.when.title !== title) this.parts.when.title = title;
     const detail = this.#detail(now);
     setText(this.parts.detail, detail);
@@ -99,6 +103,7 @@ export class JobRow {
     const row = this.row;
     if (row.state === "active") return row.started_at ? `for ${countdown(now - row.started_at)}` : "";
     if (row.promote_at === config.hold_until_ms && row.state === "delayed") return "suspended";
+    if (row.promote_at === config.wait_until_ms && row.state === "delayed" && row.children) return childrenText(row.children);
     if (row.state === "delayed") return row.promote_at > now ? `in ${countdown(row.promote_at - now)}` : "due now";
     if (row.state === "inactive") return ago(now - row.created_at);
     const ended = ago(now - (row.updated_at || now));
