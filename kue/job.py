@@ -288,6 +288,11 @@ class BaseJob:
         self._on_child_failure = on_failure
         return self
 
+    @property
+    def interrupted(self) -> BaseException | None:
+        """What stopped this attempt: a JobTimeout, JobCancelled or WorkerStopping; None while it holds the job."""
+        return self._interrupt
+
     # Its forms
 
     def to_dict(self) -> dict[str, Any]:
@@ -429,11 +434,6 @@ class Job(BaseJob):
         return self._owner.wait(self, check_timeout(timeout_s))
 
     # For its handler
-
-    @property
-    def interrupted(self) -> BaseException | None:
-        """What stopped this attempt: a JobTimeout, JobCancelled or WorkerStopping; None while it holds the job."""
-        return self._interrupt
 
     def log(self, template: Any, *args: Any) -> None:
         """Append a line to the job's log: printf style as in Node, with any objects (as JSON where they can be).

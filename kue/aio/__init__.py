@@ -10,6 +10,7 @@ async with kue.aio.create_queue() as queue:
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from ..queue import LEASE_MS
 from .event_stream import EventStream
@@ -23,7 +24,7 @@ def create_queue(
     redis: object = None,
     prefix: str = "q",
     *,
-    lease_ms: int = LEASE_MS,
+    lease_ms: int | timedelta = LEASE_MS,
     search: bool | Callable[[str], str] = False,
     job_events: bool = True,
 ) -> Queue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -18,6 +19,7 @@ from ..management.history import History, Span
 from ..management.operations import Operations
 from ..management.queries import Queries
 from ..management.retention import Retention
+from ..middleware import Middleware
 from ..queue import LEASE_MS
 from ..queue import Queue as SyncQueue
 from ..storage.arguments import check_callable, check_queue_event
@@ -72,7 +74,7 @@ class Queue:
         redis: object = None,
         prefix: str = "q",
         *,
-        lease_ms: int = LEASE_MS,
+        lease_ms: int | timedelta = LEASE_MS,
         search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
@@ -86,8 +88,7 @@ class Queue:
         self._store = AsyncJobStore(
             self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
         )
-        self._store.backoffs = self.sync.backoffs
-        self._store.share_test_mode(self.sync.test_mode)
+        self._store.share(self.sync._store)
         #: For the tests of programs that make jobs.
         self.test_mode = self._store.test_mode
         self._queries = Queries(session, self._store)
@@ -137,13 +138,24 @@ class Queue:
     # Working, in ``sync``
 
     process = _OfSync(lambda queue: queue.process)
+    task = _OfSync(lambda queue: queue.task)
+    tasks = _OfSync(lambda queue: queue.tasks)
+    work = _OfSync(lambda queue: queue.work)
     concurrency = _OfSync(lambda queue: queue.concurrency)
     processing = _OfSync(lambda queue: queue.processing)
     running = _OfSync(lambda queue: queue.running)
     watch_stuck_jobs = _OfSync(lambda queue: queue.watch_stuck_jobs)
     quiet = _OfSync(lambda queue: queue.quiet)
 
-    async def shutdown(self, timeout_s: float | None = 10.0, job_type: str | None = None) -> None:
+    def use(self, middleware: Middleware) -> Queue:
+        """Put a middleware around the creation (``acreate``) and the execution of this queue's jobs in this process.
+
+        The first given is the outermost. Returns the queue, so that calls chain.
+        """
+        self.sync.use(middleware)
+        return self
+
+    async def shutdown(self, timeout_s: float | timedelta | None = 10.0, job_type: str | None = None) -> None:
         """Stop working as ``kue.Queue.shutdown``, without blocking the event loop; then close the connections."""
         await asyncio.to_thread(self.sync.shutdown, timeout_s, job_type)
         if job_type is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from ..client.job_store import JobStore
@@ -11,6 +11,7 @@ from ..client.result_wait import wait_for
 from ..concurrency import bridge, green
 from ..errors import KueError
 from ..job import BaseJob
+from ..middleware import AsyncCreateNext, create_through
 from ..storage.session import Session
 from .connector import AsyncConnector
 from .event_stream import EventStream
@@ -55,6 +56,12 @@ class AsyncJobStore(JobStore[AsyncJob]):
             self._bind()
         return bridge.run(fn, *args, **kwargs)
 
+    def _through(self, made: Sequence[AsyncJob], save: Callable[[], None]) -> None:
+        if self.middlewares:
+            create_through([_bridged(each.acreate) for each in self.middlewares], made, save)
+        else:
+            save()
+
     def wait(self, job: BaseJob, timeout_s: float | None) -> Any:
         return wait_for(job, self.listener, timeout_s, _Wake())
 
@@ -65,9 +72,10 @@ class AsyncJobStore(JobStore[AsyncJob]):
     async def begin_stream(self, stream: EventStream, required: bool) -> None:
         await self.run(self.listener.begin_stream, stream, required)
 
-    def share_test_mode(self, test_mode: Any) -> None:
-        """Collect jobs where another store of the same queue does."""
-        self.test_mode = test_mode
+    def share(self, other: JobStore[Any]) -> None:
+        """Share with another store of the same queue what a user may set: backoffs, middleware, the test mode."""
+        self.backoffs, self.middlewares = other.backoffs, other.middlewares
+        self.test_mode = other.test_mode
 
     def call_threadsafe(self, fn: Callable[..., object], *args: object) -> None:
         """Call ``fn`` on the event loop, from another thread; without one that runs, do nothing."""
@@ -119,6 +127,20 @@ class AsyncJobStore(JobStore[AsyncJob]):
 
 #: What a forked process has of its parent.
 _of_parents: list[object] = []
+
+
+def _bridged(
+    acreate: Callable[[Any, AsyncCreateNext], Awaitable[None]],
+) -> Callable[[Any, Callable[[Any], None]], None]:
+    """Return a middleware's ``acreate`` in the form of ``create``, for what runs below ``bridge.run``."""
+
+    def create(job: Any, call_next: Callable[[Any], None]) -> None:
+        async def acall_next(job: Any) -> None:
+            await bridge.run(call_next, job)
+
+        bridge.wait(acreate(job, acall_next))
+
+    return create
 
 
 class _Wake:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import kue
 import kue.aio
 from kue.backoff import BackoffFunction
+from kue.middleware import AsyncCreateNext, ExecuteNext
 from kue.testing import NOWHERE, collected
 from tests.support.async_job_life import WAIT_S, live
 from tests.support.loops import on_loop, until
@@ -20,7 +22,7 @@ MORE_OF_QUEUE, MORE_OF_JOB = {"events", "sync"}, set[str]()
 #: Calls that never talk to Redis, so they are no coroutines.
 NOT_AWAITED = {
     "create", "backoff", "process", "concurrency", "processing", "running", "watch_stuck_jobs", "quiet", "retain",
-    "retention", "events",
+    "retention", "events", "task", "work", "use",
 }  # fmt: skip
 
 
@@ -154,6 +156,60 @@ async def test_backoff_functions_and_test_mode_are_shared_with_the_working_queue
         assert queue.test_mode.logs == {job.id: ["kept"]}
         queue.test_mode.exit()
         assert queue.processing() == {"t": 1}
+
+
+class Tenant(kue.Middleware):
+    """Notes a tenant, which only the task that saves knows, in each job."""
+
+    def __init__(self) -> None:
+        self.steps: list[Any] = []
+
+    async def acreate(self, job: Any, call_next: AsyncCreateNext) -> None:
+        await asyncio.sleep(0)
+        if job.data.get("refused"):
+            raise PermissionError("not this one")
+        job.data["tenant"] = tenant.get()
+        await call_next(job)
+        self.steps.append(job.id)
+
+    def execute(self, job: Any, call_next: ExecuteNext) -> Any:
+        return [job.data["tenant"], call_next(job)]
+
+
+tenant = contextvars.ContextVar("tenant", default="")
+
+
+@on_loop
+async def test_middleware_runs_around_creation_and_execution(redis_url: str) -> None:
+    async with kue.aio.create_queue(redis_url) as queue:
+        middleware = Tenant()
+        assert queue.use(middleware) is queue
+        queue.process("t", lambda job: job.data["n"])
+
+        async def save(name: str, number: int) -> kue.aio.AsyncJob:
+            tenant.set(name)
+            return await queue.create("t", {"n": number}).save()
+
+        jobs = await asyncio.gather(save("ada", 1), save("bob", 2))
+        assert [await job.wait(WAIT_S) for job in jobs] == [["ada", 1], ["bob", 2]]
+        assert sorted(middleware.steps) == [1, 2]
+        with pytest.raises(PermissionError):
+            await queue.create_many([{"type": "t"}, {"type": "t", "data": {"refused": True}}])
+        assert await queue.count_of() == 2
+
+
+@on_loop
+async def test_tasks_are_declared_and_worked(redis_url: str) -> None:
+    async with kue.aio.create_queue(redis_url) as queue:
+
+        @queue.task(attempts=2)
+        def double(number: int) -> int:
+            return 2 * number
+
+        assert set(queue.tasks) == {"double"} and double(4) == 8
+        job = await queue.create("double", {"number": 21}).save()
+        queue.work()
+        assert await job.wait(WAIT_S) == 42
 
 
 @on_loop
