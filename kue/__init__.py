@@ -19,6 +19,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from .client.events import Event
+from .client.flow import Batch
 from .errors import (
     DuplicateJob,
     InvalidAddress,
@@ -39,7 +40,7 @@ from .errors import (
 )
 from .job import WAIT, Job
 from .middleware import Middleware
-from .queue import LEASE_MS, Batch, Queue
+from .queue import LEASE_MS, Queue
 from .tasks import Task, TypedJob
 
 __version__ = "0.1.0"

@@ -6,9 +6,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Never, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, Self, TypeVar, cast
 
 from . import backoff as backoffs
+from .concurrency import bridge
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
 from .storage.arguments import check_callable, check_job_event, check_timeout, check_type
 from .storage.codec import (
@@ -49,9 +50,14 @@ class Wait:
 WAIT: Final[Never] = cast(Never, Wait())
 
 
-class JobOwner(Protocol):
+J = TypeVar("J", bound="BaseJob")
+
+
+class JobOwner(Protocol[J]):
     """What a job asks of the queue that it belongs to; client/job_store.py answers."""
 
+    #: What its jobs are: Job, or in kue.aio AsyncJob.
+    job_class: type[J]
     #: The Queue, for users: ``job.queue``.
     queue: Any
     #: Whether ``job.on`` of new jobs listens.
@@ -62,27 +68,23 @@ class JobOwner(Protocol):
     #: What runs around the creation and the execution of jobs, outermost first: see kue/middleware.py.
     middlewares: list[Any]
 
-    def create(self, made: list[Job]) -> None: ...
-    def update(self, job: Job) -> None: ...
+    def create(self, made: Sequence[J]) -> None: ...
+    def update(self, job: BaseJob) -> None: ...
     def read(self, job_id: int | str) -> dict[str, str]: ...
     def remove(self, job_id: int | str) -> None: ...
     def cancel(self, job_id: int | str) -> None: ...
-    def create_flow(self, roots: Sequence[Job], running: Job | None = None, lane: str = "") -> None: ...
+    def create_flow(self, roots: Sequence[J], running: J | None = None, lane: str = "") -> None: ...
     def children(self, job_id: int | str) -> Iterator[list[tuple[int | str, str]]]: ...
     def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]: ...
     def listen(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None: ...
-    def wait(self, job: Job, timeout_s: float | None) -> Any: ...
+    def wait(self, job: BaseJob, timeout_s: float | None) -> Any: ...
     def log(self, job_id: int | str, token: str, line: str) -> None: ...
-    def progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None: ...
-    def found_by(self, job: Job) -> str: ...
+    def progress(self, job: BaseJob, token: str, percent: int, data: str, keep: bool) -> None: ...
+    def found_by(self, job: BaseJob) -> str: ...
 
 
-class Job:
-    """One job of a queue, made by ``queue.create`` or read by ``queue.get``.
-
-    The option methods return the job, so that they chain. The fields hold what Redis held when the job was read or
-    saved; ``refresh()`` reads it again. Times are epoch ms, durations ms; a field that does not apply is None.
-    """
+class BaseJob:
+    """What every job has: its options, its fields, its JSON form. Nothing here asks Redis."""
 
     id: int | str | None
     type: str
@@ -118,11 +120,11 @@ class Job:
     #: Only in its queue's test mode, not in Redis.
     _collected = False
     _interrupt: BaseException | None = None
-    _children: list[Job] = []  # replaced, never added to: shared while empty
+    _children: list[Any] = []  # replaced, never added to: shared while empty
     _on_child_failure = "fail"
     _listeners: list[tuple[str, Callable[..., object]]] = []  # replaced, never added to: shared while empty
 
-    def __init__(self, owner: JobOwner, job_type: str, data: Any = None) -> None:
+    def __init__(self, owner: JobOwner[Any], job_type: str, data: Any = None) -> None:
         check_type(job_type)
         self._owner = owner
         self.id = None
@@ -130,6 +132,37 @@ class Job:
         self.data = {} if data is None else data
         self.options = JobOptions(events=owner.job_events)
         self.raw = {}
+
+    @classmethod
+    def from_hash(cls, owner: JobOwner[Any], job_id: int | str, raw: dict[str, str]) -> Self:
+        """Return the job of a hash read from Redis. Raises JobNotFound for a hash without a type, which is no job."""
+        if "type" not in raw:
+            raise JobNotFound(job_id)
+        job = cls.__new__(cls)
+        job._owner, job.id, job.type, job.raw = owner, job_id, raw["type"], raw
+        return job
+
+    @classmethod
+    def from_options(cls, owner: JobOwner[Any], job_type: str, data: Any, options: Mapping[str, Any]) -> Self:
+        """Return an unsaved job with options as ``set_options`` takes them. Raises InvalidJob."""
+        job = cls(owner, job_type, data)
+        job.set_options(options)
+        return job
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Set options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
+        for name, value in options.items():
+            if name not in OPTIONS:
+                raise InvalidJob(f"a job has no option {name!r}; its options are {', '.join(OPTIONS)}")
+            if name == "unique":
+                if isinstance(value, Mapping):
+                    if unknown := value.keys() - UNIQUE:
+                        raise InvalidJob(f"unique takes {', '.join(UNIQUE)}, not {min(unknown)!r}")
+                    self.unique(**value)
+                elif value is not None and value is not False:
+                    self.unique(None if value is True else value)
+            elif value is not None:
+                getattr(self, name)(value)
 
     @property
     def queue(self) -> Any:
@@ -235,7 +268,7 @@ class Job:
 
     # Flows
 
-    def after(self, jobs: Job | Iterable[Job], *, on_failure: str = "fail") -> Job:
+    def after(self, jobs: Self | Iterable[Self], *, on_failure: str = "fail") -> Self:
         """Let this job, the parent, wait until ``jobs``, its children, have completed.
 
         ``save`` then saves the parent and all of its unsaved children, theirs too, in one step: all or none. Children
@@ -251,38 +284,92 @@ class Job:
             raise InvalidJob(f"on_failure is one of {', '.join(ON_CHILD_FAILURE)}, not {on_failure!r}")
         if self.id is not None:
             raise InvalidJob(f"{self!r} is saved already: call after() first, or add_children() in its handler")
-        self._children = [*self._children, *_jobs_of(jobs)]
+        self._children = [*self._children, *self._jobs_of(jobs)]
         self._on_child_failure = on_failure
         return self
 
-    def add_children(self, jobs: Job | Iterable[Job]) -> None:
-        """In the job's handler: save new jobs as its children, in one step. Return ``kue.WAIT`` to wait for them.
+    @property
+    def interrupted(self) -> BaseException | None:
+        """What stopped this attempt: a JobTimeout, JobCancelled or WorkerStopping; None while it holds the job."""
+        return self._interrupt
 
-        Raises what ``log`` raises, and InvalidJob.
+    # Its forms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return Kue's JSON form: members in Node's order, those that do not apply left out.
+
+        Times, durations, ``delay``, ``ttl`` and a progress are strings, as Node's API gives them.
         """
-        self._raise_if_interrupted()
-        added = _jobs_of(jobs)
-        if any(job.id is not None for job in added):
-            raise InvalidJob("add_children takes new jobs: save the job with after() to wait for those that exist")
-        if added:
-            lane = uuid.uuid4().hex[:16]  # the same for each try
-            self._write(lambda: self._owner.create_flow(added, self, lane))
+        raw = self.raw
+        made, most = self.attempts_made, self.options.attempts
+        form: dict[str, Any] = {"id": self.id, "type": self.type, "data": self.data}
+        if "result" in raw:  # truthy ones only, as Node keeps them: `result` has any
+            form["result"] = from_json(raw["result"])
+        form["priority"] = self.options.priority
+        form["progress"] = raw.get("progress", 0)
+        if "progress_data" in raw:
+            form["progress_data"] = self.progress_data
+        names = ("state", "error", "created_at", "promote_at", "updated_at", "failed_at", "started_at", "duration",
+                 "delay", "workerId", "ttl")  # fmt: skip
+        form.update((name, raw[name]) for name in names if name in raw)
+        form["attempts"] = {"made": made, "remaining": most - made if made else most or 1, "max": most or 1}
+        return form
 
-    def children(self) -> Iterator[Job]:
-        """Yield the jobs that this one waits for, or waited for, in their order; removed ones are left out."""
-        for page in self._owner.children(self._saved_id()):
-            ids = [child for child, _ in page]
-            for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
-                if "type" in raw:
-                    yield from_hash(self._owner, child, raw)
+    # Inside
 
-    def child_results(self) -> Iterator[tuple[int | str, Any]]:
-        """Yield (id, result) for each child that has completed, in their order; removed ones are left out."""
-        for page in self._owner.children(self._saved_id()):
-            ids = [child for child, state in page if state == "complete"]
-            for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
-                if "type" in raw:
-                    yield child, read_result(raw)
+    def _raise_if_interrupted(self) -> None:
+        """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
+        if self._interrupt is not None:
+            raise self._interrupt
+
+    @classmethod
+    def _jobs_of(cls, jobs: Any) -> list[Any]:
+        """Return one job or several as a list. Raises InvalidJob for anything else."""
+        found = [jobs] if isinstance(jobs, cls) else list(jobs)
+        for each in found:
+            if not isinstance(each, cls):
+                raise InvalidJob(f"a job waits for jobs, such as queue.create(…), not {each!r}")
+        return found
+
+    def _not_collected(self, what: str) -> None:
+        if self._collected:
+            raise InvalidJob(f"{self!r} is only collected; it cannot {what}: test_mode.enter(process=True) runs jobs")
+
+    def _saved_id(self) -> int | str:
+        if self.id is None:
+            raise InvalidJob("the job is not saved yet: call save() first")
+        return self.id
+
+    def _fill(self, raw: dict[str, str]) -> Self:
+        """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
+        self.raw = raw
+        self.type = raw.get("type", self.type)
+        for name in FIELDS:
+            self.__dict__.pop(name, None)
+        if (options := self.__dict__.get("options")) is not None:
+            read_options(raw, options)
+        return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            read = FIELDS.get(name)
+            if read is not None:
+                value = read(self.raw)
+            elif name == "options":
+                value = read_options(self.raw, JobOptions(events=self._owner.job_events))
+            else:
+                raise AttributeError(f"a job has no {name!r}")
+            self.__dict__[name] = value
+            return value
+
+
+class Job(BaseJob):
+    """One job of a queue, made by ``queue.create`` or read by ``queue.get``.
+
+    The option methods return the job, so that they chain. The fields hold what Redis held when the job was read or
+    saved; ``refresh()`` reads it again. Times are epoch ms, durations ms; a field that does not apply is None.
+    """
 
     # Life
 
@@ -348,11 +435,6 @@ class Job:
 
     # For its handler
 
-    @property
-    def interrupted(self) -> BaseException | None:
-        """What stopped this attempt: a JobTimeout, JobCancelled or WorkerStopping; None while it holds the job."""
-        return self._interrupt
-
     def log(self, template: Any, *args: Any) -> None:
         """Append a line to the job's log: printf style as in Node, with any objects (as JSON where they can be).
 
@@ -381,32 +463,36 @@ class Job:
         if not self._collected:
             self._write(lambda: self._owner.progress(self, self._token, self.progress_percent, text, keep))
 
-    # Its forms
+    # Flows
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return Kue's JSON form: members in Node's order, those that do not apply left out.
+    def add_children(self, jobs: Job | Iterable[Job]) -> None:
+        """In the job's handler: save new jobs as its children, in one step. Return ``kue.WAIT`` to wait for them.
 
-        Times, durations, ``delay``, ``ttl`` and a progress are strings, as Node's API gives them.
+        Raises what ``log`` raises, and InvalidJob.
         """
-        raw = self.raw
-        made, most = self.attempts_made, self.options.attempts
-        form: dict[str, Any] = {"id": self.id, "type": self.type, "data": self.data}
-        if "result" in raw:  # truthy ones only, as Node keeps them: `result` has any
-            form["result"] = from_json(raw["result"])
-        form["priority"] = self.options.priority
-        form["progress"] = raw.get("progress", 0)
-        if "progress_data" in raw:
-            form["progress_data"] = self.progress_data
-        names = ("state", "error", "created_at", "promote_at", "updated_at", "failed_at", "started_at", "duration",
-                 "delay", "workerId", "ttl")  # fmt: skip
-        form.update((name, raw[name]) for name in names if name in raw)
-        form["attempts"] = {"made": made, "remaining": most - made if made else most or 1, "max": most or 1}
-        return form
+        self._raise_if_interrupted()
+        added = self._jobs_of(jobs)
+        if any(job.id is not None for job in added):
+            raise InvalidJob("add_children takes new jobs: save the job with after() to wait for those that exist")
+        if added:
+            lane = uuid.uuid4().hex[:16]  # the same for each try
+            self._write(lambda: self._owner.create_flow(added, self, lane))
 
-    def _raise_if_interrupted(self) -> None:
-        """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
-        if self._interrupt is not None:
-            raise self._interrupt
+    def children(self) -> Iterator[Self]:
+        """Yield the jobs that this one waits for, or waited for, in their order; removed ones are left out."""
+        for page in self._owner.children(self._saved_id()):
+            ids = [child for child, _ in page]
+            for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
+                if "type" in raw:
+                    yield self.from_hash(self._owner, child, raw)
+
+    def child_results(self) -> Iterator[tuple[int | str, Any]]:
+        """Yield (id, result) for each child that has completed, in their order; removed ones are left out."""
+        for page in self._owner.children(self._saved_id()):
+            ids = [child for child, state in page if state == "complete"]
+            for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
+                if "type" in raw:
+                    yield child, read_result(raw)
 
     def _write(self, write: Callable[[], object]) -> None:
         """Write to the job; if the attempt has lost it, wait a moment for the reason, which is on its way.
@@ -426,82 +512,8 @@ class Job:
             give_up = time.monotonic() + REASON_S
             while self._token and time.monotonic() < give_up:
                 self._raise_if_interrupted()
-                time.sleep(0.01)
+                bridge.sleep(0.01)
             raise
-
-    def _not_collected(self, what: str) -> None:
-        if self._collected:
-            raise InvalidJob(
-                f"{self!r} was only collected, so it cannot {what}: test_mode.enter(process=True) runs jobs"
-            )
-
-    def _saved_id(self) -> int | str:
-        if self.id is None:
-            raise InvalidJob("the job is not saved yet: call save() first")
-        return self.id
-
-    def _fill(self, raw: dict[str, str]) -> Self:
-        """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
-        self.raw = raw
-        self.type = raw.get("type", self.type)
-        for name in FIELDS:
-            self.__dict__.pop(name, None)
-        if (options := self.__dict__.get("options")) is not None:
-            read_options(raw, options)
-        return self
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            read = FIELDS.get(name)
-            if read is not None:
-                value = read(self.raw)
-            elif name == "options":
-                value = read_options(self.raw, JobOptions(events=self._owner.job_events))
-            else:
-                raise AttributeError(f"a job has no {name!r}")
-            self.__dict__[name] = value
-            return value
-
-
-def _jobs_of(jobs: Job | Iterable[Job]) -> list[Job]:
-    found = [jobs] if isinstance(jobs, Job) else list(jobs)
-    for each in found:
-        if not isinstance(each, Job):
-            raise InvalidJob(f"a job waits for jobs, such as queue.create(…), not {each!r}")
-    return found
-
-
-def from_hash(owner: JobOwner, job_id: int | str, raw: dict[str, str]) -> Job:
-    """Return the job of a hash read from Redis. Raises JobNotFound for a hash without a type, which is no job."""
-    if "type" not in raw:
-        raise JobNotFound(job_id)
-    job = Job.__new__(Job)
-    job._owner, job.id, job.type, job.raw = owner, job_id, raw["type"], raw
-    return job
-
-
-def from_options(owner: JobOwner, job_type: str, data: Any, options: Mapping[str, Any]) -> Job:
-    """Return an unsaved job with options as ``set_options`` takes them."""
-    job = Job(owner, job_type, data)
-    set_options(job, options)
-    return job
-
-
-def set_options(job: Job, options: Mapping[str, Any]) -> None:
-    """Set options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise InvalidJob(f"a job has no option {name!r}; its options are {', '.join(OPTIONS)}")
-        if name == "unique":
-            if isinstance(value, Mapping):
-                if unknown := value.keys() - UNIQUE:
-                    raise InvalidJob(f"unique takes {', '.join(UNIQUE)}, not {min(unknown)!r}")
-                job.unique(**value)
-            elif value is not None and value is not False:
-                job.unique(None if value is True else value)
-        elif value is not None:
-            getattr(job, name)(value)
 
 
 def now_ms() -> int:

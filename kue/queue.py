@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from weakref import WeakMethod
 
 from . import backoff
-from . import job as jobs
 from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
@@ -24,10 +22,8 @@ from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
 from .middleware import Middleware, check_middleware
-from .states import EVENTS
-from .storage.arguments import check_callable, check_timeout
+from .storage.arguments import check_callable, check_queue_event, check_timeout
 from .storage.codec import check_ms
-from .storage.hash_fields import Unique
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
@@ -37,16 +33,6 @@ log = logging.getLogger("kue")
 
 #: A lease, ms: after a crash a job runs again within this and a second.
 LEASE_MS = 30_000
-
-
-
-class Batch(NamedTuple):
-    """What ``Queue.batch`` saved."""
-
-    jobs: list[Job]
-    then: Job | None
-    always: Job | None
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -85,7 +71,7 @@ class Queue:
         self.session = session = Session(source := source_of(redis), prefix)
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._store = JobStore(
-            self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
+            self, session, Job, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
         )
         #: For the tests of programs that make jobs.
         self.test_mode = self._store.test_mode
@@ -93,7 +79,7 @@ class Queue:
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, retention)
         self._worker = Worker(
-            session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs,
+            session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs,
             int(check_ms("lease_ms", lease_ms)),
             self._tell_error, (retention.run,),
         )  # fmt: skip
@@ -136,72 +122,13 @@ class Queue:
         ``options``: title, priority, attempts, backoff, delay, ttl, remove_on_complete, search_keys, events; each is
         also a method of the job. Raises InvalidJob, which says what to write instead.
         """
-        return jobs.from_options(self._store, job_type, data, options)
+        return self._store.new(job_type, data, options)
 
-    def create_many(self, wanted: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
-        """Save many new jobs in pipelined calls of 250, and return them in order.
-
-        Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
-        checked before the first is saved.
-        """
-        made = []
-        for each in wanted:
-            if isinstance(each, Job):
-                made.append(each)
-                continue
-            if not isinstance(each, Mapping):
-                raise InvalidJob(f'create_many takes unsaved jobs and mappings with a "type", not {each!r}')
-            options = dict(each)
-            if "type" not in options:
-                raise InvalidJob(f'a job must have a "type": {each!r}')
-            made.append(self.create(options.pop("type"), options.pop("data", None), **options))
-        for job in made:
-            self._store.check_new(job, "create_many takes new jobs of this queue only")
-        if made:
-            self._store.create(made)
-        return made
-
-    def save_unique(self, job: Job, name: str) -> Job:
-        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then become that one.
-
-        Short for ``job.unique({name: job.data[name]}).save()``.
-        """
-        self._store.check_new(job, "save_unique takes a new job of this queue")
-        if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
-            raise InvalidJob(f"the job's data must be a dict with a string {name!r}")
-        job.options.unique = Unique({name: job.data[name]}, of_data=True)
-        return job.save()
-
-    def claim_unique(self, job: Job, name: str) -> None:
-        """Let ``save_unique`` find a saved job by ``data[name]``, unless it finds another; only for strings."""
-        if isinstance(job.data, dict) and isinstance(job.data.get(name), str):
-            self._store.claim(job, Unique({name: job.data[name]}, of_data=True))
-
-    def chain(self, *jobs: Job) -> Job:
-        """Save new jobs that run one after another, each when the one before has completed; return the last.
-
-        All are saved in one step, or none. If one fails for good, so do those after it, until it is retried.
-        """
-        if not jobs:
-            raise InvalidJob("chain takes the jobs that are to run one after another")
-        for before, job in itertools.pairwise(jobs):
-            job.after(before)
-        return jobs[-1].save()
-
-    def batch(self, jobs: Iterable[Job], *, then: Job | None = None, always: Job | None = None) -> Batch:
-        """Save new jobs, and what is to run after them, in one step: all or none.
-
-        ``then`` runs when all have completed, and fails if one fails for good. ``always`` runs when all have ended.
-        """
-        made = list(jobs)
-        if then is None and always is None:
-            raise InvalidJob("batch takes a job that runs after the others: then=queue.create(…) or always=…")
-        if then is not None:
-            then.after(made)
-        if always is not None:
-            always.after(made, on_failure="ignore")
-        self._store.create_flow([job for job in (then, always) if job is not None])
-        return Batch(made, then, always)
+    create_many = _of("_store", JobStore[Job].create_many)
+    save_unique = _of("_store", JobStore[Job].save_unique)
+    claim_unique = _of("_store", JobStore[Job].claim_unique)
+    chain = _of("_store", JobStore[Job].chain)
+    batch = _of("_store", JobStore[Job].batch)
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms)`` under a name that jobs can choose as their backoff.
@@ -343,15 +270,11 @@ class Queue:
         unreachable. Returns the queue, so that calls chain. Node Kue: Queue#on.
         """
         check_callable(fn, "the handler of an event")
-        if event == "error":
+        name = check_queue_event(event)
+        if name == "error":
             self._on_error.append(fn)
-            return self
-        name = event.removeprefix("job ")
-        if name == event or name not in EVENTS:
-            raise InvalidJob(
-                f'an event must be "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}'
-            )
-        self._store.listener.on(name, fn)
+        else:
+            self._store.listener.on(name, fn)
         return self
 
     def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
@@ -365,13 +288,13 @@ class Queue:
 
     # Reading
 
-    get = _of("_queries", Queries.get)
-    get_many = _of("_queries", Queries.get_many)
+    get = _of("_queries", Queries[Job].get)
+    get_many = _of("_queries", Queries[Job].get_many)
     fields = _of("_queries", Queries.fields)
-    range = _of("_queries", Queries.range)
-    range_by_state = _of("_queries", Queries.range_by_state)
-    range_by_type = _of("_queries", Queries.range_by_type)
-    range_of = _of("_queries", Queries.range_of)
+    range = _of("_queries", Queries[Job].range)
+    range_by_state = _of("_queries", Queries[Job].range_by_state)
+    range_by_type = _of("_queries", Queries[Job].range_by_type)
+    range_of = _of("_queries", Queries[Job].range_of)
     count_of = _of("_queries", Queries.count_of)
     search = _of("_queries", Queries.search)
     tree = _of("_queries", Queries.tree)
@@ -404,7 +327,7 @@ class Queue:
     memory = _of("_queries", Queries.memory)
     first_ids = _of("_queries", Queries.first_ids)
     newest_ids = _of("_queries", Queries.newest_ids)
-    oldest_waiting = _of("_queries", Queries.oldest_waiting)
+    oldest_waiting = _of("_queries", Queries[Job].oldest_waiting)
     recent_errors = _of("_queries", Queries.recent_errors)
     look_through = _of("_queries", Queries.look_through)
 
@@ -424,13 +347,13 @@ class Queue:
     cancel = _of("_operations", Operations.cancel)
     pause_job = _of("_operations", Operations.pause_job)
     resume_job = _of("_operations", Operations.resume_job)
-    set_priority = _of("_operations", Operations.set_priority)
+    set_priority = _of("_operations", Operations[Job].set_priority)
     pause = _of("_operations", Operations.pause)
     resume = _of("_operations", Operations.resume)
     retain = _of("_operations", Operations.retain)
     retention = _of("_operations", Operations.retention)
     clean = _of("_operations", Operations.clean)
-    run_as_new = _of("_operations", Operations.run_as_new)
+    run_as_new = _of("_operations", Operations[Job].run_as_new)
     set_slots = _of("_operations", Operations.set_slots)
     change_settings = _of("_operations", Operations.change_settings)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from typing import Generic
 
 from .errors import DuplicateJob
-from .job import Job
+from .job import BaseJob, J
 from .states import DELAYED, INACTIVE
 from .storage.hash_fields import saved_fields
 
 
-class TestMode:
+class TestMode(Generic[J]):
     """The test mode of one queue.
 
     Entered with ``process=False`` the jobs go to ``jobs`` and nowhere else: nothing is sent to Redis, there need not be
@@ -27,7 +28,7 @@ class TestMode:
         self._on = self._process = False
         self._put_off: list[Callable[[], object]] = []
         #: The jobs saved since ``enter`` or the last ``clear``, oldest first.
-        self.jobs: list[Job] = []
+        self.jobs: list[J] = []
         #: What collected jobs logged, by id: a test may hand a job to a handler of its own.
         self.logs: dict[int | str, list[str]] = {}
 
@@ -65,7 +66,7 @@ class TestMode:
 
     # What the queue and its jobs ask
 
-    def takes(self, made: Sequence[Job]) -> bool:
+    def takes(self, made: Sequence[J]) -> bool:
         """Collect new jobs; return whether that is all that happens to them."""
         if not self._on:
             return False
@@ -79,7 +80,7 @@ class TestMode:
                     self._collect(job)
         return not self._process
 
-    def _collect(self, job: Job) -> None:
+    def _collect(self, job: J) -> None:
         known = self._same(job)
         if known is None:
             job.id = next(self._ids)
@@ -95,7 +96,7 @@ class TestMode:
             job.id, job.data, job.state, job.duplicate = known.id, known.data, known.state, True
         job._collected = True
 
-    def _same(self, job: Job) -> Job | None:
+    def _same(self, job: J) -> J | None:
         """Return the collected job that has the unique key of a new one. Collected jobs wait for ever."""
         if (unique := job.options.unique) is None:
             return None
@@ -105,16 +106,16 @@ class TestMode:
                 return each
         return None
 
-    def holds(self, job: Job) -> bool:
+    def holds(self, job: BaseJob) -> bool:
         """Tell whether a job was only collected, so that there is nothing to write."""
         return job._collected
 
-    def drop(self, job: Job) -> None:
+    def drop(self, job: BaseJob) -> None:
         """Remove a collected job."""
         with self._lock:
             self.jobs[:] = [each for each in self.jobs if each is not job]
 
-    def log(self, job: Job, line: str) -> None:
+    def log(self, job: BaseJob, line: str) -> None:
         self.logs.setdefault(job.id or 0, []).append(line)
 
     def puts_off(self, begin: Callable[[], object]) -> bool:

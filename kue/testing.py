@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from . import create_queue
-from .job import Job
+from .job import J
 from .queue import Queue
+from .test_mode import TestMode
 
 #: Nothing listens there: a test that reaches for Redis all the same fails, and cannot touch real jobs.
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
+class HasTestMode(Protocol[J]):
+    """A ``kue.Queue`` or a ``kue.aio.Queue``."""
+
+    test_mode: TestMode[J]
+
+
 @contextmanager
-def collected(queue: Queue, process: bool = False) -> Iterator[list[Job]]:
-    """Yield a list of the jobs saved on ``queue``; with ``process`` they are created in Redis as well.
+def collected(queue: HasTestMode[J], process: bool = False) -> Iterator[list[J]]:
+    """Yield a list of the jobs saved on ``queue``, which may be an asyncio one; with ``process`` they are created too.
 
     The list is empty at the start. At the end the queue is as it was before, in test mode or not.
     """

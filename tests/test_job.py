@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kue
-from kue.job import from_hash
+from kue.job import Job
 from kue.storage.codec import from_json, to_json
 from tests.support import wait_until
 
@@ -193,7 +193,7 @@ ODD = st.sampled_from(
 @given(raw=st.dictionaries(st.sampled_from(FIELD_NAMES), ODD | st.text(max_size=30)))
 def test_any_hash_with_a_type_is_read_as_a_job(raw: dict[str, str]) -> None:
     queue = kue.create_queue()
-    job = from_hash(queue, 1, {"type": "t", **raw})
+    job = Job.from_hash(queue, 1, {"type": "t", **raw})
     for name in ("data", "options", "attempts_made", "created_at", "result", "progress_data", "attempt_log", "rescues"):
         getattr(job, name)
     for attempt in job.attempt_log:

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ..aio.queue import Queue as AsyncQueue
 from ..concurrency import essential, green
 from ..errors import QueueUnavailable
 from ..process import descriptors, supervisor
@@ -28,6 +29,7 @@ from .output import plain
 
 log = logging.getLogger("kue")
 
+QUEUES = (Queue, AsyncQueue)
 #: Poll interval for signals, seconds.
 LOOK_S = 0.1
 
@@ -254,7 +256,10 @@ def _prepare(queue: Queue, options: WorkerOptions) -> None:
 
 
 def load(target: str) -> Queue:
-    """Import the queue named ``module:name``; ``name`` may be a function that returns it, or a dotted path."""
+    """Import the queue named ``module:name``; ``name`` may be a function that returns it, or a dotted path.
+
+    Of an asyncio queue it is the one that runs its handlers.
+    """
     module_name, colon, name = target.partition(":")
     if not (module_name and colon and name):
         raise click.UsageError(f'"{target}" is not of the form MODULE:QUEUE, such as jobs:queue')
@@ -265,7 +270,7 @@ def load(target: str) -> Queue:
         module = value
         for part in name.split("."):
             value = getattr(value, part)
-        if callable(value) and not isinstance(value, Queue):
+        if callable(value) and not isinstance(value, QUEUES):
             value = value()
     except ModuleNotFoundError as exc:
         if exc.name is not None and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
@@ -275,10 +280,12 @@ def load(target: str) -> Queue:
         raise click.ClickException(_told(target, exc)) from exc
     except Exception as exc:
         if isinstance(exc, AttributeError) and "module" in locals() and not _raised_inside(exc):
-            queues = [each for each, found in vars(module).items() if isinstance(found, Queue)]
+            queues = [each for each, found in vars(module).items() if isinstance(found, QUEUES)]
             hint = f"; it has {', '.join(queues)}" if queues else ""
             raise click.ClickException(f"module {module_name} has no {name}{hint}") from None
         raise click.ClickException(_told(target, exc)) from exc
+    if isinstance(value, AsyncQueue):
+        return value.sync
     if not isinstance(value, Queue):
         raise click.ClickException(f"{target} is a {type(value).__name__}, not a kue Queue")
     return value

@@ -10,22 +10,20 @@ from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
-from ..concurrency import green
+from ..concurrency import bridge, green
 from ..connection.connector import Connector
-from ..connection.subscription import Subscription
+from ..connection.subscription import UNREQUIRED_S, Subscription
 from ..errors import KueError
 from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
 from ..storage.codec import utf8
 from ..storage.hash_fields import read_result
 from ..storage.keys import Keys
-from .handler_thread import HandlerThread, Registration
+from .handler_thread import Handlers, HandlerThread, Registration
 
 #: Jobs with listeners from which on it is looked whether they still live, and that one look takes.
 SWEEP_FROM, SWEEP_BATCH = 1000, 500
 #: Seconds until a look that Redis did not answer is repeated: first, and at most.
 SWEEP_AGAIN_S, SWEEP_AGAIN_MAX_S = 0.5, 10.0
-#: Seconds that a subscription which may begin later is waited for.
-UNREQUIRED_S = 1.0
 #: Events kept while a save with listeners is under way.
 CAPTURE_MAX = 100_000
 
@@ -135,9 +133,11 @@ class Listener:
     another, and without the lock. So a slow handler holds up nothing but other handlers, and may itself call anything.
     """
 
-    def __init__(self, connector: Connector, channel: str) -> None:
-        self._subscription = Subscription(connector, channel, self.dispatch, self._resync)
-        self._handlers = HandlerThread(self._resync)
+    def __init__(
+        self, connector: Connector, channel: str, ended: Callable[[list[int | str]], list[Event]]
+    ) -> None:
+        self._subscription = self._new_subscription(connector, channel)
+        self._handlers = self._new_handlers()
         self._lock = threading.RLock()
         self._all: list[Registration] = []
         self._by_event: dict[str, list[Registration]] = {}
@@ -145,8 +145,8 @@ class Listener:
         #: What ``wait`` gave: called at once, by the thread that reads.
         self._waits: dict[int | str, list[Handler]] = {}
         self._captures: list[list[Event]] = []
-        #: Gives the last event of each job, of those with these ids, that has ended; set by the queue.
-        self.ended: Callable[[list[int | str]], list[Event]] | None = None
+        #: Gives the last event of each job, of those with these ids, that has ended.
+        self._ended = ended
         self._sweep_at = SWEEP_FROM
 
     def start(self) -> None:
@@ -155,6 +155,17 @@ class Listener:
 
     def stop(self) -> None:
         self._subscription.stop()
+
+    # What waits and runs, which asyncio does otherwise
+
+    def _new_subscription(self, connector: Connector, channel: str) -> Subscription:
+        return Subscription(connector, channel, self.dispatch, self._resync)
+
+    def _new_handlers(self) -> Handlers:
+        return HandlerThread(self._resync)
+
+    def _spawn(self, fn: Callable[..., object], *args: object) -> None:
+        green.spawn(fn, *args)
 
     # Registering
 
@@ -256,13 +267,13 @@ class Listener:
         for fn in waits:
             fn(RESYNC.event)
         if sweep:
-            green.spawn(self._sweep, True)
+            self._spawn(self._sweep, True)
 
     def _sweep_if_many(self) -> None:
         """Forget jobs whose last event was missed, each time that the number of those listened to has doubled."""
         if len(self._by_job) >= self._sweep_at:
             self._sweep_at = 2 * len(self._by_job)
-            green.spawn(self._sweep, False)
+            self._spawn(self._sweep, False)
 
     def _sweep(self, tell: bool) -> None:
         """Look which of the jobs have ended; with ``tell``, their last event was lost and is made up for."""
@@ -271,12 +282,11 @@ class Listener:
         pause_s = SWEEP_AGAIN_S
         while ids:
             try:
-                batch, ended = ids[:SWEEP_BATCH], self.ended
-                found = ended(batch) if ended is not None else []
+                found = self._ended(ids[:SWEEP_BATCH])
             except KueError:
                 if not tell or self._subscription.stopping:
                     break  # it is looked again when there are more
-                green.sleep(pause_s)  # nobody else would make up for what was lost
+                bridge.sleep(pause_s)  # nobody else would make up for what was lost
                 pause_s = min(2 * pause_s, SWEEP_AGAIN_MAX_S)
                 continue
             ids = ids[SWEEP_BATCH:]

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 from ..errors import InvalidJob
-from ..job import Job
+from ..job import BaseJob, J
 
 #: Jobs that one call creates at most: Redis takes about a million arguments, and does nothing else for a second or two.
 JOBS_MAX = 110_000
 
 
-class Flow(NamedTuple):
+class Batch(NamedTuple, Generic[J]):
+    """What ``Queue.batch`` saved."""
+
+    jobs: list[J]
+    then: J | None
+    always: J | None
+
+
+class Flow(NamedTuple, Generic[J]):
     """New jobs, and which of them are children of which: for each its parents' numbers.
 
     ``old``: jobs that are saved already and become children too. ``RUNNING`` stands for the running job.
     """
 
-    jobs: list[Job]
+    jobs: list[J]
     parents: list[list[str]]
-    old: list[tuple[Job, list[str]]]
+    old: list[tuple[J, list[str]]]
 
 
 #: Children that are read at a time.
@@ -32,17 +40,17 @@ _BANDS = (("complete", 0), ("failed", 2**41), ("removed", 2**42))
 RUNNING = "r"
 
 
-def gather(roots: Iterable[Job], *, of_running: bool = False) -> Flow:
+def gather(roots: Iterable[J], *, of_running: bool = False) -> Flow[J]:
     """Return the flow of some new jobs and of all that they wait for. Raises InvalidJob if it is no flow.
 
     ``of_running``: the roots become children of the running job.
     """
-    jobs: list[Job] = []
+    jobs: list[J] = []
     numbers: dict[int, int] = {}  # by id() of the job, which the list keeps alive
     parents: dict[int, list[str]] = {}
-    old: dict[int, Job] = {}
+    old: dict[int, J] = {}
 
-    def add(job: Job, parent: str | None) -> bool:
+    def add(job: J, parent: str | None) -> bool:
         """Note a job and its parent; return whether it is new and was not seen before."""
         mine = parents.setdefault(id(job), [])
         if parent is not None and parent not in mine:
@@ -74,7 +82,7 @@ def gather(roots: Iterable[Job], *, of_running: bool = False) -> Flow:
     return Flow(jobs, [parents[id(job)] for job in jobs], children)
 
 
-def arguments(flow: Flow, rows: Sequence[Sequence[str]]) -> list[object]:
+def arguments(flow: Flow[Any], rows: Sequence[Sequence[str]]) -> list[object]:
     """Return what ``create_flow.lua`` takes after the 8 values of each job; ``rows`` have a ninth for the search."""
     searches = any(len(row) > 8 for row in rows)
     values: list[object] = [int(searches), *(",".join(numbers) for numbers in flow.parents)]
@@ -102,12 +110,12 @@ def read_children(client: Any, key: str, after: int, last: int) -> list[tuple[in
     return [(int(child) if child.isdecimal() else child, state) for _, child, state in sorted(found)]
 
 
-def _check(job: Job) -> None:
+def _check(job: BaseJob) -> None:
     if job.options.unique is not None:
         raise InvalidJob(f"{job!r} is unique; the jobs of a flow cannot be: they are created together or not at all")
 
 
-def _refuse_cycles(jobs: Sequence[Job]) -> None:
+def _refuse_cycles(jobs: Sequence[BaseJob]) -> None:
     """Raise InvalidJob if a job waits for itself, by whatever way."""
     state: dict[int, bool] = {}  # False: under way, True: done
     for root in jobs:

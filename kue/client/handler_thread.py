@@ -31,6 +31,13 @@ class HasArgs(Protocol):
     def args(self) -> list[Any]: ...
 
 
+class Handlers(Protocol):
+    """What calls the handlers."""
+
+    def overflows(self) -> bool: ...
+    def put(self, registration: Registration, *args: object, args_of: HasArgs | None = None) -> None: ...
+
+
 class HandlerThread:
     """A thread that lives while there are calls. After an overflow, once caught up, it calls ``after_overflow``."""
 

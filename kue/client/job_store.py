@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 from .. import search
 from ..backoff import BackoffFunction
 from ..errors import DuplicateJob, InvalidJob, JobNotFound
-from ..job import Job, now_ms
+from ..job import BaseJob, J, now_ms
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8
@@ -21,8 +22,8 @@ from ..storage.keys import check_id
 from ..storage.script_values import Claim, Created
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
-from .events import Listener, last_events
-from .flow import CHILDREN_A_PAGE, Flow, gather, read_children
+from .events import Event, Listener, last_events
+from .flow import CHILDREN_A_PAGE, Batch, Flow, gather, read_children
 from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
@@ -32,24 +33,99 @@ from .result_wait import wait_for
 HANDLER_PATIENCE_S = 5.0
 
 
-class JobStore:
+class JobStore(Generic[J]):
     """Creates, changes and reads the jobs of one queue; fulfils ``JobOwner``.
 
     ``found_by``: None if this queue indexes nothing for search, else what of a text a job may be found by.
     """
 
     def __init__(
-        self, queue: Any, session: Session, *, job_events: bool, searches: bool, shown: Callable[[str], str] | None
+        self,
+        queue: Any,
+        session: Session,
+        job_class: type[J],
+        *,
+        job_events: bool,
+        searches: bool,
+        shown: Callable[[str], str] | None,
     ) -> None:
-        self.queue, self.job_events = queue, job_events
+        self.queue, self.job_class, self.job_events = queue, job_class, job_events
         self.backoffs: dict[str, BackoffFunction] = {}
-        self.test_mode = TestMode()
+        self.test_mode: TestMode[J] = TestMode()
         self.middlewares: list[Middleware] = []
         self._session, self._searches, self._shown = session, searches, shown
-        self.producer = Producer(session.connector, session.scripts)
+        self.producer = self._new_producer()
         self.listener = self._new_listener()
 
-    def create(self, made: list[Job]) -> None:
+    def new(self, job_type: str, data: Any, options: Mapping[str, Any]) -> J:
+        """Return an unsaved job. Raises InvalidJob."""
+        return self.job_class.from_options(self, job_type, data, options)
+
+    def create_many(self, wanted: Iterable[J | Mapping[str, Any]]) -> list[J]:
+        """Save many new jobs in pipelined calls of 250, and return them in order.
+
+        Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
+        checked before the first is saved.
+        """
+        made: list[J] = []
+        for each in wanted:
+            if isinstance(each, self.job_class):
+                made.append(each)
+                continue
+            if not isinstance(each, Mapping):
+                raise InvalidJob(
+                    f"create_many takes unsaved jobs and mappings with a \"type\", not {each!r}"
+                )
+            options = dict(each)
+            if "type" not in options:
+                raise InvalidJob(f'a job needs a "type": {each!r}')
+            made.append(self.new(options.pop("type"), options.pop("data", None), options))
+        for job in made:
+            self._check_new(job, "create_many takes new jobs of this queue only")
+        if made:
+            self.create(made)
+        return made
+
+    def save_unique(self, job: J, name: str) -> J:
+        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then become that one.
+
+        Short for ``job.unique({name: job.data[name]}).save()``.
+        """
+        self._check_new(job, "save_unique takes a new job of this queue")
+        if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
+            raise InvalidJob(f"the job's data must be a dict with a text {name!r}")
+        job.options.unique = Unique({name: job.data[name]}, of_data=True)
+        self.create([job])
+        return job
+
+    def chain(self, *jobs: J) -> J:
+        """Save new jobs that run one after another, each when the one before has completed; return the last.
+
+        All are saved in one step, or none. If one fails for good, so do those after it, until it is retried.
+        """
+        if not jobs:
+            raise InvalidJob("chain takes the jobs that are to run one after another")
+        for before, job in itertools.pairwise(jobs):
+            job.after(before)
+        self.create([jobs[-1]])
+        return jobs[-1]
+
+    def batch(self, jobs: Iterable[J], *, then: J | None = None, always: J | None = None) -> Batch[J]:
+        """Save new jobs, and what is to run after them, in one step: all or none.
+
+        ``then`` runs when all have completed, and fails if one fails for good. ``always`` runs when all have ended.
+        """
+        made = list(jobs)
+        if then is None and always is None:
+            raise InvalidJob("batch takes a job that runs after the others: then=queue.create(…) or always=…")
+        if then is not None:
+            then.after(made)
+        if always is not None:
+            always.after(made, on_failure="ignore")
+        self.create_flow([job for job in (then, always) if job is not None])
+        return Batch(made, then, always)
+
+    def create(self, made: Sequence[J]) -> None:
         """Save new jobs, in as few calls as there can be: one for each unique job, and the others together.
 
         Raises DuplicateJob for a unique job that is to be rejected; those before it are saved.
@@ -59,14 +135,14 @@ class JobStore:
             return
         self._through(made, lambda: self._save(made))
 
-    def _through(self, made: Sequence[Job], save: Callable[[], None]) -> None:
+    def _through(self, made: Sequence[J], save: Callable[[], None]) -> None:
         """Save new jobs inside the middleware."""
         if self.middlewares:
             create_through([each.create for each in self.middlewares], made, save)
         else:
             save()
 
-    def _save(self, made: list[Job]) -> None:
+    def _save(self, made: Sequence[J]) -> None:
         if self.test_mode.takes(made):
             return
         rows = [self._row(job) for job in made]
@@ -82,7 +158,7 @@ class JobStore:
                 attach(job.id, job._listeners)
                 job._listeners = []
 
-    def _create(self, made: list[Job], rows: list[tuple[str, ...]], claims: list[Claim | None]) -> None:
+    def _create(self, made: Sequence[J], rows: list[tuple[str, ...]], claims: list[Claim | None]) -> None:
         at = 0
         for claim, group in itertools.groupby(claims):
             count = len(list(group))
@@ -94,7 +170,7 @@ class JobStore:
                 for job, row in zip(jobs, values, strict=True):
                     self._create_one(job, row, claim)
 
-    def _create_one(self, job: Job, row: tuple[str, ...], claim: Claim) -> None:
+    def _create_one(self, job: J, row: tuple[str, ...], claim: Claim) -> None:
         call = uuid.uuid4().hex[:16]
         created: Created = self._session.call(
             lambda client: self._session.scripts.create_unique(client, row, claim, call)
@@ -108,7 +184,7 @@ class JobStore:
         elif job.duplicate:
             job.state = None  # it completed and was removed
 
-    def create_flow(self, roots: Sequence[Job], running: Job | None = None, lane: str = "") -> None:
+    def create_flow(self, roots: Sequence[J], running: J | None = None, lane: str = "") -> None:
         """Save new jobs and all that they wait for: all in one step, or none. ``running`` gets the roots as children.
 
         Safe to repeat with the same ``lane``, a name that no other call has.
@@ -119,7 +195,7 @@ class JobStore:
         flow = gather(roots, of_running=running is not None)
         self._through(flow.jobs, lambda: self._save_flow(flow, running, lane))
 
-    def _save_flow(self, flow: Flow, running: Job | None, lane: str) -> None:
+    def _save_flow(self, flow: Flow[J], running: J | None, lane: str) -> None:
         if self.test_mode.takes(flow.jobs):
             return
         rows = [self._row(job) for job in flow.jobs]
@@ -140,14 +216,15 @@ class JobStore:
                 job.state, job.promote_at = DELAYED, WAIT_UNTIL_MS
             job._children = []
 
-    def claim(self, job: Job, unique: Unique) -> None:
-        """Make a saved job unique, unless another one has the same key."""
-        if not self.test_mode.holds(job):
+    def claim_unique(self, job: BaseJob, name: str) -> None:
+        """Let ``save_unique`` find a saved job by ``data[name]``, unless it finds another; only for strings."""
+        value = job.data.get(name) if isinstance(job.data, dict) else None
+        if isinstance(value, str) and not self.test_mode.holds(job):
             with suppress(JobNotFound):  # it has ended and was removed meanwhile
-                claim = unique.claim(job.data)
+                claim = Unique({name: value}, of_data=True).claim(job.data)
                 self._session.call(lambda client: self._session.scripts.claim(client, job.id, job.type, claim))
 
-    def update(self, job: Job) -> None:
+    def update(self, job: BaseJob) -> None:
         """Write data and options of a job that exists."""
         if self.test_mode.holds(job):
             return
@@ -193,8 +270,8 @@ class JobStore:
     def listen(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None:
         self.listener.on_job(job_id, event, fn)
 
-    def wait(self, job: Job, timeout_s: float | None) -> Any:
-        return wait_for(job, self.listener, timeout_s)
+    def wait(self, job: BaseJob, timeout_s: float | None) -> Any:
+        return wait_for(job, self.listener, timeout_s, threading.Event())
 
     def log(self, job_id: int | str, token: str, line: str) -> None:
         patience, tries = HANDLER_PATIENCE_S if token else PATIENCE_S, itertools.count()
@@ -202,12 +279,12 @@ class JobStore:
         scripts = self._session.scripts
         self._session.call(lambda client: scripts.log(client, job_id, token, text, again=next(tries) > 0), patience)
 
-    def progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:
+    def progress(self, job: BaseJob, token: str, percent: int, data: str, keep: bool) -> None:
         patience = HANDLER_PATIENCE_S if token else PATIENCE_S
         scripts = self._session.scripts
         self._session.call(lambda client: scripts.progress(client, job.id, token, percent, data, keep), patience)
 
-    def found_by(self, job: Job) -> str:
+    def found_by(self, job: BaseJob) -> str:
         """Return what a search finds the job by, for the scripts; "" if this queue indexes nothing."""
         if not self._searches:
             return ""
@@ -216,7 +293,7 @@ class JobStore:
             return search.found_by(data, keys, to_json)
         return search.found_by(data, keys, to_json, self._shown)
 
-    def check_new(self, job: Job, what: str) -> None:
+    def _check_new(self, job: BaseJob, what: str) -> None:
         """Raise InvalidJob unless the job is new and of this queue."""
         if job.id is not None or job._owner is not self:
             raise InvalidJob(what)
@@ -233,19 +310,22 @@ class JobStore:
         self.listener.stop()
         self.producer.close()
 
-    def _new_listener(self) -> Listener:
-        keys = self._session.keys
-        listener = Listener(self._session.connector, keys.events)
-        listener.ended = lambda ids: list(self._session.call(lambda client: last_events(client, keys, ids)))
-        return listener
+    def _new_producer(self) -> Producer:
+        return Producer(self._session.connector, self._session.scripts)
 
-    def _row(self, job: Job) -> tuple[str, ...]:
+    def _new_listener(self) -> Listener:
+        return Listener(self._session.connector, self._session.keys.events, self._last_events)
+
+    def _last_events(self, job_ids: list[int | str]) -> list[Event]:
+        return list(self._session.call(lambda client: last_events(client, self._session.keys, job_ids)))
+
+    def _row(self, job: BaseJob) -> tuple[str, ...]:
         """Return what ``create.lua`` takes for a job."""
         values = tuple(saved_fields(job.type, job.data, job.options).values())
         return (*values, self.found_by(job)) if self._searches else values
 
     @staticmethod
-    def _assign(made: list[Job], rows: list[tuple[str, ...]], ids: list[int]) -> None:
+    def _assign(made: Sequence[BaseJob], rows: list[tuple[str, ...]], ids: list[int]) -> None:
         now = now_ms()
         for job, row, job_id in zip(made, rows, ids, strict=True):
             job.id = job_id

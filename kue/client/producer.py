@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..connection.connector import Connector
-from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import CREATE_IN_DOUBT, unavailable, with_retries
 from ..errors import QueueUnavailable
 from ..storage.scripts import CREATE_MAX, Scripts
-
-#: Seconds after the first failure in which a create is repeated before its caller gets QueueUnavailable.
-RETRY_S = 2.0
-#: Jobs in each of the calls that many are cut into: Redis works on one while the next is packed.
-CALL_JOBS = 250
-
-
-class _Call:
-    """One call of ``create.lua``, which may be repeated: ``lane`` and ``sequence`` name it for good."""
-
-    __slots__ = ("first", "lane", "sequence", "rows", "tried")
-
-    def __init__(self, rows: Sequence[Sequence[str]], lane: str, sequence: int) -> None:
-        self.rows, self.lane, self.sequence = rows, lane, sequence
-        #: The first id that it made; 0 if it is certain that it made none, None while nobody knows.
-        self.first: int | None = None
-        self.tried = False
+from .lane import RETRY_S, Call, Lane
 
 
 class _Place(NamedTuple):
     """Where a job is in a call: its id is the call's first plus ``offset``."""
 
-    call: _Call
+    call: Call
     offset: int
 
 
-class _Entry:
+class Entry:
     """One caller's jobs, and what became of them."""
 
     __slots__ = ("done", "error", "abandoned", "ids", "leads", "owners", "rows")
@@ -49,15 +31,16 @@ class _Entry:
         self.ids: list[int] = []
         self.error: BaseException | None = None
         self.leads = self.abandoned = False
-        self.done: threading.Event | None = None
+        #: Set at its end: a ``threading.Event``, for asyncio a future.
+        self.done: Any = None
 
 
 class Producer:
     """Group commit: while one create is under way, other threads' jobs gather and go out with the next.
 
-    The calls go over one connection (a lane), one after another and numbered, and Redis remembers the last number of
-    the lane: so a call whose answer was lost can be repeated, and creates nothing twice. A caller that gets
-    QueueUnavailable may try again with the same jobs: those that were created all the same are found by the lane.
+    The calls go over one lane, one after another and numbered, and Redis remembers the last number of the lane: so a
+    call whose answer was lost can be repeated, and creates nothing twice. A caller that gets QueueUnavailable may try
+    again with the same jobs: those that were created all the same are found by the lane.
     """
 
     def __init__(self, connector: Connector, scripts: Scripts) -> None:
@@ -66,13 +49,12 @@ class Producer:
 
     def begin(self) -> None:
         """Start anew, also in a process that was forked: it must share neither connection nor lane."""
-        self._connection = DedicatedConnection(self._connector, spin=True)
+        self._lane = Lane(self._connector, self._scripts, spin=True)
         self._lock = threading.Lock()
-        self._waiting: list[_Entry] = []
+        self._waiting: list[Entry] = []
         self._busy = False
         #: The calls that may have created jobs whose callers got QueueUnavailable, as long as these jobs live.
         self._unresolved: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
-        self._open_lane()
 
     def create(self, rows: Sequence[Sequence[str]], owners: Sequence[object] = ()) -> list[int]:
         """Create jobs given as the values of ``create.lua``; return their ids.
@@ -82,17 +64,17 @@ class Producer:
         """
         known = self._settle(owners) if self._unresolved else {}
         if not known:
-            return self._join(_Entry(rows, owners))
+            return self._join(Entry(rows, owners))
         left = [at for at in range(len(rows)) if at not in known]
         if left:
-            ids = self._join(_Entry([rows[at] for at in left], [owners[at] for at in left]))
+            ids = self._join(Entry([rows[at] for at in left], [owners[at] for at in left]))
             known.update(zip(left, ids, strict=True))
         for owner in owners:
             self._unresolved.pop(owner, None)
         return [known[at] for at in range(len(rows))]
 
     def close(self) -> None:
-        self._connection.disconnect()
+        self._lane.disconnect()
 
     def _settle(self, owners: Sequence[object]) -> dict[int, int]:
         """Ask what became of an earlier try with these jobs; return the ids of those that exist, by position."""
@@ -114,7 +96,7 @@ class Producer:
                 known[at] = call.first + place.offset
         return known
 
-    def _join(self, entry: _Entry) -> list[int]:
+    def _join(self, entry: Entry) -> list[int]:
         with self._lock:
             self._waiting.append(entry)
             if self._busy:
@@ -133,7 +115,7 @@ class Producer:
             raise entry.error
         return entry.ids
 
-    def _forsake(self, entry: _Entry) -> None:
+    def _forsake(self, entry: Entry) -> None:
         with self._lock:
             entry.abandoned = True
             if entry in self._waiting:
@@ -141,15 +123,10 @@ class Producer:
                 if entry.leads:
                     self._pass_lead()
 
-    def _lead(self, own: _Entry) -> None:
+    def _lead(self, own: Entry) -> None:
         """Send what has gathered, `own` first; then let the next in line lead."""
         with self._lock:
-            batch: list[_Entry] = []
-            size = 0
-            while self._waiting and (not batch or size + len(self._waiting[0].rows) <= CREATE_MAX):
-                entry = self._waiting.pop(0)
-                batch.append(entry)
-                size += len(entry.rows)
+            batch = self._take_batch()
         try:
             error = self._send(own, batch)
             if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
@@ -169,29 +146,39 @@ class Producer:
                 if entry is not own and entry.done is not None:
                     entry.done.set()
 
-    def _send(self, own: _Entry, batch: Sequence[_Entry]) -> Exception | None:
+    def _take_batch(self, most: int = CREATE_MAX) -> list[Entry]:
+        """Take from the line what one call creates, at most ``most`` jobs if it can be; called under the lock."""
+        batch: list[Entry] = []
+        size = 0
+        while self._waiting and (not batch or size + len(self._waiting[0].rows) <= most):
+            entry = self._waiting.pop(0)
+            batch.append(entry)
+            size += len(entry.rows)
+        return batch
+
+    def _send(self, own: Entry, batch: Sequence[Entry]) -> Exception | None:
         """Create the jobs of a batch and give each entry its ids or the error, which is returned."""
-        calls = self._calls([row for entry in batch for row in entry.rows])
+        calls = self._lane.calls([row for entry in batch for row in entry.rows])
         error: Exception | None = None
         try:
-            self._perform(calls)
+            self._lane.perform(calls)
         except Exception as exc:
             error = exc
         except BaseException as exc:  # meant for this caller alone; for the others the same calls are made again
             own.error = exc
             try:
-                self._perform(calls)
+                self._lane.perform(calls)
             except Exception as again:
                 error = again
             except BaseException as again:
                 error = unavailable(again, CREATE_IN_DOUBT)
         if error is not None:
-            self._open_lane()
+            self._lane.renew()
         with self._lock:
             self._assign_ids(batch, calls, error)
         return error
 
-    def _assign_ids(self, batch: Sequence[_Entry], calls: Sequence[_Call], error: Exception | None) -> None:
+    def _assign_ids(self, batch: Sequence[Entry], calls: Sequence[Call], error: Exception | None) -> None:
         """Give each entry its ids or the error; if its caller does not learn where its jobs are, remember it."""
         places = [_Place(call, offset) for call in calls for offset in range(len(call.rows))]
         at = 0
@@ -206,6 +193,13 @@ class Producer:
                     {owner: place for owner, place in zip(entry.owners, mine, strict=True) if place.call.tried}
                 )
 
+    def _remember(self, owners: Sequence[object], ids: Sequence[int]) -> None:
+        """Keep the ids of jobs whose caller does not learn them, for the next try with the same jobs."""
+        for owner, job_id in zip(owners, ids, strict=True):
+            call = Call((), "", 0)
+            call.first = job_id
+            self._unresolved[owner] = _Place(call, 0)
+
     def _pass_lead(self) -> None:
         """Let the next in line lead; called under the lock."""
         if not self._waiting:
@@ -215,47 +209,3 @@ class Producer:
         following.leads = True
         if following.done is not None:
             following.done.set()
-
-    def _calls(self, rows: Sequence[Sequence[str]]) -> list[_Call]:
-        """Cut rows into calls. Further ones have lanes of their own, so that Redis remembers each."""
-        self._sequence += 1
-        calls = [_Call(rows[:CALL_JOBS], self._lane, self._sequence)]
-        for at in range(CALL_JOBS, len(rows), CALL_JOBS):
-            calls.append(_Call(rows[at : at + CALL_JOBS], _new_lane(), 1))
-        return calls
-
-    def _perform(self, calls: Sequence[_Call]) -> None:
-        left = [call for call in calls if call.first is None]
-        for call in left:
-            call.tried = True
-        if len(left) > 1:
-            self._perform_pipelined(left)
-        for call in left:
-            if call.first is None:
-                call.first = self._connection.with_retries(
-                    lambda client, call=call: self._scripts.create(  # type: ignore[misc]
-                        client, call.rows, lane=call.lane, sequence=call.sequence
-                    ),
-                    RETRY_S,
-                    in_doubt=CREATE_IN_DOUBT,
-                )
-
-    def _perform_pipelined(self, calls: Sequence[_Call]) -> None:
-        """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
-        try:
-            wanted = ((call.rows, call.lane, call.sequence) for call in calls)
-            answers = self._scripts.create_pipelined(self._connection.client, wanted)
-            for call in calls:
-                call.first = next(answers)
-        except Exception:
-            self._connection.disconnect()
-        except BaseException:
-            self._connection.disconnect()
-            raise
-
-    def _open_lane(self) -> None:
-        self._lane, self._sequence = _new_lane(), 0
-
-
-def _new_lane() -> str:
-    return uuid.uuid4().hex[:16]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
-from ..job import Job
+from ..job import BaseJob
 from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
 from .events import RESYNC, Listener, first_line
 
@@ -15,7 +14,15 @@ from .events import RESYNC, Listener, first_line
 POLL_FIRST_S, POLL_S = 1.0, 5.0
 
 
-def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
+class Wake(Protocol):
+    """A flag that one side waits for, as ``threading.Event``."""
+
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+def wait_for(job: BaseJob, listener: Listener, timeout_s: float | None, wake: Wake) -> Any:
     """Wait for a job to finish, and return its result. Raises as ``Job.wait``.
 
     An event only says that it is time to read the job: it may be lost, or belong to an earlier run of a job that was
@@ -24,7 +31,6 @@ def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
     job_id = job.id
     if job_id is None:
         raise InvalidJob("the job is not saved yet: call save() first")
-    wake = threading.Event()
     events: list[tuple[Any, ...]] = []
 
     def on_event(event: str, *args: Any) -> None:
@@ -41,7 +47,7 @@ def wait_for(job: Job, listener: Listener, timeout_s: float | None) -> Any:
             heard = list(events)
             del events[: len(heard)]  # another thread may have appended meanwhile
             try:
-                job.refresh()
+                job._fill(job._owner.read(job_id))
             except JobNotFound:
                 return _outcome_of_removed(job_id, heard)
             if job.state == COMPLETE:
@@ -65,7 +71,7 @@ def _outcome_of_removed(job_id: int | str, heard: list[tuple[Any, ...]]) -> Any:
     raise JobNotFound(job_id)
 
 
-def _result(job: Job, heard: list[tuple[Any, ...]]) -> Any:
+def _result(job: BaseJob, heard: list[tuple[Any, ...]]) -> Any:
     """Return the result of a complete job. A Node worker stores no falsy one: that is in the event alone."""
     if "result" not in job.raw and "exact_result" not in job.raw:
         for event, *args in reversed(heard):
@@ -74,7 +80,7 @@ def _result(job: Job, heard: list[tuple[Any, ...]]) -> Any:
     return job.result
 
 
-def _message(job: Job, heard: list[tuple[Any, ...]]) -> str:
+def _message(job: BaseJob, heard: list[tuple[Any, ...]]) -> str:
     """Return why a job failed: as its event says if that belongs to the stored error, else the error's first line."""
     for event, *args in reversed(heard):
         if event == "failed" and args and args[0] and str(args[0]) in (job.error or ""):

@@ -24,12 +24,12 @@ SENTINEL_S = 1.0
 NODE_CONNECT_S = 2.0
 
 #: What every connection of ours has: text, one protocol, and no hidden second try.
-_COMMON: dict[str, Any] = {"decode_responses": True, "encoding_errors": "replace", "protocol": 2}
+COMMON: dict[str, Any] = {"decode_responses": True, "encoding_errors": "replace", "protocol": 2}
 
 
-def _options(answer_s: float | None) -> dict[str, Any]:
+def base_options(answer_s: float | None) -> dict[str, Any]:
     return {
-        **_COMMON,
+        **COMMON,
         "socket_connect_timeout": CONNECT_S,
         "socket_timeout": answer_s,
         "socket_keepalive": True,
@@ -40,16 +40,16 @@ def _options(answer_s: float | None) -> dict[str, Any]:
 
 def from_address(address: Address, answer_s: float | None, single: bool) -> Any:
     """Return a client of what a URL names; ``single``: on one connection of its own, where that can be."""
-    options = {**_options(answer_s), **address.options}
+    options = {**base_options(answer_s), **address.options}
     if "socket_timeout" in address.options and answer_s is not None:
-        options["socket_timeout"] = _answer(answer_s, address.options["socket_timeout"])
-    late_s = _late(answer_s, options["socket_timeout"])
+        options["socket_timeout"] = own_answer(answer_s, address.options["socket_timeout"])
+    late_s = late_after(answer_s, options["socket_timeout"])
     if address.scheme == "redis+cluster":
         return _cluster(address.hosts, options, late_s)
     if address.scheme != "redis+sentinel":
         make: Any = redis.Redis
         if address.scheme == "unix":
-            client = make(unix_socket_path=address.path, **_for_unix_socket(options))
+            client = make(unix_socket_path=address.path, **for_unix_socket(options))
         else:
             (host, port), *_ = address.hosts
             client = make(host=host, port=port, **options)
@@ -68,7 +68,7 @@ def from_address(address: Address, answer_s: float | None, single: bool) -> Any:
     return client
 
 
-def _late(answer_s: float | None, timeout_s: float | None) -> float | None:
+def late_after(answer_s: float | None, timeout_s: float | None) -> float | None:
     """Return the seconds after which an answer is late, what blocks being added. None: the timeout comes first."""
     if answer_s is None or timeout_s is None:
         return None
@@ -76,12 +76,12 @@ def _late(answer_s: float | None, timeout_s: float | None) -> float | None:
     return late_s if late_s < timeout_s else None
 
 
-def _answer(answer_s: float, own_s: float) -> float:
+def own_answer(answer_s: float, own_s: float) -> float:
     """Return the timeout of a connection whose user said how long an answer may take: what blocks gets that on top."""
     return answer_s - ANSWER_S + own_s if answer_s >= ANSWER_S else min(answer_s, own_s)
 
 
-def _for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
+def for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
     tcp_only = ("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options")
     return {name: value for name, value in options.items() if name not in tcp_only}
 
@@ -89,13 +89,13 @@ def _for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
 def like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Redis:
     """Return a client with the settings of another, on connections of its own."""
     pool: Any = client.connection_pool
-    kwargs = {**pool.connection_kwargs, **_options(answer_s)}
+    kwargs = {**pool.connection_kwargs, **base_options(answer_s)}
     for name in [each for each in kwargs if each == "connection_pool" or each.startswith("maint_")]:
         del kwargs[name]  # what belongs to that pool
-    kwargs["socket_keepalive_options"] |= _own_keepalive(pool.connection_kwargs)
-    late_s = _late(answer_s, answer_s)
+    kwargs["socket_keepalive_options"] |= own_keepalive(pool.connection_kwargs)
+    late_s = late_after(answer_s, answer_s)
     if issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
-        kwargs = _for_unix_socket(kwargs)
+        kwargs = for_unix_socket(kwargs)
     kwargs["connection_class"] = pool.connection_class
     if isinstance(pool, SentinelConnectionPool):
         make: Any = SentinelConnectionPool
@@ -107,7 +107,7 @@ def like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Red
     return OneConnection(connection_pool=made_pool) if single else redis.Redis.from_pool(made_pool)
 
 
-def _own_keepalive(options: Mapping[str, Any]) -> dict[int, int]:
+def own_keepalive(options: Mapping[str, Any]) -> dict[int, int]:
     """Return the keepalive options that the user's client has, which go before ours."""
     own = options.get("socket_keepalive_options")
     return dict(own) if isinstance(own, Mapping) else {}
@@ -115,12 +115,12 @@ def _own_keepalive(options: Mapping[str, Any]) -> dict[int, int]:
 
 def like_cluster(client: Any, answer_s: float | None) -> Any:
     """Return a client of the same Cluster as another, on connections of its own."""
-    kwargs = {**client.get_connection_kwargs(), **_COMMON, "socket_timeout": answer_s, "socket_keepalive": True}
-    kwargs["socket_keepalive_options"] = keepalive_options() | _own_keepalive(kwargs)
+    kwargs = {**client.get_connection_kwargs(), **COMMON, "socket_timeout": answer_s, "socket_keepalive": True}
+    kwargs["socket_keepalive_options"] = keepalive_options() | own_keepalive(kwargs)
     for name in ("host", "port", "connection_class", "redis_connect_func", "retry"):
         kwargs.pop(name, None)
     kwargs["address_remap"] = client.nodes_manager.address_remap
-    return _cluster([(node.host, node.port) for node in client.get_nodes()], kwargs, _late(answer_s, answer_s))
+    return _cluster([(node.host, node.port) for node in client.get_nodes()], kwargs, late_after(answer_s, answer_s))
 
 
 def _cluster(hosts: Iterable[tuple[str, int]], options: dict[str, Any], late_s: float | None) -> Any:

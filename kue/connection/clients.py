@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import redis
 from hiredis import pack_command
@@ -13,6 +13,13 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 from .liveness import make_live
 from .spin_wait import SpinWait
+
+
+@runtime_checkable
+class Pipelining(Protocol):
+    """A client that sends the next command before the answer to the one before has come."""
+
+    def pipelined(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]: ...
 
 
 class OneConnection(redis.Redis):
@@ -56,7 +63,7 @@ def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[A
     So the server works on one while the next is packed. After an error an answer may still be on its way: unless it was
     the last one's, the connection must be given up.
     """
-    if isinstance(client, OneConnection):
+    if isinstance(client, Pipelining):
         return client.pipelined(commands)
     return (client.execute_command(*command) for command in commands)
 

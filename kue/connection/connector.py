@@ -42,6 +42,9 @@ class Connector:
     pattern: ours use connections of their own, made with its settings, and never close the user's.
     """
 
+    #: The clients that a user may give.
+    patterns: tuple[type, ...] = (redis.Redis, RedisCluster)
+
     def __init__(self, source: object = DEFAULT_URL) -> None:
         #: Whether Redis is unreachable, as all connections of this queue see it.
         self.outage = Outage()
@@ -55,29 +58,28 @@ class Connector:
         if isinstance(pattern, str):
             self._source = pattern = parse(pattern)
             self._shown_url = without_password(str(source)).removeprefix("redis://")
-        elif callable(pattern) and not isinstance(pattern, (redis.Redis, RedisCluster)):
+        elif callable(pattern) and not isinstance(pattern, self.patterns):
             try:
                 pattern = pattern()
             except RedisClusterException:
                 self.is_cluster = True  # only a Cluster's client connects when it is made
                 return
-        if isinstance(pattern, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
-            raise InvalidAddress(
-                "a redis.asyncio client cannot be used: pass its URL or a redis.Redis, and call the queue with "
-                "asyncio.to_thread"
-            )
-        if not isinstance(pattern, (Address, redis.Redis, RedisCluster)):
+        if not isinstance(pattern, (Address, *self.patterns)):
+            if isinstance(pattern, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
+                raise InvalidAddress("a redis.asyncio client is for kue.aio.create_queue; here pass its URL instead")
             raise InvalidAddress(
                 f"redis must be a URL, a redis.Redis, a RedisCluster or a function that returns one, not {pattern!r}"
             )
-        self.is_cluster = isinstance(pattern, RedisCluster) or (
+        self.is_cluster = isinstance(pattern, (RedisCluster, redis.asyncio.RedisCluster)) or (
             isinstance(pattern, Address) and pattern.scheme == "redis+cluster"
         )
 
     def shared(self) -> Any:
         """Return the client for everybody's occasional calls; it keeps a pool and is safe in any thread."""
         if self._shared is None:
-            self._shared = self._make(ANSWER_S, single=False)
+            made = self._make(ANSWER_S, single=False)
+            if self._shared is None:  # else somebody made one meanwhile, and this one has no connection yet
+                self._shared = made
             if self._shown_url:
                 log.info("Using Redis at %s", self._shown_url)
                 self._shown_url = ""

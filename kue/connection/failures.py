@@ -17,6 +17,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from ..concurrency import bridge
 from ..errors import QueueUnavailable
 from .liveness import ConnectionForgotten
 
@@ -78,5 +79,5 @@ def with_retries(
                 raise
             if time.monotonic() + pause > give_up:
                 raise unavailable(exc, in_doubt) from None
-        time.sleep(pause)
+        bridge.sleep(pause)
         pause = min(pause * 2, RETRY_MAX_S)

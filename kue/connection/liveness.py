@@ -119,11 +119,11 @@ class LiveConnection:
         give_up = time.monotonic() + (me.socket_timeout or float("inf")) - waited_s
         try:
             while True:
-                unsent = _unsent_bytes(me._sock)
+                unsent = unsent_bytes(me._sock)
                 if self._server_answers_elsewhere():
                     if me.can_read(GRACE_S):
                         return
-                    if not _unsent_bytes(me._sock) < unsent:  # else a long command is still on its way
+                    if not unsent_bytes(me._sock) < unsent:  # else a long command is still on its way
                         raise ConnectionForgotten("no answer on this connection, but on a new one")
                 left = give_up - time.monotonic()
                 if left <= 0:
@@ -182,7 +182,7 @@ def make_live(pool: Any, late_s: float | None) -> None:
         pool.reset()  # or it would give out the connections that it has
 
 
-def _unsent_bytes(sock: Any) -> int:
+def unsent_bytes(sock: Any) -> int:
     """Return how many bytes the other side has not acknowledged yet; 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0

@@ -27,8 +27,8 @@ RECONNECT_S, RECONNECT_MAX_S = 0.1, 2.0
 #: A read of the socket costs as much as many messages, so on a busy channel the next one waits till more have gathered:
 #: from BUSY messages in one read on, so long for each of them, and at most, seconds.
 BUSY, PAUSE_EACH_S, PAUSE_MAX_S = 16, 0.0001, 0.02
-#: Seconds that ``start`` waits for Redis to confirm.
-SUBSCRIBE_S = 10.0
+#: Seconds that ``start`` waits for Redis to confirm; and if the subscription may begin later.
+SUBSCRIBE_S, UNREQUIRED_S = 10.0, 1.0
 
 
 class Subscription:
@@ -86,7 +86,7 @@ class Subscription:
                 pubsub.subscribe(self._channel)
                 for message in self._messages(pubsub):
                     if message["type"] == "message":
-                        texts = [message["data"], *_received(pubsub.connection)]
+                        texts = [message["data"], *received(pubsub.connection)]
                         self._on_messages(texts)
                         if len(texts) >= BUSY:
                             green.sleep(min(PAUSE_MAX_S, len(texts) * PAUSE_EACH_S))
@@ -140,7 +140,7 @@ class Subscription:
             pass
 
 
-def _received(connection: Any) -> list[str]:
+def received(connection: Any) -> list[str]:
     """Return the messages that came in with the last one: on a busy channel many fit into one read of the socket.
 
     They are in the reader of redis-py's parser. Where that has another form they come one by one, which is slower.

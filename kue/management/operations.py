@@ -6,13 +6,13 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic
 
 from redis.exceptions import ResponseError
 
 from ..connection.failures import unavailable, with_retries
 from ..errors import InvalidJob
-from ..job import Job, JobOwner
+from ..job import J, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 from ..storage.arguments import check_type
 from ..storage.codec import check_concurrency, check_priority, number_text
@@ -26,10 +26,10 @@ from .retention import ENDED, Retention, Rule, clean, rule
 COMMAND_KEPT_S = 60
 
 
-class Operations:
+class Operations(Generic[J]):
     """What an operator does with a Queue."""
 
-    def __init__(self, session: Session, owner: JobOwner, queries: Queries, retention: Retention) -> None:
+    def __init__(self, session: Session, owner: JobOwner[J], queries: Queries[J], retention: Retention) -> None:
         self._session, self._owner, self._queries, self._retention = session, owner, queries, retention
         self._keys, self._scripts = session.keys, session.scripts
 
@@ -111,7 +111,7 @@ class Operations:
         """Queue a suspended job again. Raises JobNotFound, or WrongState if it is not waiting."""
         self.promote(job_id)
 
-    def set_priority(self, job_id: int | str, priority: str | float) -> Job:
+    def set_priority(self, job_id: int | str, priority: str | float) -> J:
         """Change a job's priority and return the job. Raises JobNotFound, InvalidJob."""
         check_id(job_id)
         text = number_text(check_priority(priority))
@@ -164,7 +164,7 @@ class Operations:
         wanted = rule(keep, max_age)
         return int(self._session.call(lambda client: clean(self._scripts, client, state, wanted)))
 
-    def run_as_new(self, job_id: int | str, data: Any = None) -> Job:
+    def run_as_new(self, job_id: int | str, data: Any = None) -> J:
         """Save a copy of a job in whatever state, to run at once, and return it; ``data`` replaces the original's.
 
         The copy's hash names the original in ``copy_of``, the original's the copies in ``copies``. A delay is not
@@ -172,12 +172,12 @@ class Operations:
         """
         job = self._queries.get(job_id)
         options = job.options
-        copy = Job(self._owner, job.type, job.data if data is None else data)
+        copy = self._owner.job_class(self._owner, job.type, job.data if data is None else data)
         copy.attempts(options.attempts or 1).priority(options.priority).ttl(options.ttl_ms)
         copy.remove_on_complete(options.remove_on_complete)
         if options.backoff is not None:
             copy.options.backoff = options.backoff  # one by a name that only other processes know is fine as well
-        copy.save()
+        self._owner.create([copy])
         self._session.call(lambda client: self._scripts.run(client, "link_rerun", copy.id, job_id))
         return copy
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Generic, TypedDict
 
 from ..errors import InvalidJob
-from ..job import Job, JobOwner, from_hash
+from ..job import BaseJob, J, JobOwner
 from ..search import Group, node_query, query
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
 from ..storage.codec import number
@@ -52,25 +52,25 @@ class ErrorCount(TypedDict):
     """When the latest of them failed, epoch ms."""
 
 
-class Queries:
+class Queries(Generic[J]):
     """What a Queue answers. ``owner`` is whose the jobs are."""
 
-    def __init__(self, session: Session, owner: JobOwner) -> None:
+    def __init__(self, session: Session, owner: JobOwner[J]) -> None:
         self._session, self._owner = session, owner
         self._keys = session.keys
 
-    def get(self, job_id: int | str) -> Job:
+    def get(self, job_id: int | str) -> J:
         """Read a job. Raises JobNotFound."""
-        return from_hash(self._owner, job_id, self._owner.read(job_id))
+        return self._owner.job_class.from_hash(self._owner, job_id, self._owner.read(job_id))
 
-    def get_many(self, job_ids: Sequence[int | str]) -> list[Job]:
+    def get_many(self, job_ids: Sequence[int | str]) -> list[J]:
         """Read jobs in one round trip; missing ones are left out."""
         if not job_ids:
             return []
 
         found = self._session.read_each([("HGETALL", self._keys.job(job_id)) for job_id in job_ids], {})
         jobs = zip(job_ids, found, strict=True)
-        return [from_hash(self._owner, job_id, raw) for job_id, raw in jobs if "type" in raw]
+        return [self._owner.job_class.from_hash(self._owner, job_id, raw) for job_id, raw in jobs if "type" in raw]
 
     def fields(self, job_ids: Sequence[int | str], names: Sequence[str]) -> list[list[str | None]]:
         """Read some fields of jobs as stored, in one round trip; all None for a job that is not there."""
@@ -78,22 +78,22 @@ class Queries:
         nothing: list[str | None] = [None] * len(names)
         return self._session.read_each([("HMGET", self._keys.job(job_id), *names) for job_id in job_ids], nothing)
 
-    def range(self, start: int, stop: int, order: str = "asc") -> list[Job]:
+    def range(self, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
 
         As in Node, ``order`` ("asc" or "desc") reverses the page, not which jobs are on it. Node Kue: Job.range.
         """
         return self._range(self._keys.jobs, start, stop, order)
 
-    def range_by_state(self, state: str, start: int, stop: int, order: str = "asc") -> list[Job]:
+    def range_by_state(self, state: str, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read jobs of one state, as ``range``; delayed ones are ranked by their time. Node Kue: Job.rangeByState."""
         return self._range(self._keys.state(check_state(state)), start, stop, order)
 
-    def range_by_type(self, job_type: str, state: str, start: int, stop: int, order: str = "asc") -> list[Job]:
+    def range_by_type(self, job_type: str, state: str, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read jobs of one type and state, as ``range``. Node Kue: Job.rangeByType."""
         return self._range(self._keys.type_state(job_type, check_state(state)), start, stop, order)
 
-    def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[Job]:
+    def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read jobs as ``range_by_state`` or ``range_by_type``, in any state: Node's API makes one of any word."""
         return self._range(self._set(state, job_type), start, stop, order)
 
@@ -184,7 +184,7 @@ class Queries:
         """Return the total run time of completed jobs, ms."""
         return number(self._session.read_one("GET", self._keys.work_time, default=None)) or 0
 
-    def rank(self, job: Job) -> int | None:
+    def rank(self, job: BaseJob) -> int | None:
         """Return how many jobs of its type go before a waiting job; None if it does not wait."""
         key = self._keys.type_state(job.type, INACTIVE)
         rank = self._session.read_one("ZRANK", key, zid(job.id), default=None)
@@ -196,7 +196,7 @@ class Queries:
         rank = self._session.read_one("ZRANK", key, zid(job_id), default=None)
         return None if rank is None else int(rank)
 
-    def place(self, job: Job) -> tuple[int | None, int | str | None]:
+    def place(self, job: BaseJob) -> tuple[int | None, int | str | None]:
         """Return what ``rank`` does, and the id of the job right before it; None if there is none."""
         key = self._keys.type_state(job.type, INACTIVE)
         rank = self.rank(job)
@@ -267,7 +267,7 @@ class Queries:
         found = {each for key in keys for each in self._ends(key, number)}
         return sorted(found, key=lambda each: each if isinstance(each, int) else 0, reverse=True)[:number]
 
-    def oldest_waiting(self) -> Job | None:
+    def oldest_waiting(self) -> J | None:
         """Return the waiting job that was created first, None if no job waits.
 
         Its set is in order of priority, and of id within one: so the first job of each priority is read, of at most
@@ -342,7 +342,7 @@ class Queries:
     def _cards(self, keys: list[str]) -> list[int]:
         return [int(each) for each in self._session.read_each([("ZCARD", key) for key in keys], 0)]
 
-    def _range(self, key: str, start: int, stop: int, order: str) -> list[Job]:
+    def _range(self, key: str, start: int, stop: int, order: str) -> list[J]:
         if order not in ("asc", "desc"):
             raise InvalidJob(f'order must be "asc" or "desc", not {order!r}')
         found = [id_of(member) for member in self._session.read_one("ZRANGE", key, start, stop, default=[])]

@@ -30,6 +30,14 @@ def check_job_event(event: object) -> str:
     return str(event)
 
 
+def check_queue_event(event: str) -> str:
+    """Return "error", or the name of the job's event that ``queue.on`` calls "job …"."""
+    name = event.removeprefix("job ")
+    if event != "error" and (name == event or name not in EVENTS):
+        raise InvalidJob(f'an event is "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}')
+    return name
+
+
 def check_timeout(timeout_s: Any) -> float | None:
     """Return a timeout, given in seconds or as a timedelta: seconds from 0, or None for no limit."""
     if timeout_s is None:

@@ -23,8 +23,10 @@ PATIENCE_S = 2.0
 class Session:
     """What the parts of a queue share. ``source`` is what a Connector takes."""
 
+    connector_class: type[Connector] = Connector
+
     def __init__(self, source: object, prefix: str) -> None:
-        self.connector = Connector(source)
+        self.connector = self.connector_class(source)
         check_prefix(prefix)
         if self.connector.is_cluster and "{" not in prefix:
             prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot

@@ -16,7 +16,7 @@ from .task import Declare, FunctionTask, Task
 class TaskRegistry:
     """``process`` is ``Queue.process``; ``process_options`` are what it takes beside type, concurrency and handler."""
 
-    def __init__(self, owner: JobOwner, process: Callable[..., object], process_options: Iterable[str]) -> None:
+    def __init__(self, owner: JobOwner[Any], process: Callable[..., object], process_options: Iterable[str]) -> None:
         self._owner, self._process, self._process_options = owner, process, frozenset(process_options)
         self._lock = threading.Lock()
         self._working: set[str] = set()

@@ -10,7 +10,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..errors import InvalidJob, UnrecoverableError
-from ..job import Job, JobOwner, set_options
+from ..job import Job, JobOwner
 from .signature import Signature
 
 P = ParamSpec("P")
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class TypedJob(Job, Generic[R]):
     """A job of a task: ``wait`` returns what the task's function is declared to return."""
 
-    def __init__(self, owner: JobOwner, job_type: str, data: Any, read_result: Callable[[Any], R]) -> None:
+    def __init__(self, owner: JobOwner[Any], job_type: str, data: Any, read_result: Callable[[Any], R]) -> None:
         super().__init__(owner, job_type, data)
         self._read_result = read_result
 
@@ -50,7 +50,7 @@ class Task(Generic[P, R]):
 
     def __init__(
         self,
-        owner: JobOwner,
+        owner: JobOwner[Any],
         fn: Callable[..., Any],
         name: str,
         concurrency: int,
@@ -62,7 +62,7 @@ class Task(Generic[P, R]):
         self._known: Signature | None = None
         self.handler = self._new_handler()
         update_wrapper(cast(Any, self), fn)
-        set_options(Job(owner, name), options)
+        Job.from_options(owner, name, None, options)
         with suppress(NameError):  # an annotation names what the module defines further down
             self._known = Signature(name, fn)
 
@@ -96,7 +96,7 @@ class Task(Generic[P, R]):
     def _new_job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypedJob[R]:
         signature = self._signature
         job: TypedJob[R] = TypedJob(self._owner, self.name, signature.data(args, kwargs), signature.decode_result)
-        set_options(job, self._options)
+        job.set_options(self._options)
         return job
 
     @property

@@ -47,6 +47,19 @@ def test_burst_runs_what_waits_and_exits(queue: Queue, start: Callable[..., Any]
     assert [job.refresh().state for job in jobs] == ["complete", "inactive", "complete"]
 
 
+def test_a_queue_for_asyncio_is_worked_by_the_queue_that_it_owns(
+    queue: Queue, start: Callable[..., Any], module: Path
+) -> None:
+    text = MODULE.replace("import kue\n", "import kue.aio\n").replace("kue.create_queue", "kue.aio.create_queue")
+    (module / "mail.py").write_text(text)
+    job = queue.create("email", {"to": "ada"}).save()
+    code, out, _ = output(start("worker", "mail:queue", "--burst", cwd=module))
+    assert code == 0 and out.startswith("Ready: running email (1), report (1) of")
+    assert job.refresh().state == "complete"
+    code, _, err = output(start("worker", "mail:quue", cwd=module))
+    assert code == 1 and err == "kue: module mail has no quue; it has queue\n"
+
+
 def test_only_of_a_type_without_a_handler_is_an_error(start: Callable[..., Any], module: Path) -> None:
     code, _, err = output(start("worker", "mail:queue", "--only", "email,rapport", cwd=module))
     assert code == 1 and "kue: --only: no handler for rapport; there are handlers for email, report\n" in err

@@ -18,7 +18,7 @@ import kue
 from kue import web
 from kue.connection import liveness
 from kue.connection.connector import Connector
-from kue.connection.subscription import _received
+from kue.connection.subscription import received
 from kue.embedded.ping import ping
 from kue.embedded.server import find_binary
 from kue.settings import Settings
@@ -214,7 +214,7 @@ def test_the_private_parts_of_redis_py_that_are_used_are_there(server: FaultySer
             pipe.publish("channel", text)
         pipe.execute()
     assert pubsub.get_message(timeout=5)["data"] == "first"
-    assert _received(pubsub.connection) == ["second", "third"]
+    assert received(pubsub.connection) == ["second", "third"]
     pubsub.close()
     client.close()
 

@@ -58,7 +58,7 @@ def test_a_url_without_its_scheme_is_proposed_with_it(url: str) -> None:
 
 
 def test_an_asyncio_client_is_refused_with_a_remedy() -> None:
-    with pytest.raises(ValueError, match="asyncio.to_thread"):
+    with pytest.raises(ValueError, match="kue.aio.create_queue"):
         kue.create_queue(redis.asyncio.Redis())
 
 

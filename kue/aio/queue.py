@@ -1,0 +1,300 @@
+"""A queue for asyncio programs: the calls of ``kue.Queue``, awaitable where they talk to Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from ..backoff import BackoffFunction
+from ..client.events import Event
+from ..client.handler_thread import Registration
+from ..client.job_store import JobStore
+from ..concurrency import fork
+from ..connection.locate import source_of
+from ..errors import QueueUnavailable
+from ..management.history import History, Span
+from ..management.operations import Operations
+from ..management.queries import Queries
+from ..management.retention import Retention
+from ..middleware import Middleware
+from ..queue import LEASE_MS
+from ..queue import Queue as SyncQueue
+from ..storage.arguments import check_callable, check_queue_event
+from .connector import sync_source
+from .event_stream import EventStream
+from .job import AsyncJob
+from .store import AsyncJobStore, AsyncSession
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+def _of(
+    part: str, method: Callable[Concatenate[Any, P], R]
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Return the awaitable form of a method of a part: with its signature and its docstring."""
+
+    @wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await self._store.run(method, getattr(self, part), *args, **kwargs)  # type: ignore[no-any-return]
+        except QueueUnavailable as exc:
+            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
+
+    return call
+
+
+class _OfSync(Generic[T]):
+    """A method of the queue's ``sync`` Queue, as it is there."""
+
+    def __init__(self, bound: Callable[[SyncQueue], T]) -> None:
+        self._bound = bound
+
+    @overload
+    def __get__(self, queue: None, owner: type) -> _OfSync[T]: ...
+    @overload
+    def __get__(self, queue: Queue, owner: type) -> T: ...
+    def __get__(self, queue: Queue | None, owner: type) -> _OfSync[T] | T:
+        return self if queue is None else self._bound(queue.sync)
+
+
+class Queue:
+    """A queue on Redis for asyncio, made by ``kue.aio.create_queue``.
+
+    It has every method of ``kue.Queue``, to be awaited where it talks to Redis. It belongs to the event loop that first
+    uses it, until ``close()``. What works on jobs runs beside the loop, in ``sync``.
+    """
+
+    def __init__(
+        self,
+        redis: object = None,
+        prefix: str = "q",
+        *,
+        lease_ms: int | timedelta = LEASE_MS,
+        search: bool | Callable[[str], str] = False,
+        job_events: bool = True,
+    ) -> None:
+        #: This queue's way to Redis, for programs that extend it.
+        self.session = session = AsyncSession(source_of(redis), prefix)
+        self.keys, self.prefix = session.keys, session.keys.prefix
+        #: The ``kue.Queue`` that runs the handlers of this one: on the same Redis, with connections of its own.
+        self.sync = SyncQueue(
+            sync_source(redis), prefix, lease_ms=lease_ms, search=search, job_events=job_events
+        )
+        self._store = AsyncJobStore(
+            self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
+        )
+        self._store.share(self.sync._store)
+        #: For the tests of programs that make jobs.
+        self.test_mode = self._store.test_mode
+        self._queries = Queries(session, self._store)
+        self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
+        self._on_error: list[Callable[[BaseException], object]] = []
+        session.connector.outage.on_unreachable = self._tell_error
+        self.sync.on("error", self._tell_error_of_thread)
+        fork.watch(self)
+
+    async def __aenter__(self) -> Queue:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Shut down: release the jobs that still run after 10 s, and close the connections."""
+        await self.shutdown()
+
+    def __repr__(self) -> str:
+        return f"<kue.aio Queue {self.prefix}>"
+
+    # Producing
+
+    @property
+    def backoffs(self) -> dict[str, BackoffFunction]:
+        """Functions registered by ``backoff(name, fn)``."""
+        return self._store.backoffs
+
+    @property
+    def job_events(self) -> bool:
+        """Whether ``job.on`` of new jobs listens, unless the job's own ``events()`` says otherwise."""
+        return self._store.job_events
+
+    @job_events.setter
+    def job_events(self, enabled: bool) -> None:
+        self._store.job_events = self.sync.job_events = enabled
+
+    def create(self, job_type: str, data: Any = None, **options: Any) -> AsyncJob:
+        """Return a new job, to be saved with ``await job.save()``; see ``kue.Queue.create``."""
+        return self._store.new(job_type, data, options)
+
+    create_many = _of("_store", JobStore[AsyncJob].create_many)
+    save_unique = _of("_store", JobStore[AsyncJob].save_unique)
+    claim_unique = _of("_store", JobStore[AsyncJob].claim_unique)
+    chain = _of("_store", JobStore[AsyncJob].chain)
+    batch = _of("_store", JobStore[AsyncJob].batch)
+    backoff = _OfSync(lambda queue: queue.backoff)
+
+    # Working, in ``sync``
+
+    process = _OfSync(lambda queue: queue.process)
+    task = _OfSync(lambda queue: queue.task)
+    tasks = _OfSync(lambda queue: queue.tasks)
+    work = _OfSync(lambda queue: queue.work)
+    concurrency = _OfSync(lambda queue: queue.concurrency)
+    processing = _OfSync(lambda queue: queue.processing)
+    running = _OfSync(lambda queue: queue.running)
+    watch_stuck_jobs = _OfSync(lambda queue: queue.watch_stuck_jobs)
+    quiet = _OfSync(lambda queue: queue.quiet)
+
+    def use(self, middleware: Middleware) -> Queue:
+        """Put a middleware around the creation (``acreate``) and the execution of this queue's jobs in this process.
+
+        The first given is the outermost. Returns the queue, so that calls chain.
+        """
+        self.sync.use(middleware)
+        return self
+
+    async def shutdown(self, timeout_s: float | timedelta | None = 10.0, job_type: str | None = None) -> None:
+        """Stop working as ``kue.Queue.shutdown``, without blocking the event loop; then close the connections."""
+        await asyncio.to_thread(self.sync.shutdown, timeout_s, job_type)
+        if job_type is None:
+            await self._store.aclose()
+
+    async def close(self) -> None:
+        """Close the connections of a queue that runs no handlers, after the saves that are under way.
+
+        It may be used again afterwards, on another event loop too. For one that runs handlers, call ``shutdown``.
+        """
+        await self._store.aclose()
+        await asyncio.to_thread(self.sync.close)
+
+    # Events
+
+    async def on(self, event: str, fn: Callable[..., object]) -> Queue:
+        """Call ``fn(id, *args)``, a function or a coroutine function, for each "job complete", "job failed" ….
+
+        Event handlers run one after another in a task of their own. "error" calls ``fn(exception)`` for errors of this
+        process outside job handlers, and once when Redis becomes unreachable. Returns the queue.
+        """
+        check_callable(fn, "the handler of an event")
+        name = check_queue_event(event)
+        if name == "error":
+            self._on_error.append(fn)
+        else:
+            await self._store.run(self._store.listener.on, name, fn)
+        return self
+
+    async def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
+        """Call ``fn(event)``, a function or a coroutine function, for every event of this queue.
+
+        Returns a function that ends it. See ``kue.Queue.subscribe``; ``events()`` is the same as an iterator.
+        """
+        check_callable(fn, "the handler of an event")
+        return await self._store.run(self._store.listener.subscribe, fn, required)
+
+    def events(self, *, required: bool = True) -> EventStream:
+        """Return the events of this queue, by whatever process, as an asynchronous iterator.
+
+        It begins with the first step of ``async for``, or with ``async with queue.events() as events``, and ends with
+        ``close()``. An event "resync" (id None) says that events may have been missed: read again what you show. Raises
+        QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
+        """
+        return EventStream(self._store, required)
+
+    # Reading
+
+    get = _of("_queries", Queries[AsyncJob].get)
+    get_many = _of("_queries", Queries[AsyncJob].get_many)
+    fields = _of("_queries", Queries.fields)
+    range = _of("_queries", Queries[AsyncJob].range)
+    range_by_state = _of("_queries", Queries[AsyncJob].range_by_state)
+    range_by_type = _of("_queries", Queries[AsyncJob].range_by_type)
+    range_of = _of("_queries", Queries[AsyncJob].range_of)
+    count_of = _of("_queries", Queries.count_of)
+    search = _of("_queries", Queries.search)
+    log = _of("_queries", Queries.log)
+    types = _of("_queries", Queries.types)
+    ids = _of("_queries", Queries.ids)
+    active = _of("_queries", Queries.active)
+    inactive = _of("_queries", Queries.inactive)
+    complete = _of("_queries", Queries.complete)
+    failed = _of("_queries", Queries.failed)
+    delayed = _of("_queries", Queries.delayed)
+    card = _of("_queries", Queries.card)
+    counts = _of("_queries", Queries.counts)
+    counts_by_type = _of("_queries", Queries.counts_by_type)
+    inactive_count = _of("_queries", Queries.inactive_count)
+    active_count = _of("_queries", Queries.active_count)
+    complete_count = _of("_queries", Queries.complete_count)
+    failed_count = _of("_queries", Queries.failed_count)
+    delayed_count = _of("_queries", Queries.delayed_count)
+    work_time = _of("_queries", Queries.work_time)
+    rank = _of("_queries", Queries.rank)
+    rank_in = _of("_queries", Queries.rank_in)
+    place = _of("_queries", Queries.place)
+    setting = _of("_queries", Queries.setting)
+    settings = _of("_queries", Queries.settings)
+    paused = _of("_queries", Queries.paused)
+    workers = _of("_queries", Queries.workers)
+    server_ms = _of("_queries", Queries.server_ms)
+    leases = _of("_queries", Queries.leases)
+    memory = _of("_queries", Queries.memory)
+    first_ids = _of("_queries", Queries.first_ids)
+    newest_ids = _of("_queries", Queries.newest_ids)
+    oldest_waiting = _of("_queries", Queries[AsyncJob].oldest_waiting)
+    recent_errors = _of("_queries", Queries.recent_errors)
+    look_through = _of("_queries", Queries.look_through)
+
+    @property
+    def history(self) -> AsyncHistory:
+        """Counts and times of the last hour and the last day, as recorded by web processes."""
+        return AsyncHistory(self._store, self._queries.history)
+
+    # Changing by hand
+
+    shared_secret = _of("_operations", Operations.shared_secret)
+    check_health = _of("_operations", Operations.check_health)
+    remove = _of("_operations", Operations.remove)
+    set_state = _of("_operations", Operations.set_state)
+    retry = _of("_operations", Operations.retry)
+    promote = _of("_operations", Operations.promote)
+    cancel = _of("_operations", Operations.cancel)
+    pause_job = _of("_operations", Operations.pause_job)
+    resume_job = _of("_operations", Operations.resume_job)
+    set_priority = _of("_operations", Operations[AsyncJob].set_priority)
+    pause = _of("_operations", Operations.pause)
+    resume = _of("_operations", Operations.resume)
+    retain = _OfSync(lambda queue: queue.retain)
+    retention = _OfSync(lambda queue: queue.retention)
+    clean = _of("_operations", Operations.clean)
+    run_as_new = _of("_operations", Operations[AsyncJob].run_as_new)
+    set_slots = _of("_operations", Operations.set_slots)
+    change_settings = _of("_operations", Operations.change_settings)
+
+    # Inside
+
+    def _after_fork(self) -> None:
+        self._store.after_fork()
+
+    def _tell_error(self, exc: BaseException) -> None:
+        for fn in self._on_error:
+            self._store.listener.call_soon(Registration("error", fn), exc)
+
+    def _tell_error_of_thread(self, exc: BaseException) -> None:
+        self._store.call_threadsafe(self._tell_error, exc)
+
+
+class AsyncHistory:
+    """The spans of one queue; see ``kue.Queue.history``."""
+
+    def __init__(self, store: AsyncJobStore, history: History) -> None:
+        self._store, self._history = store, history
+
+    async def record(self, name: str, at: int, figures: Span) -> None:
+        """Keep ``figures`` of the span that began at ``at`` spans since the epoch; ``name`` is minutes or halves."""
+        await self._store.run(self._history.record, name, at, figures)
+
+    async def read(self, name: str) -> list[Span]:
+        """Return the spans that are known, oldest first; where no web process ran there is none."""
+        return await self._store.run(self._history.read, name)
