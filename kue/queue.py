@@ -144,6 +144,8 @@ class Queue:
         Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
         checked before the first is saved.
         """
+        if isinstance(wanted, (Job, Mapping)):
+            raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
         made = []
         for each in wanted:
             if isinstance(each, Job):
@@ -348,9 +350,8 @@ class Queue:
             return self
         name = event.removeprefix("job ")
         if name == event or name not in EVENTS:
-            raise InvalidJob(
-                f'an event must be "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}'
-            )
+            hint = f'write "job {event}"' if event in EVENTS else f"the events are error, job {', job '.join(EVENTS)}"
+            raise InvalidJob(f"a queue has no event {event!r}; {hint}")
         self._store.listener.on(name, fn)
         return self
 
