@@ -224,7 +224,7 @@ class BaseJob:
 
     def search_keys(self, keys: str | list[str]) -> Self:
         """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
-        named = [keys] if isinstance(keys, str) else list(keys)
+        named = [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Iterable) else [keys]
         if not all(isinstance(key, str) for key in named):
             raise InvalidJob(f'search keys must be names of fields in the data, such as "title", not {keys!r}')
         self.options.search_keys = named

@@ -137,7 +137,8 @@ class Settings:
         if not locked and not self.allow_anonymous and not is_loopback(self.host):
             raise SettingsError(
                 f"HOST={self.host} accepts connections from other machines, and anyone who connects can start and "
-                "delete jobs. Set KUE_AUTH=user:password, or KUE_ALLOW_ANONYMOUS=1 to allow access without a password."
+                "delete jobs. Set KUE_AUTH=user:password (--auth), or KUE_ALLOW_ANONYMOUS=1 (--allow-anonymous) to "
+                "allow access without a password."
             )
 
     def _check_accounts(self) -> None:

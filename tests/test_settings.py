@@ -185,7 +185,7 @@ def test_the_bare_switch_means_yes() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "kue.example"])
 def test_other_machines_are_let_in_only_with_a_password_or_when_said_aloud(host: str) -> None:
-    with pytest.raises(SettingsError, match="KUE_AUTH=user:password, or KUE_ALLOW_ANONYMOUS=1"):
+    with pytest.raises(SettingsError, match="KUE_AUTH=user:password .--auth., or KUE_ALLOW_ANONYMOUS=1"):
         Settings.load({"HOST": host})
     for name, value in (("AUTH", "a:b"), ("AUTH_READONLY", "a:b"), ("TOKEN", "t" * 16), ("TOKEN_READONLY", "t" * 16)):
         assert Settings.load({"HOST": host, f"KUE_{name}": value}).host == host

@@ -32,6 +32,15 @@ from .output import plain, print_json
 MAX_WAIT_S = 60.0
 #: No limit of a file's size.
 UNLIMITED = 1 << 62
+#: What errors of downloads tell an operator to set, and the option of this command for it.
+OPTION_OF = {
+    "An operator can allow it with DOWNLOAD_ALLOW": "Allow it with --allow",
+    "An operator can raise DOWNLOAD_MAX_BYTES": "Raise it with --max-size",
+    "An operator can add the missing certificate to the file in DOWNLOAD_CA_BUNDLE": "Add the missing certificate with "
+    "--ca-bundle",
+    "Set DOWNLOAD_CLIENT_CERT": "Give it with --client-cert",
+    "Check DOWNLOAD_CLIENT_CERT": "Check --client-cert",
+}
 
 
 class Interrupted(BaseException):
@@ -42,6 +51,16 @@ class Refused(click.ClickException):
     """A URL or an option that cannot be used."""
 
     exit_code = 2
+
+    def __init__(self, error: str) -> None:
+        super().__init__(with_options(error))
+
+
+def with_options(error: str) -> str:
+    """Return the error of a download with the options of this command instead of an operator's settings."""
+    for setting, option in OPTION_OF.items():
+        error = error.replace(setting, option)
+    return error
 
 
 class CommandJob:
@@ -269,11 +288,12 @@ def _with_retries(
             error, wait_s = exc, min(MAX_WAIT_S, 2.0 ** min(made - 1, 10))
         if made >= attempts:
             raise error
-        board.say(f"{job.name}: {error}; attempt {made + 1} of {attempts} in {duration(wait_s)}")
+        board.say(f"{job.name}: {with_options(str(error))}; attempt {made + 1} of {attempts} in {duration(wait_s)}")
         job.sleep(wait_s)
 
 
 def _report(board: Board, as_json: bool, url: str, error: str, **more: Any) -> None:
+    error = with_options(error)
     if as_json:
         print_json({"url": safe_text(url), "ok": False, "error": error, **more})
     line = f"line {more['line']}: " if "line" in more else ""

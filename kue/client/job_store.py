@@ -67,18 +67,18 @@ class JobStore(Generic[J]):
         Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
         checked before the first is saved.
         """
+        if isinstance(wanted, (BaseJob, Mapping)):
+            raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
         made: list[J] = []
         for each in wanted:
             if isinstance(each, self.job_class):
                 made.append(each)
                 continue
             if not isinstance(each, Mapping):
-                raise InvalidJob(
-                    f"create_many takes unsaved jobs and mappings with a \"type\", not {each!r}"
-                )
+                raise InvalidJob(f'create_many takes unsaved jobs and mappings with a "type", not {each!r}')
             options = dict(each)
             if "type" not in options:
-                raise InvalidJob(f'a job needs a "type": {each!r}')
+                raise InvalidJob(f'a job must have a "type": {each!r}')
             made.append(self.new(options.pop("type"), options.pop("data", None), options))
         for job in made:
             self._check_new(job, "create_many takes new jobs of this queue only")
@@ -93,7 +93,7 @@ class JobStore(Generic[J]):
         """
         self._check_new(job, "save_unique takes a new job of this queue")
         if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
-            raise InvalidJob(f"the job's data must be a dict with a text {name!r}")
+            raise InvalidJob(f"the job's data must be a dict with a string {name!r}")
         job.options.unique = Unique({name: job.data[name]}, of_data=True)
         self.create([job])
         return job

@@ -40,7 +40,7 @@ def parse(url: str) -> Address:
     except InvalidAddress:
         raise
     except ValueError as exc:
-        raise InvalidAddress(f"cannot connect to {without_password(url)!r}: {exc}") from None
+        raise InvalidAddress(f"invalid Redis URL {without_password(url)!r}: {exc}") from None
 
 
 def without_password(url: str) -> str:
@@ -120,7 +120,7 @@ def _hosts(netloc: str, default_port: int) -> tuple[tuple[str, int], ...]:
     for part in netloc.rpartition("@")[2].split(","):
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/?#\s]*)(?::([0-9]{1,5}))?", part)
         if match is None or match[2] is not None and not 0 < int(match[2]) < 65536:
-            raise ValueError(f"{part!r} is not a host, or a host and a port from 1 to 65535")
+            raise ValueError(f"{part!r} is not a host, or a host with a port from 1 to 65535")
         hosts.append((match[1].strip("[]") or "localhost", int(match[2] or default_port)))
     return tuple(hosts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..job import Job
 
@@ -19,7 +19,7 @@ class FlowNode(NamedTuple):
     more: int = 0
 
 
-def read_tree(job: Job, *, depth: int = DEPTH, children: int = CHILDREN, jobs: int = JOBS) -> FlowNode:
+def read_tree(job: Any, *, depth: int = DEPTH, children: int = CHILDREN, jobs: int = JOBS) -> FlowNode:
     """Read the tree below a job: at most ``jobs`` of it in all, the levels nearest to it first."""
     root = FlowNode(job, [])
     level, left = [root], jobs - 1
@@ -27,7 +27,8 @@ def read_tree(job: Job, *, depth: int = DEPTH, children: int = CHILDREN, jobs: i
         following: list[FlowNode] = []
         for node in level:
             if node.job.children_total and left > 0:
-                found = [FlowNode(child, []) for child in islice(node.job.children(), min(children, left))]
+                read: Any = Job.children  # also for a job of kue.aio, whose own has to be awaited
+                found = [FlowNode(child, []) for child in islice(read(node.job), min(children, left))]
                 node.children.extend(found)
                 left -= len(found)
                 following += found

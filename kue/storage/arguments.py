@@ -34,7 +34,8 @@ def check_queue_event(event: str) -> str:
     """Return "error", or the name of the job's event that ``queue.on`` calls "job …"."""
     name = event.removeprefix("job ")
     if event != "error" and (name == event or name not in EVENTS):
-        raise InvalidJob(f'an event is "error" or one of {", ".join(f"job {each}" for each in EVENTS)}; not {event!r}')
+        hint = f'write "job {event}"' if event in EVENTS else f"the events are error, job {', job '.join(EVENTS)}"
+        raise InvalidJob(f"a queue has no event {event!r}; {hint}")
     return name
 
 

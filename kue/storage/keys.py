@@ -20,7 +20,7 @@ _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 def check_prefix(prefix: object) -> str:
     """Return a queue's prefix; raise InvalidJob if its keys could not be told from others', or lie in many slots."""
     if not isinstance(prefix, str) or not prefix:
-        raise InvalidJob(f'the prefix must be a string such as "q", not {prefix!r}')
+        raise InvalidJob(f'the prefix must be a non-empty string such as "q", not {prefix!r}')
     if any(letter.isspace() or ord(letter) < 32 for letter in prefix):
         raise InvalidJob(f'the prefix {prefix!r} contains a space; write a short word such as "q"')
     if "{" in prefix and not _HASH_TAG.match(prefix):
@@ -120,4 +120,4 @@ def check_id(job_id: int | str) -> None:
         check_text("a job's id", job_id)  # another program's: Node's API takes any text
         return
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
-        raise InvalidJob(f"a job's id must be a whole number from 1 to 2^53-1, not {str(job_id)[:80]!r}")
+        raise InvalidJob(f"a job's id must be a whole number from 1 to 2^53-1, not {repr(job_id)[:80]}")

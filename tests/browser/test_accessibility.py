@@ -21,8 +21,8 @@ EVIL = [
     "\u202e<b onclick=window.hit=1>", "<style>*{display:none}</style>",
 ]  # fmt: skip
 PATHS = (
-    "/", "/overview", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files", "/system",
-    "/search?q=job",
+    "/", "/overview", "/active", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files",
+    "/system", "/search?q=job", "/search", "/job/999",
 )  # fmt: skip
 
 
@@ -89,21 +89,69 @@ def test_every_page_is_accessible_and_fits_its_screen(
 ) -> None:  # fmt: skip
     require_node("axe-core")
     fill(queue, ["an ordinary job", "x" * 400])
-    axe = Path(NODE_DIR, "node_modules", "axe-core", "axe.min.js")
     page = open_page(program.url, color_scheme=scheme, bypass_csp=True)
-    only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
     for path in PATHS:
         page.goto(program.url + path)
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-        page.add_script_tag(path=axe)
-        found = page.evaluate("(only) => axe.run(document, only).then((result) => result.violations)", only)
-        serious = [each for each in found if each["impact"] in ("serious", "critical")]
-        assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == [], path
+        assert serious_findings(page, rules) == [], path
+
+
+def serious_findings(page: Any, rules: list[str] | None) -> list[tuple[str, str]]:
+    """Run axe over the page as it is, dialogs and open parts too."""
+    if not page.evaluate("'axe' in window"):
+        page.add_script_tag(path=Path(NODE_DIR, "node_modules", "axe-core", "axe.min.js"))
+    only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
+    found = page.evaluate("(only) => axe.run(document, only).then((result) => result.violations)", only)
+    return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width", "rules"), [("light", 390, None), ("dark", 1440, OF_LOOKS)], ids=["light", "dark"]
+)
+def test_what_opens_on_a_page_is_accessible(
+    make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any], scheme: str, width: int,
+    rules: list[str] | None,
+) -> None:  # fmt: skip
+    require_node("axe-core")
+    queue.create_many([{"type": "t", "data": {"title": "waits"}}] * 3)
+    program = make_program(KUE_AUTH="ada:secret")
+    page = open_page(program.url, color_scheme=scheme, bypass_csp=True)
+    page.set_viewport_size({"width": width, "height": 900})
+    # The login, with a wrong password
+    for password in ("wrong", "secret"):
+        page.fill("[name=user]", "ada")
+        page.fill("[name=password]", password)
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        assert serious_findings(page, rules) == [], password
+    # The list of URLs, with one that cannot be downloaded
+    page.wait_for_selector(LIVE)
+    page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.setData("text/plain", "https://example.com/a\\nftp://example.com/b");
+            const paste = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+            document.getElementById("start_url").dispatchEvent(paste);
+        }"""
+    )
+    page.wait_for_selector("#start_list_problems li")
+    assert serious_findings(page, rules) == []
+    # The selection, the question before a removal, and the shortcuts
+    page.goto(program.url + "/inactive")
+    page.wait_for_selector(LIVE)
+    page.click("#job_1 [data-part=pick]")
+    page.wait_for_selector("#selection:not([hidden])")
+    assert serious_findings(page, rules) == []
+    page.click("#job_2 [data-action=remove]")
+    page.wait_for_selector("#confirm[open]")
+    assert serious_findings(page, rules) == []
+    page.keyboard.press("Escape")
     page.click("#shortcuts_button")
-    found = page.evaluate("axe.run(document.getElementById('shortcuts')).then((result) => result.violations)")
-    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    page.wait_for_selector("#shortcuts[open]")
+    assert serious_findings(page, rules) == []
 
 
 @pytest.mark.slow

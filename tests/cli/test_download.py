@@ -121,7 +121,7 @@ def test_a_list_is_validated_line_by_line_and_duplicates_are_named(download: Run
         (["ftp://example.com/x"], "Use https:// or http://"),
         (
             ["http://127.0.0.1:1/x"],
-            "Refused: 127.0.0.1 is a loopback address. An operator can",
+            "Refused: 127.0.0.1 is a loopback address. Allow it with --allow",
         ),
         (["-H", "nonsense", "http://x.example/"], "must look like 'name: value'"),
         (["-x", "ftp://p", "http://x.example/"], "a proxy must look like"),

@@ -63,5 +63,5 @@ def test_an_acknowledgement_that_redis_refuses_is_told_as_an_error(queue: kue.Qu
 
 @pytest.mark.parametrize("name", ["job finished", "complete", ""])
 def test_an_unknown_event_is_refused(queue: kue.Queue, name: str) -> None:
-    with pytest.raises(kue.InvalidJob, match="an event must be"):
+    with pytest.raises(kue.InvalidJob, match="a queue has no event"):
         queue.on(name, print)

@@ -28,6 +28,11 @@ WRONG: dict[str, tuple[Callable[[Queue], Any], str]] = {
     "negative timeout": (lambda queue: queue.create("a").save().wait(-1), "timeout_s must be a number of seconds"),
     "shutdown timeout": (lambda queue: queue.shutdown("5"), "timeout_s must be a number of seconds"),  # type: ignore[arg-type]
     "create_many of numbers": (lambda queue: queue.create_many([5]), 'mappings with a "type", not 5'),  # type: ignore[list-item]
+    "create_many of one job": (lambda queue: queue.create_many({"type": "a"}), "takes a list of jobs or mappings"),
+    "event of a job at a queue": (lambda queue: queue.on("complete", print), 'write "job complete"'),
+    "search keys": (lambda queue: queue.create("a").search_keys(5), "search keys must be names"),  # type: ignore[arg-type]
+    "id None": (lambda queue: queue.get(None), "from 1 to 2^53-1, not None"),  # type: ignore[arg-type]
+    "RetryLater": (lambda queue: kue.RetryLater("soon"), "or a timedelta, not 'soon'"),  # type: ignore[arg-type]
     "progress before save": (lambda queue: queue.create("a").progress(1), "not saved yet"),
     "log before save": (lambda queue: queue.create("a").log("x"), "not saved yet"),
 }

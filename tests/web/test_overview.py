@@ -64,7 +64,7 @@ def test_it_shows_types_times_throughput_the_oldest_job_and_errors(dashboard: An
     assert "Queue time (median) 40 ms p95 0.9 s" in text and "Run time (median) 2.0 s p95 8.0 s" in text
     assert "Oldest waiting job 2 h #2 mail" in text
     assert "mail 2 0 0 0 0 no worker" in text
-    assert re.search(r"of the newest 3 failed jobs .* 3 bill ValueError: no invoice [456] just now #6", text)
+    assert re.search(r"in the newest 3 failed jobs .* 3 bill ValueError: no invoice [456] just now #6", text)
 
 
 def test_a_new_queue_says_that_there_is_nothing_yet(dashboard: Any) -> None:

@@ -59,7 +59,9 @@ class OverviewView(TypedDict, total=False):
 def _view() -> OverviewView:
     now_ms = time.time() * 1000
     counts, paused, workers = queue().counts_by_type(), set(queue().paused()), worker_views(queue())
-    capacity = capacity_by_type(workers)
+    leases = queue().leases()
+    active = {name: each["active"] for name, each in counts.items()}
+    capacity = capacity_by_type(workers, active, leases["held"])
     types, more_types = figures.types(counts, paused, capacity)
     oldest = queue().oldest_waiting()
     errors = queue().recent_errors()
@@ -67,7 +69,7 @@ def _view() -> OverviewView:
     due_ms = max(oldest.created_at or 0, oldest.promote_at or 0) if oldest else 0
     shown: list[Any] = [{**each, "error": reason(each["error"]) or "(no message)"} for each in errors[:MAX_ERRORS]]
     return {
-        "warnings": figures.warnings(counts, paused, capacity, workers, queue().leases()),
+        "warnings": figures.warnings(counts, paused, capacity, workers, leases),
         "types": types,
         "more_types": more_types,
         "busy": sum(each["busy"] for each in capacity.values()),

@@ -58,6 +58,7 @@ def _facts(memory: Any, leases: Any, free: int | None, answered_ms: float) -> di
     limit = f" of {size_text(memory['limit'])}" if memory["limit"] else ""
     each = f", {size_text(cost / memory['jobs'])} per job" if cost and memory["jobs"] else ""
     facts = {
+        "Key prefix": queue().prefix,
         "Redis memory": f"{size_text(used)}{limit}" if used else None,
         "This queue (estimate)": f"{size_text(cost)}{each}" if cost is not None else None,
         "Redis round trip": f"{answered_ms:.1f} ms",
@@ -80,9 +81,10 @@ def _view() -> SystemView:
     counts = queue().counts_by_type()
     answered_ms = (time.monotonic() - begun) * 1000
     paused, workers = set(queue().paused()), worker_views(queue())
-    capacity = capacity_by_type(workers)
-    types, more_types = figures.types(counts, paused, capacity)
     leases = queue().leases()
+    active = {name: each["active"] for name, each in counts.items()}
+    capacity = capacity_by_type(workers, active, leases["held"])
+    types, more_types = figures.types(counts, paused, capacity)
     return {
         "warnings": figures.warnings(counts, paused, capacity, workers, leases),
         "types": types,

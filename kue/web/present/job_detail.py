@@ -117,7 +117,7 @@ def _attempts(job: Job) -> list[Attempt]:
         if not isinstance(entry, dict):
             continue
         outcome = str(entry.get("outcome", ""))
-        error = reason(entry.get("error"))
+        error = reason(entry.get("stack") or entry.get("error"))
         attempts.append(
             {
                 "number": int(entry.get("number") or len(attempts) + 1),
@@ -172,12 +172,17 @@ def _backoff(backoff: Any, delay_ms: float) -> str:
     return pretty_json(backoff).replace("\n", " ")
 
 
+def _attempt(job: Job) -> int:
+    """Return how many attempts have begun; of a job that was retried by hand no more than it may have."""
+    return min(job.attempts_made + (job.state == "active"), max(job.attempts_made, job.options.attempts or 1))
+
+
 def _options(job: Job) -> dict[str, str]:
     options = job.options
     names: dict[str, Any] = {
         "Type": job.type,
         "Priority": _priority(options.priority),
-        "Attempts": f"{job.attempts_made} of {options.attempts or 1}",
+        "Attempts": f"{_attempt(job)} of {options.attempts or 1}",
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
         "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
         "Backoff": _backoff(options.backoff, options.delay_ms) if options.backoff else None,

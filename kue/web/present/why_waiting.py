@@ -57,7 +57,7 @@ def _children(job: Job) -> str:
     named = []
     for child in job.children():
         if child.state not in ENDED or (child.state == "failed" and job.raw.get("on_child_failure") == "wait"):
-            named.append(f"job {child.id} ({STATE_LABELS.get(str(child.state), "").lower()})")
+            named.append(f"job {child.id} ({STATE_LABELS.get(str(child.state), '').lower()})")
         if len(named) == CHILDREN_NAMED:
             break
     more = f" and {left - len(named):,} more" if left > len(named) else ""
@@ -69,9 +69,10 @@ def _inactive(queue: Queue, job: Job) -> str:
     name = job.type
     if name in queue.paused():
         return f"Type {name} is paused."
-    capacity = capacity_by_type(worker_views(queue)).get(name)
+    active = {each: counts["active"] for each, counts in queue.counts_by_type().items()}
+    capacity = capacity_by_type(worker_views(queue), active, queue.leases()["held"]).get(name)
     rank, before = queue.place(job)
-    if capacity is None and queue.counts(name)["active"] == 0:
+    if capacity is None and not active.get(name):
         return f"No worker processes jobs of type {name}."
     if capacity is not None and not capacity["taking"]:
         return f"All workers for type {name} are paused or shutting down."

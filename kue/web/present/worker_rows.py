@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
@@ -73,8 +74,12 @@ def worker_views(queue: Queue) -> list[WorkerView]:
     return sorted(views, key=lambda each: (each["lost"], each["name"]))
 
 
-def capacity_by_type(workers: list[WorkerView]) -> dict[str, TypeCapacity]:
-    """Return for each type what the live workers do for it."""
+def capacity_by_type(workers: list[WorkerView], active: Mapping[str, int], leased: int) -> dict[str, TypeCapacity]:
+    """Return for each type what the live workers do for it.
+
+    Workers report their busy slots with each heartbeat, so these may be 10 s old. If all active jobs are ``leased``,
+    which those of Node workers are not, ``active`` jobs by type tell how many slots are busy now.
+    """
     found: dict[str, TypeCapacity] = {}
     for worker in workers:
         for name, busy, slots, paused in worker["types"] if not worker["lost"] else ():
@@ -83,4 +88,7 @@ def capacity_by_type(workers: list[WorkerView]) -> dict[str, TypeCapacity]:
             capacity["slots"] += slots
             capacity["busy"] += busy
             capacity["taking"] = capacity["taking"] or not paused
+    if sum(active.values()) == leased:
+        for name, capacity in found.items():
+            capacity["busy"] = min(capacity["slots"], active.get(name, 0))
     return found
