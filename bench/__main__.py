@@ -23,7 +23,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="less of everything: minutes in place of an hour")
-    add("--only", default="", metavar="WORDS", help="only rows with one of these words, such as kue,server,details")
+    add("--only", default="", metavar="WORDS", help="only rows with one of these words, or tables: kue,server,async")
     add("--peers", default="all", metavar="WORDS", help="peers to measure: all, none, or such as huey,bullmq (all)")
     add("--runs", type=int, default=0, metavar="N", help="take the median of N runs (3; with --quick 1)")
     add("--jobs", type=int, default=0, metavar="N", help="waiting jobs in a drain (20,000)")
@@ -67,6 +67,7 @@ def measure(
 ) -> tuple[plan.Measured, dict[str, plan.Measured]]:
     """Do all the runs; return the table of all peers, and kue's further tables by name."""
     steps = plan.Plan(bench, sizes, say)
+    among, tables = chosen("" if options.peers == "all" else options.peers), options.only.split(",")
     measured: plan.Measured = plan.Measured()
     extra: dict[str, plan.Measured] = {}
     for at in range(runs):
@@ -74,9 +75,9 @@ def measure(
             say(f"run {at + 1} of {runs}")
         for figure in figures(steps, options.only, options.peers):
             measured.add(*figure)
-        if not options.only or "details" in options.only:
-            for title, figure in details.Details(steps, options.quick).all():
-                extra.setdefault(title, plan.Measured()).add(*figure)
+        further = details.Details(steps, options.quick, among)
+        for title, figure in further.all(lambda title: not options.only or "details" in tables or title in tables):
+            extra.setdefault(title, plan.Measured()).add(*figure)
     return measured, extra
 
 
@@ -101,7 +102,8 @@ def main(argv: list[str]) -> None:
             began = time.monotonic()
             measured, extra = measure(bench, sizes, options, runs)
             say(f"{time.monotonic() - began:.0f} s")
-            print(report.table(measured))
+            if measured.rows():
+                print(report.table(measured))
             for key, (title, columns, _) in report.TABLES.items():
                 if key in extra:
                     print(f"\n{title}\n\n{report.table(extra[key], columns)}")

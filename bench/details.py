@@ -15,11 +15,13 @@ from urllib.request import urlopen
 from bench.harness import catalog, host
 from bench.harness.server import free_port
 from bench.harness.steps import Peer, StepFailed, end, percentile
-from bench.plan import Column, Figure, Plan
+from bench.plan import WAITING_BODY, Column, Figure, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Data of 55 bytes, as in the figure for Node Kue: {"n":…,"x":"…"}.
 MEMORY_BYTES = 36
+#: Jobs that sleep in async handlers.
+SLEEPERS = 10_000
 BROWSERS = 10
 GROWTH = [Column("worker_us", "worker µs/job", False, 1), Column("server_us", "server µs/job", False, 1)]
 MEMORY = [Column("bytes", "bytes a waiting job", False), Column("rss", "idle worker RSS, MiB", False, 1)]
@@ -35,6 +37,13 @@ KILLED = [
     Column("twice", "handled twice", False),
     Column("seconds", "s from the kill to the last job", False, 1),
 ]
+ASYNC = [
+    Column("drain", "drain/s, kept"),
+    Column("drain50", "drain/s at 50, kept"),
+    Column("sleep50", "sleep 50 ms at 500, jobs/s"),
+    Column("seconds", "s for 10,000 of them", False, 2),
+    Column("worker_us", "worker µs/job", False, 1),
+]
 PRODUCING = [
     Column("one", "one thread/s"),
     Column("fifty", "50 threads/s"),
@@ -44,23 +53,52 @@ PRODUCING = [
 
 
 class Details:
-    """The further steps of a run; ``quick`` does less of each."""
+    """The further steps of a run; ``quick`` does less of each. ``among(name)`` tells which peers take part."""
 
-    def __init__(self, plan: Plan, quick: bool) -> None:
-        self.plan, self.bench, self.quick = plan, plan.bench, quick
+    def __init__(self, plan: Plan, quick: bool, among: Callable[[str], bool]) -> None:
+        self.plan, self.bench, self.quick, self.among = plan, plan.bench, quick, among
 
-    def all(self) -> Iterator[tuple[str, Figure]]:
-        """Yield the name of a table with each figure."""
+    def all(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Figure]]:
+        """Yield the name of a table with each figure, of the tables that are wanted."""
         for title, step in (
             ("producing", self.producing),
             ("growth", self.growth),
             ("memory", self.memory),
             ("kinds", self.kinds),
+            ("async", self.async_handlers),
             ("monitor", self.monitor),
             ("killed", self.killed),
         ):
-            for figure in step():
+            for figure in step() if wanted(title) else ():
                 yield title, figure
+
+    def async_handlers(self) -> Iterator[Figure]:
+        """Drain jobs that do nothing, and jobs that sleep, with async handlers, and by the peers that have these."""
+        plan, count = self.plan, self.plan.sizes.jobs
+
+        def idle(peer: Peer) -> dict[str, float]:
+            drained = plan.drain(peer, plan.waiting(peer, count, keep=1), keep=1)
+            return {"drain": drained.per_s, "worker_us": drained.worker_us}
+
+        def at_50(peer: Peer) -> dict[str, float]:
+            return {"drain50": plan.drain(peer, plan.waiting(peer, count, keep=1), keep=1, concurrency=50).per_s}
+
+        def sleeping(peer: Peer) -> dict[str, float]:
+            waiting = plan.waiting(peer, min(SLEEPERS, count), keep=1, **WAITING_BODY)
+            per_s = plan.drain(peer, waiting, keep=1, **WAITING_BODY).per_s
+            return {"sleep50": per_s, "seconds": SLEEPERS / per_s}
+
+        makers = [("kue", catalog.kue_async)]
+        makers += catalog.installed(lambda name: name in catalog.ASYNC and self.among(name))
+        for name, make in makers:
+            try:
+                peer = make()
+            except StepFailed as exc:
+                yield name, "drain", str(exc)
+                continue
+            yield from plan.tried(peer.name, ("drain", "worker_us"), lambda p=peer: idle(p))
+            yield from plan.tried(peer.name, ("drain50",), lambda p=peer: at_50(p))
+            yield from plan.tried(peer.name, ("sleep50", "seconds"), lambda p=peer: sleeping(p))
 
     def producing(self) -> Iterator[Figure]:
         """Save from one and from 50 threads, and wait for a job's end; the worker is idle then."""
@@ -84,13 +122,13 @@ class Details:
         for green in (True, False):
             peer = catalog.kue(green)
             for columns, step in ((("one",), one), (("fifty",), fifty), (("wait50", "wait99"), wait)):
-                yield from self.plan._tried(peer.name, columns, lambda s=step, p=peer: s(p))
+                yield from self.plan.tried(peer.name, columns, lambda s=step, p=peer: s(p))
 
     def growth(self) -> Iterator[Figure]:
         """CPU of worker and server for a job, with so many waiting when it begins."""
         for waiting in (1_000, 100_000, 1_000_000):
             row = f"{waiting:,} waiting"
-            yield from self.plan._tried(row, ("worker_us", "server_us"), lambda w=waiting: self._cost(w))
+            yield from self.plan.tried(row, ("worker_us", "server_us"), lambda w=waiting: self._cost(w))
 
     def _cost(self, waiting: int) -> dict[str, float]:
         """Fill and drain several times with one worker, which is paused meanwhile, so only work is counted."""
@@ -122,7 +160,7 @@ class Details:
             ("kue (plain threads)", lambda: catalog.kue(False)),
             *catalog.installed(lambda name: name == "Node: kue 0.11"),
         ]:
-            yield from self.plan._tried(name, ("bytes", "rss"), lambda m=make: self._size(m()))
+            yield from self.plan.tried(name, ("bytes", "rss"), lambda m=make: self._size(m()))
 
     def _size(self, peer: Peer) -> dict[str, float]:
         server = self.bench.server
@@ -140,7 +178,7 @@ class Details:
     def kinds(self) -> Iterator[Figure]:
         """The drain of plain jobs, and of those with a priority, a delay, or a failed first attempt (two attempts)."""
         for kind in ("plain", "priorities", "delays", "retries"):
-            yield from self.plan._tried(f"{kind}", ("drain", "worker_us", "server_us"), lambda k=kind: self._kind(k))
+            yield from self.plan.tried(f"{kind}", ("drain", "worker_us", "server_us"), lambda k=kind: self._kind(k))
 
     def _kind(self, kind: str) -> dict[str, float]:
         peer, count = catalog.kue(), self.plan.sizes.jobs
@@ -152,9 +190,9 @@ class Details:
     def monitor(self) -> Iterator[Figure]:
         """The drain with a web process that relays every event, to ten pages or to ten plain clients."""
         columns = ("drain", "worker_us", "server_us", "web_us")
-        yield from self.plan._tried("no monitor", columns[:3], lambda: self._kind("plain"))
+        yield from self.plan.tried("no monitor", columns[:3], lambda: self._kind("plain"))
         for name, watch in (("monitor, 10 pages", True), ("monitor, 10 plain clients", False)):
-            yield from self.plan._tried(name, columns, lambda w=watch: self._watched(BROWSERS, w))
+            yield from self.plan.tried(name, columns, lambda w=watch: self._watched(BROWSERS, w))
 
     def _watched(self, browsers: int, watch: bool) -> dict[str, float]:
         peer, jobs = catalog.kue(), self.plan.sizes.jobs
@@ -170,7 +208,7 @@ class Details:
 
     def killed(self) -> Iterator[Figure]:
         """Kill one of two workers with SIGKILL in mid-drain, start another, and count what became of all jobs."""
-        yield from self.plan._tried("SIGKILL in mid-drain", tuple(each.key for each in KILLED), self._killed)
+        yield from self.plan.tried("SIGKILL in mid-drain", tuple(each.key for each in KILLED), self._killed)
 
     def _killed(self) -> dict[str, float]:
         peer, count = catalog.kue(), self.plan.sizes.jobs

@@ -84,19 +84,19 @@ class Plan:
     def peer(self, peer: Peer) -> Iterator[Figure]:
         """Measure what can be measured of any peer."""
         ours = peer.name.startswith("kue ")
-        yield from self._tried(peer.name, ("enqueue", "drain"), lambda: self._kept(peer))
+        yield from self.tried(peer.name, ("enqueue", "drain"), lambda: self._kept(peer))
         if False in peer.keeps:
-            yield from self._tried(peer.name, ("free",), lambda: self._free(peer))
+            yield from self.tried(peer.name, ("free",), lambda: self._free(peer))
         if peer.has_bulk:
-            yield from self._tried(peer.name, ("bulk",), lambda: self._bulk(peer))
-        yield from self._tried(peer.name, ("p50", "p99"), lambda: self._latency(peer))
+            yield from self.tried(peer.name, ("bulk",), lambda: self._bulk(peer))
+        yield from self.tried(peer.name, ("p50", "p99"), lambda: self._latency(peer))
         if not peer.pool and (ours or self.sizes.all_of_peers):
-            yield from self._tried(peer.name, ("drain50",), lambda: self._at_50(peer))
-            yield from self._tried(peer.name, ("two",), lambda: self._two(peer))
-            yield from self._tried(peer.name, ("cpu2two",), lambda: self._body(peer, "cpu2two", BODIES["cpu2"], 2))
+            yield from self.tried(peer.name, ("drain50",), lambda: self._at_50(peer))
+            yield from self.tried(peer.name, ("two",), lambda: self._two(peer))
+            yield from self.tried(peer.name, ("cpu2two",), lambda: self._body(peer, "cpu2two", BODIES["cpu2"], 2))
         if ours or self.sizes.all_of_peers:
             for column, settings in BODIES.items():
-                yield from self._tried(peer.name, (column,), lambda s=settings, c=column: self._body(peer, c, s))
+                yield from self.tried(peer.name, (column,), lambda s=settings, c=column: self._body(peer, c, s))
 
     def limits(self) -> Iterator[Figure]:
         """Measure what the server can do with kue's scripts, however fast its client is."""
@@ -117,7 +117,7 @@ class Plan:
             ("drain", lambda: work(10)),
             ("drain50", lambda: work(50)),
         ):
-            yield from self._tried(LIMIT, (column,), lambda c=column, s=step: {c: s()})
+            yield from self.tried(LIMIT, (column,), lambda c=column, s=step: {c: s()})
 
     def fill(self, count: int, **settings: object) -> None:
         """Let jobs of kue wait."""
@@ -131,7 +131,7 @@ class Plan:
         count, left = int(made["count"]), self.sizes.jobs - int(made["count"])
         if peer.has_bulk and left > 0:
             count += int(self.bench.ask(peer, "bulk", left, keep=1)["count"])
-        drained = self._drain(peer, count, keep=1)
+        drained = self.drain(peer, count, keep=1)
         return {
             "enqueue": made["per_s"],
             "drain": drained.per_s,
@@ -140,15 +140,15 @@ class Plan:
         }
 
     def _free(self, peer: Peer) -> dict[str, float]:
-        return {"free": self._drain(peer, self._waiting(peer, self.sizes.jobs, keep=0), keep=0).per_s}
+        return {"free": self.drain(peer, self.waiting(peer, self.sizes.jobs, keep=0), keep=0).per_s}
 
     def _at_50(self, peer: Peer) -> dict[str, float]:
-        count = self._waiting(peer, self.sizes.jobs, keep=1)
-        return {"drain50": self._drain(peer, count, keep=1, concurrency=50).per_s}
+        count = self.waiting(peer, self.sizes.jobs, keep=1)
+        return {"drain50": self.drain(peer, count, keep=1, concurrency=50).per_s}
 
     def _two(self, peer: Peer) -> dict[str, float]:
-        count = self._waiting(peer, self.sizes.jobs * (2 if peer.has_bulk else 1), keep=1)
-        return {"two": self._drain(peer, count, processes=2, keep=1).per_s}
+        count = self.waiting(peer, self.sizes.jobs * (2 if peer.has_bulk else 1), keep=1)
+        return {"two": self.drain(peer, count, processes=2, keep=1).per_s}
 
     def _bulk(self, peer: Peer) -> dict[str, float]:
         self.bench.server.empty()
@@ -161,17 +161,17 @@ class Plan:
 
     def _body(self, peer: Peer, column: str, settings: dict[str, object], processes: int = 1) -> dict[str, float]:
         wanted = 10_000 if column == "kb10" else 2_000
-        count = self._waiting(peer, min(wanted, self.sizes.jobs), keep=1, **settings)
-        return {column: self._drain(peer, count, processes, keep=1, **settings).per_s}
+        count = self.waiting(peer, min(wanted, self.sizes.jobs), keep=1, **settings)
+        return {column: self.drain(peer, count, processes, keep=1, **settings).per_s}
 
-    def _waiting(self, peer: Peer, count: int, **settings: object) -> int:
+    def waiting(self, peer: Peer, count: int, **settings: object) -> int:
         """Let jobs wait, as many as can be made in the time; return how many."""
         self.bench.server.empty()
         if peer.has_bulk:
             return int(self.bench.ask(peer, "bulk", count, **settings)["count"])
         return int(self.bench.enqueue(peer, count, self.sizes.limit_s, **settings)["count"])
 
-    def _drain(self, peer: Peer, count: int, processes: int = 1, **settings: object) -> Drained:
+    def drain(self, peer: Peer, count: int, processes: int = 1, **settings: object) -> Drained:
         ended = None
         if peer.name.startswith("kue ") and settings.get("keep") == 1:
             client = self.bench.server.client
@@ -181,7 +181,7 @@ class Plan:
             raise StepFailed(f"{drained.wrong} jobs were lost or done twice")
         return drained
 
-    def _tried(self, row: str, columns: tuple[str, ...], step: Callable[[], dict[str, float]]) -> Iterator[Figure]:
+    def tried(self, row: str, columns: tuple[str, ...], step: Callable[[], dict[str, float]]) -> Iterator[Figure]:
         try:
             found = step()
         except StepFailed as exc:
@@ -201,6 +201,8 @@ BODIES: dict[str, dict[str, object]] = {
     "sleep10": {"body": "sleep10"},
     "cpu2": {"body": "cpu2"},
 }
+#: Jobs that wait on an event loop, and how many of them at once.
+WAITING_BODY: dict[str, object] = {"body": "sleep50", "concurrency": 500}
 
 
 def profile(bench: Bench, sizes: Sizes, green: bool, concurrency: int, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from bench.harness.steps import median
 from bench.plan import COLUMNS, LIMIT, Column, Measured
 
 GREEN, PLAIN, BEE = "kue (green threads)", "kue (plain threads)", "Node: bee-queue"
+ASYNC = "kue (async handlers)"
 
 
 def table(measured: Measured, columns: Sequence[Column] = COLUMNS) -> str:
@@ -85,6 +86,7 @@ class Ratios:
         costs = [value("growth", row, "worker_us") for row in self._extra.get("growth", Measured()).rows()]
         if costs:
             self._less("worker µs a job, most waiting / fewest", costs[-1] / costs[0], 1.15)
+        self._async()
         node = value("memory", "Node: kue 0.11", "bytes")
         self._less("bytes a waiting job / Node Kue's", value("memory", GREEN, "bytes") / node, 1.10)
         self._less("RSS of an idle worker with plain threads, MiB", value("memory", PLAIN, "rss"), 40)
@@ -95,6 +97,20 @@ class Ratios:
             self._less(f"time a job with {kind} / plain{note}", plain / value("kinds", kind, "drain"), most)
         alone, watched = (value("monitor", row, "drain") for row in ("no monitor", "monitor, 10 pages"))
         self._more("drain with 10 pages watching / without", watched, alone, 0.85)
+
+    def _async(self) -> None:
+        """Compare async handlers with the peers that have coroutines."""
+        measured = self._extra.get("async", Measured())
+        for title, column, aim in (
+            ("drain of async handlers at 10, kept", "drain", 5.0),
+            ("the same at 50", "drain50", 5.0),
+        ):
+            found = [(median(v), row) for (row, key), v in measured.values.items() if key == column and row != ASYNC]
+            best, name = max(found, default=(math.nan, "none"))
+            ours = measured.values.get((ASYNC, column))
+            self._more(f"{title} / fastest peer with coroutines ({name})", median(ours or [math.nan]), best, aim)
+        if seconds := measured.values.get((ASYNC, "seconds")):
+            self._less("10,000 async jobs that sleep 50 ms, 500 at once, s", median(seconds), 1.3)
 
     def _value(self, row: str, column: str) -> float:
         values = self._main.values.get((row, column))
@@ -141,6 +157,12 @@ TABLES = {
         details.KINDS,
         "`delays`: all jobs are due at once, so the figure includes their promotion. `retries`: each job fails once, "
         "so it is attempted twice.",
+    ),
+    "async": (
+        "Async handlers",
+        details.ASYNC,
+        "Coroutines in one process, concurrency 10 unless it says otherwise. 10,000 jobs that sleep 50 ms take a "
+        "second if 500 always run.",
     ),
     "monitor": (
         "With the page open",

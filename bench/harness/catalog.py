@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.harness import envs
@@ -19,6 +19,12 @@ def kue(green: bool = True) -> Peer:
     name = f"kue ({'green' if green else 'plain'} threads)"
     command = [sys.executable, str(PEERS / "peer_kue.py")]
     return Peer(name, command, {"BENCH_GREEN": "1" if green else "0"}, has_bulk=True)
+
+
+def kue_async() -> Peer:
+    """kue with async handlers."""
+    peer = kue(False)
+    return replace(peer, name="kue (async handlers)", env={**peer.env, "BENCH_ASYNC": "1"})
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,19 @@ ENTRIES = [
     Entry("dramatiq (threads)", "dramatiq", "peer_dramatiq.py"),
     Entry("huey (threads)", "huey", "peer_huey.py"),
     Entry("huey (greenlets)", "huey", "peer_huey.py", env=(("BENCH_KIND", "greenlet"),)),
+    Entry("arq", "arq", "peer_arq.py"),
     Entry("saq", "saq", "peer_saq.py"),
+    Entry("streaq", "streaq", "peer_streaq.py", has_bulk=True),
     Entry("taskiq (stream)", "taskiq", "peer_taskiq.py"),
     Entry("ardiq (Rust core)", "ardiq", "peer_ardiq.py", has_bulk=True, python=(3, 12)),
     Entry("Node: kue 0.11", "", "peer_kue.js"),
     Entry("Node: bullmq", "", "peer_bullmq.js", has_bulk=True),
     Entry("Node: bee-queue", "", "peer_bee.js", has_bulk=True),
 ]
+
+
+#: Those that work by coroutines.
+ASYNC = ("arq", "saq", "streaq", "taskiq (stream)")
 
 
 def installed(wanted: Callable[[str], bool]) -> list[tuple[str, Callable[[], Peer]]]:

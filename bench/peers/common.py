@@ -6,7 +6,7 @@ BENCH_URL          the Redis
 BENCH_DIR          a folder for the files below
 BENCH_CONCURRENCY  jobs at once in one worker process
 BENCH_KEEP         1: finished jobs or their results are kept, 0: nothing is
-BENCH_BODY         what a job does: noop, sleep10 (ms), cpu2 (ms)
+BENCH_BODY         what a job does: noop, sleep10 and sleep50 (ms), cpu2 (ms)
 BENCH_BYTES        size of the data of a job beside its number
 BENCH_IDLE_TYPE    1: where a worker has types of jobs, it has a second one without jobs
 
@@ -31,6 +31,8 @@ KEEP = os.environ.get("BENCH_KEEP", "1") == "1"
 BODY = os.environ.get("BENCH_BODY", "noop")
 BYTES = int(os.environ.get("BENCH_BYTES", "0"))
 
+#: What a body waits, seconds.
+SLEEPS_S = {"sleep10": 0.010, "sleep50": 0.050}
 #: In PID.tally: jobs done, time of the first one's start and of the last one's end (epoch, seconds).
 TALLY = struct.Struct("<qdd")
 
@@ -75,8 +77,8 @@ def handle(data):
     sent = data.get("t")
     if sent is not None:
         os.write(tally.times, b"%.3f\n" % ((time.time() - sent) * 1000))
-    if BODY == "sleep10":
-        time.sleep(0.010)
+    if BODY in SLEEPS_S:
+        time.sleep(SLEEPS_S[BODY])
     elif BODY == "cpu2":
         until = time.thread_time() + 0.002
         while time.thread_time() < until:
@@ -87,12 +89,12 @@ def handle(data):
 
 async def handle_async(data):
     """The same for peers that work by coroutines: their sleep must not block the others."""
-    if BODY != "sleep10":
+    if BODY not in SLEEPS_S:
         return handle(data)
     import asyncio
 
     tally = own_tally()
-    await asyncio.sleep(0.010)
+    await asyncio.sleep(SLEEPS_S[BODY])
     tally.done()
     return 1
 

@@ -1,4 +1,7 @@
-"""kue for Python itself; BENCH_GREEN=1: eventlet's green threads, 0: plain threads. BENCH_PROFILE names a file."""
+"""kue for Python itself. BENCH_PROFILE names a file.
+
+BENCH_GREEN=1: eventlet's green threads, 0: plain threads, or with BENCH_ASYNC=1 async handlers.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,10 @@ def handler(job):
     return common.handle(job.data)
 
 
+async def async_handler(job):
+    return await common.handle_async(job.data)
+
+
 def work():
     profile, file = None, os.environ.get("BENCH_PROFILE")
     if file and GREEN:
@@ -65,7 +72,7 @@ def work():
         profile = Tracer(file)
     told = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
-    queue.process("bench", common.CONCURRENCY, handler)
+    queue.process("bench", common.CONCURRENCY, async_handler if os.environ.get("BENCH_ASYNC") else handler)
     if os.environ.get("BENCH_IDLE_TYPE"):
         queue.process("idle", common.CONCURRENCY, handler)
     while not told:

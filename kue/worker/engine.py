@@ -87,6 +87,8 @@ class Engine:
         )  # fmt: skip
         self._backoffs = backoffs
         self._executors: dict[Kind, Executor] = {}
+        #: Called after each delivery, without the lock.
+        self._after_delivery: list[Callable[[], object]] = []
         self._reports = ErrorReports(on_error)
         self._fetcher = Fetcher(connector, scripts, self.worker, lease_ms, self._reports)
         self._wake_name = f"{self.worker}:{self._id}"
@@ -328,6 +330,8 @@ class Engine:
                 for execution in starting:  # before the fetch loops wake: they come after the handlers then
                     self.attempts.spawn(execution)
                 self._cond.notify_all()
+        for begin in self._after_delivery:
+            begin()
         for name, wrong in result.broken.items():
             if wrong:
                 self._reports.report(f"Cannot reserve jobs of type {name}", ResponseError(wrong))
@@ -346,7 +350,9 @@ class Engine:
 
     def _new_executor(self, kind: Kind) -> Executor:
         if kind is Kind.ASYNCIO:
-            return AsyncioExecutor(self.attempts.all_ended, self._backoffs)
+            executor = AsyncioExecutor(self.attempts.all_ended, self._backoffs)
+            self._after_delivery.append(executor.begin_started)
+            return executor
         return ThreadExecutor(self.attempts.ended, self._backoffs)
 
     def _context(self, job_type: str) -> Context:

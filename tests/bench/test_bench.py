@@ -67,7 +67,7 @@ def test_the_profile_shows_the_engine_and_the_servers_commands(kind: str) -> Non
 
 def test_the_page_has_every_row_and_says_what_failed_and_what_was_reached() -> None:
     # Given figures of kue and of two peers, one of which could not be installed
-    main, growth = Measured(), Measured()
+    main, growth, coroutines = Measured(), Measured(), Measured()
     for row, drain in ((report.GREEN, 12_000.0), ("saq", 3_000.0), (report.BEE, 16_000.0)):
         main.add(row, "drain", drain)
         main.add(row, "drain", drain * 3)
@@ -75,10 +75,13 @@ def test_the_page_has_every_row_and_says_what_failed_and_what_was_reached() -> N
     main.add("celery (threads)", "drain", "not installed: no network")
     growth.add("1,000 waiting", "worker_us", 20.0)
     growth.add("100,000 waiting", "worker_us", 40.0)
+    for row, drain in ((report.ASYNC, 12_000.0), ("arq", 1_000.0), ("saq", 2_000.0)):
+        coroutines.add(row, "drain", drain)
+    coroutines.add(report.ASYNC, "seconds", 1.2)
 
     # When the page is made
     facts: dict[str, Any] = {"machine": "a machine", "busy": True, "server": "a server", "runs": 3, "words": ""}
-    page = report.page(main, {"growth": growth}, **facts)
+    page = report.page(main, {"growth": growth, "async": coroutines}, **facts)
 
     # Then it holds medians, ratios to the fastest of each kind, and the reason for what is missing
     assert "| saq | 6,000 |" in page and "| celery (threads) | failed (1) |" in page
@@ -87,6 +90,8 @@ def test_the_page_has_every_row_and_says_what_failed_and_what_was_reached() -> N
     assert "| drain at 10 / fastest Python peer, kept (saq) | 4.00 | ≥ 3 | yes |" in page
     assert "| drain at 10 / bee-queue, kept | 0.75 | ≥ 1 | no |" in page
     assert "| worker µs a job, most waiting / fewest | 2.00 | ≤ 1.15 | no |" in page
+    assert "drain of async handlers at 10, kept / fastest peer with coroutines (saq) | 6.00 | ≥ 5 | yes |" in page
+    assert "| 10,000 async jobs that sleep 50 ms, 500 at once, s | 1.20 | ≤ 1.3 | yes |" in page
     assert "celery 5" in page and "bullmq" in page
 
 

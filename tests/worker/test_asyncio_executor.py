@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,9 @@ import pytest
 
 import kue
 from kue.concurrency import green
+from kue.job import OPTIONS
 from kue.worker.executors import event_loop
+from kue.worker.executors.async_job import AsyncJob
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process")
@@ -179,6 +182,43 @@ def test_a_handler_may_wait_for_cancel_and_remove_other_jobs(queue: Any) -> None
         queue.create("own", "cancel").save().wait(LIMIT_S)
     with pytest.raises(kue.JobNotFound):
         queue.create("own", "remove").save().wait(LIMIT_S)
+
+
+def test_a_handler_may_add_children_and_read_their_results(queue: Any) -> None:
+    @queue.process("part", concurrency=3)
+    async def part(job: Any) -> int:
+        return job.data * 10  # type: ignore[no-any-return]
+
+    @queue.process("whole")
+    async def whole(job: Any) -> Any:
+        found = [child.data async for child in job.children()]
+        if not found:
+            await job.add_children([job.queue.create("part", n) for n in (1, 2, 3)])
+            return kue.WAIT
+        return [found, [result async for _, result in job.child_results()]]
+
+    assert queue.create("whole").save().wait(LIMIT_S) == [[1, 2, 3], [10, 20, 30]]
+
+
+def test_events_of_a_job_are_heard_on_the_loop(queue: Any) -> None:
+    @queue.process("work")
+    async def work(job: Any) -> Any:
+        heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        job.on("progress", lambda *args: heard.done() or heard.set_result(threading.current_thread().name))
+        while not heard.done():  # it begins to listen in the background
+            await job.progress(1, 2)
+            await asyncio.sleep(0.02)
+        with pytest.raises(kue.InvalidJob):
+            job.on("nonsense", print)
+        return heard.result()
+
+    assert queue.create("work").save().wait(LIMIT_S) == "kue event loop"
+
+
+def test_what_talks_to_redis_is_awaited() -> None:
+    for name, method in vars(kue.Job).items():
+        if inspect.isfunction(method) and not name.startswith("_") and "self._owner." in inspect.getsource(method):
+            assert name in OPTIONS or name in vars(AsyncJob), name
 
 
 def test_context_variables_are_of_one_job(queue: Any) -> None:

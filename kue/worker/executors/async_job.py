@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
 from ...job import Job
+from ...storage.arguments import check_callable, check_job_event
 from .daemon_threads import DaemonThreads
 
 #: Calls to Redis that the handlers of a process make at once.
@@ -50,6 +51,13 @@ class AsyncJob(Job):
         """Fail the job with the error "Cancelled". Raises JobNotFound, or WrongState if it has ended."""
         await _call(super().cancel)
 
+    def on(self, event: str, fn: Callable[..., object]) -> AsyncJob:
+        """Call ``fn(*args)`` on the event loop for each ``event`` of this job. It begins to listen soon."""
+        check_callable(fn, "the handler of an event")
+        loop = asyncio.get_running_loop()
+        _calls.submit(super().on, check_job_event(event), lambda *args: loop.call_soon_threadsafe(fn, *args))
+        return self
+
     async def wait(self, timeout_s: float | timedelta | None = None) -> Any:
         """Wait until the job has finished, and return its result. Raises as ``Job.wait``."""
         return await asyncio.get_running_loop().run_in_executor(_waits, super().wait, timeout_s)
@@ -63,6 +71,23 @@ class AsyncJob(Job):
         """Report progress: ``done`` of ``total``, with any JSON data. Restarts the ttl. Raises as ``Job.progress``."""
         self._raise_if_interrupted()
         await _call(super().progress, done, total, data)
+
+    # Flows
+
+    async def add_children(self, jobs: Job | Iterable[Job]) -> None:  # type: ignore[override]
+        """Save new jobs as this one's children, in one step. Raises as ``Job.add_children``."""
+        self._raise_if_interrupted()
+        await _call(super().add_children, jobs)
+
+    async def children(self) -> AsyncIterator[AsyncJob]:  # type: ignore[override]
+        """Yield the jobs that this one waits for, or waited for, in their order; removed ones are left out."""
+        for child in await _call(list, super().children()):
+            yield async_job(child)
+
+    async def child_results(self) -> AsyncIterator[tuple[int | str, Any]]:  # type: ignore[override]
+        """Yield (id, result) for each child that has completed, in their order; removed ones are left out."""
+        for each in await _call(list, super().child_results()):
+            yield each
 
 
 def async_job(job: Job) -> AsyncJob:

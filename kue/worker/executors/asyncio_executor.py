@@ -38,7 +38,7 @@ class AsyncioExecutor:
     ) -> None:
         self._report, self._backoffs, self._job_of = report, backoffs, job_of
         self._loop: event_loop.EventLoop | None = None
-        #: To be begun; the loop has been told if there are any.
+        #: To be begun, and whether the loop has been told.
         self._ready: deque[Execution] = deque()
         self._is_told = False
         #: The tasks that run, which have no other reference.
@@ -49,7 +49,10 @@ class AsyncioExecutor:
         if self._loop is None:
             self._loop = event_loop.acquire(self._tasks)
         self._ready.append(execution)
-        if not self._is_told:
+
+    def begin_started(self) -> None:
+        """Let the loop begin what was started: in one call, once all of a delivery is there."""
+        if self._ready and not self._is_told and self._loop is not None:
             self._is_told = True
             self._loop.call(self._begin)
 
