@@ -325,9 +325,9 @@ class BaseJob:
     @classmethod
     def _jobs_of(cls, jobs: Any) -> list[Any]:
         """Return one job or several as a list. Raises InvalidJob for anything else."""
-        found = [jobs] if isinstance(jobs, cls) else list(jobs)
+        found = [jobs] if isinstance(jobs, BaseJob) else list(jobs)
         for each in found:
-            if not isinstance(each, cls):
+            if not isinstance(each, BaseJob):
                 raise InvalidJob(f"a job waits for jobs, such as queue.create(…), not {each!r}")
         return found
 

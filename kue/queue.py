@@ -154,7 +154,7 @@ class Queue:
         It starts at once: a program that imports a module which calls this becomes a worker. ``task`` only declares.
 
         A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
-        ``done(error, result)`` as in Node. An ``async def`` handler ``(job)`` is a task on the process's event loop, and
+        ``done(error, result)`` as in Node. An ``async def`` handler ``(job)`` is a task on the process's event loop; it
         awaits its job's methods. Node Kue: Queue#process.
         """
         if callable(concurrency):

@@ -213,6 +213,7 @@ class Queue:
     range_of = _of("_queries", Queries[AsyncJob].range_of)
     count_of = _of("_queries", Queries.count_of)
     search = _of("_queries", Queries.search)
+    tree = _of("_queries", Queries.tree)
     log = _of("_queries", Queries.log)
     types = _of("_queries", Queries.types)
     ids = _of("_queries", Queries.ids)
