@@ -45,6 +45,17 @@ def test_kue_is_measured_in_a_table() -> None:
             assert float(figure) > 0, title
 
 
+def test_saves_from_tasks_are_compared_with_those_from_threads() -> None:
+    words = ("--runs", "1", "--jobs", "200", "--tasks", "10")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.asyncio_saves", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [["from", "1"], ["from", "10"]]
+    assert all(float(figure.replace(",", "")) > 0 for row in rows for figure in row[2:4])
+
+
 def test_the_servers_own_limit_is_measured_with_the_real_scripts(redis_client: redis.Redis) -> None:
     # Given a server, as the limit's client sees it
     server = SimpleNamespace(client=redis_client, port=redis_client.connection_pool.connection_kwargs["port"])

@@ -11,6 +11,7 @@ import kue
 import kue.downloads
 from docs.generate import PART, renewed
 from kue.client.events import Event
+from kue.client.job_store import JobStore
 from kue.errors import KueError
 from kue.management.operations import Operations
 from kue.management.queries import Queries
@@ -22,6 +23,8 @@ from tests.support import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+#: Whose methods a queue has as its own.
+PARTS = (JobStore, Queries, Operations)
 
 
 def label(page: Path) -> str:
@@ -71,11 +74,11 @@ def test_every_public_name_is_in_the_python_reference() -> None:
 
 def test_every_method_of_a_queue_is_in_the_python_reference() -> None:
     text = (DOCS / "reference" / "python-api.md").read_text("utf-8")
-    shown = {name for part in (kue.Queue, Queries, Operations) for name in vars(part) if not name.startswith("_")}
-    assert all(f"{part.__module__}.{part.__qualname__}" in text for part in (Queries, Operations))
+    shown = {name for part in (kue.Queue, *PARTS) for name in vars(part) if not name.startswith("_")}
+    assert all(f"{part.__module__}.{part.__qualname__}" in text for part in PARTS)
     assert {name for name in dir(kue.Queue) if not name.startswith("_")} <= shown
     taken_over = {name for name, method in vars(kue.Queue).items() if hasattr(method, "__wrapped__")}
-    assert taken_over <= set(vars(Queries)) | set(vars(Operations))
+    assert taken_over <= {name for part in PARTS for name in vars(part)}
 
 
 def test_every_key_is_in_the_reference() -> None:

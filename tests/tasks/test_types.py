@@ -1,4 +1,4 @@
-"""mypy and pyright see a task's parameters and the type of its result."""
+"""mypy and pyright see a task's parameters and the type of its result, and those of the asyncio queue."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import pytest
 from tests.support import NODE_DIR, ROOT, require_node
 
 USES = ROOT / "tests" / "tasks" / "typed_uses.py"
+ASYNCIO_USES = ROOT / "tests" / "aio" / "asyncio_uses.py"
 
 
-def mypy(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", str(path)]
+def mypy(*paths: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", *map(str, paths)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def pyright(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def pyright(folder: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
     node = require_node("pyright")
-    config = {"include": [str(path)], "extraPaths": [str(ROOT)], "pythonVersion": "3.11"}
+    config = {"include": [str(path) for path in paths], "extraPaths": [str(ROOT)], "pythonVersion": "3.11"}
     (folder / "pyrightconfig.json").write_text(json.dumps(config))
     script = NODE_DIR / "node_modules" / "pyright" / "index.js"
     command = [node, str(script), "--pythonpath", sys.executable, "--project", str(folder / "pyrightconfig.json")]
@@ -31,13 +32,13 @@ def pyright(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_mypy_accepts_the_right_uses_and_refuses_the_wrong_ones() -> None:
-    said = mypy(USES)
+    said = mypy(USES, ASYNCIO_USES)
     assert said.stdout.startswith("Success"), said.stdout + said.stderr
 
 
 @pytest.mark.slow
 def test_pyright_accepts_the_right_uses_and_refuses_the_wrong_ones(tmp_path: Path) -> None:
-    said = pyright(USES, tmp_path)
+    said = pyright(tmp_path, USES, ASYNCIO_USES)
     assert said.returncode == 0 and "0 errors" in said.stdout, said.stdout + said.stderr
 
 
@@ -48,6 +49,6 @@ def test_a_use_that_is_not_as_marked_is_reported_by_both(tmp_path: Path) -> None
     wrong.write_text(f'{USES.read_text()}\n\nresize.create("u")  # type: ignore\n')
     line = len(wrong.read_text().splitlines())
     # Then both say so, and no more than that
-    for said in (mypy(wrong), pyright(wrong, tmp_path)):
+    for said in (mypy(wrong), pyright(tmp_path, wrong)):
         assert f"wrong.py:{line}" in said.stdout, said.stdout + said.stderr
         assert re.search(r"\b1 error\b", said.stdout), said.stdout
