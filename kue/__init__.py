@@ -32,6 +32,7 @@ from .errors import (
     LeaseLost,
     QueueUnavailable,
     RetryLater,
+    ScheduleNotFound,
     UnrecoverableError,
     WaitTimeout,
     WorkerStopping,
@@ -40,6 +41,7 @@ from .errors import (
 from .job import WAIT, Job
 from .middleware import Middleware
 from .queue import LEASE_MS, Batch, Queue
+from .schedules import SavedSchedule, Schedule
 from .tasks import Task, TypedJob
 
 __version__ = "0.1.0"
@@ -62,6 +64,9 @@ __all__ = [
     "Queue",
     "QueueUnavailable",
     "RetryLater",
+    "SavedSchedule",
+    "Schedule",
+    "ScheduleNotFound",
     "Task",
     "TypedJob",
     "UnrecoverableError",

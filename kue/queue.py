@@ -24,6 +24,9 @@ from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
 from .middleware import Middleware, check_middleware
+from .schedules.declared import DeclaredSchedules
+from .schedules.firing import Firing
+from .schedules.store import Schedules
 from .states import EVENTS
 from .storage.arguments import check_callable, check_timeout
 from .storage.codec import check_ms
@@ -92,10 +95,12 @@ class Queue:
         retention = Retention(session.scripts)
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, retention)
+        self._schedules = Schedules(session, self._store)
+        self._declared = DeclaredSchedules(self._schedules)
         self._worker = Worker(
             session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs,
             int(check_ms("lease_ms", lease_ms)),
-            self._tell_error, (retention.run,),
+            self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
         )  # fmt: skip
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
@@ -233,6 +238,7 @@ class Queue:
             concurrency, handler = 1, concurrency
 
         def register(fn: Any) -> Any:
+            self._declared.handles(fn, job_type)
             if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn)):
                 self._worker.process(job_type, concurrency, fn)
             return fn
@@ -433,6 +439,18 @@ class Queue:
     set_slots = _of("_operations", Operations.set_slots)
     change_settings = _of("_operations", Operations.change_settings)
 
+    # Schedules
+
+    schedule = _of("_schedules", Schedules.schedule)
+    schedules = _of("_schedules", Schedules.schedules)
+    get_schedule = _of("_schedules", Schedules.get_schedule)
+    pause_schedule = _of("_schedules", Schedules.pause_schedule)
+    resume_schedule = _of("_schedules", Schedules.resume_schedule)
+    run_schedule_now = _of("_schedules", Schedules.run_schedule_now)
+    unschedule = _of("_schedules", Schedules.unschedule)
+    scheduled = _of("_declared", DeclaredSchedules.scheduled)
+    declare_schedules = _of("_declared", DeclaredSchedules.declare_schedules)
+
     # Inside
 
     def _end(self) -> None:
@@ -443,6 +461,10 @@ class Queue:
         self._store.after_fork()
         self._worker.after_fork()
         self._tasks.after_fork()
+
+    def _declare_at_start(self, owner: str) -> None:
+        """Let this process's worker write the schedules that the program declares."""
+        self._declared.write_at_start(owner)
 
     def _release_all(self) -> bool:
         return self._worker.release_all()

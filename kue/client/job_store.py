@@ -12,7 +12,7 @@ from typing import Any
 from .. import search
 from ..backoff import BackoffFunction
 from ..errors import DuplicateJob, InvalidJob, JobNotFound
-from ..job import Job, now_ms
+from ..job import Job, from_hash, now_ms
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8
@@ -69,7 +69,7 @@ class JobStore:
     def _save(self, made: list[Job]) -> None:
         if self.test_mode.takes(made):
             return
-        rows = [self._row(job) for job in made]
+        rows = [self.row(job) for job in made]
         claims = [None if job.options.unique is None else job.options.unique.claim(job.data) for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
@@ -122,7 +122,7 @@ class JobStore:
     def _save_flow(self, flow: Flow, running: Job | None, lane: str) -> None:
         if self.test_mode.takes(flow.jobs):
             return
-        rows = [self._row(job) for job in flow.jobs]
+        rows = [self.row(job) for job in flow.jobs]
         rest, name = flow_arguments(flow, rows), lane or uuid.uuid4().hex[:16]
         attempt = ("", "") if running is None else (running.id, running._token)
         listening = [job for job in flow.jobs if job._listeners and job.options.events]
@@ -182,6 +182,10 @@ class JobStore:
         keys = self._session.keys
         return self._session.read_each([("HGETALL", keys.job(job_id)) for job_id in job_ids], default={})
 
+    def get(self, job_id: int | str) -> Job:
+        """Read a job. Raises JobNotFound, InvalidJob."""
+        return from_hash(self, job_id, self.read(job_id))
+
     def remove(self, job_id: int | str) -> None:
         check_id(job_id)
         self._session.call(lambda client: self._session.scripts.remove(client, job_id))
@@ -239,8 +243,8 @@ class JobStore:
         listener.ended = lambda ids: list(self._session.call(lambda client: last_events(client, keys, ids)))
         return listener
 
-    def _row(self, job: Job) -> tuple[str, ...]:
-        """Return what ``create.lua`` takes for a job."""
+    def row(self, job: Job) -> tuple[str, ...]:
+        """Return what ``create.lua`` takes for a new job."""
         values = tuple(saved_fields(job.type, job.data, job.options).values())
         return (*values, self.found_by(job)) if self._searches else values
 

@@ -14,6 +14,8 @@ from kue.client.events import Event
 from kue.errors import KueError
 from kue.management.operations import Operations
 from kue.management.queries import Queries
+from kue.schedules.declared import DeclaredSchedules
+from kue.schedules.store import Schedules
 from kue.states import EVENTS
 from kue.storage.keys import Keys
 from kue.web.api.routes import ROUTES
@@ -71,11 +73,12 @@ def test_every_public_name_is_in_the_python_reference() -> None:
 
 def test_every_method_of_a_queue_is_in_the_python_reference() -> None:
     text = (DOCS / "reference" / "python-api.md").read_text("utf-8")
-    shown = {name for part in (kue.Queue, Queries, Operations) for name in vars(part) if not name.startswith("_")}
-    assert all(f"{part.__module__}.{part.__qualname__}" in text for part in (Queries, Operations))
+    parts = (Queries, Operations, Schedules, DeclaredSchedules)
+    shown = {name for part in (kue.Queue, *parts) for name in vars(part) if not name.startswith("_")}
+    assert all(f"{part.__module__}.{part.__qualname__}" in text for part in parts)
     assert {name for name in dir(kue.Queue) if not name.startswith("_")} <= shown
     taken_over = {name for name, method in vars(kue.Queue).items() if hasattr(method, "__wrapped__")}
-    assert taken_over <= set(vars(Queries)) | set(vars(Operations))
+    assert taken_over <= {name for part in parts for name in vars(part)}
 
 
 def test_every_key_is_in_the_reference() -> None:
@@ -83,7 +86,7 @@ def test_every_key_is_in_the_reference() -> None:
     keys = Keys("q")
     plain = {value for name, value in vars(keys).items() if name != "prefix"}
     assert [key for key in plain if f"`{key}`" not in text] == []
-    made = [keys.history("minutes"), keys.secret("session")]
+    made = [keys.history("minutes"), keys.secret("session"), keys.schedule("NAME")]
     made += [name("") for name in (keys.bulk, keys.commands, keys.wake, keys.lane)]
     assert [key for key in made if key not in text] == []
 
