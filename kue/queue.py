@@ -443,6 +443,9 @@ class Queue:
 
     schedule = _of("_schedules", Schedules.schedule)
     schedules = _of("_schedules", Schedules.schedules)
+    save_schedule = _of("_schedules", Schedules.save_schedule)
+    schedule_count = _of("_schedules", Schedules.schedule_count)
+    preview_schedule = _of("_schedules", Schedules.preview_schedule)
     get_schedule = _of("_schedules", Schedules.get_schedule)
     pause_schedule = _of("_schedules", Schedules.pause_schedule)
     resume_schedule = _of("_schedules", Schedules.resume_schedule)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from ..errors import InvalidJob
+from ..humanize import duration_text
 from ..storage.arguments import check_type
 from ..storage.codec import MS_MAX, check_text, check_whole, from_json, to_json
 
@@ -99,7 +100,7 @@ class Schedule:
         if self.cron is not None:
             return f"cron {self.cron} ({self.timezone or 'UTC'})"
         if self.every_ms is not None:
-            return f"every {timedelta(milliseconds=self.every_ms)}"
+            return f"every {duration_text(self.every_ms).replace('.0 s', ' s')}"
         at = datetime.fromtimestamp((self.at_ms or 0) / 1000, self.zone or UTC)
         return f"at {at.isoformat(sep=' ', timespec='seconds')}"
 

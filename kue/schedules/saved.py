@@ -41,13 +41,14 @@ class SavedSchedule:
         #: The last time that was handled, how long after it was due, and the job; None if it was left out.
         self.last_at, self.late_ms = number(raw.get("last_at")), number(raw.get("late_ms"))
         self.last_job = number(raw.get("last_job"))
+        #: When the last time was handled.
+        self.fired_at = number(raw.get("fired_at"))
         #: Jobs created, and times left out since the last job had not ended.
         self.count, self.skipped = number(raw.get("count")) or 0, number(raw.get("skipped")) or 0
         self.created_at, self.updated_at = number(raw.get("created_at")), number(raw.get("updated_at"))
         #: The last times that were handled, newest first.
         self.runs = [run for part in reversed(raw.get("runs", "").split(",")) if (run := _run(part))]
         self.anchor = number(raw.get("anchor")) or 0
-        self.fired_at = number(raw.get("fired_at"))
         self.sha = sha(self.text)
         self.handled = times.Handled(number(raw.get("until")) or 0, _hole(raw.get("hole", "")))
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import InvalidJob, KueError, ScheduleNotFound
-from ..job import Job, from_options
+from ..job import Job, from_options, now_ms
 from ..storage.codec import to_json
 from ..storage.server_time import server_ms
 from ..storage.session import Session
@@ -60,8 +60,12 @@ class Schedules:
             name, job_type, data, cron=cron, timezone=timezone, every=every, at=at, start=start, end=end, limit=limit,
             jitter=jitter, overlap=overlap, missed=missed, **options,
         )  # fmt: skip
+        return self.save_schedule(wanted)
+
+    def save_schedule(self, wanted: Schedule) -> SavedSchedule:
+        """Save a ``kue.Schedule``, as ``schedule`` does with its arguments."""
         self._define([wanted], "", prune=False)
-        return self.get_schedule(name)
+        return self.get_schedule(wanted.name)
 
     def declare(self, wanted: Iterable[Schedule], owner: str) -> list[str]:
         """Make the schedules of ``owner`` exactly these, in one step; return the names that were removed."""
@@ -86,6 +90,27 @@ class Schedules:
         for name, raw in zip(names, self._read(names), strict=True):
             with suppress(InvalidJob):  # not readable here: the doctor names it
                 found.append(SavedSchedule(name, raw))
+        return found
+
+    def schedule_count(self) -> int:
+        """Return the number of schedules, paused and ended ones included."""
+        if self._collects:
+            return len(self._collected.all())
+        return int(self._session.read_one("ZCARD", self._keys.schedules, default=0))
+
+    def preview_schedule(self, wanted: Schedule, count: int = 10) -> list[int]:
+        """Return the times, epoch ms, with which a schedule would begin if it were saved now, without the jitter."""
+        if self._collects:
+            return times.preview(wanted, now_ms(), now_ms(), count)
+
+        def read(client: Any) -> list[int]:
+            anchor = now = server_ms(client)
+            raw = self._read([wanted.name])[0]
+            if wanted.every_ms is not None and "definition" in raw:
+                anchor = _kept_anchor(wanted, raw["definition"], raw, now)
+            return times.preview(wanted, anchor, now, count)
+
+        found: list[int] = self._session.call(read)
         return found
 
     def get_schedule(self, name: str) -> SavedSchedule:

@@ -123,6 +123,14 @@ def unhandled(schedule: Schedule, anchor_ms: int, after_ms: int, handled: Handle
             return
 
 
+def preview(schedule: Schedule, anchor_ms: int, now_ms: int, count: int) -> list[int]:
+    """Return the first times that a schedule would have, if it were made now."""
+    first = first_time(schedule, anchor_ms, now_ms, Handled())
+    if first is None:
+        return []
+    return list(islice(occurrences(schedule, anchor_ms, first - 1), min(count, schedule.limit or count)))
+
+
 def first_time(schedule: Schedule, anchor_ms: int, now_ms: int, handled: Handled) -> int | None:
     """Return the occurrence with which a new, changed or resumed schedule begins. A date that has passed is due now."""
     after_ms = now_ms

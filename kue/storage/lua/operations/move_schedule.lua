@@ -1,7 +1,8 @@
 --[[
-  move_schedule: pause or resume a schedule, or choose its next time anew after the clock was set back.
+  move_schedule: pause or resume a schedule, choose its next time anew after the clock was set back, or write it once more
+  for the doctor.
 
-  ARGV[3] name     ARGV[4] pause, resume or move
+  ARGV[3] name     ARGV[4] pause, resume, move or repair
   ARGV[5] sha      digest of its definition as read   ARGV[6] its next occurrence as read, '' for none
   ARGV[7] following, ARGV[8] when that is due; '' if there is none
   Returns    1 done, 0 it is paused (resumed, moved) already or has changed since it was read, -1 no such schedule
@@ -18,7 +19,8 @@ if verb == 'pause' then
   set_next(name, '', '')
   return 1
 end
-if is_paused ~= (verb == 'resume') or not is_as_known(name, ARGV[5], ARGV[6]) then return 0 end
-redis.call('HDEL', key, 'paused')
+if verb ~= 'repair' and is_paused ~= (verb == 'resume') then return 0 end
+if not is_as_known(name, ARGV[5], ARGV[6]) then return 0 end
+if verb == 'resume' then redis.call('HDEL', key, 'paused') end
 set_next(name, ARGV[7], ARGV[8])
 return 1
