@@ -81,7 +81,7 @@ class QueueMetrics(Collector):
     def _of_the_schedules(self) -> Iterator[Metric]:
         """Of the first MAX_TYPES schedules by name."""
         labels = ("schedule",)
-        last = GaugeMetricFamily("kue_schedule_last_run_seconds", "Time of a schedule's last run, epoch.", labels=labels)
+        last = GaugeMetricFamily("kue_schedule_last_run_seconds", "Epoch time of a schedule's last run.", labels=labels)
         late = GaugeMetricFamily(
             "kue_schedule_lateness_seconds", "How long after it was due a schedule's last run began.", labels=labels
         )

@@ -188,7 +188,7 @@ ROUTES = (
     Route("put", "/job/{id}/priority/{priority}", "Change its priority.", {200: DONE, **BAD, **NOT_FOUND}),
     Route("delete", "/job/{id}", "Remove a job.", {200: DONE, **NOT_FOUND}),
     Route(
-        "get", "/schedules", "Schedules, the next to fire first: JSON, or HTML if preferred.", {200: many(ScheduleView)}
+        "get", "/schedules", "Schedules, the next to fire first: JSON, or HTML if preferred.", {200: list[ScheduleView]}
     ),
     Route(
         "post", "/schedules", "Make a schedule, or replace the one of that name.", {200: ScheduleView, **BAD},
