@@ -65,6 +65,37 @@ class SavedSchedule:
         """Whether no more times follow: after ``at`` or ``end``, or ``limit`` jobs."""
         return self.next_at is None and not self.paused
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON. Times are epoch ms, durations ms."""
+        definition = self.definition
+        return {
+            "name": self.name,
+            "type": self.type,
+            "data": self.data,
+            "options": definition.options,
+            "when": self.when,
+            "cron": definition.cron,
+            "timezone": definition.timezone,
+            "every": definition.every_ms,
+            "at": definition.at_ms,
+            "start": definition.start_ms,
+            "end": definition.end_ms,
+            "limit": definition.limit,
+            "jitter": definition.jitter_ms,
+            "overlap": definition.overlap,
+            "missed": definition.missed,
+            "owner": self.owner,
+            "paused": self.paused,
+            "ended": self.ended,
+            "next_at": self.next_at,
+            "due_at": self.due_at,
+            "last_at": self.last_at,
+            "late_ms": self.late_ms,
+            "last_job": self.last_job,
+            "count": self.count,
+            "skipped": self.skipped,
+        }
+
     def upcoming(self, count: int = 10) -> list[int]:
         """Return the next times that are known now, epoch ms; none while paused, or once ended."""
         if self.next_at is None:

@@ -79,7 +79,6 @@ def schedule_views(queue: Queue, found: Sequence[SavedSchedule]) -> list[Schedul
 
 
 def _view(saved: SavedSchedule, states: Mapping[int, str | None]) -> ScheduleView:
-    definition = saved.definition
     runs: list[RunView] = [
         {
             "at": run.at,
@@ -90,32 +89,6 @@ def _view(saved: SavedSchedule, states: Mapping[int, str | None]) -> ScheduleVie
         }
         for run in saved.runs
     ]
-    return {
-        "name": saved.name,
-        "type": saved.type,
-        "data": saved.data,
-        "options": definition.options,
-        "when": saved.when,
-        "cron": definition.cron,
-        "timezone": definition.timezone,
-        "every": definition.every_ms,
-        "at": definition.at_ms,
-        "start": definition.start_ms,
-        "end": definition.end_ms,
-        "limit": definition.limit,
-        "jitter": definition.jitter_ms,
-        "overlap": definition.overlap,
-        "missed": definition.missed,
-        "owner": saved.owner,
-        "paused": saved.paused,
-        "ended": saved.ended,
-        "next_at": saved.next_at,
-        "due_at": saved.due_at,
-        "upcoming": saved.upcoming(UPCOMING),
-        "last_at": saved.last_at,
-        "late_ms": saved.late_ms,
-        "last_job": saved.last_job,
-        "count": saved.count,
-        "skipped": saved.skipped,
-        "runs": runs,
-    }
+    form: Any = {**saved.to_dict(), "upcoming": saved.upcoming(UPCOMING), "runs": runs}
+    view: ScheduleView = form
+    return view
