@@ -15,7 +15,8 @@ Kue = Callable[..., Any]
 
 def test_the_life_of_a_schedule(kue: Kue, queue: Queue) -> None:
     said = kue("schedule", "add", "nightly", "report", '{"of": "x"}', "--cron", "0 3 * * *",
-               "--timezone", "Europe/Berlin", "-p", "high", "-a", 3, "--backoff", "exponential", "--jitter", "5m", "--missed", "all")  # fmt: skip
+               "--timezone", "Europe/Berlin", "-p", "high", "-a", 3, "--backoff", "exponential", "--jitter", "5m",
+               "--missed", "all")  # fmt: skip
     assert said.code == 0 and said.out.startswith("schedule nightly fires next in ")
     definition = queue.get_schedule("nightly").definition
     assert (definition.cron, definition.timezone, definition.jitter_ms, definition.missed) == (
