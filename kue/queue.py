@@ -287,9 +287,11 @@ class Queue:
         """Start the tasks declared on this queue, or those named, and return at once.
 
         They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone.
-        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
+        The schedules of ``@queue.scheduled`` are written to Redis. ``kue worker module:queue`` calls this. Raises
+        InvalidJob for a name that is no task.
         """
         self._tasks.work(only)
+        self._declared.write_at_start()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return how many jobs of a type run at once in this process; with ``count``, change that first."""

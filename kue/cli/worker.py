@@ -189,6 +189,7 @@ def run_worker(options: WorkerOptions) -> int:
         selection.restrict(options.only)
     try:
         queue = load(options.target)
+        queue._declare_at_start(options.target)
         queue.work()
     except BaseException:
         signals.close()
@@ -247,7 +248,6 @@ def _prepare(queue: Queue, options: WorkerOptions) -> None:
                 f"--concurrency: no handler for {plain(job_type)}; there are handlers for {names}"
             )
         queue.concurrency(job_type, count)
-    queue._declare_at_start(options.target)
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
     if not options.quiet:
         print(f"Ready: running {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 from ..errors import InvalidJob
@@ -32,11 +35,11 @@ class DeclaredSchedules:
         self._types.append((fn, job_type))
 
     def scheduled(self, /, *, name: str | None = None, data: Any = None, **rule: Any) -> Callable[[F], F]:
-        """Schedule the jobs of a handler or task: a decorator, above ``@queue.process(…)`` or below it.
+        """Schedule the jobs of a handler or task: a decorator, above ``@queue.task(…)`` or ``@queue.process(…)``.
 
         ``rule``: what ``kue.Schedule`` takes, such as ``cron`` and ``timezone``, ``every``, ``overlap``, job options.
         ``name`` is that of the job type unless given; a handler may have several schedules with a name each. They are
-        written when `kue worker` starts, and by ``declare_schedules``. Raises InvalidJob.
+        written by `kue worker` and ``queue.work()`` at their start, and by ``declare_schedules``. Raises InvalidJob.
         """
         Schedule(name or "name", "type", data, **rule)  # refuses what could not be declared, here where it is written
 
@@ -58,15 +61,16 @@ class DeclaredSchedules:
         self._listed, self._owner = listed, owner
         return removed
 
-    def write_at_start(self, owner: str) -> None:
+    def write_at_start(self, owner: str = "") -> None:
         """Let the worker of this process declare the program's schedules as soon as it reaches Redis.
 
-        ``owner`` holds for a program that has not called ``declare_schedules`` itself. Raises InvalidJob.
+        ``owner`` holds for a program that has not called ``declare_schedules`` itself; unless given, it is the name of
+        the script with its folder. Raises InvalidJob.
         """
         declared = [*self._listed, *self._of_handlers()]
         for each in declared:
             self._store.job_of(each)
-        self._owner = self._owner or owner
+        self._owner = self._owner or owner or "/".join(Path(sys.argv[0]).absolute().parts[-2:]) or OWNER
         self._to_write = declared
 
     def write(self) -> None:
@@ -80,7 +84,8 @@ class DeclaredSchedules:
         for target, arguments in self._decorated:
             job_type = self._type_of(target)
             rest = {name: value for name, value in arguments.items() if name not in ("name", "data")}
-            made.append(Schedule(arguments["name"] or job_type, job_type, arguments["data"], **rest))
+            job = job_type if isinstance(target, FunctionType) else target
+            made.append(Schedule(arguments["name"] or job_type, job, arguments["data"], **rest))
         return made
 
     def _type_of(self, target: Any) -> str:

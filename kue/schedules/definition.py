@@ -69,6 +69,8 @@ class Schedule:
         self.name = check_name(name)
         #: The job's type; a task stands for its name.
         self.type = check_text("type", check_type(job_type if isinstance(job_type, str) else _task_name(job_type)))
+        #: The task, if one was given: it checks the data, and has options of its own.
+        self.task = job_type if callable(getattr(job_type, "create", None)) else None
         self.data = {} if data is None else data
         self.options = _check_options(options)
         self.timezone = timezone

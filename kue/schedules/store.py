@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import InvalidJob, KueError, ScheduleNotFound
-from ..job import Job, from_options, now_ms
+from ..job import Job, from_options, now_ms, set_options
 from ..storage.codec import to_json
 from ..storage.server_time import server_ms
 from ..storage.session import Session
@@ -243,8 +243,15 @@ def move(
 
 
 def job_of(owner: ScheduleOwner, definition: Schedule) -> Job:
+    """Return an unsaved job of a schedule. Raises InvalidJob."""
     data = dict(definition.data) if isinstance(definition.data, dict) else definition.data  # a title goes into it
-    return from_options(owner, definition.type, data, definition.options)
+    if definition.task is None:
+        return from_options(owner, definition.type, data, definition.options)
+    if not isinstance(data, dict):
+        raise InvalidJob(f"schedule {definition.name!r}: a task's data is a dict of its arguments, not {data!r}")
+    job: Job = definition.task.create(**data)
+    set_options(job, definition.options)
+    return job
 
 
 def _with_checked_options(owner: ScheduleOwner, wanted: Schedule) -> Schedule:

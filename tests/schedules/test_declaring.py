@@ -60,8 +60,8 @@ def test_nothing_is_written_if_one_of_them_is_refused(queue: kue.Queue) -> None:
 
 
 def test_a_handler_or_a_task_may_say_when_it_runs(queue: kue.Queue) -> None:
-    class Task:
-        name = "mail.digest"
+    @queue.task(name="mail.digest", attempts=3, priority="low")
+    def digest(to: str, days: int = 7) -> None: ...
 
     @queue.scheduled(cron="0 3 * * *", timezone="Europe/Berlin", priority="low")
     @queue.process("report")
@@ -72,13 +72,16 @@ def test_a_handler_or_a_task_may_say_when_it_runs(queue: kue.Queue) -> None:
     @queue.scheduled(name="sync all", data={"full": True}, every=timedelta(hours=5))
     def sync(job: Any) -> None: ...
 
-    queue.scheduled(every=60_000)(Task())
+    queue.scheduled(every=60_000, data={"to": "x"}, priority="high")(digest)
     queue.declare_schedules([Schedule("listed", "t", every=60_000)])
     found = {each.name: (each.type, each.data) for each in queue.schedules()}
     assert found == {
         "report": ("report", {}), "sync often": ("sync", {"full": False}), "sync all": ("sync", {"full": True}),
-        "mail.digest": ("mail.digest", {}), "listed": ("t", {}),
+        "mail.digest": ("mail.digest", {"to": "x"}), "listed": ("t", {}),
     }  # fmt: skip
+    assert queue.get_schedule("mail.digest").definition.options == {"priority": -10, "attempts": 3}
+    with pytest.raises(kue.InvalidJob, match="to"):
+        queue.save_schedule(Schedule("bad", digest, {"days": 1}, every=60_000))
     queue.scheduled(every=60_000)(print)
     with pytest.raises(kue.InvalidJob, match="is no handler"):
         queue.declare_schedules()
@@ -136,3 +139,35 @@ def test_a_worker_writes_what_its_program_declares(redis_url: str, tmp_path: Pat
         assert names(queue)["report"] == "scheduled_jobs:queue"
         # Taken out of the code, it is gone with the next start
         run(head, {"by hand"})
+
+
+def test_work_writes_the_schedules_of_tasks(queue: kue.Queue) -> None:
+    ran = []
+
+    @queue.scheduled(cron="* * * * * *", data={"word": "x"})
+    @queue.task()
+    def shout(word: str) -> None:
+        ran.append(word)
+
+    assert queue.schedules() == []
+    queue.work()
+    wait_until(lambda: ran == ["x"], 5)
+    assert names(queue)["shout"] != ""
+
+
+def test_in_test_mode_schedules_are_kept_in_the_process() -> None:
+    from kue.testing import collecting_queue
+
+    queue = collecting_queue()
+    queue.schedule("s", "t", {"a": 1}, every=60_000)
+    queue.declare_schedules([Schedule("d", "t", cron="0 3 * * *")])
+    assert [each.name for each in queue.schedules()] == ["s", "d"] and queue.schedule_count() == 2
+    assert len(queue.get_schedule("d").upcoming()) == 10
+    job = queue.run_schedule_now("s")
+    assert queue.test_mode.jobs == [job] and job.data == {"a": 1}
+    assert queue.pause_schedule("s") and queue.get_schedule("s").paused and queue.resume_schedule("s")
+    assert queue.declare_schedules([]) == ["d"]
+    assert queue.unschedule("s") and queue.schedules() == []
+    with pytest.raises(kue.ScheduleNotFound):
+        queue.run_schedule_now("s")
+    queue.close()
