@@ -42,7 +42,17 @@ def command_line() -> str:
             settings.setdefault("max_content_width", 100)
             with click.Context(command, info_name=name, parent=ctx, terminal_width=100, **settings) as inner:
                 parts.append(f"## kue {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+                if isinstance(command, click.Group):
+                    parts += [_member(inner, name, member) for member in command.commands]
     return "\n".join(re.sub(r"[ \t]+$", "", part, flags=re.MULTILINE) for part in parts)
+
+
+def _member(ctx: click.Context, group: str, name: str) -> str:
+    """Return the help of a command of a group, such as `kue schedule add`."""
+    assert isinstance(ctx.command, click.Group)
+    command = ctx.command.commands[name]
+    with click.Context(command, info_name=name, parent=ctx, terminal_width=100, max_content_width=100) as inner:
+        return f"### kue {group} {name}\n\n```text\n{command.get_help(inner)}\n```\n"
 
 
 def settings() -> str:

@@ -33,6 +33,7 @@ from .errors import (
     LeaseLost,
     QueueUnavailable,
     RetryLater,
+    ScheduleNotFound,
     UnrecoverableError,
     WaitTimeout,
     WorkerStopping,
@@ -41,6 +42,7 @@ from .errors import (
 from .job import WAIT, Job
 from .middleware import Middleware
 from .queue import LEASE_MS, Queue
+from .schedules import SavedSchedule, Schedule
 from .tasks import Task, TypedJob
 
 __version__ = "0.1.0"
@@ -63,6 +65,9 @@ __all__ = [
     "Queue",
     "QueueUnavailable",
     "RetryLater",
+    "SavedSchedule",
+    "Schedule",
+    "ScheduleNotFound",
     "Task",
     "TypedJob",
     "UnrecoverableError",

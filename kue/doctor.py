@@ -15,6 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from .connection.failures import is_transient, unavailable
 from .errors import KueError
 from .queue import Queue
+from .schedules import examination
 from .states import STATES
 from .storage.codec import number
 from .storage.keys import id_of, zid
@@ -132,6 +133,9 @@ class _Doctor:
                 yield from self._look(ids)
         yield from self._confirm()
         yield from self._check_types()
+        for trouble, fixed in examination.examine(self._client, self._scripts, self._fix, self._settle_s):
+            what = f'schedule "{trouble.name}": {trouble.what}' if trouble.name else trouble.what
+            yield Finding(None, what, fixed, trouble.repair or "nothing: look at it with redis-cli")
 
     # Walking
 

@@ -32,6 +32,14 @@ class JobNotFound(KueError, LookupError):
         self.job_id = job_id
 
 
+class ScheduleNotFound(KueError, LookupError):
+    """There is no such schedule: it was removed, or never made."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"schedule {name!r} does not exist")
+        self.name = name
+
+
 class WrongState(KueError):
     """The job is not in a state from which this step is possible; read it again before another try."""
 

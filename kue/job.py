@@ -105,6 +105,9 @@ class BaseJob:
     progress_data: Any
     rescues: int
     attempt_log: list[dict[str, Any]]
+    #: The schedule that created the job, and the time for which it did, epoch ms.
+    schedule: str | None
+    occurrence: int | None
     #: The job that this one was run again from, and those that were run again from it.
     copy_of: str | None
     copies: list[str]

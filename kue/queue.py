@@ -22,6 +22,9 @@ from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
 from .middleware import Middleware, check_middleware
+from .schedules.declared import DeclaredSchedules
+from .schedules.firing import Firing
+from .schedules.store import Schedules
 from .storage.arguments import check_callable, check_queue_event, check_timeout
 from .storage.codec import check_ms
 from .storage.session import Session
@@ -78,10 +81,12 @@ class Queue:
         retention = Retention(session.scripts)
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, retention)
+        self._schedules = Schedules(session, self._store)
+        self._declared = DeclaredSchedules(self._schedules)
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs,
             int(check_ms("lease_ms", lease_ms)),
-            self._tell_error, (retention.run,),
+            self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
         )  # fmt: skip
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
@@ -161,6 +166,7 @@ class Queue:
             concurrency, handler = 1, concurrency
 
         def register(fn: Any) -> Any:
+            self._declared.handles(fn, job_type)
             if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn)):
                 self._worker.process(job_type, concurrency, fn)
             return fn
@@ -209,9 +215,11 @@ class Queue:
         """Start the tasks declared on this queue, or those named, and return at once.
 
         They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone.
-        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
+        The schedules of ``@queue.scheduled`` are written to Redis. ``kue worker module:queue`` calls this. Raises
+        InvalidJob for a name that is no task.
         """
         self._tasks.work(only)
+        self._declared.write_at_start()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return how many jobs of a type run at once in this process; with ``count``, change that first."""
@@ -358,6 +366,21 @@ class Queue:
     set_slots = _of("_operations", Operations.set_slots)
     change_settings = _of("_operations", Operations.change_settings)
 
+    # Schedules
+
+    schedule = _of("_schedules", Schedules[Job].schedule)
+    schedules = _of("_schedules", Schedules[Job].schedules)
+    save_schedule = _of("_schedules", Schedules[Job].save_schedule)
+    schedule_count = _of("_schedules", Schedules[Job].schedule_count)
+    preview_schedule = _of("_schedules", Schedules[Job].preview_schedule)
+    get_schedule = _of("_schedules", Schedules[Job].get_schedule)
+    pause_schedule = _of("_schedules", Schedules[Job].pause_schedule)
+    resume_schedule = _of("_schedules", Schedules[Job].resume_schedule)
+    run_schedule_now = _of("_schedules", Schedules[Job].run_schedule_now)
+    unschedule = _of("_schedules", Schedules[Job].unschedule)
+    scheduled = _of("_declared", DeclaredSchedules.scheduled)
+    declare_schedules = _of("_declared", DeclaredSchedules.declare_schedules)
+
     # Inside
 
     def _end(self) -> None:
@@ -368,6 +391,10 @@ class Queue:
         self._store.after_fork()
         self._worker.after_fork()
         self._tasks.after_fork()
+
+    def _declare_at_start(self, owner: str) -> None:
+        """Let this process's worker write the schedules that the program declares."""
+        self._declared.write_at_start(owner)
 
     def _release_all(self) -> bool:
         return self._worker.release_all()

@@ -16,6 +16,8 @@ from .errors import InvalidAddress
 MAX_CONCURRENCY = 10_000
 URL_FORMS = "a URL looks like redis://127.0.0.1:6379/0 or unix:///run/redis.sock"
 SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+#: Units of a duration, ms.
+DURATION_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -172,3 +174,11 @@ def origins(text: str) -> tuple[str, ...]:
 
 def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
+
+
+def duration_ms(text: str) -> int:
+    """Return the ms of ``90s``, ``15m``, ``12h``, ``7d``, ``250ms``."""
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*(ms|[smhdw])", text.strip().lower())
+    if found is None:
+        raise ValueError(f'"{text}" is not a duration; write a number with ms, s, m, h, d or w, such as 90s or 7d')
+    return round(float(found[1]) * DURATION_UNITS[found[2]])

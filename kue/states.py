@@ -79,6 +79,14 @@ TRANSITIONS: Final = (
         "a producer, if there is no such job yet; it may change the one that waits",
     ),
     Transition("create_flow", (), (INACTIVE, DELAYED), ("enqueue",), "a producer; parents are delayed"),
+    Transition(
+        "fire_schedule",
+        (),
+        (INACTIVE, DELAYED),
+        ("enqueue", "cancel", "error", "failed"),
+        "any process with workers, on a timer; may cancel the schedule's last job",
+    ),
+    Transition("run_schedule", (), (INACTIVE, DELAYED), ("enqueue",), "an operator, besides a schedule's times"),
     Transition("reserve", (INACTIVE,), (ACTIVE,), ("start",), "a worker with a free slot"),
     Transition("complete", (ACTIVE,), (COMPLETE,), ("complete", "remove"), "the worker that holds the attempt"),
     Transition(

@@ -379,3 +379,25 @@ def test_many_broken_jobs_are_all_found(steps: Steps, queue: Queue, monkeypatch:
     assert findings(queue) == []
 
 
+
+
+def test_the_keys_of_schedules_are_put_right(queue: Queue, redis_client: Any) -> None:
+    for name in ("gone", "kind", "unlisted", "time", "paused", "unreadable", "fine"):
+        queue.schedule(name, "t", every=3_600_000)
+    queue.pause_schedule("paused")
+    assert findings(queue) == []
+    redis_client.delete("q:schedule:gone", "q:schedule:kind")
+    redis_client.set("q:schedule:kind", "a text")
+    redis_client.zrem("q:schedules", "unlisted")
+    redis_client.zadd("q:schedules", {"time": 17})
+    redis_client.hset("q:schedule:paused", "next_at", "99")
+    redis_client.hset("q:schedule:unreadable", "definition", "{")
+    redis_client.lpush("q:schedule:jobs", "1")  # the wake-up token of a type "schedule"
+    found = [each.what for each in findings(queue)]
+    assert [what.split('"')[1] for what in found] == ["gone", "kind", "paused", "time", "unlisted", "unreadable"]
+    assert [each.fixed for each in findings(queue, fix=True)] == [True, False, True, True, True, False]
+    left = [each.what.split('"')[1] for each in findings(queue)]
+    assert left == ["kind", "unreadable"]
+    for name in ("unlisted", "time"):
+        assert redis_client.zscore("q:schedules", name) == queue.get_schedule(name).next_at
+    assert queue.get_schedule("paused").next_at is None and queue.get_schedule("paused").paused

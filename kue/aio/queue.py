@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -22,6 +22,9 @@ from ..management.retention import Retention
 from ..middleware import Middleware
 from ..queue import LEASE_MS
 from ..queue import Queue as SyncQueue
+from ..schedules.declared import OWNER
+from ..schedules.definition import Schedule
+from ..schedules.store import Schedules
 from ..storage.arguments import check_callable, check_queue_event
 from .connector import sync_source
 from .event_stream import EventStream
@@ -93,6 +96,7 @@ class Queue:
         self.test_mode = self._store.test_mode
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
+        self._schedules = Schedules(session, self._store)
         self._on_error: list[Callable[[BaseException], object]] = []
         session.connector.outage.on_unreachable = self._tell_error
         self.sync.on("error", self._tell_error_of_thread)
@@ -272,6 +276,24 @@ class Queue:
     run_as_new = _of("_operations", Operations[AsyncJob].run_as_new)
     set_slots = _of("_operations", Operations.set_slots)
     change_settings = _of("_operations", Operations.change_settings)
+
+    # Schedules
+
+    schedule = _of("_schedules", Schedules[AsyncJob].schedule)
+    schedules = _of("_schedules", Schedules[AsyncJob].schedules)
+    save_schedule = _of("_schedules", Schedules[AsyncJob].save_schedule)
+    schedule_count = _of("_schedules", Schedules[AsyncJob].schedule_count)
+    preview_schedule = _of("_schedules", Schedules[AsyncJob].preview_schedule)
+    get_schedule = _of("_schedules", Schedules[AsyncJob].get_schedule)
+    pause_schedule = _of("_schedules", Schedules[AsyncJob].pause_schedule)
+    resume_schedule = _of("_schedules", Schedules[AsyncJob].resume_schedule)
+    run_schedule_now = _of("_schedules", Schedules[AsyncJob].run_schedule_now)
+    unschedule = _of("_schedules", Schedules[AsyncJob].unschedule)
+    scheduled = _OfSync(lambda queue: queue.scheduled)
+
+    async def declare_schedules(self, schedules: Iterable[Schedule] = (), *, owner: str = OWNER) -> list[str]:
+        """Make the schedules in Redis those of the code; see ``kue.Queue.declare_schedules``."""
+        return await asyncio.to_thread(self.sync.declare_schedules, schedules, owner=owner)
 
     # Inside
 

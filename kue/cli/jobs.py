@@ -191,7 +191,7 @@ def create(
     try:
         job = queue.create(
             job_type,
-            _data(data),
+            read_data(data),
             **{**options, "remove_on_complete": options["remove_on_complete"] or None},
             backoff=pause,
         )
@@ -215,7 +215,8 @@ def _result(job: Job, timeout_ms: int | None) -> Any:
         raise click.ClickException(str(exc)) from None
 
 
-def _data(text: str | None) -> Any:
+def read_data(text: str | None) -> Any:
+    """Return what an argument DATA holds: JSON, or - for standard input."""
     if text is None:
         return None
     if text == "-":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -18,9 +17,6 @@ from ..queue import Queue
 from ..storage.keys import check_id
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: Units of a duration, ms.
-UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
 
 class Place(NamedTuple):
@@ -61,14 +57,6 @@ class Checked(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(exc), param, ctx)
 
 
-def duration_ms(text: str) -> int:
-    """Return the ms of ``90s``, ``15m``, ``12h``, ``7d``, ``250ms``."""
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*(ms|[smhdw])", text.strip().lower())
-    if found is None:
-        raise ValueError(f'"{text}" is not a duration; write a number with ms, s, m, h, d or w, such as 90s or 7d')
-    return round(float(found[1]) * UNITS[found[2]])
-
-
 def job_id(text: str) -> int | str:
     value: int | str = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
     try:
@@ -80,7 +68,7 @@ def job_id(text: str) -> int | str:
 
 URL = Checked("url", setting_parsers.redis_url)
 PREFIX = Checked("prefix", setting_parsers.prefix)
-DURATION = Checked("duration", duration_ms)
+DURATION = Checked("duration", setting_parsers.duration_ms)
 ID = Checked("id", job_id)
 
 

@@ -22,6 +22,7 @@ from .doctor import doctor
 from .download import download
 from .jobs import create, log, ls, show
 from .options import Place, place_options
+from .schedule import schedule
 from .serve import serve
 from .stats import stats
 from .tree import tree
@@ -58,6 +59,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     kue retry --type email          retry all failed jobs of a type
     kue serve                       serve the monitor and run download workers
     kue download URL                download a file, without a server
+    kue schedule ls                 list schedules
     kue dashboard -p 3050           serve the monitor for an existing queue
     kue worker app:queue            run the handlers of app.py
 
@@ -67,7 +69,8 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 
 COMMANDS = (
-    *(serve, dashboard, worker, download, stats, ls, show, tree, log, create),
+    *(serve, dashboard, worker, download, stats, ls, show, log, create, schedule),
+    *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule),
     *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench, completion),
 )
 for command in COMMANDS:

@@ -191,6 +191,7 @@ def run_worker(options: WorkerOptions) -> int:
         selection.restrict(options.only)
     try:
         queue = load(options.target)
+        queue._declare_at_start(options.target)
         queue.work()
     except BaseException:
         signals.close()

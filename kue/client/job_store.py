@@ -145,7 +145,7 @@ class JobStore(Generic[J]):
     def _save(self, made: Sequence[J]) -> None:
         if self.test_mode.takes(made):
             return
-        rows = [self._row(job) for job in made]
+        rows = [self.row(job) for job in made]
         claims = [None if job.options.unique is None else job.options.unique.claim(job.data) for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
@@ -198,7 +198,7 @@ class JobStore(Generic[J]):
     def _save_flow(self, flow: Flow[J], running: J | None, lane: str) -> None:
         if self.test_mode.takes(flow.jobs):
             return
-        rows = [self._row(job) for job in flow.jobs]
+        rows = [self.row(job) for job in flow.jobs]
         rest, name = flow_arguments(flow, rows), lane or uuid.uuid4().hex[:16]
         attempt = ("", "") if running is None else (running.id, running._token)
         listening = [job for job in flow.jobs if job._listeners and job.options.events]
@@ -258,6 +258,10 @@ class JobStore(Generic[J]):
         """Return the hashes of jobs, in order; an empty one for a job that is not there."""
         keys = self._session.keys
         return self._session.read_each([("HGETALL", keys.job(job_id)) for job_id in job_ids], default={})
+
+    def get(self, job_id: int | str) -> J:
+        """Read a job. Raises JobNotFound, InvalidJob."""
+        return self.job_class.from_hash(self, job_id, self.read(job_id))
 
     def remove(self, job_id: int | str) -> None:
         check_id(job_id)
@@ -319,8 +323,8 @@ class JobStore(Generic[J]):
     def _last_events(self, job_ids: list[int | str]) -> list[Event]:
         return list(self._session.call(lambda client: last_events(client, self._session.keys, job_ids)))
 
-    def _row(self, job: BaseJob) -> tuple[str, ...]:
-        """Return what ``create.lua`` takes for a job."""
+    def row(self, job: BaseJob) -> tuple[str, ...]:
+        """Return what ``create.lua`` takes for a new job."""
         values = tuple(saved_fields(job.type, job.data, job.options).values())
         return (*values, self.found_by(job)) if self._searches else values
 

@@ -143,6 +143,8 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "progress_data": lambda raw: from_json(raw.get("progress_data")),
     "rescues": lambda raw: number(raw.get("rescues")) or 0,
     "attempt_log": _attempt_log,
+    "schedule": lambda raw: raw.get("schedule"),
+    "occurrence": lambda raw: number(raw.get("occurrence")),
     "copy_of": lambda raw: raw.get("copy_of"),
     "parents": lambda raw: [id_of(f"|{each}") for each in raw.get("parents", "").split(",") if each],
     "children_total": lambda raw: number(raw.get("children")) or 0,

@@ -57,6 +57,8 @@ class Keys:
         self.health = f"{prefix}:health"
         #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
         self.workers = f"{prefix}:workers"
+        #: Ours: schedules by the epoch ms at which they are due (zset).
+        self.schedules = f"{prefix}:schedules"
 
     def job(self, job_id: object) -> str:
         return f"{self.prefix}:job:{job_id}"
@@ -96,6 +98,10 @@ class Keys:
     def secret(self, name: str) -> str:
         """Ours: a random secret that the processes of a queue share (string, hex)."""
         return f"{self.prefix}:secret:{name}"
+
+    def schedule(self, name: str) -> str:
+        """Ours: a schedule's definition, and how its last runs were (hash)."""
+        return f"{self.prefix}:schedule:{name}"
 
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""

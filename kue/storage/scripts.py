@@ -51,6 +51,17 @@ class Scripts:
         except NoScriptError:
             return client.execute_command("EVAL", source(name), *command[2:])
 
+    def run_each(self, client: Any, name: str, calls: Sequence[Sequence[object]]) -> list[Any]:
+        """Call a script several times in one round trip; an answer may be the error of its call."""
+        pipe = client.pipeline(transaction=False)
+        for args in calls:
+            pipe.execute_command(*self._command(name, 0, args))
+        answers = list(pipe.execute(raise_on_error=False))
+        for at, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                answers[at] = self.run(client, name, *calls[at])
+        return answers
+
     def _command(self, name: str, now_ms: int, args: Iterable[object]) -> tuple[object, ...]:
         return ("EVALSHA", sha(name), 1, self.keys.jobs, self.keys.prefix, now_ms, *args)
 

@@ -22,6 +22,7 @@ from kue.web.answers import SafeJson, SafeResponse
 from kue.web.api.health import health
 from kue.web.api.kue_api import api, lower_case_words
 from kue.web.api.openapi import openapi
+from kue.web.api.schedules_api import schedules_api
 from kue.web.live import client_script
 from kue.web.live.packets import ClientPacket
 from kue.web.live.socket_events import Monitor
@@ -29,6 +30,7 @@ from kue.web.pages.files import files
 from kue.web.pages.home import pages
 from kue.web.pages.overview import overview
 from kue.web.pages.sample_file import sample
+from kue.web.pages.schedules import schedules
 from kue.web.pages.search import finder
 from kue.web.pages.system import system
 from kue.web.server.bodies import with_length
@@ -121,8 +123,8 @@ def create_app(
     monitor = Monitor(socketio, queue, security, settings.all_download_allow)
     app.extensions["kue"] = monitor
     errors.install(app)
-    pages_of_app = (pages, overview, finder, files, system, login, sample)
-    for blueprint in (api, health, openapi, *pages_of_app, job_actions, bulk, limits, url_list):
+    pages_of_app = (pages, overview, finder, files, system, schedules, login, sample)
+    for blueprint in (api, health, openapi, schedules_api, *pages_of_app, job_actions, bulk, limits, url_list):
         app.register_blueprint(blueprint)
     monitor.start()
     return app, socketio

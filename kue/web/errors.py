@@ -9,13 +9,21 @@ from typing import Any
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from kue.errors import DuplicateJob, InvalidJob, JobNotFound, KueError, QueueUnavailable, WrongState
+from kue.errors import (
+    DuplicateJob,
+    InvalidJob,
+    JobNotFound,
+    KueError,
+    QueueUnavailable,
+    ScheduleNotFound,
+    WrongState,
+)
 from kue.web.answers import SafeResponse
 
 log = logging.getLogger("kue.web")
 
 #: Paths for programs: their errors are JSON unless the client prefers HTML.
-API_PATH = re.compile(r"/(job|jobs|stats|monitor|healthz|metrics)(/|$)")
+API_PATH = re.compile(r"/(job|jobs|schedules|stats|monitor|healthz|metrics)(/|$)")
 
 
 def error_response(status: int, message: str) -> Response:
@@ -45,6 +53,10 @@ def install(app: Flask) -> None:
         if wants_page():
             return _answer(404, f"job {exc.job_id} does not exist")
         return _answer(404, f'job "{exc.job_id}" doesnt exist')  # as Node Kue spells it
+
+    @app.errorhandler(ScheduleNotFound)
+    def no_schedule(exc: ScheduleNotFound) -> Response:
+        return _answer(404, str(exc))
 
     @app.errorhandler(DuplicateJob)
     @app.errorhandler(WrongState)

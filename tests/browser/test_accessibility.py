@@ -22,7 +22,7 @@ EVIL = [
 ]  # fmt: skip
 PATHS = (
     "/", "/overview", "/active", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files",
-    "/system", "/search?q=job", "/search", "/job/999",
+    "/system", "/schedules", "/search?q=job", "/search", "/job/999",
 )  # fmt: skip
 
 
@@ -52,6 +52,8 @@ def fill(queue: Any, texts: list[str]) -> None:
             [{"type": f"fail{number}{text}", "data": data}, {"type": f"done{number}{text}", "data": data},
              {"type": f"wait{text}", "data": data}, {"type": f"wait{text}", "data": data, "delay": 600_000}]
         )  # fmt: skip
+        queue.schedule(text, f"wait{text}", data, cron="0 3 * * *", jitter=1000)
+    queue.declare_schedules([kue.Schedule("declared", "x", every=3_600_000)], owner=texts[0])
     wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=20)
 
 

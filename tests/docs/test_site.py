@@ -15,6 +15,8 @@ from kue.client.job_store import JobStore
 from kue.errors import KueError
 from kue.management.operations import Operations
 from kue.management.queries import Queries
+from kue.schedules.declared import DeclaredSchedules
+from kue.schedules.store import Schedules
 from kue.states import EVENTS
 from kue.storage.keys import Keys
 from kue.web.api.routes import ROUTES
@@ -24,7 +26,7 @@ from tests.support import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (JobStore, Queries, Operations)
+PARTS = (JobStore, Queries, Operations, Schedules, DeclaredSchedules)
 
 
 def label(page: Path) -> str:
@@ -86,7 +88,7 @@ def test_every_key_is_in_the_reference() -> None:
     keys = Keys("q")
     plain = {value for name, value in vars(keys).items() if name != "prefix"}
     assert [key for key in plain if f"`{key}`" not in text] == []
-    made = [keys.history("minutes"), keys.secret("session")]
+    made = [keys.history("minutes"), keys.secret("session"), keys.schedule("NAME")]
     made += [name("") for name in (keys.bulk, keys.commands, keys.wake, keys.lane)]
     assert [key for key in made if key not in text] == []
 

@@ -75,7 +75,35 @@ class QueueMetrics(Collector):
             "Seconds since the oldest expired lease; growing means that no worker rescues jobs.",
             value=leases["late_ms"] / 1000,
         )
+        yield from self._of_the_schedules()
         yield from self._of_the_workers()
+
+    def _of_the_schedules(self) -> Iterator[Metric]:
+        """Of the first MAX_TYPES schedules by name."""
+        labels = ("schedule",)
+        last = GaugeMetricFamily("kue_schedule_last_run_seconds", "Epoch time of a schedule's last run.", labels=labels)
+        late = GaugeMetricFamily(
+            "kue_schedule_lateness_seconds", "How long after it was due a schedule's last run began.", labels=labels
+        )
+        overdue = GaugeMetricFamily(
+            "kue_schedule_overdue_seconds", "Seconds for which a schedule has been due; growing means that no worker "
+            "fires it.", labels=labels,
+        )  # fmt: skip
+        jobs = CounterMetricFamily("kue_schedule_jobs", "Jobs that a schedule created.", labels=labels)
+        skipped = CounterMetricFamily(
+            "kue_schedule_skipped", "Times of a schedule left out, since its last job had not ended.", labels=labels
+        )
+        found = sorted(self.queue.schedules(), key=lambda each: each.name)[:MAX_TYPES]
+        now_ms = self.queue.server_ms() if found else 0
+        for each in found:
+            name = (each.name,)
+            if each.fired_at is not None:
+                last.add_metric(name, each.fired_at / 1000)
+                late.add_metric(name, (each.late_ms or 0) / 1000)
+            overdue.add_metric(name, max(0, now_ms - (each.due_at or now_ms)) / 1000)
+            jobs.add_metric(name, each.count)
+            skipped.add_metric(name, each.skipped)
+        yield from (last, late, overdue, jobs, skipped)
 
     def _of_the_workers(self) -> Iterator[Metric]:
         workers = [worker for worker in worker_views(self.queue) if not worker["lost"]]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kue.schedules.definition import MISSED, OVERLAPS
 from kue.states import STATES
 from kue.web.actions.bulk import STATES_OF, BulkStatus
 from kue.web.actions.url_list import UrlListView
 from kue.web.live.snapshots import HomeAnswer, StateList
 from kue.web.pages.search import SearchAnswer
 from kue.web.present.limits_view import READERS, LimitsView
+from kue.web.present.schedule_view import ScheduleView
 
 #: What an answer or a body is: a TypedDict, a schema, or one of MEDIA's words.
 Shape = Any
@@ -101,6 +103,8 @@ PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
         "priority",
         "",
     ),
+    "schedule": (TEXT, "nightly", "the name of a schedule"),
+    "verb": ({"enum": ["pause", "resume", "run"]}, "pause", ""),
     "what": ({"enum": ["pause", "resume", "concurrency"]}, "pause", ""),
     "bulk": (TEXT, "0123456789abcdef", "the id of a bulk action"),
     "name": (TEXT, "20260101120000-1-x.bin", "of a finished file"),
@@ -125,6 +129,26 @@ class Route(NamedTuple):
     """Of the JSON that is sent."""
 
 
+_DURATION = {"anyOf": [_MS, TEXT], "description": "ms, or a text such as 5m."}
+_DATE = {"anyOf": [NUMBER, TEXT], "description": "Epoch ms, or ISO 8601; without an offset in its time zone."}
+_SCHEDULE = members(
+    {
+        "data": {"description": "Of the job. Left out: that of the schedule of this name, if it has the same type."},
+        "options": members(_OPTIONS),
+        "cron": {"type": "string", "description": "Five fields, or six with seconds first."},
+        "timezone": TEXT,
+        "every": _DURATION,
+        "at": _DATE,
+        "start": _DATE,
+        "end": _DATE,
+        "limit": NUMBER,
+        "jitter": _DURATION,
+        "overlap": {"enum": list(OVERLAPS)},
+        "missed": {"enum": list(MISSED)},
+    },
+    name=TEXT,
+    type=TEXT,
+)
 _RANGES = ("{from}..{to}", "{from}..{to}/{order}")
 _LIST_QUERY = "type order from after before"
 _LINES = members(**{"from": NUMBER, "lines": TEXTS, "more": {"type": "boolean"}})
@@ -163,6 +187,28 @@ ROUTES = (
     Route("put", "/job/{id}/state/{state}", "Move a job to a state.", {200: DONE, **BAD, **NOT_FOUND}),
     Route("put", "/job/{id}/priority/{priority}", "Change its priority.", {200: DONE, **BAD, **NOT_FOUND}),
     Route("delete", "/job/{id}", "Remove a job.", {200: DONE, **NOT_FOUND}),
+    Route(
+        "get", "/schedules", "Schedules, the next to fire first: JSON, or HTML if preferred.", {200: list[ScheduleView]}
+    ),
+    Route(
+        "post", "/schedules", "Make a schedule, or replace the one of that name.", {200: ScheduleView, **BAD},
+        body=_SCHEDULE,
+    ),
+    Route(
+        "post",
+        "/schedules/preview",
+        "The next ten times that a schedule would have, epoch ms; nothing is saved.",
+        {200: members(upcoming=many(NUMBER)), **BAD},
+        body=_SCHEDULE,
+    ),
+    Route("get", "/schedules/{schedule}", "One schedule.", {200: ScheduleView, **NOT_FOUND}),
+    Route("delete", "/schedules/{schedule}", "Remove a schedule; its jobs stay.", {200: DONE, **NOT_FOUND}),
+    Route(
+        "post",
+        "/schedules/{schedule}/{verb}",
+        "Pause or resume a schedule, or create its job now.",
+        {200: DONE, **NOT_FOUND, **CONFLICT},
+    ),
     # What the pages use
     Route("get", "/monitor/home", "The lists of the first page.", {200: HomeAnswer}, "also"),
     Route("get", "/monitor/list/{state}", "A page of a list.", {200: StateList, **BAD}, _LIST_QUERY),
@@ -198,6 +244,7 @@ ROUTES = (
         {200: BulkStatus, **NOT_FOUND},
     ),
     Route("get", "/monitor/overview", "The part of the overview that changes.", {200: "page"}),
+    Route("get", "/monitor/schedules", "The part of the page of schedules that changes.", {200: "page"}),
     Route("get", "/monitor/system", "The part of the system page that changes.", {200: "page"}),
     Route(
         "post",

@@ -74,6 +74,10 @@ class JobDetail(TypedDict):
     """Number of the next line."""
     why: str | None
     """Why a waiting job does not run, in one line."""
+    schedule: str | None
+    """The schedule that created it."""
+    occurrence: int | None
+    """The time for which it did, epoch ms."""
     copy_of: str | None
     """The job that this one was copied from."""
     copies: list[str]
@@ -224,6 +228,8 @@ def job_detail(queue: Queue, job: Job) -> JobDetail:
         "log_total": len(log),
         "log_next": len(log),
         "why": why_waiting(queue, job),
+        "schedule": job.schedule,
+        "occurrence": job.occurrence,
         "copy_of": job.copy_of,
         "copies": job.copies,
         "flow": flow_view(read_tree(job)) if job.children_total or job.parents else None,

@@ -1,0 +1,22 @@
+--[[
+  run_schedule: - -> inactive or delayed: one more job of a schedule, at once, whatever its times say.
+
+  ARGV[3] lane   a lane of this call alone, so that a repeated call finds the job that the first one made
+  ARGV[4] name   of the schedule
+  ARGV[5] 1
+  ARGV[6…]       the job, as for create.lua
+  Returns    its id, or -1: no such schedule
+  Publishes  enqueue if the job waits
+  Hash       of the job: schedule, and occurrence: now
+]]
+--- @include "create"
+--- @include "schedules"
+local name = ARGV[4]
+if redis.call('HEXISTS', schedule_key(name), 'definition') == 0 then return -1 end
+local was_made = redis.call('EXISTS', ARGV[3]) == 1
+local id = create()
+if was_made then return id end
+redis.call('HSET', job_key(whole(id)), 'schedule', name, 'occurrence', now_text)
+redis.call('HSET', schedule_key(name), 'last_job', whole(id))
+record_run(name, now_text, '0', 'h' .. whole(id))
+return id

@@ -1,0 +1,94 @@
+"""A schedule for its page and for programs: when it runs next, and how its last runs ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from kue.queue import Queue
+from kue.schedules import SavedSchedule
+
+#: Next times that are shown.
+UPCOMING = 10
+#: A run whose job was not created since the last one had not ended, or has been removed since.
+LEFT_OUT, REMOVED = "left out", "removed"
+
+
+class RunView(TypedDict):
+    """One run of a schedule. Times are epoch ms."""
+
+    at: int
+    """The time it was for."""
+    late_ms: int
+    job: int | None
+    state: str
+    """That of its job; ``left out`` or ``removed`` if there is none."""
+    by_hand: bool
+    """Whether somebody ran it besides the schedule's times."""
+
+
+class ScheduleView(TypedDict):
+    """A schedule. Times are epoch ms, durations ms; null is none."""
+
+    name: str
+    type: str
+    data: Any
+    options: dict[str, Any]
+    when: str
+    """The rule in words."""
+    cron: str | None
+    timezone: str | None
+    every: int | None
+    at: int | None
+    start: int | None
+    end: int | None
+    limit: int | None
+    jitter: int
+    overlap: str
+    missed: str
+    owner: str
+    """The program that declares it; empty for one made by hand."""
+    paused: bool
+    ended: bool
+    next_at: int | None
+    due_at: int | None
+    """The next time with its jitter."""
+    upcoming: list[int]
+    last_at: int | None
+    late_ms: int | None
+    """How late the last time was handled."""
+    last_job: int | None
+    count: int
+    """Jobs created."""
+    skipped: int
+    """Times left out since the last job had not ended."""
+    runs: list[RunView]
+    """The newest ten, newest first."""
+
+
+def schedule_view(queue: Queue, saved: SavedSchedule) -> ScheduleView:
+    """Return one schedule with the states of its last jobs."""
+    return schedule_views(queue, [saved])[0]
+
+
+def schedule_views(queue: Queue, found: Sequence[SavedSchedule]) -> list[ScheduleView]:
+    """Return schedules with the states of their last jobs, read in one round trip."""
+    ids = sorted({run.job_id for saved in found for run in saved.runs if run.job_id is not None})
+    states = {job_id: state for job_id, (state,) in zip(ids, queue.fields(ids, ["state"]), strict=True)}
+    return [_view(saved, states) for saved in found]
+
+
+def _view(saved: SavedSchedule, states: Mapping[int, str | None]) -> ScheduleView:
+    runs: list[RunView] = [
+        {
+            "at": run.at,
+            "late_ms": run.late_ms,
+            "job": run.job_id,
+            "state": LEFT_OUT if run.job_id is None else states[run.job_id] or REMOVED,
+            "by_hand": run.by_hand,
+        }
+        for run in saved.runs
+    ]
+    form: Any = {**saved.to_dict(), "upcoming": saved.upcoming(UPCOMING), "runs": runs}
+    view: ScheduleView = form
+    return view
