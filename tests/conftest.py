@@ -27,6 +27,7 @@ from tests.support import (
 from tests.support.order import (
     pytest_collection_modifyitems,
     pytest_configure_node,
+    pytest_make_collect_report,
     pytest_runtest_protocol,
     pytest_unconfigure,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "ROOT",
     "pytest_collection_modifyitems",
     "pytest_configure_node",
+    "pytest_make_collect_report",
     "pytest_runtest_protocol",
     "pytest_unconfigure",
     "free_port",

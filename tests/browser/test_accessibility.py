@@ -55,6 +55,7 @@ def fill(queue: Any, texts: list[str]) -> None:
     wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=20)
 
 
+@pytest.mark.slow
 def test_no_script_in_a_job_runs_on_any_page(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     fill(queue, EVIL)
     program.downloads.mkdir(exist_ok=True)
@@ -78,6 +79,7 @@ def test_no_script_in_a_job_runs_on_any_page(program: Any, queue: Any, open_page
 OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "widths", "rules"), [("light", (1440, 768), None), ("dark", (390,), OF_LOOKS)], ids=["light", "dark"]
 )
@@ -104,6 +106,7 @@ def test_every_page_is_accessible_and_fits_its_screen(
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.slow
 def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_keyboard(
     make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import kue
 from kue.web.pages.sample_file import SIZE_BYTES, sample_bytes
 from tests.support import wait_until
@@ -32,6 +34,7 @@ def label(page: Any, job_id: str, text: str) -> None:
     page.wait_for_selector(f'#log_{job_id}:text-is("{text}")')
 
 
+@pytest.mark.slow
 def test_two_browsers_see_a_download_run_and_complete_and_the_file_is_there(
     program: Any, open_page: Callable[..., Any]
 ) -> None:
@@ -77,6 +80,7 @@ def test_a_job_behind_the_limit_is_queued_and_a_failed_one_says_why(
     )
 
 
+@pytest.mark.slow
 def test_the_page_says_that_it_is_not_live_and_is_right_again_after_a_restart(
     program: Any, redis_url: str, open_page: Callable[..., Any]
 ) -> None:

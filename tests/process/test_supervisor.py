@@ -218,6 +218,7 @@ def program(log: Path, environ: dict[str, str], *words: str) -> subprocess.Popen
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_page_and_workers_of_app_py_share_the_embedded_server(tmp_path: Path) -> None:
     # Given no Redis, a page without workers, and two workers of green threads apart from it
     if ping(("127.0.0.1", 6379)) is not None:

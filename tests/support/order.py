@@ -86,8 +86,21 @@ def workerinput(config: pytest.Config) -> dict[str, Any]:
     return told
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Let each process read the folders from another place on, so that one finds compiled what another has compiled."""
+    report: Any = yield
+    told, found = workerinput(collector.config), report.result
+    if told and found and isinstance(collector, pytest.Directory):
+        first = len(found) * int(told["workerid"].removeprefix("gw")) // told["workercount"]
+        report.result = found[first:] + found[:first]
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    items.sort(key=lambda item: item.path)  # the same order in all processes, for pytest-randomly to shuffle
+    yield
     items[:] = arranged(items, workerinput(config).get("workercount", 1))
     config.stash[OTHERS] = sum(item.get_closest_marker("serial") is None for item in items)
 

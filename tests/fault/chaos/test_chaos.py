@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fault.chaos.run import Chaos
 from tests.support import require_node
 
 
+@pytest.mark.slow
 def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -> None:
     report = Chaos(tmp_path, seed=20, seconds=9, jobs=700).run()
 
@@ -20,6 +23,7 @@ def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -
     assert report.counts["executions too many"] <= report.counts["attempts cut off"]
 
 
+@pytest.mark.slow
 def test_every_job_is_done_once_with_node_kue_in_the_mix(tmp_path: Path) -> None:
     require_node("kue")
     report = Chaos(tmp_path, seed=20, seconds=6, jobs=350, node=True).run()

@@ -180,6 +180,7 @@ def deaf(app: App) -> socket.socket:
     return sock
 
 
+@pytest.mark.slow
 def test_clients_that_do_not_read_their_answers_make_room(app: App) -> None:
     # Given so many that all connections are taken
     held = [deaf(app) for _ in range(FEW)]
