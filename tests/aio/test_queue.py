@@ -21,7 +21,8 @@ from tests.support.loops import on_loop, until
 MORE_OF_QUEUE, MORE_OF_JOB = {"events", "sync"}, set[str]()
 #: Calls that never talk to Redis, so they are no coroutines.
 NOT_AWAITED = {
-    "create", "backoff", "process", "scheduled", "concurrency", "processing", "running", "watch_stuck_jobs", "quiet", "retain",
+    "create", "backoff", "process", "scheduled", "concurrency", "processing", "running", "watch_stuck_jobs", "quiet",
+    "retain",
     "retention", "events", "task", "work", "use",
 }  # fmt: skip
 
