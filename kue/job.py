@@ -102,6 +102,8 @@ class Job:
     progress_percent: int
     progress_data: Any
     rescues: int
+    #: Worker processes that died in a row while they ran the job; two make it a suspect, which runs alone.
+    deaths: int
     attempt_log: list[dict[str, Any]]
     #: The job that this one was run again from, and those that were run again from it.
     copy_of: str | None

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
 from weakref import WeakMethod
 
-from . import backoff
+from . import backoff, child_process
 from . import job as jobs
 from .client.events import Event
 from .client.job_store import JobStore
@@ -31,6 +31,8 @@ from .storage.hash_fields import Unique
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
+from .worker.isolation.options import Isolation, check_isolation, size_bytes
+from .worker.isolation.target import find_target
 from .worker.worker import Worker
 
 log = logging.getLogger("kue")
@@ -83,6 +85,8 @@ class Queue:
     ) -> None:
         #: This queue's way to Redis, for programs that extend it.
         self.session = session = Session(source := source_of(redis), prefix)
+        #: Milliseconds that a job stays with a worker that does not renew its lease.
+        self.lease_ms = int(check_ms("lease_ms", lease_ms))
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._store = JobStore(
             self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
@@ -94,8 +98,7 @@ class Queue:
         self._operations = Operations(session, self._store, self._queries, retention)
         self._worker = Worker(
             session, lambda job_id, raw: jobs.from_hash(self._store, job_id, raw), self._store.backoffs,
-            int(check_ms("lease_ms", lease_ms)),
-            self._tell_error, (retention.run,),
+            self.lease_ms, self._tell_error, (retention.run,),
         )  # fmt: skip
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
@@ -216,25 +219,50 @@ class Queue:
     # Working
 
     @overload
-    def process(self, job_type: str, concurrency: int, handler: F) -> F: ...
+    def process(
+        self, job_type: str, concurrency: int, handler: F, *, isolation: str | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None,
+    ) -> F: ...  # fmt: skip
     @overload
-    def process(self, job_type: str, concurrency: F) -> F: ...
+    def process(
+        self, job_type: str, concurrency: F, *, isolation: str | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None,
+    ) -> F: ...  # fmt: skip
     @overload
-    def process(self, job_type: str, concurrency: int = 1) -> Callable[[F], F]: ...
-    def process(self, job_type: str, concurrency: Any = 1, handler: Any = None) -> Any:
+    def process(
+        self, job_type: str, concurrency: int = 1, *, isolation: str | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None,
+    ) -> Callable[[F], F]: ...  # fmt: skip
+    def process(
+        self,
+        job_type: str,
+        concurrency: Any = 1,
+        handler: Any = None,
+        *,
+        isolation: str | None = None,
+        memory_limit: int | str | None = None,
+        max_jobs: int | None = None,
+    ) -> Any:
         """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
 
         It starts at once: a program that imports a module which calls this becomes a worker. ``task`` only declares.
 
         A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
         ``done(error, result)`` as in Node. Node Kue: Queue#process.
+
+        With ``isolation="process"`` each attempt runs in a child process that runs nothing else at the same time. A
+        child with more than ``memory_limit`` (bytes, or "512M") fails its attempt; one is replaced after ``max_jobs``
+        attempts. The handler must be a function that a child can import.
         """
         if callable(concurrency):
             concurrency, handler = 1, concurrency
+        is_isolated, limit_bytes = check_isolation(isolation, memory_limit, max_jobs), size_bytes(memory_limit)
 
         def register(fn: Any) -> Any:
-            if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn)):
-                self._worker.process(job_type, concurrency, fn)
+            options = Isolation(limit_bytes, max_jobs) if is_isolated else None
+            target = find_target(fn, required=is_isolated)
+            if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn, target, options)):
+                self._worker.process(job_type, concurrency, fn, target, options)
             return fn
 
         return register if handler is None else register(handler)
@@ -346,6 +374,8 @@ class Queue:
         if event == "error":
             self._on_error.append(fn)
             return self
+        if child_process.is_importing:  # for the parent, which has imported the same module
+            return self
         name = event.removeprefix("job ")
         if name == event or name not in EVENTS:
             raise InvalidJob(
@@ -361,6 +391,8 @@ class Queue:
         QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
         """
         check_callable(fn, "the handler of an event")
+        if child_process.is_importing:
+            return lambda: None
         return self._store.listener.subscribe(fn, required)
 
     # Reading

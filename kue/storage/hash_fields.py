@@ -142,6 +142,7 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "progress_percent": lambda raw: number(raw.get("progress")) or 0,
     "progress_data": lambda raw: from_json(raw.get("progress_data")),
     "rescues": lambda raw: number(raw.get("rescues")) or 0,
+    "deaths": lambda raw: number(raw.get("deaths")) or 0,
     "attempt_log": _attempt_log,
     "copy_of": lambda raw: raw.get("copy_of"),
     "parents": lambda raw: [id_of(f"|{each}") for each in raw.get("parents", "").split(",") if each],
