@@ -128,6 +128,11 @@ class Queue:
     def job_events(self, enabled: bool) -> None:
         self._store.job_events = self.sync.job_events = enabled
 
+    @property
+    def lease_ms(self) -> int:
+        """Milliseconds that a job stays with a worker that does not renew its lease."""
+        return self.sync.lease_ms
+
     def create(self, job_type: str, data: Any = None, **options: Any) -> AsyncJob:
         """Return a new job, to be saved with ``await job.save()``; see ``kue.Queue.create``."""
         return self._store.new(job_type, data, options)
