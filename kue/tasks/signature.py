@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from ..errors import InvalidJob
-from ..job import WAIT, Job
+from ..job import WAIT, BaseJob
 from .conversion import Converter, Mismatch, Unsupported
 
 _EMPTY = inspect.Parameter.empty
@@ -129,4 +129,4 @@ class Signature:
 
 
 def _is_job(declared: Any) -> bool:
-    return isinstance(declared, type) and issubclass(declared, Job)
+    return isinstance(declared, type) and issubclass(declared, BaseJob)

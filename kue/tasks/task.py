@@ -10,11 +10,15 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..errors import InvalidJob, UnrecoverableError
-from ..job import Job, JobOwner
+from ..job import BaseJob, Job, JobOwner
 from .signature import Signature
+
+if TYPE_CHECKING:
+    from ..aio.typed_job import AsyncTypedJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
+J = TypeVar("J", bound=BaseJob)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -76,6 +80,21 @@ class Task(Generic[P, R]):
         missing, unknown or of the wrong type.
         """
         return self._new_job(args, kwargs)
+
+    async def acreate(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTypedJob[R]:
+        """Create and save a job for a call with these arguments, without blocking the event loop; return it.
+
+        It is saved by the ``kue.aio.Queue`` that the task was declared on. For a task of a ``kue.Queue``, each event
+        loop has connections of its own, which are closed when ``asyncio.run`` ends.
+        """
+        from ..aio.typed_job import AsyncTypedJob  # not above: programs without an event loop need none of it
+
+        signature = self._signature
+        data = signature.data(args, kwargs)
+        owner = await self._owner.queue._loop_store()
+        job: AsyncTypedJob[R] = AsyncTypedJob(owner, self.name, data, signature.decode_result)
+        job.set_options(self._options)
+        return await job.save()
 
     def create_many(self, calls: Iterable[Mapping[str, Any] | TypedJob[R]]) -> list[TypedJob[R]]:
         """Save a job for each mapping of arguments or unsaved job, in pipelined calls; return the jobs in order.
@@ -169,15 +188,15 @@ class Declare(Protocol):
     ) -> FunctionTask[..., R, Callable[..., R]]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, fn: Callable[Concatenate[Job, P], Coroutine[Any, Any, R]], /
-    ) -> FunctionTask[P, R, Callable[Concatenate[Job, P], Coroutine[Any, Any, R]]]: ...
+        self, fn: Callable[Concatenate[J, P], Coroutine[Any, Any, R]], /
+    ) -> FunctionTask[P, R, Callable[Concatenate[J, P], Coroutine[Any, Any, R]]]: ...
     @overload
     def __call__(
         self, fn: Callable[P, Coroutine[Any, Any, R]], /
     ) -> FunctionTask[P, R, Callable[P, Coroutine[Any, Any, R]]]: ...
     @overload
     def __call__(
-        self, fn: Callable[Concatenate[Job, P], R], /
-    ) -> FunctionTask[P, R, Callable[Concatenate[Job, P], R]]: ...
+        self, fn: Callable[Concatenate[J, P], R], /
+    ) -> FunctionTask[P, R, Callable[Concatenate[J, P], R]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R, Callable[P, R]]: ...
