@@ -250,9 +250,9 @@ class Queue:
     def work(self, only: str | Iterable[str] | None = None) -> None:
         """Start the tasks declared on this queue, or those named, and return at once.
 
-        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone.
-        The schedules of ``@queue.scheduled`` are written to Redis. ``kue worker module:queue`` calls this. Raises
-        InvalidJob for a name that is no task.
+        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone;
+        those that are declared later need another call. The schedules of ``@queue.scheduled`` are written to Redis.
+        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
         """
         self._tasks.work(only)
         self._declared.write_at_start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 
 from ..errors import InvalidJob, UnrecoverableError
 from ..job import BaseJob, Job, JobOwner
+from ..worker.handler import is_async
 from .signature import Signature
 
 if TYPE_CHECKING:
@@ -150,10 +150,11 @@ class Task(Generic[P, R]):
             args, kwargs = self._arguments(job)
             return self._result(await fn(*args, **kwargs))
 
-        made = async_handler if inspect.iscoroutinefunction(fn) else handler
+        made = async_handler if is_async(fn) else handler
         # Its place is the task's, by which another process finds it. Its signature stays: it takes the job.
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(made, name, getattr(fn, name, None))
+            if hasattr(fn, name):
+                setattr(made, name, getattr(fn, name))
         return made
 
 
