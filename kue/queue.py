@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 from weakref import WeakMethod
 
 from . import backoff, child_process
 from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
-from .connection.locate import Embedded, source_of
+from .connection.locate import Borrowed, Embedded, Place, source_of
 from .errors import InvalidJob, QueueUnavailable
 from .job import Job
 from .management.history import History
@@ -33,6 +33,10 @@ from .tasks.registry import TaskRegistry
 from .worker.isolation.options import Isolation, check_isolation, size_bytes
 from .worker.isolation.target import find_target
 from .worker.worker import Worker
+
+if TYPE_CHECKING:
+    from .aio.loop_stores import LoopStores
+    from .aio.store import AsyncJobStore
 
 log = logging.getLogger("kue")
 
@@ -77,9 +81,9 @@ class Queue:
         #: Milliseconds that a job stays with a worker that does not renew its lease.
         self.lease_ms = int(check_ms("lease_ms", lease_ms))
         self.keys, self.prefix = session.keys, session.keys.prefix
-        self._store = JobStore(
-            self, session, Job, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
-        )
+        self._source, self._given_prefix = source, prefix
+        self._searching: Any = {"searches": bool(search), "shown": search if callable(search) else None}
+        self._store = JobStore(self, session, Job, job_events=job_events, **self._searching)
         #: For the tests of programs that make jobs.
         self.test_mode = self._store.test_mode
         retention = Retention(session.scripts)
@@ -91,6 +95,10 @@ class Queue:
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
             self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
         )  # fmt: skip
+        #: Those of ``acreate``, once it was called.
+        self._loop_stores: LoopStores | None = None
+        #: That of the kue.aio.Queue around this one.
+        self._aio_store: AsyncJobStore | None = None
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
         session.connector.outage.on_unreachable = self._tell_error
@@ -242,9 +250,9 @@ class Queue:
     def work(self, only: str | Iterable[str] | None = None) -> None:
         """Start the tasks declared on this queue, or those named, and return at once.
 
-        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone.
-        The schedules of ``@queue.scheduled`` are written to Redis. ``kue worker module:queue`` calls this. Raises
-        InvalidJob for a name that is no task.
+        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone;
+        those that are declared later need another call. The schedules of ``@queue.scheduled`` are written to Redis.
+        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
         """
         self._tasks.work(only)
         self._declared.write_at_start()
@@ -413,6 +421,25 @@ class Queue:
 
     # Inside
 
+    async def _loop_store(self) -> AsyncJobStore:
+        """Return what saves the jobs of ``task.acreate``."""
+        if self._aio_store is not None:
+            return self._aio_store
+        if self._loop_stores is None:
+            from .aio.loop_stores import LoopStores  # not above: programs without an event loop need none of it
+
+            self._loop_stores = LoopStores(self._new_async_store)
+        return await self._loop_stores.get()
+
+    def _new_async_store(self) -> AsyncJobStore:
+        from .aio.store import AsyncJobStore, AsyncSession
+
+        source = Borrowed(self._source) if isinstance(self._source, Place) else self._source
+        session = AsyncSession(source, self._given_prefix)
+        store = AsyncJobStore(self, session, job_events=self.job_events, **self._searching)
+        store.share(self._store)
+        return store
+
     def _end(self) -> None:
         """Called when the program ends, and with it the embedded server."""
         self.shutdown(0)
@@ -421,6 +448,7 @@ class Queue:
         self._store.after_fork()
         self._worker.after_fork()
         self._tasks.after_fork()
+        self._loop_stores = None
 
     def _declare_at_start(self, owner: str) -> None:
         """Let this process's worker write the schedules that the program declares."""

@@ -16,8 +16,9 @@ from ..queue import LEASE_MS
 from .event_stream import EventStream
 from .job import AsyncJob
 from .queue import Queue
+from .typed_job import AsyncTypedJob
 
-__all__ = ["AsyncJob", "EventStream", "Queue", "create_queue"]
+__all__ = ["AsyncJob", "AsyncTypedJob", "EventStream", "Queue", "create_queue"]
 
 
 def create_queue(

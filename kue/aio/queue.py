@@ -92,6 +92,7 @@ class Queue:
             self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
         )
         self._store.share(self.sync._store)
+        self.sync._aio_store = self._store
         #: For the tests of programs that make jobs.
         self.test_mode = self._store.test_mode
         self._queries = Queries(session, self._store)

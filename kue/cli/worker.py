@@ -135,15 +135,20 @@ def worker(
     is_green: bool,
     **flags: Any,
 ) -> int:
-    """Run the handlers that MODULE registers. QUEUE names a kue Queue in it, or a function that returns one.
+    """Run the handlers that MODULE registers and the tasks that it declares. QUEUE names a kue Queue in it, or a
+    function that returns one.
 
     \b
     # jobs.py
     queue = kue.create_queue()
 
     \b
-    @queue.process("email")
-    def send(job): ...
+    @queue.task()
+    def email(to: str): ...
+
+    \b
+    @queue.process("report")
+    def report(job): ...
 
     \b
     kue worker jobs:queue -c email=20

@@ -168,6 +168,19 @@ class Embedded(Place):
         self._server, self._address = EmbeddedServer(self._server.data_dir), None
 
 
+class Borrowed:
+    """The place of another queue, which alone releases it."""
+
+    def __init__(self, place: Place) -> None:
+        self.address = place.address
+
+    def close(self) -> None:
+        pass
+
+    def after_fork(self) -> None:
+        pass
+
+
 def _socket_path(folder: Path) -> Path | None:
     try:
         from ..embedded.keeper import socket_path_for

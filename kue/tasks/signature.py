@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from ..errors import InvalidJob
-from ..job import WAIT, Job
+from ..job import WAIT, BaseJob
 from .conversion import Converter, Mismatch, Unsupported
 
 _EMPTY = inspect.Parameter.empty
@@ -33,7 +34,7 @@ class Signature:
 
     def __init__(self, task: str, fn: Callable[..., Any]) -> None:
         self._task = task
-        hints = get_type_hints(fn, include_extras=True)
+        hints = get_type_hints(_function_of(fn), include_extras=True)
         parameters = list(inspect.signature(fn).parameters.values())
         #: Whether the first parameter is the running job.
         self.takes_job = bool(parameters) and _is_job(hints.get(parameters[0].name))
@@ -128,5 +129,12 @@ class Signature:
         return InvalidJob(f'task "{self._task}": {said}')
 
 
+def _function_of(fn: Any) -> Any:
+    """Return what has the annotations: the function of a partial, the ``__call__`` of an object."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn if inspect.isroutine(fn) else type(fn).__call__
+
+
 def _is_job(declared: Any) -> bool:
-    return isinstance(declared, type) and issubclass(declared, Job)
+    return isinstance(declared, type) and issubclass(declared, BaseJob)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -10,11 +9,16 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..errors import InvalidJob, UnrecoverableError
-from ..job import Job, JobOwner
+from ..job import BaseJob, Job, JobOwner
+from ..worker.handler import is_async
 from .signature import Signature
+
+if TYPE_CHECKING:
+    from ..aio.typed_job import AsyncTypedJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
+J = TypeVar("J", bound=BaseJob)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -77,6 +81,21 @@ class Task(Generic[P, R]):
         """
         return self._new_job(args, kwargs)
 
+    async def acreate(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTypedJob[R]:
+        """Create and save a job for a call with these arguments, without blocking the event loop; return it.
+
+        It is saved by the ``kue.aio.Queue`` that the task was declared on. For a task of a ``kue.Queue``, each event
+        loop has connections of its own, which are closed when ``asyncio.run`` ends.
+        """
+        from ..aio.typed_job import AsyncTypedJob  # not above: programs without an event loop need none of it
+
+        signature = self._signature
+        data = signature.data(args, kwargs)
+        owner = await self._owner.queue._loop_store()
+        job: AsyncTypedJob[R] = AsyncTypedJob(owner, self.name, data, signature.decode_result)
+        job.set_options(self._options)
+        return await job.save()
+
     def create_many(self, calls: Iterable[Mapping[str, Any] | TypedJob[R]]) -> list[TypedJob[R]]:
         """Save a job for each mapping of arguments or unsaved job, in pipelined calls; return the jobs in order.
 
@@ -131,10 +150,11 @@ class Task(Generic[P, R]):
             args, kwargs = self._arguments(job)
             return self._result(await fn(*args, **kwargs))
 
-        made = async_handler if inspect.iscoroutinefunction(fn) else handler
+        made = async_handler if is_async(fn) else handler
         # Its place is the task's, by which another process finds it. Its signature stays: it takes the job.
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(made, name, getattr(fn, name, None))
+            if hasattr(fn, name):
+                setattr(made, name, getattr(fn, name))
         return made
 
 
@@ -169,15 +189,15 @@ class Declare(Protocol):
     ) -> FunctionTask[..., R, Callable[..., R]]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, fn: Callable[Concatenate[Job, P], Coroutine[Any, Any, R]], /
-    ) -> FunctionTask[P, R, Callable[Concatenate[Job, P], Coroutine[Any, Any, R]]]: ...
+        self, fn: Callable[Concatenate[J, P], Coroutine[Any, Any, R]], /
+    ) -> FunctionTask[P, R, Callable[Concatenate[J, P], Coroutine[Any, Any, R]]]: ...
     @overload
     def __call__(
         self, fn: Callable[P, Coroutine[Any, Any, R]], /
     ) -> FunctionTask[P, R, Callable[P, Coroutine[Any, Any, R]]]: ...
     @overload
     def __call__(
-        self, fn: Callable[Concatenate[Job, P], R], /
-    ) -> FunctionTask[P, R, Callable[Concatenate[Job, P], R]]: ...
+        self, fn: Callable[Concatenate[J, P], R], /
+    ) -> FunctionTask[P, R, Callable[Concatenate[J, P], R]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R, Callable[P, R]]: ...

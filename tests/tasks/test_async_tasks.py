@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -29,6 +30,21 @@ def test_an_async_task_is_awaited_and_its_result_is_of_the_declared_type(queue: 
     with pytest.raises(kue.JobFailed, match='task "nap": parameter "length": invalid ISO8601 duration'):
         queue.create("nap", {"length": "long"}).attempts(3).save().wait(10)
     assert queue.get(2).attempts_made == 1
+
+
+def test_partials_and_callable_objects_are_tasks_too(queue: kue.Queue) -> None:
+    class Doubler:
+        async def __call__(self, n: int) -> int:
+            return n * 2
+
+    async def times(factor: int, n: int) -> int:
+        return factor * n
+
+    doubled = queue.task("doubled")(Doubler())
+    tripled = queue.task("tripled")(functools.partial(times, 3))
+    queue.work()
+    assert doubled.create(4).save().wait(10) == 8
+    assert tripled.create(4).save().wait(10) == 12
 
 
 def test_the_running_job_is_awaited_too(queue: kue.Queue) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 import kue
+import kue.aio
 
 queue = kue.create_queue()
 
@@ -47,6 +48,12 @@ async def logged_later(job: kue.Job, to: str) -> datetime:
 def parent(job: kue.Job) -> list[int]:
     job.add_children(logged.create("ada"))
     return kue.WAIT
+
+
+@queue.task()
+async def followed(job: kue.aio.AsyncJob, number: int) -> int:
+    await job.log("number %d", number)
+    return number
 
 
 @queue.task()
@@ -96,6 +103,13 @@ async def coroutines() -> None:
     fetch.create("u", Box(3))  # type: ignore
     assert_type(logged_later.create("ada").wait(), datetime)
     await logged_later("ada")  # type: ignore
+    # Created and saved without blocking the event loop.
+    assert_type(await (await fetch.acreate("u", box=Box(3))).wait(), Box)
+    assert_type(await (await resize.acreate("u")).wait(timedelta(1)), str)
+    await resize.acreate(5)  # type: ignore
+    (await resize.acreate("u")).priority("high")
+    assert_type(await followed.acreate(1), kue.aio.AsyncTypedJob[int])
+    await followed.acreate("one")  # type: ignore
 
 
 def passed_on() -> None:
