@@ -104,6 +104,8 @@ class BaseJob:
     progress_percent: int
     progress_data: Any
     rescues: int
+    #: Worker processes that died in a row while they ran the job; two make it a suspect, which runs alone.
+    deaths: int
     attempt_log: list[dict[str, Any]]
     #: The schedule that created the job, and the time for which it did, epoch ms.
     schedule: str | None

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from weakref import WeakMethod
 
-from . import backoff
+from . import backoff, child_process
 from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
@@ -30,6 +30,8 @@ from .storage.codec import check_ms
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
+from .worker.isolation.options import Isolation, check_isolation, size_bytes
+from .worker.isolation.target import find_target
 from .worker.worker import Worker
 
 log = logging.getLogger("kue")
@@ -72,6 +74,8 @@ class Queue:
     ) -> None:
         #: This queue's way to Redis, for programs that extend it.
         self.session = session = Session(source := source_of(redis), prefix)
+        #: Milliseconds that a job stays with a worker that does not renew its lease.
+        self.lease_ms = int(check_ms("lease_ms", lease_ms))
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._store = JobStore(
             self, session, Job, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
@@ -84,8 +88,7 @@ class Queue:
         self._schedules = Schedules(session, self._store)
         self._declared = DeclaredSchedules(self._schedules)
         self._worker = Worker(
-            session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs,
-            int(check_ms("lease_ms", lease_ms)),
+            session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
             self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
         )  # fmt: skip
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
@@ -148,12 +151,30 @@ class Queue:
     # Working
 
     @overload
-    def process(self, job_type: str, concurrency: int, handler: F) -> F: ...
+    def process(
+        self, job_type: str, concurrency: int, handler: F, *, isolation: str | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None,
+    ) -> F: ...  # fmt: skip
     @overload
-    def process(self, job_type: str, concurrency: F) -> F: ...
+    def process(
+        self, job_type: str, concurrency: F, *, isolation: str | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None,
+    ) -> F: ...  # fmt: skip
     @overload
-    def process(self, job_type: str, concurrency: int = 1) -> Callable[[F], F]: ...
-    def process(self, job_type: str, concurrency: Any = 1, handler: Any = None) -> Any:
+    def process(
+        self, job_type: str, concurrency: int = 1, *, isolation: str | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None,
+    ) -> Callable[[F], F]: ...  # fmt: skip
+    def process(
+        self,
+        job_type: str,
+        concurrency: Any = 1,
+        handler: Any = None,
+        *,
+        isolation: str | None = None,
+        memory_limit: int | str | None = None,
+        max_jobs: int | None = None,
+    ) -> Any:
         """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
 
         It starts at once: a program that imports a module which calls this becomes a worker. ``task`` only declares.
@@ -161,14 +182,21 @@ class Queue:
         A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
         ``done(error, result)`` as in Node. An ``async def`` handler ``(job)`` is a task on the process's event loop; it
         awaits its job's methods. Node Kue: Queue#process.
+
+        With ``isolation="process"`` each attempt runs in a child process that runs nothing else at the same time. A
+        child with more than ``memory_limit`` (bytes, or "512M") fails its attempt; one is replaced after ``max_jobs``
+        attempts. The handler must be a function that a child can import.
         """
         if callable(concurrency):
             concurrency, handler = 1, concurrency
+        is_isolated, limit_bytes = check_isolation(isolation, memory_limit, max_jobs), size_bytes(memory_limit)
 
         def register(fn: Any) -> Any:
             self._declared.handles(fn, job_type)
-            if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn)):
-                self._worker.process(job_type, concurrency, fn)
+            options = Isolation(limit_bytes, max_jobs) if is_isolated else None
+            target = find_target(fn, required=is_isolated)
+            if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn, target, options)):
+                self._worker.process(job_type, concurrency, fn, target, options)
             return fn
 
         return register if handler is None else register(handler)
@@ -282,7 +310,7 @@ class Queue:
         name = check_queue_event(event)
         if name == "error":
             self._on_error.append(fn)
-        else:
+        elif not child_process.is_importing:  # in a child, for the parent, which has imported the same module
             self._store.listener.on(name, fn)
         return self
 
@@ -293,6 +321,8 @@ class Queue:
         QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
         """
         check_callable(fn, "the handler of an event")
+        if child_process.is_importing:
+            return lambda: None
         return self._store.listener.subscribe(fn, required)
 
     # Reading

@@ -182,7 +182,7 @@ def test_half_an_emoji_is_kept_or_refused_and_never_breaks_a_call(queue: Any, na
 FIELD_NAMES = (
     "type data priority state created_at promote_at updated_at started_at failed_at duration result exact_result "
     "error workerId progress progress_data attempts max_attempts delay ttl backoff removeOnComplete attempt_log "
-    "rescues token copy_of copies"
+    "rescues deaths token copy_of copies"
 ).split()
 ODD = st.sampled_from(
     ["", "NaN", "1e400", "-1e400", "abc", "[" * 3000, '[{"number":"x"}]', '[{"number":1e400,"started_at":[]}]', "[1]",

@@ -20,9 +20,11 @@ from ..errors import QueueUnavailable
 from ..process import descriptors, supervisor
 from ..process.log_output import LEVELS, configure_logging
 from ..process.stop_signals import GRACE_S, StopSignals, log_shutdown, wait_for_redis
+from ..process.stuck import end_if_stuck
 from ..process.title import set_title
 from ..queue import Queue
 from ..worker import selection
+from ..worker.gate import gate
 from .green_start import command, ensure_patched, need
 from .options import DURATION, Place, with_place
 from .output import plain
@@ -183,12 +185,13 @@ def _run_processes(count: int, options: WorkerOptions, is_green: bool) -> int:
 def run_worker(options: WorkerOptions) -> int:
     """Run one worker process until a signal arrives; return its exit code."""
     configure_logging(options.log_level, completions=options.verbose)
-    supervisor.end_with_parent()
+    is_supervised = supervisor.end_with_parent()
     essential.on_exit = essential.exit_process
     descriptors.raise_limit()
     signals = StopSignals(options.timeout_s)
     if options.only is not None:
         selection.restrict(options.only)
+    gate.hold()  # until all handlers are there, and the supervisor knows that this process can work
     try:
         queue = load(options.target)
         queue._declare_at_start(options.target)
@@ -200,6 +203,8 @@ def run_worker(options: WorkerOptions) -> int:
     try:
         if wait_for_redis(queue, signals):
             _prepare(queue, options)
+            if is_supervised:
+                end_if_stuck(2 * queue.lease_ms / 1000)
         while not signals.count and not (options.burst and _is_drained(queue)):
             _show_load(queue, options.target)
             green.sleep(LOOK_S)
@@ -254,6 +259,7 @@ def _prepare(queue: Queue, options: WorkerOptions) -> None:
     if not options.quiet:
         print(f"Ready: running {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
     supervisor.tell_ready()
+    gate.release()
 
 
 def load(target: str) -> Queue:

@@ -10,9 +10,9 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, Generic
 
-from .. import search
+from .. import child_process, search
 from ..backoff import BackoffFunction
-from ..errors import DuplicateJob, InvalidJob, JobNotFound
+from ..errors import DuplicateJob, InvalidJob, JobNotFound, KueError
 from ..job import BaseJob, J, now_ms
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
@@ -145,6 +145,7 @@ class JobStore(Generic[J]):
     def _save(self, made: Sequence[J]) -> None:
         if self.test_mode.takes(made):
             return
+        _check_not_importing()
         rows = [self.row(job) for job in made]
         claims = [None if job.options.unique is None else job.options.unique.claim(job.data) for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
@@ -335,3 +336,12 @@ class JobStore(Generic[J]):
             job.id = job_id
             job.state = DELAYED if row[4] else INACTIVE
             job.created_at = job.updated_at = job.promote_at = now
+
+
+def _check_not_importing() -> None:
+    """Raise KueError in a worker child that imports a module: each child would create the same jobs again."""
+    if child_process.is_importing:
+        raise KueError(
+            "a module that creates jobs when it is imported cannot be imported by a worker's child process: put that "
+            'below if __name__ == "__main__":'
+        )

@@ -19,8 +19,8 @@ log = logging.getLogger("kue")
 
 #: Poll interval for processes and signals, seconds.
 LOOK_S = 0.1
-#: A process that lived this long is restarted at once; one that died sooner waits, twice as long each time, seconds.
-HEALTHY_S = 10.0
+#: A process that was ready is replaced at once: a handler may have killed it. One that died sooner waits, twice as long
+#: each time, seconds.
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 #: Seconds after the grace period until a process is killed. It should have ended itself by then, and docker's 10 s are
 #: not over.
@@ -42,9 +42,8 @@ class WorkerProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.start_at = 0.0
         self._pause_s = 0.0
-        self._started_at = 0.0
         self._ready_fd = -1
-        self._ready = False
+        self._is_ready = self._has_been_ready = False
 
     def start(self, command: Sequence[str]) -> None:
         reading, writing = os.pipe()
@@ -63,7 +62,7 @@ class WorkerProcess:
         finally:
             os.close(writing)
         os.set_blocking(reading, False)
-        self._ready_fd, self._started_at = reading, time.monotonic()
+        self._ready_fd, self._is_ready = reading, False
 
     def ended(self) -> int | None:
         """Return the exit code of a finished process (negative: its signal), None while it runs or waits to start."""
@@ -71,18 +70,18 @@ class WorkerProcess:
 
     def has_been_ready(self) -> bool:
         """Return whether any run of this process has reported readiness."""
-        if not self._ready and self._ready_fd >= 0:
+        if not self._is_ready and self._ready_fd >= 0:
             with contextlib.suppress(BlockingIOError):
-                self._ready = bool(os.read(self._ready_fd, 1))
-        return self._ready
+                self._is_ready = bool(os.read(self._ready_fd, 1))
+        self._has_been_ready = self._has_been_ready or self._is_ready
+        return self._has_been_ready
 
     def reap(self) -> None:
         """Clean up after a finished process and schedule the restart."""
         self.has_been_ready()
         os.close(self._ready_fd)
         self._ready_fd = -1
-        lived_s = time.monotonic() - self._started_at
-        self._pause_s = 0.0 if lived_s >= HEALTHY_S else min(BACKOFF_MAX_S, self._pause_s * 2 or BACKOFF_FIRST_S)
+        self._pause_s = 0.0 if self._is_ready else min(BACKOFF_MAX_S, self._pause_s * 2 or BACKOFF_FIRST_S)
         self.process, self.start_at = None, time.monotonic() + self._pause_s
 
     def send_signal(self, number: int) -> None:
@@ -168,12 +167,12 @@ class Supervisor:
             time.sleep(LOOK_S)
 
 
-def end_with_parent() -> None:
-    """Send this process SIGTERM when its supervisor dies, even by SIGKILL. Without a supervisor, do nothing."""
+def end_with_parent() -> bool:
+    """Send this process SIGTERM when its supervisor dies, even by SIGKILL; return whether it has a supervisor."""
     # Removed, so that programs started by handlers do not inherit it.
     parent = int(os.environ.pop(PARENT, "0"))
     if not parent:
-        return
+        return False
     if sys.platform == "linux":
         import ctypes
 
@@ -182,6 +181,7 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
     else:
         green.real_thread(_watch, parent)
+    return True
 
 
 def _watch(parent: int) -> None:

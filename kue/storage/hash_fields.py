@@ -142,6 +142,7 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "progress_percent": lambda raw: number(raw.get("progress")) or 0,
     "progress_data": lambda raw: from_json(raw.get("progress_data")),
     "rescues": lambda raw: number(raw.get("rescues")) or 0,
+    "deaths": lambda raw: number(raw.get("deaths")) or 0,
     "attempt_log": _attempt_log,
     "schedule": lambda raw: raw.get("schedule"),
     "occurrence": lambda raw: number(raw.get("occurrence")),

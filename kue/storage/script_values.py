@@ -15,7 +15,7 @@ RESUMED = "* * resumed"
 RENEW = "* * renew"
 
 #: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
-_WIDTHS = {"complete": 2, "fail": 6, "release": 2}
+_WIDTHS = {"complete": 2, "fail": 7, "release": 2}
 
 
 class ScriptResult(IntEnum):

@@ -211,6 +211,15 @@ class Scripts:
         flat = [part for pair in tokens for part in pair]
         return list(self.run(client, "renew", lease_ms, *flat, now_ms=now_ms))
 
+    def isolate(
+        self, client: Any, job_id: object, token: str, line: str, *, alone: bool, now_ms: int = 0
+    ) -> ScriptResult:
+        """Note that an attempt begins only now, or still waits; ``alone``: in a process that runs nothing else.
+
+        ``line`` goes to the job's log, unless it is "".
+        """
+        return ScriptResult(self.run(client, "isolate", job_id, token, line, int(alone), now_ms=now_ms))
+
     # Maintenance
 
     def promote(self, client: Any, limit: int = 1000, *, now_ms: int = 0) -> tuple[int, int]:
@@ -254,7 +263,6 @@ class Scripts:
         client: Any,
         *,
         limit: int = 1000,
-        rescues_max: int = 3,
         dead_worker: str = "",
         until_ms: int = 0,
         clock: ClockWatch = NO_CLOCK,
@@ -264,7 +272,7 @@ class Scripts:
 
         ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
         """
-        args = (limit, rescues_max, dead_worker, until_ms, *clock)
+        args = (limit, dead_worker, until_ms, *clock)
         return list(self.run(client, "rescue", *args, now_ms=now_ms))
 
     def retain(

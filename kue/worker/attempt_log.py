@@ -22,7 +22,7 @@ from ..job import Job
 from ..states import FAILED
 from ..storage.keys import Keys
 from ..storage.script_values import Outcome
-from .outcomes import is_expected, is_own
+from .outcomes import RemoteError, is_expected, is_own
 
 log = logging.getLogger("kue.jobs")
 completed = logging.getLogger("kue.jobs.completed")
@@ -57,11 +57,20 @@ def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException 
 
 def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
     _, _, message, retry, delay, *_ = outcome.values
-    told = error is None or is_expected(error)
-    reason = _one_line(message).rstrip(".") if told else f"{type(error).__name__}: {_one_line(message)}"
+    reason, stack = _reason(error, message)
     attempt, is_last = _attempt(job.attempts_made, job.options.attempts)
     line = f"{name} failed after {duration_text(run_s * 1000)}, {attempt}: {reason}"
-    _log_end(line, is_last, retry, delay, _traceback(error))
+    _log_end(line, is_last, retry, delay, _traceback(error), stack)
+
+
+def _reason(error: BaseException | None, message: str) -> tuple[str, str]:
+    """Return why an attempt failed on one line, and the lines of a stack that came from a child process."""
+    if isinstance(error, RemoteError):
+        lines = [f"\n{' ' * (len(line) - len(line.lstrip()))}{_one_line(line)}" for line in error.stack.splitlines()]
+        return _one_line(error.head).rstrip("."), "".join(lines)
+    if error is None or is_expected(error):
+        return _one_line(message).rstrip("."), ""
+    return f"{type(error).__name__}: {_one_line(message)}", ""
 
 
 def log_timeout(job_id: object, job_type: str, attempts_made: int, attempts_max: int | None, retry: Retry) -> None:
@@ -112,15 +121,14 @@ def _attempt(made: int, allowed: int | None) -> tuple[str, bool]:
     return f"attempt {number} of {allowed}", number >= allowed
 
 
-def _log_end(line: str, is_last: bool, retry: str, delay: str, exc_info: Any = None) -> None:
+def _log_end(line: str, is_last: bool, retry: str, delay: str, exc_info: Any = None, stack: str = "") -> None:
     if is_last or retry == "never":
-        log.error("%s. It will not be retried.", line, exc_info=exc_info)
+        log.error("%s. It will not be retried.%s", line, stack, exc_info=exc_info)
     elif retry == "now":
-        log.warning("%s. Retrying now.", line, exc_info=exc_info)
+        log.warning("%s. Retrying now.%s", line, stack, exc_info=exc_info)
     else:
-        log.warning(
-            "%s. Retrying in %s.", line, duration_text(float(delay)) if delay else "its delay", exc_info=exc_info
-        )
+        wait = duration_text(float(delay)) if delay else "its delay"
+        log.warning("%s. Retrying in %s.%s", line, wait, stack, exc_info=exc_info)
 
 
 def _traceback(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:

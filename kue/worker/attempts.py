@@ -40,7 +40,8 @@ class Attempts:
     """Begins attempts, hands them to executors, and stops those that have lost their jobs.
 
     ``types`` and ``cond`` are the engine's; ``context(type)`` gives what a handler may steer, ``executor(kind)`` what
-    runs it. Tokens of this process begin with ``token_prefix``.
+    runs it; ``isolates(execution)`` tells whether it is begun apart, as suspects are. Tokens of this process begin with
+    ``token_prefix``.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Attempts:
         make_job: Callable[[int | str, dict[str, str]], jobs.Job],
         context: Callable[[str], Context],
         executor: Callable[[Kind], Executor],
+        isolates: Callable[[Execution], bool] = lambda execution: False,
     ) -> None:
         self._types, self._cond, self._worker, self._token_prefix = types, cond, worker, token_prefix
-        self._make_job, self._context, self._executor = make_job, context, executor
+        self._make_job, self._context = make_job, context
+        self._executor, self._isolates = executor, isolates
         #: The attempts that run, by job id. One that is not here has ended, whatever its handler still does.
         self.running: dict[str, Execution] = {}
         self._ended: list[Ended] = []
@@ -68,6 +71,10 @@ class Attempts:
 
     def running_ids(self) -> list[int | str]:
         return [execution.job.id for execution in self.running.values() if execution.job.id is not None]
+
+    def holds(self, execution: Execution) -> bool:
+        """Tell whether an attempt has not ended."""
+        return self.running.get(str(execution.job.id)) is execution
 
     def is_busy(self, job_type: str | None) -> bool:
         """Tell whether an attempt (of a type) runs, or ended without an acknowledgement."""
@@ -157,13 +164,20 @@ class Attempts:
     def spawn(self, execution: Execution) -> None:
         """Let an attempt run by the executor of its handler."""
         try:
-            self._executor(execution.slot.handler.kind).start(execution)
+            if not self._isolates(execution):
+                self._executor(execution.handler.kind).start(execution)
         except Exception as exc:  # no thread can be started
             log.error("Job %s: cannot start a thread (%s); released", execution.job.id, exc)
             execution.job._interrupt = WorkerStopping()
             self._settle(execution, released(str(execution.job.id), execution.job._token, "no thread for it"))
             known = self._types[execution.type]
             known.back_off(NO_THREAD_S, known.generation)
+
+    def set_ready(self, job_type: str, is_ready: bool) -> None:
+        """Note whether an executor can begin attempts of a type: if not, its jobs are not fetched."""
+        with self._cond:
+            self._types[job_type].is_ready = is_ready
+            self._cond.notify_all()
 
     def ended(self, execution: Execution, outcome: Outcome | None) -> None:
         """Take in how an attempt ended, from its executor; None if there is nothing left to say about its job."""
@@ -254,4 +268,4 @@ class Attempts:
 
     def _interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
         execution.job._interrupt = exc
-        self._executor(execution.slot.handler.kind).interrupt(execution, exc)
+        self._executor(execution.handler.kind).interrupt(execution, exc)

@@ -69,6 +69,10 @@ class BlockingFetcher:
         """Note that types are draining now: the wait is about to be interrupted, which takes INTERRUPT_S at most."""
         self._interrupted_at = time.monotonic()
 
+    def has_request(self) -> bool:
+        """Tell whether a call is under way that may bring a job; under the lock."""
+        return self._request is not None
+
     def may_deliver(self, job_type: str | None) -> bool:
         """Tell whether a job (of a type) may be on its way, for a stop that has drained the types."""
         request = self._request
@@ -84,7 +88,7 @@ class BlockingFetcher:
         if not self.blocking or self._is_interrupted:
             return False
         self._is_interrupted = any(
-            known.draining if name in self.blocking else known.should_block() for name, known in self._types.items()
+            known.is_held() if name in self.blocking else known.should_block() for name, known in self._types.items()
         )
         return self._is_interrupted
 

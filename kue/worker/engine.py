@@ -31,17 +31,23 @@ from ..storage.scripts import Scripts
 from ..storage.worker_records import TypeInfo
 from .attempts import Attempts, Ended
 from .blocking_fetcher import BlockingFetcher, until_paused_ends
+from .deadlines import Deadlines
 from .error_reports import ErrorReports
 from .execution import Context, Execution
 from .executors import event_loop
 from .executors.asyncio_executor import AsyncioExecutor
 from .executors.executor import Executor
+from .executors.process_executor import ProcessExecutor
 from .executors.threads import ThreadExecutor
 from .fetcher import Fetcher, FetchRequest
+from .gate import gate
 from .handler import Kind, read_handler
 from .heartbeat import Heartbeat
+from .isolation.options import Isolation
+from .isolation.target import Target
 from .registry import Registry, worker_name
 from .slots import Slot, TypeSlots
+from .suspects import Suspects
 
 log = logging.getLogger("kue.worker")
 
@@ -83,7 +89,7 @@ class Engine:
         self._started = self._stopped = False
         self.attempts = Attempts(
             self._types, self._cond, self.worker, self._id,
-            make_job=make_job, context=self._context, executor=self._executor,
+            make_job=make_job, context=self._context, executor=self._executor, isolates=self._isolates,
         )  # fmt: skip
         self._backoffs = backoffs
         self._executors: dict[Kind, Executor] = {}
@@ -91,6 +97,12 @@ class Engine:
         self._after_delivery: list[Callable[[], object]] = []
         self._reports = ErrorReports(on_error)
         self._fetcher = Fetcher(connector, scripts, self.worker, lease_ms, self._reports)
+        self._deadlines = Deadlines(scripts, self._fetcher.connection, self.attempts.holds)
+        self._suspects = Suspects(
+            self._cond, self._deadlines,
+            executor=self._executor, holds=self.attempts.holds, delivered=self._delivered,
+        )  # fmt: skip
+        gate.add(self)
         self._wake_name = f"{self.worker}:{self._id}"
         self._wake_key = scripts.keys.wake(self._wake_name)
         self._blocking_fetcher = BlockingFetcher(
@@ -111,14 +123,22 @@ class Engine:
 
     # What the queue asks of it
 
-    def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
+    def process(
+        self,
+        job_type: str,
+        concurrency: int,
+        handler: Callable[..., Any],
+        target: Target | None = None,
+        isolation: Isolation | None = None,
+    ) -> None:
         """Add ``concurrency`` slots for a type; a second call for the same type adds to the first."""
         check_concurrency(concurrency)
-        wanted = read_handler(handler)
+        wanted = read_handler(handler, target, isolation)
         with self._cond:
             known = self._types.setdefault(job_type, TypeSlots(job_type))
             known.add(range(self._slots + 1, self._slots + 1 + concurrency), wanted)
             self._slots += concurrency
+            self._executor(wanted.kind).prepare(job_type, wanted, concurrency)
             self._start()
             self._cond.notify_all()
         self.heartbeat.beat_now()
@@ -129,6 +149,7 @@ class Engine:
             known = self._types[job_type]
             if count is not None:
                 self._slots += known.resize(check_concurrency(count), self._slots + 1)
+                self._executor(known.newest.kind).prepare(job_type, known.newest, count)
                 self._cond.notify_all()
                 self.heartbeat.beat_now()
             return known.concurrency
@@ -267,7 +288,7 @@ class Engine:
                 fetching = [
                     known
                     for known in self._types.values()
-                    if known.should_fetch() or (known.name in touched and known.free and not known.draining)
+                    if known.should_fetch() or (known.name in touched and known.free and not known.is_held())
                 ]
                 if ended or fetching:
                     slots = {known.name: known.take(share if known.name in touched else None) for known in fetching}
@@ -330,8 +351,7 @@ class Engine:
                 for execution in starting:  # before the fetch loops wake: they come after the handlers then
                     self.attempts.spawn(execution)
                 self._cond.notify_all()
-        for begin in self._after_delivery:
-            begin()
+        self._delivered()
         for name, wrong in result.broken.items():
             if wrong:
                 self._reports.report(f"Cannot reserve jobs of type {name}", ResponseError(wrong))
@@ -350,10 +370,36 @@ class Engine:
 
     def _new_executor(self, kind: Kind) -> Executor:
         if kind is Kind.ASYNCIO:
-            executor = AsyncioExecutor(self.attempts.all_ended, self._backoffs)
+            executor = AsyncioExecutor(self.attempts.all_ended, self._backoffs, self.attempts.holds)
             self._after_delivery.append(executor.begin_started)
             return executor
-        return ThreadExecutor(self.attempts.ended, self._backoffs)
+        if kind is Kind.PROCESS:
+            prefix = self._scripts.keys.prefix
+            return ProcessExecutor(
+                prefix, self.attempts.ended, self._backoffs, self.attempts.set_ready, self._deadlines.wait
+            )
+        return ThreadExecutor(self.attempts.ended, self._backoffs, self.attempts.holds)
+
+    def _delivered(self) -> None:
+        for begin in self._after_delivery:
+            begin()
+
+    def _isolates(self, execution: Execution) -> bool:
+        return self._suspects.takes(execution)
+
+    def runs_only(self, suspects: set[Execution]) -> bool:
+        """Tell whether nothing but suspects runs here, and no job is on its way."""
+        with self._cond:
+            if any(execution not in suspects for execution in self.attempts.running.values()):
+                return False
+            if self._blocking_fetcher.has_request() or any(request.slots for request in self._requests):
+                return False
+        return not any(executor.has_leftovers() for executor in list(self._executors.values()))
+
+    def gate_moved(self) -> None:
+        """Whether this process takes jobs has changed, since a suspect runs alone."""
+        with self._cond:
+            self._cond.notify_all()
 
     def _context(self, job_type: str) -> Context:
         return Context(lambda: self.pause(job_type), lambda: self.resume(job_type))

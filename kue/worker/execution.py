@@ -23,12 +23,18 @@ class Context:
 class Execution:
     """One attempt at one job, in the slot that it was reserved for."""
 
-    __slots__ = ("context", "error", "job", "slot", "started_at", "task", "type")
+    __slots__ = ("context", "error", "handler", "has_begun", "if_no_child", "job", "slot", "started_at", "task", "type")
 
     def __init__(self, job: Job, job_type: str, slot: Slot, context: Context) -> None:
         self.job, self.slot, self.context = job, slot, context
         #: The type whose slot it has. The job's own is a field that anybody may have written.
         self.type = job_type
+        #: What runs it; for a suspect, another form of the slot's.
+        self.handler = slot.handler
+        #: What is done with a suspect that no child process can run.
+        self.if_no_child: Callable[[str], None] | None = None
+        #: Whether a child process runs it.
+        self.has_begun = False
         #: When it began, monotonic s.
         self.started_at = time.monotonic()
         #: What its executor runs it by.

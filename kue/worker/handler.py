@@ -6,10 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..concurrency import green
 from ..errors import InvalidJob, KueError
+
+if TYPE_CHECKING:
+    from .isolation.options import Isolation
+    from .isolation.target import Target
 
 
 class Kind(Enum):
@@ -17,17 +21,25 @@ class Kind(Enum):
 
     THREAD = "thread"  #: a thread of the engine's kind: green if threads are green
     ASYNCIO = "asyncio"  #: a task of the process's event loop
+    PROCESS = "process"  #: a child process, which runs nothing else at the same time
 
 
 class Handler(NamedTuple):
-    """A registered handler, and how many positional arguments it takes."""
+    """A registered handler, and how many positional arguments it takes.
+
+    ``target``: where a child process finds it, None if none can; ``isolation`` is for Kind.PROCESS.
+    """
 
     fn: Callable[..., Any]
     arity: int
     kind: Kind
+    target: Target | None = None
+    isolation: Isolation | None = None
 
 
-def read_handler(fn: Callable[..., Any]) -> Handler:
+def read_handler(
+    fn: Callable[..., Any], target: Target | None = None, isolation: Isolation | None = None
+) -> Handler:
     """Return a function as a handler. Raises InvalidJob for one that cannot be called with a job."""
     if not callable(fn):
         raise InvalidJob(f"a handler is a function (job), (job, done) or (job, ctx, done), not {fn!r}")
@@ -35,15 +47,17 @@ def read_handler(fn: Callable[..., Any]) -> Handler:
         raise InvalidJob(f"a handler returns its result; {fn!r} has a yield, which makes it an asynchronous generator")
     arity = _arity(fn)
     if not is_async(fn):
-        return Handler(fn, arity, Kind.THREAD)
+        return Handler(fn, arity, Kind.THREAD if isolation is None else Kind.PROCESS, target, isolation)
     if arity != 1:
         raise InvalidJob(f"an async handler takes (job) and returns its result or raises; {fn!r} takes {arity}")
+    if isolation is not None:
+        return Handler(fn, arity, Kind.PROCESS, target, isolation)
     if green.enabled():
         raise KueError(
             "an async handler needs plain threads, and eventlet has patched this process: run it in a process of its "
             "own with `kue worker module:queue`, without --green"
         )
-    return Handler(fn, arity, Kind.ASYNCIO)
+    return Handler(fn, arity, Kind.ASYNCIO, target)
 
 
 def is_async(fn: Callable[..., Any]) -> bool:

@@ -34,7 +34,7 @@ BALANCE_S = 3.0
 #: Time between two looks for children that ended in a Node worker, s.
 FLOWS_S = 1.0
 #: Time between two looks for dead processes of this machine, s.
-RECLAIM_S = 3.0
+RECLAIM_S = 1.0
 #: Seconds in which no process looked at the server's clock, after which leases may have lapsed for no fault of workers.
 BLIND_S = 3.0
 #: What a renewal may take beyond its interval, s.

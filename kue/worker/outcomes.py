@@ -34,7 +34,8 @@ class Failure(NamedTuple):
 
     ``error`` is what the job keeps: class, message and the handler's stack, or the message alone of an expected
     failure. ``line`` goes to its log, ``message`` into its events. ``delay_ms``: when the handler says so, it runs
-    again after that; with ``counts`` False the attempt is not counted. ``final``: it is not retried.
+    again after that; with ``counts`` False the attempt is not counted. ``final``: it is not retried. ``crashed``: the
+    child process that ran it died.
     """
 
     error: str
@@ -43,6 +44,15 @@ class Failure(NamedTuple):
     delay_ms: int | None = None
     counts: bool = True
     final: bool = False
+    crashed: bool = False
+
+
+class RemoteError(Exception):
+    """Why an attempt failed in a child process: on one line, and the handler's stack there."""
+
+    def __init__(self, head: str, stack: str) -> None:
+        super().__init__(head)
+        self.head, self.stack = head, stack
 
 
 def completed(job: Job, result: Any) -> Outcome:
@@ -56,12 +66,17 @@ def raised(job: Job, exc: BaseException, backoffs: Mapping[str, backoff.BackoffF
     """Return the outcome of a handler that raised, or None if there is nothing left to say about the job."""
     if isinstance(exc, WorkerStopping):
         return released(str(job.id), job._token)
-    # A lost lease may be some other job's, and an interrupt the handler's own doing: these are ordinary failures.
-    if isinstance(exc, LeaseLost) and exc.job_id == job.id:
-        return None
-    if isinstance(exc, JobInterrupt) and job._interrupt is not None:
-        return None
-    return failed(job, describe(exc), backoffs)
+    return None if has_lost_job(job, exc) else failed(job, describe(exc), backoffs)
+
+
+def has_lost_job(job: Job, exc: BaseException) -> bool:
+    """Tell whether a handler raised this because its attempt has lost the job, of which there is nothing left to say.
+
+    A lost lease may be some other job's, and an interrupt the handler's own doing: these are ordinary failures.
+    """
+    if isinstance(exc, LeaseLost):
+        return bool(exc.job_id == job.id)
+    return isinstance(exc, JobInterrupt) and job._interrupt is not None
 
 
 def describe(exc: BaseException) -> Failure:
@@ -83,6 +98,16 @@ def describe(exc: BaseException) -> Failure:
     return Failure(error, line, message, final=isinstance(exc, UnrecoverableError))
 
 
+def as_error(failure: Failure) -> Exception:
+    """Return an exception that stands for a failure, for the log."""
+    if failure.delay_ms is not None:
+        return RetryLater(failure.delay_ms, failure.message, counts=failure.counts)
+    if failure.final:
+        return UnrecoverableError(failure.message)
+    head, _, stack = failure.error.partition("\n")
+    return RemoteError(head, stack)
+
+
 def failed(job: Job, failure: Failure, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome:
     """Return the outcome of an attempt that failed: the job waits again, or fails for good."""
     if not failure.counts:
@@ -97,7 +122,7 @@ def failed(job: Job, failure: Failure, backoffs: Mapping[str, backoff.BackoffFun
         delay_ms = job.options.delay_ms if text else 0  # without, nothing else is read of the options
         retry = backoff.decide(text, job.attempts_made + 1, delay_ms, backoffs)
     texts = tuple(utf8(text[:ERROR_MAX]) for text in (failure.error, failure.line, failure.message))
-    return Outcome("fail", str(job.id), job._token, (*texts, *retry))
+    return Outcome("fail", str(job.id), job._token, (*texts, *retry, *(["1"] if failure.crashed else [])))
 
 
 def not_runnable(job_id: str, token: str, exc: BaseException) -> Outcome:

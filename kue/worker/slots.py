@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from .gate import gate
 from .handler import Handler
 
 
@@ -24,14 +25,19 @@ class TypeSlots:
         self.may_have_jobs = True  #: whether to fetch, or to block until there is a wake-up token
         self.generation = 0  #: counts the news that jobs may wait: a reply to an older call cannot undo it
         self.draining = False
+        self.is_ready = True  #: whether its executor can begin attempts
         self.paused_until = 0.0
         self._total = 0  #: slots, free or not
         self._retiring = 0  #: slots to take away as soon as they are free
-        self._newest: Handler  #: what further slots get
+        self.newest: Handler  #: what further slots get
 
     @property
     def concurrency(self) -> int:
         return self._total - self._retiring
+
+    def is_held(self) -> bool:
+        """Tell whether no jobs are to be taken, whatever there may be."""
+        return self.draining or not self.is_ready or gate.is_closed
 
     def should_fetch(self) -> bool:
         """Tell whether to request Redis for jobs."""
@@ -44,7 +50,7 @@ class TypeSlots:
     def add(self, numbers: range, handler: Handler) -> None:
         self.free += [Slot(number, handler) for number in numbers]
         self._total += len(numbers)
-        self._newest = handler
+        self.newest = handler
         self.expect_jobs()
 
     def expect_jobs(self) -> None:
@@ -78,7 +84,7 @@ class TypeSlots:
         spared = max(0, min(more, self._retiring))
         self._retiring -= spared
         new = max(0, more - spared)
-        self.add(range(first_number, first_number + new), self._newest)
+        self.add(range(first_number, first_number + new), self.newest)
         self._retiring += max(0, -more)
         self.retire()
         return new
@@ -100,4 +106,4 @@ class TypeSlots:
             self._total -= 1
 
     def _is_open(self) -> bool:
-        return bool(self.free) and not self.draining and self.paused_until <= time.monotonic()
+        return bool(self.free) and not self.is_held() and self.paused_until <= time.monotonic()

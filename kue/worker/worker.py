@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .. import child_process
 from ..backoff import BackoffFunction
 from ..errors import InvalidJob, KueError
 from ..job import Job
@@ -13,6 +14,10 @@ from ..storage.arguments import check_type
 from ..storage.session import Session
 from . import selection
 from .engine import Engine
+from .gate import gate
+from .isolation.options import Isolation
+from .isolation.recording import record
+from .isolation.target import Target
 from .maintenance import Maintenance
 from .remote_commands import RemoteCommands
 
@@ -36,15 +41,27 @@ class Worker:
         self._is_stopped = False
         self._maintenance: Maintenance | None = None
 
-    def process(self, job_type: str, concurrency: int, handler: Callable[..., Any]) -> None:
+    def process(
+        self,
+        job_type: str,
+        concurrency: int,
+        handler: Callable[..., Any],
+        target: Target | None = None,
+        isolation: Isolation | None = None,
+    ) -> None:
         """Run ``handler`` for the jobs of a type, unless `kue worker --only` leaves the type out."""
         check_type(job_type)
+        if child_process.is_child:
+            record(self._session.keys.prefix, job_type, handler, self._make_job(0, {"type": job_type})._owner)
+            return
         if self._is_stopped:
             raise KueError("this queue was shut down; create another one to process jobs")
         if selection.allows(job_type):
-            self._started().process(job_type, concurrency, handler)
+            self._started().process(job_type, concurrency, handler, target, isolation)
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
+        if child_process.is_child:  # a module that changes it after it has registered its handlers
+            return count or 1
         if self.engine is None or job_type not in self.engine.types():
             raise InvalidJob(f"this process has no handler for {job_type!r}: call process() first")
         return self.engine.concurrency(job_type, count)
@@ -80,6 +97,7 @@ class Worker:
         """Called in a child process, which starts with no handlers of jobs: these are the parent's."""
         self._lock, self._is_stopped = threading.Lock(), False
         self.engine = self._maintenance = None
+        gate.after_fork()
 
     def _started(self) -> Engine:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import redis
@@ -54,8 +55,8 @@ def found(client: redis.Redis) -> dict[str, Any]:
 
 def blur(text: str) -> str:
     """The one message that names workers, as the model tells it."""
-    head, mark, names = text.partition(" rescues: its worker process died each time (")
-    return f"{head} rescues: {len(names.split(', '))} workers" if mark else text
+    found = re.fullmatch(r"(Failed after [0-9]+ rescues): .* while it ran nothing else \((.*)\)", text)
+    return f"{found[1]}: {len(found[2].split(', '))} workers" if found else text
 
 
 def blurred(event: tuple[int, str, tuple[Any, ...]]) -> tuple[int, str, tuple[Any, ...]]:

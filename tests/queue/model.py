@@ -12,8 +12,8 @@ from typing import Any
 STATES = ("inactive", "active", "complete", "failed", "delayed")
 ENDED = ("complete", "failed")
 LEASE_MS = 10_000
-#: Of the tests' own; more would be reached too rarely.
-RESCUES_MAX = 1
+#: Deaths of workers in a row that make a job suspect.
+SUSPECT_FROM = 2
 #: A Node worker's overdue job is left to Node's own watcher for so long.
 NODE_GRACE_MS = 5_000
 HOLD_UNTIL_MS = 253_402_300_799_000
@@ -197,8 +197,15 @@ class Model:
         elif result != "null" or "result" in job.fields:
             job.fields["exact_result"] = f"{job.fields['started_at']}|{result}"
         self._count_attempt(job)
+        self._clear(job)
         self._enter(job, "complete")
         self.say(job, "complete", shown, None)
+
+    @staticmethod
+    def _clear(job: Job) -> None:
+        """It has ended by itself: it is no suspect any more."""
+        if job.fields.pop("deaths", None):
+            job.fields.pop("alone", None)
 
     def _count_attempt(self, job: Job) -> int:
         made = job.number("attempts")
@@ -207,8 +214,10 @@ class Model:
             job.fields["attempts"] = str(made)
         return made
 
-    def fail(self, job: Job, error: str, retry: str, delay: str, note: str = "") -> None:
+    def fail(self, job: Job, error: str, retry: str, delay: str, note: str = "", *, crashed: bool = False) -> None:
         self._take_back(job)
+        if not crashed:
+            self._clear(job)
         self._fail(job, error, retry, delay, note)
 
     def _fail(self, job: Job, error: str, retry: str, delay: str, note: str, *, acknowledged: bool = False) -> None:
@@ -238,6 +247,7 @@ class Model:
             job.outcomes.append("released")
             self._enter(job, "inactive")
             return
+        self._clear(job)
         job.outcomes.append("postponed")
         job.fields["promote_at"] = str(self.now + int(delay))
         self._enter(job, "delayed")
@@ -254,6 +264,15 @@ class Model:
     def add_log(self, job: Job, line: str) -> None:
         job.log.append(line)
         job.fields["updated_at"] = str(self.now)
+
+    def isolate(self, job: Job, line: str, alone: bool) -> None:
+        if alone:
+            assert job.token is not None
+            job.fields["alone"] = job.token
+        if line and job.log[-1:] != [line]:
+            job.log.append(line)
+        if "ttl" in job.fields:
+            job.deadline = self.now + job.number("ttl")
 
     def renew(self, held: list[tuple[int, str]]) -> list[int]:
         lost = []
@@ -305,11 +324,18 @@ class Model:
     def _rescue(self, job: Job, name: str, why: str) -> None:
         count = job.number("rescues") + 1
         job.fields["rescues"] = str(count)
+        deaths = job.number("deaths") + 1
+        job.fields["deaths"] = str(deaths)
+        is_guilty = job.fields.pop("alone", None) == job.token
         self._revoke(job)
         job.log.append(f"Rescued from {name}: {why} (rescue {count})")
         self.say(job, "rescue", name, count)
-        if count <= RESCUES_MAX:
+        if not is_guilty:
             job.outcomes.append("rescued")
+            if deaths == SUSPECT_FROM:
+                job.log.append(
+                    "Suspect: 2 worker processes died while they ran it among others; it runs alone next"
+                )
             self._enter(job, "inactive")
             return
         names = [name, *[name for outcome in job.outcomes if outcome == "rescued"]]

@@ -24,7 +24,7 @@ from kue.storage.keys import Keys
 from kue.storage.script_values import FetchResult, Outcome, Reservation, ScriptResult
 from kue.storage.scripts import Scripts
 from tests.queue.comparison import blurred, expected, found
-from tests.queue.model import ENDED, HOLD_UNTIL_MS, LEASE_MS, RESCUES_MAX, RESULTS, STATES, Job, Model
+from tests.queue.model import ENDED, HOLD_UNTIL_MS, LEASE_MS, RESULTS, STATES, Job, Model
 
 SEQUENCES = int(os.environ.get("KUE_SEQUENCES", "0"))
 NOW = 1_700_000_000_000
@@ -204,7 +204,7 @@ class Operations(RuleBasedStateMachine):
         self.settle()
 
     @rule(pick=picks, outside=st.booleans(), percent=st.integers(-1, 100), data=st.sampled_from([None, {"é": "/"}]),
-          what=st.sampled_from(["log", "progress", "progress", "renew"]))  # fmt: skip
+          what=st.sampled_from(["log", "progress", "progress", "renew", "isolate"]))  # fmt: skip
     def speak(self, pick: int, outside: bool, percent: int, data: Any, what: str) -> None:
         """A handler's log and progress, from outside an attempt too; and the heartbeat."""
         if not self.attempts:
@@ -216,6 +216,13 @@ class Operations(RuleBasedStateMachine):
             assert [int(job_id) for job_id in lost] == self.model.renew(held)
             return self.settle()
         job_id, token = self.attempt(pick)
+        if what == "isolate":
+            code, line = self.model.holds(job_id, token), "" if data is None else "đơn độc"
+            found = self.scripts.isolate(self.client, job_id, token, line, alone=outside, **self.at)
+            assert found == (ScriptResult.LOST if code == ScriptResult.DONE else code)
+            if code == ScriptResult.OK:
+                self.model.isolate(self.model.jobs[job_id], line, outside)
+            return self.settle()
         token = "" if outside else token
         code = self.model.may_write(job_id, token)
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -266,7 +273,7 @@ class Operations(RuleBasedStateMachine):
     @rule(ms=waits, worker=st.sampled_from(["", "", *WORKERS]))
     def time_passes_and_lapsed_jobs_are_rescued(self, ms: int, worker: str) -> None:
         self.model.now += ms
-        rescued = self.scripts.rescue(self.client, dead_worker=worker, rescues_max=RESCUES_MAX, **self.at)
+        rescued = self.scripts.rescue(self.client, dead_worker=worker, **self.at)
         assert [int(job_id) for job_id in rescued] == self.model.rescue(worker)
         self.settle()
 

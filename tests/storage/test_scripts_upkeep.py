@@ -73,23 +73,62 @@ def test_rescue_takes_nothing_while_the_lease_runs(steps: Steps) -> None:
     assert steps.state(job_id) == "active"
 
 
-def test_rescue_lets_a_job_wait_again_and_fails_it_after_three(steps: Steps) -> None:
+def test_rescue_lets_a_job_wait_again_and_blames_it_only_for_a_death_alone(steps: Steps) -> None:
     # Given a job whose workers die one after another
     job_id = steps.create(attempts="5")
-    for death in range(1, 4):
+    for death in range(1, 6):
         token = steps.reserve(nonce=f"n{death}")[0].token
         # When its lease has lapsed
         assert steps.scripts.rescue(steps.client, now_ms=NOW + 1000) == [job_id]
         # Then it waits again, its attempt not counted, and the late worker can write nothing
         assert steps.state(job_id) == "inactive"
-        assert steps.field(job_id, "rescues") == str(death)
+        assert steps.field(job_id, "rescues") == steps.field(job_id, "deaths") == str(death)
         assert steps.field(job_id, "attempts") is None
         assert steps.acknowledge("complete", job_id, token, "1", "1") == -2
-    # And the fourth death fails it
-    steps.reserve(nonce="n4")
+    # And one that ran nothing else fails it
+    token = steps.reserve(nonce="n6")[0].token
+    assert steps.scripts.isolate(steps.client, job_id, token, "alone", alone=True, now_ms=NOW) == 1
     assert steps.scripts.rescue(steps.client, now_ms=NOW + 1000) == [job_id]
     assert steps.state(job_id) == "failed"
-    assert "Failed after 3 rescues" in (steps.field(job_id, "error") or "")
+    assert (steps.field(job_id, "error") or "").startswith("Failed after 5 rescues: its worker process died each time")
+
+
+def test_a_job_that_ends_by_itself_is_suspect_no_more(steps: Steps) -> None:
+    ends = {
+        "complete": ("1", "1"), "fail": ("e", "l", "m", "never", "", ""), "release": ("later", "1000"),
+    }  # fmt: skip
+    for verb, values in ends.items():
+        job_id, token = suspect(steps, attempts="5")
+        steps.scripts.isolate(steps.client, job_id, token, "alone", alone=True, now_ms=NOW)
+        assert steps.acknowledge(verb, job_id, token, *values) == 1
+        assert steps.field(job_id, "deaths") is None and steps.field(job_id, "alone") is None
+        assert steps.field(job_id, "rescues") == "2"
+    # Not if its child process died, or its worker was told to stop
+    for verb, values in {"fail": ("e", "l", "m", "never", "", "", "1"), "release": ("stopped",)}.items():
+        job_id, token = suspect(steps, attempts="5")
+        assert steps.acknowledge(verb, job_id, token, *values) == 1
+        assert steps.field(job_id, "deaths") == "2"
+
+
+def test_isolate_moves_the_deadline_and_logs_once(steps: Steps) -> None:
+    job_id, token = suspect(steps, ttl="500")
+    for _ in range(2):
+        assert steps.scripts.isolate(steps.client, job_id, token, "apart", alone=False, now_ms=NOW + 400) == 1
+    deadline = steps.client.zscore(steps.keys.state("active"), f"{len(job_id):02d}|{job_id}")
+    assert deadline == NOW + 900 and steps.field(job_id, "alone") is None
+    assert steps.client.lrange(f"q:job:{job_id}:log", -2, -1)[1] == "apart"
+    assert steps.client.lrange(f"q:job:{job_id}:log", -2, -1)[0].startswith("Suspect: 2 worker processes died")
+    assert steps.scripts.isolate(steps.client, job_id, "old", "", alone=True) == -2
+    assert steps.scripts.isolate(steps.client, "99999", "old", "", alone=True) == -1
+
+
+def suspect(steps: Steps, **options: str) -> tuple[str, str]:
+    """A job that is reserved after two of its workers have died; its id and token."""
+    job_id = steps.create(**options)
+    for death in range(2):
+        steps.reserve(nonce=f"d{death}of{job_id}")
+        steps.scripts.rescue(steps.client, now_ms=NOW + 1000)
+    return job_id, steps.reserve(nonce=f"after{job_id}")[0].token
 
 
 def test_rescue_of_a_dead_worker_does_not_wait_for_the_lease(steps: Steps) -> None:

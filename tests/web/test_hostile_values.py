@@ -22,7 +22,7 @@ from tests.support import wait_until
 FIELDS = (
     "type data priority state created_at promote_at updated_at started_at failed_at duration result exact_result error "
     "workerId progress progress_data attempts max_attempts delay ttl backoff removeOnComplete attempt_log rescues token "
-    "copy_of copies unknown"
+    "copy_of copies deaths alone unknown"
 ).split()  # fmt: skip
 #: Values that have broken answers, or are of the kind that does.
 ODD = [

@@ -40,7 +40,9 @@ def test_an_attempt_log_that_is_none_does_not_keep_a_job_from_its_rescue(
     steps = Steps(redis_client)
     job_id = steps.create(attempts="5")
     for death in range(1, 5):
-        steps.reserve(nonce=f"n{death}")
+        token = steps.reserve(nonce=f"n{death}")[0].token
+        if death == 4:
+            steps.scripts.isolate(steps.client, job_id, token, "", alone=True, now_ms=NOW)
         if death in (1, 4):
             redis_client.hset(steps.keys.job(job_id), "attempt_log", garbage)
         assert steps.scripts.rescue(steps.client, now_ms=NOW + 1000) == [job_id]

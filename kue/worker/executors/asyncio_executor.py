@@ -15,6 +15,7 @@ from ...job import Job
 from ...middleware import acompose
 from ...storage.script_values import Outcome
 from ..execution import Execution
+from ..handler import Handler
 from ..outcomes import completed, not_runnable, raised
 from . import event_loop
 from .async_job import async_job
@@ -34,9 +35,10 @@ class AsyncioExecutor:
         self,
         report: ReportAll,
         backoffs: Mapping[str, BackoffFunction],
+        holds: Callable[[Execution], bool],
         job_of: Callable[[Job], Any] = async_job,
     ) -> None:
-        self._report, self._backoffs, self._job_of = report, backoffs, job_of
+        self._report, self._backoffs, self._holds, self._job_of = report, backoffs, holds, job_of
         self._loop: event_loop.EventLoop | None = None
         #: To be begun, and whether the loop has been told.
         self._ready: deque[Execution] = deque()
@@ -44,6 +46,9 @@ class AsyncioExecutor:
         #: The tasks that run, which have no other reference.
         self._tasks: dict[asyncio.Task[None], Execution] = {}
         self._ended: list[tuple[Execution, Outcome | None]] = []
+
+    def prepare(self, job_type: str, handler: Handler, count: int) -> None:
+        pass
 
     def start(self, execution: Execution) -> None:
         if self._loop is None:
@@ -60,6 +65,9 @@ class AsyncioExecutor:
         """Cancel the task: CancelledError is raised where it awaits, with ``exc`` as its argument."""
         if self._loop is not None:
             self._loop.call(self._cancel, execution, exc)
+
+    def has_leftovers(self) -> bool:
+        return any(not self._holds(execution) for execution in list(self._tasks.values()))
 
     def stop(self) -> None:
         """Give what was cancelled a moment to clean up; the last executor's end closes the loop."""
@@ -89,7 +97,7 @@ class AsyncioExecutor:
         job = execution.job
         try:
             try:
-                result = await acompose(execution.slot.handler.fn, job._owner.middlewares)(self._job_of(job))
+                result = await acompose(execution.handler.fn, job._owner.middlewares)(self._job_of(job))
                 outcome: Outcome | None = completed(job, result)
             except BaseException as exc:  # also KeyboardInterrupt and SystemExit: they would end the loop
                 execution.error = exc

@@ -33,6 +33,7 @@ local function complete(id, token, result, kept)
     fields[#fields + 1] = whole(job.attempts + 1)
   end
   redis.call('HSET', job_key(id), unpack(fields))
+  clear_suspicion(job)
   gather(completed.enter, state_key('complete'), job.priority, zid)
   gather(completed.enter, type_key(type, 'complete'), job.priority, zid)
   publish(id, 'complete', ',' .. result .. ',null')

@@ -8,6 +8,7 @@
 --   failure.retry    'now', 'wait' or 'never'
 --   failure.delay    ms to wait with 'wait'; '' leaves promote_at as it is, so that it is due at the next tick
 --   failure.note     one more log line, or ''
+--   failure.crashed  '1': the child process that ran it died; it stays suspect if it is
 local function fail_held(job, failure, ack)
   local id, key = job.id, job_key(job.id)
   local stack = failure.error ~= failure.message and failure.error or nil
@@ -49,6 +50,7 @@ end
 local function fail(id, token, failure)
   local job, code = end_attempt(id, token)
   if not job then return code end
+  if failure.crashed ~= '1' then clear_suspicion(job) end
   fail_held(job, failure, false)
   return OK
 end

@@ -25,7 +25,7 @@ end
 local function active(id)
   local field = redis.call('HMGET', job_key(id),
     'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl',
-    'result', 'parents')
+    'result', 'parents', 'deaths')
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
@@ -33,7 +33,14 @@ local function active(id)
     attempts = number_of(field[5]) or 0, max_attempts = number_of(field[6]) or 0,
     remove_on_complete = field[7] and field[7] ~= '', started_at = number_of(field[8]) or now, worker = field[9] or '',
     ttl = field[10], has_old_result = field[11], parents = field[12],
+    deaths = number_of(field[13]),
   }, OK, field[1]
+end
+
+-- A job under which worker processes died: `deaths` counts them since it last ended by itself, `alone` is the token of the
+-- attempt in which its process ran nothing else. It ended by itself now, so it is cleared.
+local function clear_suspicion(job)
+  if job.deaths then redis.call('HDEL', job_key(job.id), 'deaths', 'alone') end
 end
 
 -- Node's ttl watcher may have seen the job overdue by now: without an answer it would fail in a second what has ended here.

@@ -2,7 +2,7 @@
   finish_and_reserve: what a busy worker calls: acknowledge the attempts that ended and take the next jobs, in one step.
 
   ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values that the verb's own script takes:
-          complete: result, kept   fail: error, line, message, retry, delay, note   release: reason, delay
+          complete: result, kept   fail: error, line, message, retry, delay, note, crashed   release: reason, delay
   ARGV[…] as in include/reserve.lua
   Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more wait}, {types with
              broken keys}}, as reserve.lua
@@ -21,9 +21,9 @@ for n = 1, tonumber(ARGV[3]) do
   elseif verb == 'fail' then
     codes[n] = fail(id, token, {
       error = ARGV[at + 3], line = ARGV[at + 4], message = ARGV[at + 5],
-      retry = ARGV[at + 6], delay = ARGV[at + 7], note = ARGV[at + 8],
+      retry = ARGV[at + 6], delay = ARGV[at + 7], note = ARGV[at + 8], crashed = ARGV[at + 9],
     })
-    at = at + 9
+    at = at + 10
   else
     codes[n] = release(id, token, ARGV[at + 3], ARGV[at + 4])
     at = at + 5

@@ -1,24 +1,28 @@
 --[[
-  rescue: jobs whose lease has expired; active -> inactive, the attempt not counted, or failed after too many.
+  rescue: jobs whose lease has expired; active -> inactive, the attempt not counted, or failed if it was the job's own doing.
 
-  ARGV[3] limit   ARGV[4] rescues that a job may have before it fails
-  ARGV[5] worker "kue:host:pid.id", or '': only that process's jobs, whatever their lease says (it is known to be dead)
-  ARGV[6] epoch ms after which the call is too old to be done, or 0: while it was on its way (a frozen server, a broken
+  One death proves nothing: the machine may have lost power. A job under which SUSPECT_FROM workers died in a row is a
+  suspect, and its next worker runs it alone (attempts/isolate.lua). If that one dies too, nothing else can be to blame.
+
+  ARGV[3] limit
+  ARGV[4] worker "kue:host:pid.id", or '': only that process's jobs, whatever their lease says (it is known to be dead)
+  ARGV[5] epoch ms after which the call is too old to be done, or 0: while it was on its way (a frozen server, a broken
           network) nobody could renew a lease
-  ARGV[7…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock
+  ARGV[6…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock
   Returns    {id, …} of the rescued jobs
   Publishes  rescue [worker, rescues], then enqueue, or error and failed
 ]]
 --- @include "fail"
 --- @include "clock"
-local limit, rescues_max, dead, valid_until = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local SUSPECT_FROM = 2   -- as in kue/worker/suspects.py
+local limit, dead, valid_until = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local rescued = {}
 if valid_until > 0 and now > valid_until then return rescued end
-watch_clock(tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
+watch_clock(tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' and now_text or '+inf',
     'LIMIT', 0, dead == '' and limit or -1)) do
   local key = job_key(id)
-  local field = redis.call('HMGET', key, 'state', 'token', 'workerId')
+  local field = redis.call('HMGET', key, 'state', 'token', 'workerId', 'alone')
   if field[1] ~= 'active' then
     redis.call('ZREM', leases_key, id)
   elseif dead == '' or string.sub(field[3] or '', 1, #dead + 1) == dead .. ':' then
@@ -30,16 +34,23 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
       local reason = 'Rescued from ' .. job.worker .. ': ' .. why .. ' (rescue ' .. count .. ')'
       append_log(id, reason)
       publish(id, 'rescue', ',' .. json(job.worker) .. ',' .. count)
-      if count > rescues_max then
+      local deaths = (job.deaths or 0) + 1
+      redis.call('HSET', key, 'deaths', whole(deaths))
+      redis.call('HDEL', key, 'alone')
+      if field[4] and field[4] == field[2] then
         local workers = ''
         for _, entry in ipairs(attempts_of(id)) do
           if entry.outcome == 'rescued' then workers = workers .. tostring(entry.worker) .. ', ' end
         end
         workers = workers .. job.worker
-        local message = 'Failed after ' .. (count - 1) .. ' rescues: its worker process died each time (' .. workers .. ')'
+        local message = 'Failed after ' .. (count - 1) .. ' rescues: its worker process died each time, at last while it ran nothing '
+          .. 'else (' .. workers .. ')'
         fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)
       else
         record_attempt(job, 'rescued', reason)
+        if deaths == SUSPECT_FROM then
+          append_log(id, 'Suspect: ' .. deaths .. ' worker processes died while they ran it among others; it runs alone next')
+        end
         leave(job.zid, job.type, 'active')
         enqueue(id, job.zid, job.type, job.priority)
       end

@@ -1,0 +1,18 @@
+--[[
+  isolate: an attempt begins only now, apart from others, or still waits for that; with a ttl its deadline moves on.
+
+  ARGV[3] id   ARGV[4] token   ARGV[5] line for the log, or ''
+  ARGV[6] 1: its worker process runs nothing else until it has ended, so if that process dies, this is why (rescue.lua)
+  Returns    1 noted, -1 no such job, -2 the attempt no longer holds it
+  Publishes  nothing
+]]
+--- @include "fencing"
+local id, token, line, alone = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local key = job_key(id)
+local field = redis.call('HMGET', key, 'type', 'state', 'token', 'ttl')
+if not field[1] then return GONE end
+if not may_write(id, token, field[2], field[3]) then return LOST end
+if alone == '1' then redis.call('HSET', key, 'alone', token) end
+if line ~= '' and redis.call('LINDEX', log_key(id), -1) ~= line then append_log(id, line) end   -- else it was repeated
+if tonumber(field[4] or '') then redis.call('ZADD', state_key('active'), whole(now + tonumber(field[4])), zid_of(id)) end
+return OK

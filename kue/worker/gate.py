@@ -1,0 +1,71 @@
+"""Whether this process takes jobs: not before it is ready, and not while a suspect has it for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+
+class Engine(Protocol):
+    """What the gate asks of the engines of a process."""
+
+    def runs_only(self, suspects: set[Execution]) -> bool:
+        """Tell whether nothing else runs here, and nothing is on its way."""
+
+    def gate_moved(self) -> None:
+        """The gate was closed or opened."""
+
+
+class Gate:
+    """Lets one suspect at a time have this process for itself: while it is closed, no engine takes jobs."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        #: The suspects that wait for their turn, or have it.
+        self.suspects: set[Execution] = set()
+        self._engines: WeakSet[Engine] = WeakSet()
+        self._turn: Execution | None = None
+
+    def add(self, engine: Engine) -> None:
+        self._engines.add(engine)
+
+    def hold(self) -> None:
+        """Take no jobs until ``release``: for a program that is not ready yet."""
+        self._move(True)
+
+    def release(self) -> None:
+        self._move(False)
+
+    def after_fork(self) -> None:
+        """Called in a child process: what waits here is the parent's."""
+        self.is_closed, self.suspects, self._turn = False, set(), None
+        self._engines = WeakSet()
+
+    def take_turn(self, execution: Execution) -> bool:
+        """Close the gate for a suspect, unless another has the turn; return whether it has it."""
+        if self._turn is None:
+            self._turn = execution
+            self._move(True)
+        return self._turn is execution
+
+    def is_alone(self) -> bool:
+        return all(engine.runs_only(self.suspects) for engine in list(self._engines))
+
+    def leave(self, execution: Execution) -> None:
+        """A suspect is through. The gate opens when no other waits."""
+        self.suspects.discard(execution)
+        if self._turn is execution:
+            self._turn = None
+        if not self.suspects:
+            self._move(False)
+
+    def _move(self, closed: bool) -> None:
+        self.is_closed = closed
+        for engine in list(self._engines):
+            engine.gate_moved()
+
+
+gate = Gate()

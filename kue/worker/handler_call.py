@@ -1,0 +1,61 @@
+"""Calling a handler that is no async function, inside the middleware of its queue."""
+
+from __future__ import annotations
+
+import threading
+from types import CoroutineType
+from typing import Any
+
+from ..concurrency import green
+from ..job import Job
+from ..middleware import compose
+from .execution import Context
+from .handler import Handler
+from .outcomes import DoneError
+
+#: Seconds between two looks whether a handler that reports by ``done`` was told to stop, or has reported: the second
+#: where threads are green.
+POLL_S, GREEN_POLL_S = 1.0, 0.05
+
+
+def call(handler: Handler, job: Job, context: Context) -> Any:
+    """Call a handler inside the middleware; return its result, or raise what it raised."""
+    if job._owner.middlewares:
+        return compose(lambda job: _call_handler(handler, job, context), job._owner.middlewares)(job)
+    return _call_handler(handler, job, context)
+
+
+def _call_handler(handler: Handler, job: Job, context: Context) -> Any:
+    """Call the handler; return its result, or raise what it raised or gave to ``done``."""
+    if handler.arity == 1:
+        return _not_coroutine(handler.fn(job))
+    ended = threading.Event()
+    reports: list[tuple[Any, Any]] = []
+
+    def done(error: Any = None, result: Any = None) -> None:
+        reports.append((error, result))
+        ended.set()
+
+    if handler.arity == 2:
+        handler.fn(job, done)
+    else:
+        handler.fn(job, context, done)
+    # An OS thread that calls done wakes no green one.
+    poll_s = GREEN_POLL_S if green.enabled() else POLL_S
+    while not ended.wait(poll_s):
+        job._raise_if_interrupted()
+    error, result = reports[0]  # the first call counts
+    if not error:  # as in JavaScript, "" and 0 are no errors
+        return result
+    raise error if isinstance(error, BaseException) else DoneError(error)
+
+
+def _not_coroutine(result: Any) -> Any:
+    """Return a handler's result. Raises TypeError if it is a coroutine, which nobody would await."""
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise TypeError(
+            "the handler is no async function, but returned a coroutine: register the async function itself, or let "
+            "what wraps it be async"
+        )
+    return result

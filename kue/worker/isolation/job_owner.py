@@ -1,0 +1,54 @@
+"""In a child process: what a handler does with its job goes to the parent, which holds the job's lease and token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import KueError
+from ...job import Job, JobOwner
+from .channel import Channel
+
+
+class RemoteOwner:
+    """The ``JobOwner`` of a job that runs here. ``queue_owner``: that of the queue the child imported, for the rest.
+
+    What it does through that one (creating jobs, waiting for them) connects to Redis from here.
+    """
+
+    def __init__(self, channel: Channel, queue_owner: JobOwner[Any] | None) -> None:
+        self._channel, self._queue_owner = channel, queue_owner
+        #: What jobs read without need of a queue.
+        self.job_events: bool = getattr(queue_owner, "job_events", True)
+        self.middlewares: Sequence[Any] = getattr(queue_owner, "middlewares", ())
+
+    # By the parent
+
+    def log(self, job_id: int | str, token: str, line: str) -> None:
+        self._channel.ask("log", line)
+
+    def progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:
+        self._channel.ask("progress", percent, data, keep)
+
+    def read(self, job_id: int | str) -> dict[str, str]:
+        raw: dict[str, str] = self._channel.ask("read")
+        return raw
+
+    def remove(self, job_id: int | str) -> None:
+        self._channel.ask("remove")
+
+    def cancel(self, job_id: int | str) -> None:
+        self._channel.ask("cancel")
+
+    # By the queue that was imported here
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._here(), name)
+
+    def _here(self) -> JobOwner[Any]:
+        if self._queue_owner is None:
+            raise KueError(
+                "this job's queue is not at hand in its child process: the modules that it imports create none with "
+                "this prefix; call kue.create_queue"
+            )
+        return self._queue_owner
