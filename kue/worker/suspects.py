@@ -33,6 +33,10 @@ AMONG_OTHERS = "Suspect: it runs among other attempts, which do not end"
 
 
 class Suspects:
+    """Runs the suspects of one engine.
+
+    ``holds(execution)`` tells whether an attempt has not ended; ``delivered()`` lets begin what was started.
+    """
     """Runs the suspects of one engine. ``holds(execution)`` tells whether an attempt has not ended."""
 
     def __init__(
@@ -42,6 +46,10 @@ class Suspects:
         *,
         executor: Callable[[Kind], Executor],
         holds: Callable[[Execution], bool],
+        delivered: Callable[[], object],
+    ) -> None:
+        self._cond, self._deadlines, self._executor = cond, deadlines, executor
+        self._holds, self._delivered = holds, delivered
     ) -> None:
         self._cond, self._deadlines, self._executor, self._holds = cond, deadlines, executor, holds
         #: The handlers that no child can import, and the forms of others that run in a child, by identity.
@@ -103,3 +111,4 @@ class Suspects:
             with self._cond:
                 if self._holds(execution):
                     self._executor(execution.handler.kind).start(execution)
+            self._delivered()
