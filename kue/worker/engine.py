@@ -102,7 +102,6 @@ class Engine:
             self._cond, self._deadlines,
             executor=self._executor, holds=self.attempts.holds, delivered=self._delivered,
         )  # fmt: skip
-        self._suspects = Suspects(self._cond, self._deadlines, executor=self._executor, holds=self.attempts.holds)
         gate.add(self)
         self._wake_name = f"{self.worker}:{self._id}"
         self._wake_key = scripts.keys.wake(self._wake_name)

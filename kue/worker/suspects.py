@@ -37,7 +37,6 @@ class Suspects:
 
     ``holds(execution)`` tells whether an attempt has not ended; ``delivered()`` lets begin what was started.
     """
-    """Runs the suspects of one engine. ``holds(execution)`` tells whether an attempt has not ended."""
 
     def __init__(
         self,
@@ -50,8 +49,6 @@ class Suspects:
     ) -> None:
         self._cond, self._deadlines, self._executor = cond, deadlines, executor
         self._holds, self._delivered = holds, delivered
-    ) -> None:
-        self._cond, self._deadlines, self._executor, self._holds = cond, deadlines, executor, holds
         #: The handlers that no child can import, and the forms of others that run in a child, by identity.
         self._not_importable: list[Handler] = []
         self._in_child: dict[int, Handler] = {}

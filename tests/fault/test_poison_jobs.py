@@ -20,7 +20,6 @@ from tests.support import ROOT, wait_until
 LIMIT_S = 90.0
 INNOCENT = 20
 LEASE_MS = 3000
-LEASE_MS = 1500
 
 JOBS = '''
 import ctypes, os, signal, sys, time
