@@ -194,7 +194,7 @@ class BaseJob:
         return self
 
     def attempts(self, count: int) -> Self:
-        """Set how often the job is tried in all; 1 means no retry."""
+        """Set the maximum number of attempts; 1 means no retry."""
         self.options.attempts = check_whole("attempts", count, 2**31)
         return self
 
