@@ -323,7 +323,7 @@ class BaseJob:
     # Inside
 
     def _raise_if_interrupted(self) -> None:
-        """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
+        """Raise what interrupts the attempt: a handler in a plain thread cannot be interrupted anywhere else."""
         if self._interrupt is not None:
             raise self._interrupt
 

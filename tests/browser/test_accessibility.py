@@ -156,6 +156,15 @@ def test_what_opens_on_a_page_is_accessible(
     assert serious_findings(page, rules) == []
 
 
+def press_until(page: Any, selector: str, key: str = "Tab") -> None:
+    """Press a key until the element with the focus matches."""
+    for _ in range(80):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{selector} is not reached by {key}")
+
+
 @pytest.mark.slow
 def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_keyboard(
     make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
@@ -191,6 +200,7 @@ def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_k
     wait_until(lambda: queue.get(1).state == "complete", timeout=40)
 
 
+@pytest.mark.slow
 def test_the_other_pages_are_operated_by_keyboard(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     program.downloads.mkdir(exist_ok=True)
     (program.downloads / "20260101000000-9-a.txt").write_text("a")
