@@ -85,7 +85,7 @@ class Run:
             until(lambda p=port: self.stats(p) is not None, 30, "the web processes answer")
 
     def produce(self, jobs: int) -> None:
-        """Let as many jobs as are wanted be promised, in all queues in turn; what is refused is tried again."""
+        """Enqueue the wanted number of jobs, in all queues in turn; what is refused is retried."""
         queues = [kue.create_queue(self.url, prefix) for prefix in self.prefixes]
         each = jobs // len(queues)
 

@@ -1,4 +1,4 @@
-"""The doctor: looks through a queue for what crashes, Node Kue and accidents leave behind, and puts it right if asked.
+"""The doctor: finds inconsistencies that crashes, Node Kue and accidents leave in a queue, and repairs them on request.
 
 It may run beside working processes of either kind. Each look at a job is one atomic script; since Node Kue changes a
 job in several steps, only what looks the same some time later is reported. All keys are walked with cursors.
@@ -20,7 +20,7 @@ from .states import STATES
 from .storage.codec import number
 from .storage.keys import id_of, zid
 
-#: Seconds between two looks at something that is wrong.
+#: Seconds between two checks of a suspected problem.
 SETTLE_S = 1.0
 #: Looks, after the first, at a job that was changed lately: Node Kue may be in the middle of something. Others get one.
 LOOKS = 4
@@ -41,7 +41,7 @@ ID_MAX = 2**53 - 1
 
 
 class Finding(NamedTuple):
-    """Something that is wrong: ``job_id`` (None: not with one job), what, whether it was put right, and how it is."""
+    """A problem: ``job_id`` (None if it concerns no single job), what is wrong, whether it is fixed, and the repair."""
 
     job_id: int | str | None
     what: str
@@ -75,7 +75,7 @@ _NOT_REPAIRED = ("nothash", "silent")
 def examine(
     queue: Queue, fix: bool = False, *, settle_s: float | None = None, tokens_settle_s: float | None = None
 ) -> Iterator[Finding]:
-    """Yield all that is wrong with a queue; with ``fix``, put it right first.
+    """Yield the problems of a queue; with ``fix``, repair each one first.
 
     A repair never loses a job that can be recovered: one with a type goes back into the sets of its state; one without
     a usable state waits again if it never ran, and fails otherwise. ``settle_s``, ``tokens_settle_s``: seconds between

@@ -196,7 +196,7 @@ class BaseJob:
         return self
 
     def attempts(self, count: int) -> Self:
-        """Set how often the job is tried in all; 1 means no retry."""
+        """Set the maximum number of attempts; 1 means no retry."""
         self.options.attempts = check_whole("attempts", count, 2**31)
         return self
 
@@ -263,11 +263,11 @@ class BaseJob:
         Redis: ``q:unique``, and the job's fields ``unique…``.
         """
         if on_duplicate not in ON_DUPLICATE:
-            raise InvalidJob(f"on_duplicate is one of {', '.join(ON_DUPLICATE)}, not {on_duplicate!r}")
+            raise InvalidJob(f"on_duplicate must be one of {', '.join(ON_DUPLICATE)}, not {on_duplicate!r}")
         if until is None:
             until = "start" if on_duplicate in ("replace", "extend") else "end"
         if until not in UNTIL:
-            raise InvalidJob(f"until is one of {', '.join(UNTIL)}, not {until!r}")
+            raise InvalidJob(f"until must be one of {', '.join(UNTIL)}, not {until!r}")
         to_json(key)
         lasts = None if for_ms is None else int(check_ms("for_ms", for_ms))
         self.options.unique = Unique(key, until, lasts, on_duplicate)
@@ -288,7 +288,7 @@ class BaseJob:
         Redis: ``q:job:ID:children``; the parent is delayed meanwhile.
         """
         if on_failure not in ON_CHILD_FAILURE:
-            raise InvalidJob(f"on_failure is one of {', '.join(ON_CHILD_FAILURE)}, not {on_failure!r}")
+            raise InvalidJob(f"on_failure must be one of {', '.join(ON_CHILD_FAILURE)}, not {on_failure!r}")
         if self.id is not None:
             raise InvalidJob(f"{self!r} is saved already: call after() first, or add_children() in its handler")
         self._children = [*self._children, *self._jobs_of(jobs)]
@@ -325,7 +325,7 @@ class BaseJob:
     # Inside
 
     def _raise_if_interrupted(self) -> None:
-        """A plain thread cannot be interrupted where it is, so its handler hears of it here."""
+        """Raise what interrupts the attempt: a handler in a plain thread cannot be interrupted anywhere else."""
         if self._interrupt is not None:
             raise self._interrupt
 

@@ -91,7 +91,7 @@ def create_through(
     for job in made:
         chain(job)
         if id(job) not in handed_on:
-            raise InvalidJob(f"a middleware did not hand on {job!r}: it must call call_next, or raise to refuse it")
+            raise InvalidJob(f"a middleware did not pass on {job!r}: it must call call_next, or raise to refuse it")
     if len(made) != 1:
         save()
 

@@ -76,7 +76,7 @@ class Queue:
         search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
-        #: This queue's way to Redis, for programs that extend it.
+        #: The connections to Redis, for programs that extend the queue.
         self.session = session = Session(source := source_of(redis), prefix)
         #: Milliseconds that a job stays with a worker that does not renew its lease.
         self.lease_ms = int(check_ms("lease_ms", lease_ms))
@@ -323,7 +323,7 @@ class Queue:
         return self
 
     def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
-        """Call ``fn(event)`` for every event of this queue, by whatever process; return a function that ends it.
+        """Call ``fn(event)`` for every event of this queue, from any process; return a function that ends it.
 
         An event "resync" (id None) says that events may have been missed: read again what you show. Raises
         QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".

@@ -55,7 +55,7 @@ def host_name(text: str) -> str:
 
 
 def redis_url(text: str) -> str | None:
-    """A Redis URL, or nothing for the Redis of this machine. What is wrong with one is told without its password."""
+    """A Redis URL, or nothing for the Redis of this machine. Errors do not repeat its password."""
     if not text:
         return None
     try:

@@ -67,7 +67,7 @@ class Settings:
     data_dir: Path
     concurrency: int
     workers: int
-    #: How many ended jobs stay, and how many days they stay; None: all, for ever.
+    #: Number of finished jobs to keep, and days to keep them; None: no limit.
     keep_complete: int | None
     keep_failed: int | None
     keep_days: int | None
@@ -75,7 +75,7 @@ class Settings:
     download_allow: tuple[str, ...]
     download_max_bytes: int
     download_min_free: int | None
-    #: Bytes a second, and downloads at once from one host; None: no limit, as for the floor above.
+    #: Bytes per second, and concurrent downloads per host; None: no limit. So for the free space above.
     download_rate: int | None
     download_per_host: int | None
     #: URL of a proxy, a file or folder of further CA certificates, a PEM file with a client certificate and its key.
@@ -86,7 +86,7 @@ class Settings:
     auth: str | None
     #: The same with read-only access.
     auth_readonly: str | None
-    #: What programs send as ``Authorization: Bearer``; the second kind may only read.
+    #: Access tokens for ``Authorization: Bearer``; the second one is read-only.
     token: str | None
     token_readonly: str | None
     allow_anonymous: bool
@@ -123,7 +123,7 @@ class Settings:
 
     @property
     def keep_ms(self) -> int | None:
-        """How long ended jobs stay, ms."""
+        """How long finished jobs are kept, ms."""
         return None if self.keep_days is None else self.keep_days * 24 * 3600 * 1000
 
     @property

@@ -10,7 +10,7 @@
 ``inactive``: waiting. In by create, promote, fail, release, rescue or by hand; out by reserve, lowest priority first.
 ``delayed``: waiting for its time. Out by promote, which every process with workers runs, within 100 ms of the time.
 ``active``: a worker holds it, under a token and a lease. Out by the worker, by its ttl, or by rescue after the lease.
-    A job that somebody paused (suspend) is delayed until HOLD_UNTIL_MS, and goes on when it is promoted by hand.
+    A suspended job is delayed until HOLD_UNTIL_MS, and resumes when an operator promotes it.
 ``complete``, ``failed``: done. They stay until removed, retried by hand, or trimmed by retention.
 """
 
@@ -28,7 +28,7 @@ DELAYED: Final = "delayed"
 
 STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
 
-#: The time at which a held job is due: the last second of the year 9999, which every program can show. Epoch ms.
+#: The time at which a suspended job is due: the last second of the year 9999, which every program can show. Epoch ms.
 HOLD_UNTIL_MS: Final = 253_402_300_799_000
 
 #: The time at which a job is due that waits for its children, epoch ms.
@@ -55,7 +55,7 @@ EVENTS: Final = (
     "child",
 )
 
-#: After one of these nothing more is to be expected of the job.
+#: The last event of a job is one of these.
 TERMINAL_EVENTS: Final = ("complete", "failed", "remove")
 
 

@@ -16,8 +16,8 @@ from .storage.hash_fields import saved_fields
 class TestMode(Generic[J]):
     """The test mode of one queue.
 
-    Entered with ``process=False`` the jobs go to ``jobs`` and nowhere else: nothing is sent to Redis, there need not be
-    one, and ``queue.process`` is put off until the exit. With ``process=True`` they go to Redis as well and are worked.
+    Entered with ``process=False``, it collects jobs in ``jobs`` and sends nothing to Redis, so none is needed;
+    ``queue.process`` takes effect at the exit. With ``process=True`` jobs are created in Redis and run as well.
     """
 
     __test__ = False  # or pytest would take it for a test
@@ -47,7 +47,7 @@ class TestMode(Generic[J]):
         self._on, self._process = True, process
 
     def exit(self) -> None:
-        """Save jobs as usual again; ``jobs`` stays as it is. Handlers given meanwhile start to work."""
+        """Save jobs as usual again; ``jobs`` stays as it is. Handlers registered meanwhile start."""
         self._on = False
         with self._lock:
             put_off, self._put_off = self._put_off, []

@@ -16,7 +16,7 @@ from .job import J
 from .queue import Queue
 from .test_mode import TestMode
 
-#: Nothing listens there: a test that reaches for Redis all the same fails, and cannot touch real jobs.
+#: Nothing listens there: a test that connects anyway fails, and cannot touch real jobs.
 NOWHERE = "redis://127.0.0.1:1/0"
 
 

@@ -137,7 +137,7 @@ def test_a_job_that_is_not_handed_on_is_an_error(queue: kue.Queue, count: int) -
             pass
 
     queue.use(Forgets())
-    with pytest.raises(kue.InvalidJob, match="did not hand on <Job t, not saved>: it must call call_next"):
+    with pytest.raises(kue.InvalidJob, match="did not pass on <Job t, not saved>: it must call call_next"):
         queue.create_many([{"type": "t"}] * count)
     assert queue.card("inactive") == 0
 

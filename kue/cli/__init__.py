@@ -1,4 +1,4 @@
-"""The ``kue`` command: look at a queue, operate it, work on it, measure it."""
+"""The ``kue`` command: inspect and operate a queue, run workers, benchmark."""
 
 from __future__ import annotations
 

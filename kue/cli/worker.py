@@ -36,6 +36,8 @@ QUEUES = (Queue, AsyncQueue)
 STUCK_S = 10.0
 #: Poll interval for signals, seconds.
 LOOK_S = 0.1
+#: Checks in a row that must find nothing to do before --burst exits: a reserved job may be on its way here.
+IDLE_CHECKS = 3
 
 
 @dataclass(frozen=True)
@@ -212,9 +214,11 @@ def run_worker(options: WorkerOptions) -> int:
             _prepare(queue, options)
             if is_supervised:
                 end_if_stuck(max(STUCK_S, 2 * queue.lease_ms / 1000))
-        while not signals.count and not (options.burst and _is_drained(queue)):
+        idle_checks = 0
+        while not signals.count and idle_checks < IDLE_CHECKS:
             _show_load(queue, options.target)
             green.sleep(LOOK_S)
+            idle_checks = idle_checks + 1 if options.burst and _is_drained(queue) else 0
         log_shutdown(len(queue.running()), options.timeout_s)
         queue.quiet()
         give_up = time.monotonic() + options.timeout_s

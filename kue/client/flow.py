@@ -133,4 +133,4 @@ def _refuse_cycles(jobs: Sequence[BaseJob]) -> None:
                 state[id(child)] = False
                 path.append((child, iter(child._children)))
             elif state.get(id(child)) is False:
-                raise InvalidJob(f"{child!r} waits for itself: jobs of a flow cannot wait in a circle")
+                raise InvalidJob(f"{child!r} waits for itself: the jobs of a flow must not form a cycle")

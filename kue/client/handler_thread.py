@@ -13,7 +13,7 @@ from ..concurrency.essential import run_essential
 
 log = logging.getLogger("kue.events")
 
-#: Calls that wait for slow handlers at most. Beyond that, events are left out, and the handlers are told "resync".
+#: Calls that wait for slow handlers at most. Beyond that, events are dropped, and the handlers are told "resync".
 BACKLOG_MAX = 100_000
 
 
@@ -48,7 +48,7 @@ class HandlerThread:
         self._running = self._overflowed = False
 
     def overflows(self) -> bool:
-        """Tell whether events are to be left out now."""
+        """Return whether events are dropped at present."""
         if self._overflowed:
             return True
         if len(self._calls) < BACKLOG_MAX:

@@ -1,4 +1,4 @@
-"""What jobs ask of their queue: to be created, changed, read, waited for. A producer's side of Redis."""
+"""The producer's side of a queue: create, change, read and await jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creating jobs: what many threads save at the same time goes out in one call."""
+"""Creating jobs with group commit: what many threads save at the same time goes out in one call."""
 
 from __future__ import annotations
 

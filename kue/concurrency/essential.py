@@ -1,7 +1,7 @@
 """Threads that a process cannot do without.
 
-If one of them ends by an error, the process must not go on and look healthy. A program sets ``on_exit`` to end itself,
-so that whoever supervises it starts it again; inside somebody else's program the log line is all.
+If one of them dies of an error, the process must not continue and look healthy. A program sets ``on_exit`` to end
+itself, so that its supervisor restarts it; inside another program there is only the log line.
 """
 
 from __future__ import annotations
@@ -59,6 +59,6 @@ def repeat(name: str, step: Callable[[], bool]) -> None:
 
 
 def exit_process(name: str, exc: BaseException) -> None:
-    """End the process at once; for ``on_exit``. Other threads may hold any lock, so there is no orderly way."""
+    """End the process at once; for ``on_exit``. Other threads may hold any lock, so an orderly exit is impossible."""
     logging.shutdown()
     os._exit(EXIT_CODE)

@@ -1,7 +1,7 @@
-"""What a process that was forked after it had used a queue must forget: the parent's connections, threads and locks.
+"""What a process must discard that was forked after it had used a queue: the parent's connections, threads and locks.
 
 The child has a copy of every object, but only of the thread that forked. A socket that both write to mixes up their
-answers, a lock that another thread held at that moment is never released, and what a thread did is done by nobody.
+answers, a lock that another thread held at that moment is never released, and the parent's threads do not exist.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Threads, or eventlet's green threads when the process is patched: the library's one import of eventlet.
 
-Patched or not, the rest of the library uses ``threading``, ``time`` and sockets as they are; here is only what differs.
+Patched or not, the rest of the library uses ``threading``, ``time`` and sockets as they are; only what differs is here.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
 
 
 def is_kill(exc: BaseException) -> bool:
-    """Tell whether an exception ends a green thread from outside, as happens when its hub goes."""
+    """Tell whether an exception ends a green thread from outside, as happens when its hub ends."""
     greenlet = sys.modules.get("greenlet")
     return greenlet is not None and isinstance(exc, greenlet.GreenletExit)
 

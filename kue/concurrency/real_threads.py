@@ -1,4 +1,4 @@
-"""Work that blocks (fsync, hashing, looking up names) in a real OS thread, so that green threads go on meanwhile."""
+"""Work that blocks (fsync, hashing, looking up names) in a real OS thread, so that green threads continue."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def _aside(look_up: Callable[..., T]) -> Callable[..., T]:
 
 
 def run(fn: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Run ``fn(*args)`` so that it holds up no other green thread, and wait for it."""
+    """Run ``fn(*args)`` without blocking other green threads, and wait for it."""
     return Offloaded(fn, *args, **options).result() if green.enabled() else fn(*args, **options)

@@ -1,4 +1,4 @@
-"""Clients of redis-py, changed where it matters here: one connection, a Cluster, Sentinels."""
+"""Clients of redis-py, adapted: one connection, a Cluster, Sentinels."""
 
 from __future__ import annotations
 

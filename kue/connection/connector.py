@@ -1,4 +1,4 @@
-"""What a queue connects to: a URL, a client, a factory, or a Redis that is looked for when it is first needed."""
+"""What a queue connects to: a URL, a client, a factory, or a Redis that is located at first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 @runtime_checkable
 class Locator(Protocol):
-    """A Redis that is looked for when the first connection is made."""
+    """A Redis that is located when the first connection is made."""
 
     def address(self) -> Address:
         """Return where it is. Raises redis.ConnectionError if it is not there yet."""

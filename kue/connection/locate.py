@@ -1,4 +1,4 @@
-"""Where the jobs are, if nobody says: one rule for the library, the command line, the workers and the app.
+"""Where the jobs are if no URL is given: one rule for the library, the command line, the workers and the app.
 
 1. ``REDIS_URL``, if it is set.
 2. A Redis on 127.0.0.1:6379, if one answers.

@@ -1,4 +1,4 @@
-"""What a Redis URL says, checked at once: a typing error should not show when the first job is saved."""
+"""Parse a Redis URL and check it at once, so that a typo does not show only when the first job is saved."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _text(text: str) -> str:
     return text
 
 
-#: What may follow a ``?``, as redis-py calls it. ``socket_timeout``: seconds until Redis counts as away.
+#: What may follow a ``?``, as redis-py calls it. ``socket_timeout``: seconds until Redis counts as unreachable.
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "db": _database,
     "username": _text,

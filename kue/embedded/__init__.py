@@ -1,1 +1,1 @@
-"""The embedded Valkey: a server that starts and ends with its users."""
+"""The embedded Valkey: a server that starts and stops with its users."""

@@ -46,7 +46,7 @@ OPTIONS = {
     "appendfsync": "everysec",
     "save": "",  # the append-only file is the record; snapshots beside it would only cost
     "hash-max-listpack-value": "1024",  # a waiting job takes 629 bytes instead of 1,039
-    "shutdown-on-sigterm": "force",  # ends even if the disk is full; what can be written is written
+    "shutdown-on-sigterm": "force",  # exits even if the disk is full, after writing what it can
     "maxmemory-policy": "noeviction",  # a queue must not lose a job to save memory
     "bind": "127.0.0.1",
     "unixsocketperm": "700",
@@ -56,7 +56,7 @@ OPTIONS = {
 
 
 def socket_path_for(data_dir: Path) -> Path:
-    """Return where the server of that directory listens: inside it, or in /tmp if that path would be too long."""
+    """Return the socket path of that directory's server: inside it, or in /tmp if that would be too long."""
     path = data_dir / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path

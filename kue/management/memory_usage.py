@@ -1,4 +1,4 @@
-"""What a queue costs: an estimate from a few jobs, that takes the server no more than some milliseconds."""
+"""Estimate the memory of a queue from a few jobs, in a few milliseconds of the server's time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redis.exceptions import RedisClusterException, ResponseError
 from ..states import STATES
 from ..storage.keys import Keys, id_of
 
-#: Jobs that are weighed.
+#: Jobs whose memory is measured.
 SAMPLE = 30
 
 

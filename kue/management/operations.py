@@ -1,4 +1,4 @@
-"""Changing what is in a queue by hand: remove, move, cancel, pause, retain. Reading is in queries.py."""
+"""Operations on a queue's jobs and types: remove, move, cancel, pause, retain. Reading is in queries.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..storage.session import Session
 from .queries import Queries
 from .retention import ENDED, Retention, Rule, clean, rule
 
-#: Seconds after which a command that no process took is forgotten: its process is gone.
+#: Seconds after which a command expires that no process took, because its process has ended.
 COMMAND_KEPT_S = 60
 
 
@@ -198,7 +198,7 @@ class Operations(Generic[J]):
         self._session.call(call)
 
     def change_settings(self, values: Mapping[str, str | None]) -> None:
-        """Write values of the hash ``q:settings``; None takes one away. Node Kue only reads it."""
+        """Write values of the hash ``q:settings``; None removes one. Node Kue only reads it."""
         written = {name: value for name, value in values.items() if value is not None}
         gone = [name for name, value in values.items() if value is None]
 

@@ -36,7 +36,7 @@ class LeaseInfo(TypedDict):
 
     held: int
     late_ms: int
-    """How long ago the first of them ended. More than some seconds: nobody rescues."""
+    """How long ago the first of them ended. If it is more than a few seconds, no worker rescues."""
 
 
 class ErrorCount(TypedDict):

@@ -1,4 +1,4 @@
-"""Retention: removes old completed and failed jobs, as the user says; by a maintenance task or ``clean``."""
+"""Retention: removes old completed and failed jobs by the user's rules, in a maintenance task or ``clean``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDED = (COMPLETE, FAILED)
 
 
 class Rule(NamedTuple):
-    """What may stay of one state; None is no limit."""
+    """What to keep of one state; None is no limit."""
 
     keep: int | None = None
     max_age_ms: int | None = None

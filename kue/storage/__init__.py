@@ -1,1 +1,1 @@
-"""How a queue lies in Redis: keys, fields, scripts. Knows nothing of jobs as objects."""
+"""How a queue is stored in Redis: keys, fields, scripts. Independent of Job objects."""

@@ -1,4 +1,4 @@
-"""What the fields of a job's hash mean. Each is read when it is first asked for: most handlers want the data alone."""
+"""The fields of a job's hash. Each is parsed at first access, since most handlers need only the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON text of any value that came from Redis: strict JSON, whatever the depth and whatever the numbers."""
+"""JSON text of any value that came from Redis: strict JSON, at any depth and with any numbers."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ class Keys:
         self.settings = f"{prefix}:settings"
         #: Pub/sub channel of all events.
         self.events = f"{prefix}:events"
-        #: Ours: channel on which a worker hears that a job it holds was taken from it ("id token reason").
+        #: Ours: channel that tells a worker that a job was revoked from it ("id token reason").
         self.revoked = f"{prefix}:revoked"
-        #: Ours: id by the epoch ms at which its lease lapses (zset).
+        #: Ours: id by the epoch ms at which its lease expires (zset).
         self.leases = f"{prefix}:leases"
         #: Ours: types that no worker may reserve from, anywhere (set).
         self.paused = f"{prefix}:paused"
@@ -84,11 +84,11 @@ class Keys:
         return f"{self.prefix}:history:{name}"
 
     def bulk(self, bulk_id: str) -> str:
-        """Ours: how far an act on many jobs is, for the page (string, JSON, 1 h); ``:stop`` behind it ends the act."""
+        """Ours: progress of a bulk action, for the page (string, JSON, 1 h); with ``:stop``, a request to stop it."""
         return f"{self.prefix}:bulk:{bulk_id}"
 
     def commands(self, worker: str) -> str:
-        """Ours: slots that a worker process is to have, by type; it takes them within seconds (hash, 60 s)."""
+        """Ours: slots requested for a worker process, by type; it applies them within seconds (hash, 60 s)."""
         return f"{self.prefix}:orders:{worker}"
 
     def wake(self, engine: str) -> str:

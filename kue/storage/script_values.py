@@ -1,4 +1,4 @@
-"""What scripts take and give: one value for each, and how it becomes arguments or is read from a reply."""
+"""The arguments and replies of scripts as values, and how to convert them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _WIDTHS = {"complete": 2, "fail": 7, "release": 2}
 
 
 class ScriptResult(IntEnum):
-    """What became of a script's step; the Lua files name the codes alike."""
+    """The result of a script's step; the Lua files use the same names for the codes."""
 
     OK = 1
     DONE = 0
-    """This very step was made before, or there is nothing to do."""
+    """This step was made before, or there is nothing to do."""
     GONE = -1
     """There is no such job."""
     LOST = -2
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """A wish for jobs: one for each free slot number in ``slots``, by type.
+    """A request for jobs: one for each free slot number in ``slots``, by type.
 
     ``nonce`` names the reservation for good: repeated with ``again``, it finds the jobs that it took the first time.
     ``worker`` is the process's name in ``q:workers``.
@@ -83,7 +83,7 @@ class ReservedJob(NamedTuple):
 
 
 class FetchResult(NamedTuple):
-    """What a worker's call brought: the server's time, a code for each outcome, jobs, and what it found of the types.
+    """The reply to a worker's call: the server's time, a code for each outcome, jobs, and what it found of the types.
 
     ``paused``: types that nobody may take from; ``more``: types of which jobs still wait; ``broken``: types whose keys
     are of another kind or denied, each with what is wrong.

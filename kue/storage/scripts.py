@@ -268,7 +268,7 @@ class Scripts:
         clock: ClockWatch = NO_CLOCK,
         now_ms: int = 0,
     ) -> list[str]:
-        """Take back jobs with a lapsed lease, or all of ``dead_worker`` ("kue:host:pid.id"); return their ids.
+        """Rescue jobs with an expired lease, or all of ``dead_worker`` ("kue:host:pid.id"); return their ids.
 
         ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
         """
@@ -295,7 +295,7 @@ class Scripts:
     # An operator
 
     def move(self, client: Any, job_id: object, to: str, sources: Sequence[str] = (), *, now_ms: int = 0) -> str:
-        """Put a job into state ``to``, if it is in one of ``sources`` (none: any); return the state it was in."""
+        """Move a job to state ``to``, if it is in one of ``sources`` (none: any); return the state it was in."""
         allowed = f",{','.join(sources)}," if sources else ""
         answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
         return previous_state(answer, job_id, " or ".join(sources))
@@ -322,5 +322,5 @@ class Scripts:
         check(self.run(client, "remove", job_id, 0, int(children), now_ms=now_ms), job_id)
 
     def tidy(self, client: Any, job_id: object) -> None:
-        """Clear away what is left in the sets of a job without a hash, as Node does when it meets one."""
+        """Remove the set members of a job without a hash, as Node does when it finds one."""
         self.run(client, "remove", job_id, 1)

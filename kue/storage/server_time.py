@@ -1,4 +1,4 @@
-"""The time of the Redis server: what all times in Redis are by."""
+"""The time of the Redis server, on which all times in Redis are based."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One queue's way to Redis: its connections, the names of its keys, its scripts."""
+"""One queue's access to Redis: its connections, the names of its keys, its scripts."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Session:
 
 @lru_cache(maxsize=1000)
 def _report_wrong_type(key: str) -> None:
-    """Log once for each key, not at each look of a page."""
+    """Log once per key, not at each refresh of a page."""
     log.warning("Ignoring key %s: it holds the wrong type of value", key)
 
 

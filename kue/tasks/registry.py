@@ -42,7 +42,7 @@ class TaskRegistry:
                 other = self.tasks.setdefault(task.name, task)
             if other is not task:
                 raise InvalidJob(
-                    f'a task "{task.name}" is declared on this queue already, by {place(other)}; '
+                    f'a task "{task.name}" is already declared on this queue, by {place(other)}; '
                     f"give that of {place(task)} another name"
                 )
             return task

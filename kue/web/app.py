@@ -83,7 +83,7 @@ def create_app(
     """Return the monitor of ``queue`` as a Flask app and its Socket.IO server, already listening to the queue's events.
 
     ``async_mode`` is ``eventlet`` in a patched process and ``threading`` elsewhere, unless given. Without ``downloads``
-    the first page is the overview instead of the form to start one.
+    the home page is the overview instead of the form to start one.
     """
     app = Flask(
         "kue.web",

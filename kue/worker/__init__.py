@@ -1,1 +1,1 @@
-"""Reserve, execute, acknowledge; and what any worker does for all: promote, time out, rescue."""
+"""Reserve, execute, acknowledge; and maintenance: promote, time out, rescue."""

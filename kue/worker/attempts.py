@@ -151,7 +151,7 @@ class Attempts:
             self._ended.append(Ended(name, not_runnable(job_id, token, exc)))
             return None
         del slots[reserved.slot]
-        if job_id in self.running:  # its lease lapsed, unknown to us, and this process took it once more
+        if job_id in self.running:  # its lease expired unnoticed, and this process reserved it again
             self.lost({job_id: self.running[job_id].job._token})
             self._settle(self.running[job_id], None)
         self.running[job_id] = execution

@@ -225,7 +225,7 @@ class Engine:
             self.attempts.release_all(connection.client, self._scripts)
             self._leave(connection.client)
         except (RedisError, OSError) as exc:
-            log.error("jobs could not be released (%s); they run again when their leases lapse", exc)
+            log.error("Running jobs were not released (%s); they run again when their leases expire", exc)
             return False
         return True
 

@@ -56,7 +56,7 @@ class Fetcher:
         return DedicatedConnection(self._connector, answer_s, kill_previous=True)
 
     def fetch(self, connection: DedicatedConnection, request: FetchRequest) -> FetchResult:
-        """Acknowledge and reserve in one call, which is safe to repeat. Given up, it brought nothing."""
+        """Acknowledge and reserve in one call, which is safe to repeat. If it is given up, the result is empty."""
         outcomes = [outcome for _, outcome in request.ended]
 
         def attempt(client: Any, again: bool) -> FetchResult:
@@ -156,5 +156,5 @@ class Fetcher:
 
 
 def _nothing(broken: dict[str, str]) -> FetchResult:
-    """Return what a call brought that was given up, with the types that are to be left alone for a while."""
+    """Return the empty result of a call that was given up, with the types to leave alone for a while."""
     return FetchResult(0, [], [], [], [], broken)

@@ -42,7 +42,7 @@ def read_handler(
 ) -> Handler:
     """Return a function as a handler. Raises InvalidJob for one that cannot be called with a job."""
     if not callable(fn):
-        raise InvalidJob(f"a handler is a function (job), (job, done) or (job, ctx, done), not {fn!r}")
+        raise InvalidJob(f"a handler must be a function (job), (job, done) or (job, ctx, done), not {fn!r}")
     if inspect.isasyncgenfunction(fn):
         raise InvalidJob(f"a handler returns its result; {fn!r} has a yield, which makes it an asynchronous generator")
     arity = _arity(fn)

@@ -1,4 +1,4 @@
-"""Leases are renewed from a OS thread, so that a handler which blocks the hub keeps its job."""
+"""Leases are renewed from an OS thread, so that a handler that blocks the hub keeps its job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..storage.scripts import Scripts
 
 log = logging.getLogger("kue.heartbeat")
 
-#: Seconds until a beat that failed is tried again, at most: leases must be renewed before anybody thinks them lapsed.
+#: Seconds until a failed beat is retried, at most: leases must be renewed before they expire.
 AGAIN_S = 0.5
 #: Tries of what is done last: the connection may have been lost since the last beat.
 LAST_TRIES = 2
@@ -50,7 +50,7 @@ class Heartbeat:
         self._last: Callable[[Any], object] | None = None
         self._started = self._ended = False
         self._is_failing = self._is_unregistered = False
-        #: Whether it has beaten once: before that, nobody would know whose a dead process's jobs were.
+        #: Whether it has beaten once: before that, the jobs of this process could not be attributed to it.
         self.has_beaten = False
 
     def start(self) -> None:
@@ -61,7 +61,7 @@ class Heartbeat:
     def stop(self, last: Callable[[Any], object] | None = None) -> None:
         """End the thread; ``last(client)`` is what it does at the end, after any beat under way.
 
-        Waits for it, for a bounded time: a OS thread that still runs when the interpreter ends may crash it.
+        Waits for it, for a bounded time: an OS thread that still runs when the interpreter ends may crash it.
         """
         self._last, self._stopping = last, True
         self._wake.set()
@@ -89,7 +89,7 @@ class Heartbeat:
         self._ended = True
 
     def _register(self, client: Any) -> None:
-        """Say who works here. Where that is refused, jobs are worked all the same, and a lease tells of a death."""
+        """Register this process. If that is refused, its jobs still run, and are rescued when their leases expire."""
         assert self._also is not None
         try:
             self._also(client)
@@ -111,7 +111,7 @@ class Heartbeat:
             if self._also is not None:
                 self._register(self._connection.client)
             self.has_beaten = True
-        except Exception as exc:  # whatever it was: without this thread all leases would lapse
+        except Exception as exc:  # whatever it was: without this thread all leases would expire
             self._connection.disconnect()
             if not is_transient(exc) and not self._is_failing:
                 log.exception("Heartbeat failed; leases are renewed once it succeeds")

@@ -1,4 +1,4 @@
-"""What any process with workers does for all: promote, time out, rescue, each on its timer."""
+"""Maintenance, which any process with workers does for the whole queue: promote, time out, rescue, each on a timer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger("kue.maintenance")
 
 #: Longest time between two looks at the delayed jobs, s: new ones may have come in due before those known.
 PROMOTE_S = 0.08
-#: Time between two looks for overdue jobs, and for lapsed leases, s.
+#: Time between two looks for overdue jobs, and for expired leases, s.
 TIMEOUT_S, RESCUE_S = 0.25, 1.0
 #: Time between two looks for lost tokens, s.
 BALANCE_S = 3.0
@@ -35,7 +35,7 @@ BALANCE_S = 3.0
 FLOWS_S = 1.0
 #: Time between two looks for dead processes of this machine, s.
 RECLAIM_S = 1.0
-#: Seconds in which no process looked at the server's clock, after which leases may have lapsed for no fault of workers.
+#: Seconds without a look at the server's clock after which leases may have expired without a worker's fault.
 BLIND_S = 3.0
 #: What a renewal may take beyond its interval, s.
 RENEWAL_S = 2.0
@@ -120,7 +120,7 @@ class Maintenance:
     # Each returns the seconds until it wants to run again.
 
     def reclaim(self, client: Any) -> float:
-        """Rescue at once what dead processes of this machine held."""
+        """Rescue the jobs of dead processes of this machine at once."""
         self._registry.reclaim(client)
         return RECLAIM_S
 
@@ -166,7 +166,7 @@ class Maintenance:
         return ClockWatch(self._blind_ms, self._grace_ms, elapsed_ms)
 
     def _answer_node(self, client: Any) -> None:
-        """Say again that overdue jobs were seen to, while Node's watcher may be waiting for it.
+        """Repeat that overdue jobs were timed out, while Node's watcher may wait for that answer.
 
         It reads which jobs are overdue and begins to listen a moment later. An answer given in that moment is lost on
         it, and it would fail a job that runs its next attempt or has completed.
@@ -191,7 +191,7 @@ class Maintenance:
         return FLOWS_S
 
     def rescue(self, client: Any) -> float:
-        """Take back the jobs of workers that stopped renewing their leases."""
+        """Rescue the jobs of workers that stopped renewing their leases."""
         if time.monotonic() < self._rescue_from:
             return RESCUE_S
         until_ms = self._server_ms + self._blind_ms

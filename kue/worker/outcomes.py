@@ -1,4 +1,4 @@
-"""How the end of an attempt becomes what Redis is told: its result, or how it failed and when it runs again."""
+"""Turn the end of an attempt into its outcome for Redis: a result, or a failure and when the job runs again."""
 
 from __future__ import annotations
 

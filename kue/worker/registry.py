@@ -1,4 +1,4 @@
-"""Which worker processes there are: for the page, and so that a new one takes back at once what a dead one held."""
+"""The registry of worker processes: for the page, and so that jobs of a dead process are rescued at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..storage.server_time import server_ms
 from ..storage.worker_records import TypeInfo, read_entry, whole
 from .attempt_log import log_rescues
 
-#: Milliseconds after which a worker that was not seen is forgotten; its jobs are long rescued.
+#: Milliseconds after the last heartbeat until a worker is removed; its jobs were rescued long ago.
 FORGET_MS = 24 * 3600 * 1000
 #: Process ids up to this are those of the kernel and of the first services, except in a container.
 CONTAINER_PID_MAX = 300
@@ -59,7 +59,7 @@ class Registry:
         return rescued
 
     def beat(self, client: Any) -> None:
-        """Say that this process is there, and what it does."""
+        """Write this process's entry."""
         now_ms = server_ms(client)
         self._started_at = self._started_at or now_ms
         lag_ms = self._loop_lag_ms()

@@ -1,4 +1,4 @@
-"""Commands to this process from elsewhere: how many jobs of a type to run at once (Operations.set_slots)."""
+"""Remote commands to this process: how many jobs of a type to run at once (Operations.set_slots)."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Worker:
             self.engine.stop(timeout_s)
 
     def release_all(self) -> bool:
-        """Release all that runs, in an OS thread, when the process's own threads do not get on."""
+        """Release all that runs, in an OS thread, when the process's own threads are stuck."""
         return self.engine is None or self.engine.release_all()
 
     def after_fork(self) -> None:

@@ -156,6 +156,15 @@ def test_what_opens_on_a_page_is_accessible(
     assert serious_findings(page, rules) == []
 
 
+def press_until(page: Any, selector: str, key: str = "Tab") -> None:
+    """Press a key until the element with the focus matches."""
+    for _ in range(80):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{selector} is not reached by {key}")
+
+
 @pytest.mark.slow
 def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_keyboard(
     make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
@@ -164,38 +173,74 @@ def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_k
     page = open_page(program.url)
     page.wait_for_selector(LIVE)
 
-    def press_until(selector: str, key: str = "Tab") -> None:
-        for _ in range(80):
-            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-                return
-            page.keyboard.press(key)
-        raise AssertionError(f"{selector} is not reached by {key}")
-
     change_limits(queue, rate=100_000)  # so that it still runs when the cancelling is reached
-    press_until("#start_url")
+    press_until(page, "#start_url")
     page.keyboard.press("Enter")
     page.wait_for_selector("#log_1:text-is('Running')")
-    press_until("input[type=search]", "Shift+Tab")
+    press_until(page, "input[type=search]", "Shift+Tab")
     page.keyboard.type("10mb")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search?q=10mb")
     page.wait_for_selector(LIVE)
-    press_until("#job_1 a.job_id")
+    press_until(page, "#job_1 a.job_id")
     page.keyboard.press("Enter")
     page.wait_for_url("**/job/1")
     page.wait_for_selector(LIVE)
-    press_until("[data-action=cancel]:not([hidden])")
+    press_until(page, "[data-action=cancel]:not([hidden])")
     page.keyboard.press("Enter")
     page.wait_for_selector("#log_1:text-is('Failed')")
     change_limits(queue, rate=50_000_000)
-    press_until("a[href='/failed']", "Shift+Tab")
+    press_until(page, "a[href='/failed']", "Shift+Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**/failed")
     page.wait_for_selector(LIVE)
-    press_until("[data-bulk=retry]")
+    press_until(page, "[data-bulk=retry]")
     page.keyboard.press("Enter")
     page.wait_for_selector("#bulk_message:has-text('Retried 1')")
     wait_until(lambda: queue.get(1).state == "complete", timeout=40)
+
+
+@pytest.mark.slow
+def test_the_other_pages_are_operated_by_keyboard(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    program.downloads.mkdir(exist_ok=True)
+    (program.downloads / "20260101000000-9-a.txt").write_text("a")
+    job = queue.create("mail", {"title": "waits"}).save()
+    page = open_page(program.url)
+    page.wait_for_selector(LIVE)
+    # The job: its priority
+    page.goto(f"{program.url}/job/{job.id}")
+    page.wait_for_selector(LIVE)
+    press_until(page, "#priority_form select")
+    page.keyboard.type("high")
+    press_until(page, "#priority_form button")
+    page.keyboard.press("Enter")
+    wait_until(lambda: queue.get(job.id).options.priority == -10)
+    # The overview, by a shortcut, and the figures of its chart as a table
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    page.wait_for_url("**/overview")
+    page.wait_for_selector(LIVE)
+    press_until(page, "a[href='/inactive?type=mail']")
+    # The system page: pause a type, and limit the downloads
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    page.wait_for_url("**/system")
+    page.wait_for_selector(LIVE)
+    press_until(page, "tr[data-type=mail] [data-action=pause]")
+    page.keyboard.press("Enter")
+    wait_until(lambda: queue.paused() == ["mail"])
+    press_until(page, "#limits_form [name=per_host]")
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#limits_message:has-text('Limits saved.')")
+    # The files: delete one, after the question
+    page.goto(program.url + "/files")
+    press_until(page, "[data-action=delete-file]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#confirm[open]")
+    press_until(page, "#confirm [data-part=yes]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#act_message:has-text('Deleted')")
 
 
 def test_removing_asks_first(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
@@ -211,9 +256,7 @@ def test_removing_asks_first(program: Any, queue: Any, open_page: Callable[..., 
     assert queue.counts()["inactive"] == 0
 
 
-def test_cancelling_can_delete_what_was_fetched(
-    program: Any, queue: Any, open_page: Callable[..., Any]
-) -> None:
+def test_cancelling_can_delete_what_was_fetched(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(program.url)
     page.wait_for_selector(LIVE)
     page.click("summary:has-text('More options')")

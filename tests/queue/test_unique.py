@@ -196,8 +196,8 @@ def test_a_repeated_call_is_no_duplicate(queue: kue.Queue) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"until": "never"}, "until is one of end, start, success, not 'never'"),
-        ({"on_duplicate": "ignore"}, "on_duplicate is one of return, reject, replace, extend, not 'ignore'"),
+        ({"until": "never"}, "until must be one of end, start, success, not 'never'"),
+        ({"on_duplicate": "ignore"}, "on_duplicate must be one of return, reject, replace, extend, not 'ignore'"),
         ({"key": object()}, "not JSON"),
         ({"for_ms": -1}, "for_ms"),
     ],

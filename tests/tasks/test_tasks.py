@@ -272,7 +272,7 @@ def test_two_tasks_of_one_name_are_refused(queue: kue.Queue, tasks: Tasks) -> No
         def other(n: int) -> None: ...
 
     said = str(caught.value)
-    assert said.startswith('a task "resize" is declared on this queue already, by ')
+    assert said.startswith('a task "resize" is already declared on this queue, by ')
     assert "Tasks.__init__.<locals>.resize" in said and "<locals>.other another name" in said
 
 

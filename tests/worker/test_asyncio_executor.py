@@ -305,7 +305,7 @@ def test_a_task_of_a_handler_that_raises_system_exit_does_not_end_the_loop(
 
     assert queue.create("work").save().wait(LIMIT_S) == "caught"
     assert queue.create("work").save().wait(LIMIT_S) == "caught"
-    assert "the event loop goes on" in caplog.text
+    assert "the event loop continues" in caplog.text
 
 
 # What stops it

@@ -210,7 +210,7 @@ ROUTES = (
         {200: DONE, **NOT_FOUND, **CONFLICT},
     ),
     # What the pages use
-    Route("get", "/monitor/home", "The lists of the first page.", {200: HomeAnswer}, "also"),
+    Route("get", "/monitor/home", "The lists of the home page.", {200: HomeAnswer}, "also"),
     Route("get", "/monitor/list/{state}", "A page of a list.", {200: StateList, **BAD}, _LIST_QUERY),
     Route("get", "/monitor/search", "Jobs that hold all words.", {200: SearchAnswer}, "q from"),
     Route("get", "/monitor/job/{id}", "The part of a job's page that changes.", {200: "page", **NOT_FOUND}),

@@ -7,7 +7,7 @@ from typing import TypedDict
 from kue.web.live.current import monitor, queue
 from kue.web.present.job_row import JobId, JobRow, Mark, job_row
 
-#: Jobs of each kind that the first page shows; the rest are counted, and found on their own pages.
+#: Jobs of each kind that the home page shows; the rest are counted, and found on their own pages.
 #: ``finished`` are jobs that finished while the page showed them; only its script keeps those.
 HOME_ROWS = {"active": 50, "inactive": 25, "delayed": 15, "recent": 15, "finished": 25}
 
@@ -16,7 +16,7 @@ PAGE_ROWS = 50
 
 
 class HomeLists(TypedDict):
-    """What the first page shows."""
+    """What the home page shows."""
 
     mark: Mark
     counts: dict[str, int]
@@ -49,7 +49,7 @@ def _run_order(row: JobRow) -> tuple[float, bool, JobId]:
 
 
 def home_lists() -> HomeLists:
-    """Read what the first page shows. The mark is older than the rows, so no change can fall between them."""
+    """Read what the home page shows. The mark is older than the rows, so no change can fall between them."""
     read = queue()
     mark = monitor().relay.mark()
     counts = read.counts()

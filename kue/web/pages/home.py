@@ -1,4 +1,4 @@
-"""The first page and the lists by state. The server sends each complete; the scripts then update it."""
+"""The home page and the lists by state. The server sends each complete; the scripts then update it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ for _name, _filter in (
 
 @pages.get("/")
 def home() -> ResponseReturnValue:
-    """The first page: the form to start a download, running and waiting jobs, recently finished ones.
+    """The home page: the form to start a download, running and waiting jobs, recently finished ones.
 
     Where nothing works on downloads it is the overview.
     """

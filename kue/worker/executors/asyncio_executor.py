@@ -103,7 +103,7 @@ class AsyncioExecutor:
                 execution.error = exc
                 outcome = self._outcome_of(job, exc)
         except BaseException as exc:  # of what comes after the handler: its slot must not be lost
-            log.exception("job %s: its outcome cannot be determined", job.id)
+            log.exception("Job %s: cannot determine its outcome", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
         self._tasks.pop(execution.task, None)
         self._end(execution, outcome)

@@ -79,7 +79,7 @@ class EventLoop:
         self.watchdog.stop()
         self.call(self.loop.stop)
         if not self.is_own_thread() and not self._ended.wait(3 * CLOSE_S):
-            log.error("an async handler blocks the event loop; it is left behind")
+            log.error("Abandoning an async handler that blocks the event loop")
 
     # In the loop's thread
 
@@ -97,7 +97,7 @@ class EventLoop:
         try:
             self.loop.run_forever()
         except (KeyboardInterrupt, SystemExit):  # asyncio lets these through from any task
-            log.exception("a task of an async handler raised this; the event loop goes on")
+            log.exception("A task of an async handler raised an exception; the event loop continues")
 
     def _close(self) -> None:
         """Close the loop, as asyncio.run does, but with a limit."""
@@ -111,7 +111,7 @@ class EventLoop:
         for task in left:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         if left:
-            log.warning("%d tasks of async handlers have not ended though they were cancelled", len(left))
+            log.warning("%d tasks of async handlers did not end after they were cancelled", len(left))
             _left_behind.extend((self.loop, *left))  # an end by the garbage collector would run what is left of them
         self.loop.close()
 
@@ -119,7 +119,7 @@ class EventLoop:
         try:
             self.loop.run_until_complete(work)
         except (Exception, asyncio.CancelledError, KeyboardInterrupt, SystemExit) as exc:
-            log.warning("at the end of the event loop: %r", exc)
+            log.warning("Closing the event loop failed: %r", exc)
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=loop, **options)

@@ -5,7 +5,7 @@
   Returns    the ids that the process no longer holds
 ]]
 --- @include "fencing"
--- A server that is full refuses what may add, unless the script has already taken away: leases must not lapse for that.
+-- A server that is full refuses what may add, unless the script has already taken away: leases must not expire for that.
 redis.call('ZREM', leases_key, '')
 local lease_until, lost = whole(now + tonumber(ARGV[3])), {}
 for at = 4, #ARGV, 2 do

@@ -47,7 +47,7 @@ local function move_delayed(jump, ahead, ahead_since)
   end)
 end
 
--- Compare the clock with the last look. `blind`: ms without a look after which leases may have lapsed for no fault of their
+-- Compare the clock with the last look. `blind`: ms without a look after which leases may have expired through no fault of their
 -- workers; 0 leaves all as it is. `grace`: ms in which every living worker renews its leases. `elapsed`: ms that the caller's
 -- own clock says since its last look, or 0 if it has had none: so much of a gap is time that really went by.
 local function watch_clock(blind, grace, elapsed)
@@ -64,17 +64,17 @@ local function watch_clock(blind, grace, elapsed)
   if gap > blind then
     local jump = gap - elapsed
     local has_jumped = jump > blind
-    -- A lease that was good at the last look has the time it had then, at most the grace. Older ones have lapsed. Where the
+    -- A lease that was good at the last look has the time it had then, at most the grace. Older ones have expired. Where the
     -- gap is the caller's own standing still, as it may do again and again, only a lease that was renewed since the last gap.
-    move_scores(leases_key, has_jumped and seen or math.max(seen, granted), function(lapses)
-      return lapses < now + grace and math.min(lapses + gap, now + grace) or nil
+    move_scores(leases_key, has_jumped and seen or math.max(seen, granted), function(expires)
+      return expires < now + grace and math.min(expires + gap, now + grace) or nil
     end)
     if has_jumped then
       move_deadlines(seen, jump)
       redis.call('HSET', clock_key, 'ahead', whole(jump), 'ahead_since', whole(seen))
     end
   elseif gap < -BACK_MS then
-    move_scores(leases_key, now + grace, function(lapses) return math.max(lapses + gap, now + grace) end)
+    move_scores(leases_key, now + grace, function(expires) return math.max(expires + gap, now + grace) end)
     move_deadlines(seen, gap)
     local ahead, ahead_since = number_of(field[3]) or 0, number_of(field[4]) or 0
     if gap + ahead < blind then   -- all of the jump forward is undone

@@ -49,7 +49,7 @@ local function answer_watcher(job)
   if deadline and deadline <= now then publish(job.id, 'ttl exceeded ack', '') end
 end
 
--- An attempt ends: takes back its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
+-- An attempt ends: drops its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
 -- (this very attempt was acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt
 -- lost its job).
 local function end_attempt(id, token)

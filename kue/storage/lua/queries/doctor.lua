@@ -1,11 +1,11 @@
 --[[
-  doctor: look whether jobs are exactly where their hashes say; put right what is not, if asked.
+  doctor: look whether jobs are exactly where their hashes say; repair what is not, on request.
 
   ARGV[3] count  jobs, then for each:
           id, the signature that an earlier look gave (repair if it is still the same) or '' (only look),
           the number of further sets to look for the job in, and their keys
   Returns    {{id, signature, ms since the job's last change (-1: not known), code, detail, code, detail, …}, …} of those
-             with something wrong; a signature begins with "fixed " if it was put right
+             with something wrong; a signature begins with "fixed " if it was repaired
   Publishes  enqueue for a job that waits again, revoked for one that loses its lease
 ]]
 --- @include "sets"

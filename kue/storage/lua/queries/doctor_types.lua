@@ -1,7 +1,7 @@
 --[[
   doctor_types: compare tokens with waiting jobs, type by type, and the counter of ids with the highest id there is.
 
-  ARGV[3] 1: put right what is wrong   ARGV[4] highest id that was seen, or 0   ARGV[5…] types
+  ARGV[3] 1: repair what is wrong   ARGV[4] highest id that was seen, or 0   ARGV[5…] types
   Returns    {ids counter, {waiting jobs, tokens} of each type}, as they were
   Publishes  nothing
 ]]
