@@ -32,6 +32,8 @@ from .output import plain
 log = logging.getLogger("kue")
 
 QUEUES = (Queue, AsyncQueue)
+#: A process in which no thread has run for so long, and for two leases, is stuck, seconds.
+STUCK_S = 10.0
 #: Poll interval for signals, seconds.
 LOOK_S = 0.1
 
@@ -204,7 +206,7 @@ def run_worker(options: WorkerOptions) -> int:
         if wait_for_redis(queue, signals):
             _prepare(queue, options)
             if is_supervised:
-                end_if_stuck(2 * queue.lease_ms / 1000)
+                end_if_stuck(max(STUCK_S, 2 * queue.lease_ms / 1000))
         while not signals.count and not (options.burst and _is_drained(queue)):
             _show_load(queue, options.target)
             green.sleep(LOOK_S)

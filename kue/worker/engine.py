@@ -98,7 +98,10 @@ class Engine:
         self._reports = ErrorReports(on_error)
         self._fetcher = Fetcher(connector, scripts, self.worker, lease_ms, self._reports)
         self._deadlines = Deadlines(scripts, self._fetcher.connection, self.attempts.holds)
-        self._suspects = Suspects(self._cond, self._deadlines, executor=self._executor, holds=self.attempts.holds)
+        self._suspects = Suspects(
+            self._cond, self._deadlines,
+            executor=self._executor, holds=self.attempts.holds, delivered=self._delivered,
+        )  # fmt: skip
         gate.add(self)
         self._wake_name = f"{self.worker}:{self._id}"
         self._wake_key = scripts.keys.wake(self._wake_name)
@@ -348,8 +351,7 @@ class Engine:
                 for execution in starting:  # before the fetch loops wake: they come after the handlers then
                     self.attempts.spawn(execution)
                 self._cond.notify_all()
-        for begin in self._after_delivery:
-            begin()
+        self._delivered()
         for name, wrong in result.broken.items():
             if wrong:
                 self._reports.report(f"Cannot reserve jobs of type {name}", ResponseError(wrong))
@@ -377,6 +379,10 @@ class Engine:
                 prefix, self.attempts.ended, self._backoffs, self.attempts.set_ready, self._deadlines.wait
             )
         return ThreadExecutor(self.attempts.ended, self._backoffs, self.attempts.holds)
+
+    def _delivered(self) -> None:
+        for begin in self._after_delivery:
+            begin()
 
     def _isolates(self, execution: Execution) -> bool:
         return self._suspects.takes(execution)

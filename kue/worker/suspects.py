@@ -33,7 +33,10 @@ AMONG_OTHERS = "Suspect: it runs among other attempts, which do not end"
 
 
 class Suspects:
-    """Runs the suspects of one engine. ``holds(execution)`` tells whether an attempt has not ended."""
+    """Runs the suspects of one engine.
+
+    ``holds(execution)`` tells whether an attempt has not ended; ``delivered()`` lets begin what was started.
+    """
 
     def __init__(
         self,
@@ -42,8 +45,10 @@ class Suspects:
         *,
         executor: Callable[[Kind], Executor],
         holds: Callable[[Execution], bool],
+        delivered: Callable[[], object],
     ) -> None:
-        self._cond, self._deadlines, self._executor, self._holds = cond, deadlines, executor, holds
+        self._cond, self._deadlines, self._executor = cond, deadlines, executor
+        self._holds, self._delivered = holds, delivered
         #: The handlers that no child can import, and the forms of others that run in a child, by identity.
         self._not_importable: list[Handler] = []
         self._in_child: dict[int, Handler] = {}
@@ -103,3 +108,4 @@ class Suspects:
             with self._cond:
                 if self._holds(execution):
                     self._executor(execution.handler.kind).start(execution)
+            self._delivered()

@@ -14,7 +14,7 @@ from kue.storage.codec import PRIORITY_NAMES
 from kue.web.present.flow_view import FlowView, flow_view
 from kue.web.present.humanize import pretty_json
 from kue.web.present.job_row import JobRow, job_row, reason
-from kue.web.present.why_waiting import why_waiting
+from kue.web.present.why_waiting import is_suspect, why_waiting
 
 if TYPE_CHECKING:
     from kue.job import Job
@@ -195,6 +195,7 @@ def _options(job: Job) -> dict[str, str]:
         "Queue time": _queue_time(job),
         "Run time": duration_text(job.duration) if job.duration is not None else None,
         "Rescues": job.rescues or None,
+        "Suspect": f"yes, {job.deaths} worker processes died in a row" if is_suspect(job) else None,
         "Worker": job.worker_id,
     }
     return {name: str(value) for name, value in names.items() if value is not None}

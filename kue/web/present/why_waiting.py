@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kue.job import Job
     from kue.queue import Queue
 
+#: Worker processes that die in a row under a job until it runs alone, as in rescue.lua.
+SUSPECT_FROM = 2
 #: Milliseconds after which a job that is due should have been promoted.
 PROMOTION_LATE_MS = 5_000
 
@@ -30,8 +32,14 @@ def why_waiting(queue: Queue, job: Job) -> str | None:
     if job.state == "delayed":
         return _delayed(queue, job)
     if job.state == "inactive":
-        return _inactive(queue, job)
+        alone = f" It will run alone: {job.deaths} worker processes died while they ran it." if is_suspect(job) else ""
+        return _inactive(queue, job) + alone
     return None
+
+
+def is_suspect(job: Job) -> bool:
+    """Tell whether the job runs alone, since worker processes died while they ran it."""
+    return job.deaths >= SUSPECT_FROM
 
 
 def _delayed(queue: Queue, job: Job) -> str:

@@ -89,6 +89,16 @@ def test_a_waiting_job_says_why_it_does_not_run(queue: Any, why: Callable[[int],
     assert why(2) == "Type a is paused."
 
 
+def test_a_suspect_says_that_it_will_run_alone(
+    queue: Any, http: Any, redis_client: Any, why: Callable[[int], str]
+) -> None:
+    queue.create("a").save()
+    redis_client.hset(queue.keys.job(1), "deaths", "2")
+    alone = "It will run alone: 2 worker processes died while they ran it."
+    assert why(1) == f"No worker processes jobs of type a. {alone}"
+    assert "yes, 2 worker processes died in a row" in http.get("/job/1", headers=HTML).text
+
+
 def test_a_job_in_line_says_how_busy_the_workers_are(queue: Any, redis_url: str, why: Callable[[int], str]) -> None:
     worker = kue.create_queue(redis_url, lease_ms=1_500)  # it tells of itself each third of that
     go = threading.Event()
