@@ -122,6 +122,8 @@ class BaseJob:
     #: After ``save()`` of a unique job: whether the job was there already. ``id`` and all fields are that one's.
     duplicate = False
     _token = ""
+    #: Names the call that saves it, while the outcome is unknown: a second try is known as the same call.
+    _call = ""
     #: Only in its queue's test mode, not in Redis.
     _collected = False
     _interrupt: BaseException | None = None

@@ -172,10 +172,11 @@ class JobStore(Generic[J]):
                     self._create_one(job, row, claim)
 
     def _create_one(self, job: J, row: tuple[str, ...], claim: Claim) -> None:
-        call = uuid.uuid4().hex[:16]
+        job._call = job._call or uuid.uuid4().hex[:16]
         created: Created = self._session.call(
-            lambda client: self._session.scripts.create_unique(client, row, claim, call)
+            lambda client: self._session.scripts.create_unique(client, row, claim, job._call)
         )
+        job._call = ""
         if not created.is_new and claim.on_duplicate == "reject":
             raise DuplicateJob(created.job_id)
         self._assign([job], [row], [created.job_id])
@@ -200,7 +201,9 @@ class JobStore(Generic[J]):
         if self.test_mode.takes(flow.jobs):
             return
         rows = [self.row(job) for job in flow.jobs]
-        rest, name = flow_arguments(flow, rows), lane or uuid.uuid4().hex[:16]
+        head = flow.jobs[0]
+        head._call = head._call or uuid.uuid4().hex[:16]
+        rest, name = flow_arguments(flow, rows), lane or f"{head._call}-{len(rows)}"
         attempt = ("", "") if running is None else (running.id, running._token)
         listening = [job for job in flow.jobs if job._listeners and job.options.events]
         with self.listener.capture() if listening else nullcontext() as attach:
@@ -208,6 +211,7 @@ class JobStore(Generic[J]):
                 lambda client: self._session.scripts.create_flow(client, rows, rest, attempt, lane=name)
             )
             self._assign(flow.jobs, rows, list(range(first, first + len(flow.jobs))))
+            head._call = ""
             for job in listening:
                 assert attach is not None and job.id is not None
                 attach(job.id, job._listeners)

@@ -118,6 +118,36 @@ async def test_a_save_that_is_cancelled_in_mid_call_is_found_by_the_next_try(tmp
 
 
 @on_loop
+async def test_unique_jobs_and_flows_that_are_cancelled_in_mid_call_are_found_by_the_next_try(tmp_path: Path) -> None:
+    with FaultyServer(tmp_path) as server:
+        queue = kue.aio.create_queue(server.url)
+        # Given a server that knows the scripts
+        await queue.create("w").unique().save()
+        await queue.create("w").after(queue.create("w")).save()
+        unique = queue.create("t").unique("one", on_duplicate="reject")
+        children = [queue.create("t", {"n": n}) for n in range(3)]
+        parent = queue.create("t").after(children)
+        # And saves that it has received and not answered
+        server.freeze()
+        tasks = [asyncio.create_task(job.save()) for job in (unique, parent)]
+        await asyncio.sleep(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # When they are saved again
+        again = [asyncio.create_task(job.save()) for job in (unique, parent)]
+        await asyncio.sleep(0.05)
+        server.thaw()
+        await asyncio.gather(*again)
+        # Then each is there once
+        assert not unique.duplicate and await queue.count_of() == 8
+        assert {unique.id, parent.id, *(child.id for child in children)} == {4, 5, 6, 7, 8}
+        with pytest.raises(kue.DuplicateJob):
+            await queue.create("t").unique("one", on_duplicate="reject").save()
+        await queue.close()
+
+
+@on_loop
 async def test_saves_of_an_unreachable_redis_fail_in_time_and_are_safe_to_repeat(tmp_path: Path) -> None:
     async with queue_behind_a_proxy(tmp_path) as (queue, _, server):
         await queue.create("t").save()
