@@ -214,7 +214,6 @@ def run_worker(options: WorkerOptions) -> int:
             _prepare(queue, options)
             if is_supervised:
                 end_if_stuck(max(STUCK_S, 2 * queue.lease_ms / 1000))
-        while not signals.count and not (options.burst and _is_drained(queue)):
         idle_checks = 0
         while not signals.count and idle_checks < IDLE_CHECKS:
             _show_load(queue, options.target)
