@@ -48,6 +48,7 @@ def test_a_schedule_is_made_run_changed_paused_and_removed(
     page.click("tr[data-schedule=nightly] .runs a:has-text('Queued')")
     page.wait_for_url("**/job/1")
     page.click("a:has-text('nightly')")
+    page.wait_for_selector(LIVE)
     # It is changed, without touching the data that the page does not show as it is
     page.click("tr[data-schedule=nightly] [data-action=edit]")
     page.wait_for_selector("#form_heading:has-text('Edit nightly')")
