@@ -104,7 +104,7 @@ class Schedule:
         if self.every_ms is not None:
             return f"every {duration_text(self.every_ms).replace('.0 s', ' s')}"
         at = datetime.fromtimestamp((self.at_ms or 0) / 1000, self.zone or UTC)
-        return f"at {at.isoformat(sep=' ', timespec='seconds')}"
+        return f"at {at:%Y-%m-%d %H:%M:%S} ({self.timezone or 'UTC'})"
 
     def text(self) -> str:
         """Return what is stored: JSON that is the same for the same definition."""

@@ -20,10 +20,13 @@
   Publishes  enqueue if a job was made that waits; cancel, error and failed for one that is replaced
   Hash       of the job: schedule, occurrence
 ]]
+-- Several processes call this at once, and all but the first come too late: for them nothing else is defined, since each
+-- call defines the functions below anew.
+local asked = cjson.decode(ARGV[4])
+if redis.call('HGET', ARGV[1] .. ':schedule:' .. asked.name, 'next_at') ~= asked.next_at then return {0} end
 --- @include "create"
 --- @include "cancel"
 --- @include "schedules"
-local asked = cjson.decode(ARGV[4])
 local name, key = asked.name, schedule_key(asked.name)
 local due = tonumber(redis.call('ZSCORE', schedules_key, name) or '')
 if not due or due > now or not is_as_known(name, asked.sha, asked.next_at) then return {0} end
