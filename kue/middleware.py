@@ -29,7 +29,7 @@ class Middleware(Protocol):
         """Called with each new job before it is saved: its data and options may be changed. Raise to refuse it.
 
         After ``call_next`` the job has its id; among several saved by ``create_many`` it has not yet, since all are
-        saved together once each was handed on.
+        saved together once each was handed on. Not called for the jobs of a schedule: Redis creates them.
         """
         call_next(job)
 

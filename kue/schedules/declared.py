@@ -67,9 +67,7 @@ class DeclaredSchedules:
         ``owner`` holds for a program that has not called ``declare_schedules`` itself; unless given, it is the name of
         the script with its folder. Raises InvalidJob.
         """
-        declared = [*self._listed, *self._of_handlers()]
-        for each in declared:
-            self._store.job_of(each)
+        declared = self._store.check_declared([*self._listed, *self._of_handlers()])
         self._owner = self._owner or owner or "/".join(Path(sys.argv[0]).absolute().parts[-2:]) or OWNER
         self._to_write = declared
 

@@ -69,17 +69,23 @@ class Schedules(Generic[J]):
 
     def declare(self, wanted: Iterable[Schedule], owner: str) -> list[str]:
         """Make the schedules of ``owner`` exactly these, in one step; return the names that were removed."""
+        listed = self.check_declared(wanted)
         if not isinstance(owner, str) or not owner:
             raise InvalidJob(f'the owner of schedules is a text such as "billing", not {owner!r}')
+        return self._define(listed, owner, prune=True)
+
+    def check_declared(self, wanted: Iterable[Schedule]) -> list[Schedule]:
+        """Return schedules in a list. Raises InvalidJob if they cannot be declared together."""
         listed = list(wanted)
+        seen = set()
         for each in listed:
             if not isinstance(each, Schedule):
                 raise InvalidJob(f"schedules are declared as kue.Schedule(name, type, …), not {each!r}")
-        names = [each.name for each in listed]
-        for name in names:
-            if names.count(name) > 1:
-                raise InvalidJob(f"there are two schedules named {name!r}; give one of them another name")
-        return self._define(listed, owner, prune=True)
+            if each.name in seen:
+                raise InvalidJob(f"there are two schedules named {each.name!r}; give one of them another name")
+            seen.add(each.name)
+            job_of(self._owner, each)
+        return listed
 
     def schedules(self) -> list[SavedSchedule]:
         """Return all schedules, the next to fire first; paused and ended ones come last."""
@@ -158,7 +164,7 @@ class Schedules(Generic[J]):
         """
         check_name(name)
         definition = self.get_schedule(name).definition
-        job = self.job_of(definition)
+        job = job_of(self._owner, definition)
         if self._collects:
             self._owner.create([job])
             return job
@@ -184,11 +190,7 @@ class Schedules(Generic[J]):
 
         return bool(self._session.call(remove))
 
-    # Inside the package
-
-    def job_of(self, definition: Schedule) -> J:
-        """Return an unsaved job of a schedule. Raises InvalidJob for options that are none."""
-        return job_of(self._owner, definition)
+    # Inside
 
     @property
     def _collects(self) -> bool:

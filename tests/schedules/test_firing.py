@@ -18,8 +18,6 @@ from kue.schedules.firing import Firing
 from tests.support import wait_until
 from tests.support.consistency import inconsistencies
 
-SECOND = timedelta(seconds=1)
-
 
 def fired(client: redis.Redis, name: str) -> Counter[int]:
     """Return the times of a schedule for which there are jobs, with their number."""
@@ -93,6 +91,7 @@ def test_a_process_without_workers_fires_nothing_and_one_with_others_does(
     assert inconsistencies(redis_client) == []
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("workers", [1, 4])
 def test_it_fires_within_200_ms(redis_url: str, redis_client: redis.Redis, workers: int) -> None:
     queues = [kue.create_queue(redis_url) for _ in range(workers)]
@@ -106,7 +105,8 @@ def test_it_fires_within_200_ms(redis_url: str, redis_client: redis.Redis, worke
         for queue in queues:
             queue.shutdown(5)
     saved = queues[0].schedules()
-    assert sorted(run.late_ms for each in saved for run in each.runs)[: -len(saved) // 10][-1] <= 200
+    late_ms = sorted(run.late_ms for each in saved for run in each.runs)
+    assert late_ms[int(len(late_ms) * 0.95)] <= 200, late_ms
     for each in saved:
         times = fired(redis_client, each.name)
         assert set(times.values()) == {1} and len(times) == each.count

@@ -84,6 +84,16 @@ def live(queue: kue.Queue) -> None:
         queue.resume("life")
         assert waiting.wait(WAIT_S) == {"n": 80}
 
+        # A schedule fires, twice
+        queue.schedule("tick", "life", {"n": 81}, every=200, limit=2, missed="all", overlap="allow")
+        wait_until(lambda: queue.get_schedule("tick").ended, WAIT_S)
+        ticks = [queue.get(run.job_id or 0) for run in queue.get_schedule("tick").runs]
+        assert [job.schedule for job in ticks] == ["tick"] * 2
+        assert [job.wait(WAIT_S) for job in ticks] == [{"n": 81}] * 2
+        assert queue.unschedule("tick")
+        for job in ticks:
+            job.remove()
+
         # Ranges, priorities and removal
         assert len(queue.range_by_type("life", "complete", 0, -1)) == 54
         assert [job.id for job in queue.range_by_state("failed", 0, 0)] == [failed.id]

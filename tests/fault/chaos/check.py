@@ -12,14 +12,14 @@ import redis
 
 import kue
 from kue import doctor
-from tests.fault.chaos.worker import TYPES
+from tests.fault.chaos.worker import SCHEDULED_TYPE, TYPES
 from tests.support.consistency import inconsistencies
 
 #: An outcome may take so long to be acknowledged on a busy machine, when nothing is away, s.
 ACKNOWLEDGE_S = 3.0
 #: Keys that any run leaves.
 CLEAN_KEYS = {"q:clock", "q:ids", "q:jobs", "q:jobs:complete", "q:job:types", "q:stats:work-time"} | {
-    f"q:jobs:{name}:complete" for name in TYPES
+    f"q:jobs:{name}:complete" for name in (*TYPES, SCHEDULED_TYPE)
 }
 
 
@@ -102,14 +102,20 @@ def check(
     completions: Mapping[str, int],
     exempt: Collection[int],
     with_node: bool,
+    scheduled: Mapping[str, Collection[int]] | None = None,
 ) -> None:
-    """Add to the report what is wrong. ``planned``: attempts of each mark. ``exempt``: marks that may be anything."""
+    """Add to the report what is wrong.
+
+    ``planned``: attempts of each mark. ``exempt``: marks that may be anything. ``scheduled``: the times that each
+    schedule must have created a job for; it may have created some for later ones.
+    """
     wrong, jobs = report.wrong, read_jobs(client)
     # A Node worker counts its time in a step of its own, and may be killed before.
     wrong += [each for each in inconsistencies(client) if not (with_node and each.startswith("the work time"))]
     queue = kue.create_queue(url)
     wrong += [f"the doctor finds: {finding}" for finding in doctor.examine(queue, settle_s=0.1)]
     queue.close()
+    wrong += check_schedules(jobs, scheduled or {}, report)
     by_mark: dict[int, list[str]] = defaultdict(list)
     for job_id, job in jobs.items():
         by_mark[json.loads(job["data"])["mark"]].append(job_id)
@@ -140,6 +146,24 @@ def check(
             wrong.append(f"the work time is {client.get('q:stats:work-time')} ms, the jobs' {worked} ms")
     wrong += [f"left behind: {key}" for key in _leavings(client)]
     report.counts.update({"jobs": len(jobs), "completions heard": sum(completions.values())})
+
+
+def check_schedules(
+    jobs: Mapping[str, Mapping[str, str]], scheduled: Mapping[str, Collection[int]], report: Report
+) -> Iterator[str]:
+    """Yield which times of schedules have no job or several, and which of their jobs were not done."""
+    found: dict[str, Counter[int]] = {name: Counter() for name in scheduled}
+    for job_id, job in jobs.items():
+        if "schedule" in job:
+            found[job["schedule"]][int(job["occurrence"])] += 1
+            if job["state"] != "complete":
+                yield f"job {job_id} of schedule {job['schedule']} is {job['state']}: {job.get('error', '')[:300]}"
+    for name, times in scheduled.items():
+        if missing := set(times) - set(found[name]):
+            yield f"schedule {name} has no job for {sorted(missing)}"
+        if twice := {at: count for at, count in found[name].items() if count > 1}:
+            yield f"schedule {name} has several jobs for {twice}"
+        report.counts["scheduled jobs"] += sum(found[name].values())
 
 
 def _leavings(client: redis.Redis) -> Iterator[str]:

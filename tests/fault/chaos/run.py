@@ -1,6 +1,7 @@
 """The chaos run: workers killed and frozen, connections cut, the server killed; then nothing lost, stuck or done twice.
 
-    python -m tests.fault.chaos.run --seed 7 --seconds 60 --jobs 5000 [--keep DIR] [--node] [--fsync everysec]
+    python -m tests.fault.chaos.run --seed 7 --seconds 60 --jobs 5000 [--schedules 200] [--keep DIR] [--node]
+        [--fsync everysec]
 
 The same seed gives the same faults, though not the same run. Ends with status 1 and a line for each thing found wrong.
 """
@@ -26,7 +27,7 @@ import redis
 import kue
 from tests.fault.chaos.check import Faults, Report, check, read_executions, read_jobs, tracebacks
 from tests.fault.chaos.node_side import NodeSide, with_plan
-from tests.fault.chaos.worker import TYPES
+from tests.fault.chaos.worker import SCHEDULED_TYPE, TYPES
 from tests.support import ROOT, wait_until
 from tests.support.faulty_server import FaultyServer
 from tests.support.proxy import Proxy
@@ -41,6 +42,8 @@ KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (3.0, 8
 OVERSLEEP_S, AWAY_S = (0.3, 1.5), (0.0, 1.0)
 #: Seconds for all jobs to end once the faults are over, for a worker to stop in order, and for one to begin, at most.
 SETTLE_S, STOP_S, BEGIN_S = 60.0, 20.0, 10.0
+#: The mark of all jobs that schedules create.
+SCHEDULED_MARK = -1
 #: The longest that a job is active at a living worker, s.
 ACTIVE_S = 1.0
 
@@ -86,9 +89,19 @@ class Chaos:
     """
 
     def __init__(
-        self, directory: Path, *, seed: int, seconds: float, jobs: int, node: bool = False, fsync: str = "always"
+        self,
+        directory: Path,
+        *,
+        seed: int,
+        seconds: float,
+        jobs: int,
+        schedules: int = 0,
+        node: bool = False,
+        fsync: str = "always",
     ) -> None:
         self._directory, self._seconds, self._jobs, self._with_node = directory, seconds, jobs, node
+        self._schedules = schedules
+        self._scheduled: dict[str, range] = {}
         self._chance = random.Random(seed)
         self._data_chance = random.Random(seed + 1)
         self._server = FaultyServer(directory, fsync=fsync)
@@ -128,7 +141,8 @@ class Chaos:
             for mark, ran in self._node.executions(read_jobs(client)).items():
                 executions[mark] += ran
         check(client, self._server.url, self.report, planned=self._planned, executions=executions, faults=self._faults,
-              completions=self._completions, exempt=self._exempt, with_node=self._with_node)  # fmt: skip
+              completions=self._completions, exempt=self._exempt, with_node=self._with_node,
+              scheduled=self._scheduled)  # fmt: skip
         (self._directory / "faults.json").write_text(json.dumps(asdict(self._faults)))
         for worker in self._workers:
             self.report.wrong += [f"{worker.log.name}: {text}" for text in tracebacks(worker.log)]
@@ -136,6 +150,7 @@ class Chaos:
     def _go(self, proxy: Proxy) -> None:
         if self._with_node:
             self._node = NodeSide(self._server.url)
+        self._begin_schedules()
         began = time.monotonic()
         producer = threading.Thread(target=self._produce, args=(proxy.url,), daemon=True)
         producer.start()
@@ -159,6 +174,7 @@ class Chaos:
         for thread in faults:
             thread.join(20)
         producer.join(self._seconds + SETTLE_S)
+        self._end_schedules()
         with self._server.client() as client:
             if self._node is not None:
                 time.sleep(ACTIVE_S)  # what still runs at living workers ends
@@ -180,6 +196,26 @@ class Chaos:
         return counts["complete"] + counts["failed"] == client.zcard("q:jobs") >= self._jobs - len(self._exempt)
 
     # What the run does
+
+    def _begin_schedules(self) -> None:
+        """Let schedules fire each second: each of its times is to have one job, whatever is done to whom."""
+        with kue.create_queue(self._server.url) as queue:
+            data = {"mark": SCHEDULED_MARK, "ms": 0, "fail": 0, "steps": False}
+            every = {"every": 1000, "overlap": "allow", "missed": "all"}
+            queue.declare_schedules(
+                [kue.Schedule(f"s{at}", SCHEDULED_TYPE, data, **every) for at in range(self._schedules)]
+            )
+
+    def _end_schedules(self) -> None:
+        with kue.create_queue(self._server.url) as queue:
+            until = queue.server_ms()
+            try:
+                wait_until(lambda: all((each.next_at or 0) > until for each in queue.schedules()), SETTLE_S)
+            except AssertionError:
+                self.report.wrong.append(f"after {SETTLE_S:g} s not all schedules had fired")
+            for each in queue.schedules():
+                self._scheduled[each.name] = range(each.anchor + 1000, until + 1, 1000)
+            queue.declare_schedules([])
 
     def _produce(self, url: str) -> None:
         """Create the jobs over two thirds of the time, one by one and many at once, again when Redis was away."""
@@ -287,6 +323,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--schedules", type=int, default=0, help="schedules that fire each second")
     parser.add_argument("--node", action="store_true", help="with a Node Kue producer and worker in the mix")
     parser.add_argument("--fsync", choices=("always", "everysec"), default="always", help="of the server's file")
     parser.add_argument("--keep", type=Path, help="directory for the files of the run; else they are thrown away")
@@ -295,7 +332,13 @@ def main() -> int:
         directory = given.keep or Path(thrown_away)
         directory.mkdir(parents=True, exist_ok=True)
         chaos = Chaos(
-            directory, seed=given.seed, seconds=given.seconds, jobs=given.jobs, node=given.node, fsync=given.fsync
+            directory,
+            seed=given.seed,
+            seconds=given.seconds,
+            jobs=given.jobs,
+            schedules=given.schedules,
+            node=given.node,
+            fsync=given.fsync,
         )
         report = chaos.run()
     print(f"seed {given.seed}: {report}")

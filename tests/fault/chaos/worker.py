@@ -32,6 +32,8 @@ import kue  # noqa: E402
 #: The types that the run's jobs have: of any worker, and of those that have an event loop.
 THREAD_TYPES, ASYNC_TYPES = ("mail", "thumb"), ("page",)
 TYPES = (*THREAD_TYPES, *ASYNC_TYPES)
+#: Of the jobs that schedules create.
+SCHEDULED_TYPE = "tick"
 
 
 class PlannedFailure(Exception):
@@ -79,7 +81,7 @@ def main(url: str, path: str, lease_ms: int, slots: int) -> None:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     queue = kue.create_queue(url, lease_ms=lease_ms)
-    for job_type in THREAD_TYPES:
+    for job_type in (*THREAD_TYPES, SCHEDULED_TYPE):
         queue.process(job_type, slots, work)
     for job_type in ASYNC_TYPES if sys.argv[5] == "plain" else ():
         queue.process(job_type, slots, async_work)
