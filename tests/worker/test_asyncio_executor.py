@@ -377,6 +377,26 @@ def test_a_cancelled_job_frees_its_slot_though_its_handler_goes_on(queue: Any) -
     assert len(reasons) == 1 and isinstance(reasons[0], kue.JobCancelled)
 
 
+def test_the_ttl_of_a_handler_that_blocks_the_loop_ends_its_job_all_the_same(queue: Any) -> None:
+    go_on = threading.Event()
+
+    @queue.process("work")
+    async def work(job: Any) -> str:
+        if job.data == "blocks":
+            go_on.wait(LIMIT_S)
+        return "done"
+
+    job = queue.create("work", "blocks", ttl=100).save()
+    try:
+        with pytest.raises(kue.JobFailed, match="TTL exceeded"):
+            job.wait(LIMIT_S)
+        wait_until(lambda: queue.running() == [], LIMIT_S)
+    finally:
+        go_on.set()
+    assert queue.create("work", "quick").save().wait(LIMIT_S) == "done"
+    assert (job.refresh().state, job.result) == ("failed", None)
+
+
 def test_a_cancellation_goes_through_task_groups_and_timeouts(queue: Any) -> None:
     began, ended = threading.Event(), []
 
@@ -517,6 +537,29 @@ def test_thousands_of_jobs_run_at_once_and_each_ends_once(queue: Any) -> None:
     wait_until(lambda: queue.counts()["complete"] == count, 60)
     assert most > 300 and set(seen.values()) == {1} and len(seen) == count
     assert jobs[-1].refresh().result == count - 1
+
+
+def test_a_job_for_which_no_loop_can_be_started_is_released_and_runs_later(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, refused = event_loop.acquire, []
+
+    def once(tasks: Any) -> event_loop.EventLoop:
+        if not refused:
+            refused.append(tasks)
+            raise RuntimeError("can't start new thread")
+        return acquire(tasks)
+
+    monkeypatch.setattr(event_loop, "acquire", once)
+
+    @queue.process("work")
+    async def work(job: Any) -> str:
+        return "done"
+
+    job = queue.create("work").save()
+    assert job.wait(LIMIT_S) == "done" and refused
+    assert [entry["outcome"] for entry in job.refresh().attempt_log] == ["released"]
+    assert job.attempts_made == 1
 
 
 def test_after_a_fork_the_child_has_a_loop_of_its_own(queue: Any, redis_url: str) -> None:
