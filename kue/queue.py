@@ -30,6 +30,7 @@ from .storage.codec import check_ms
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
+from .worker.executors.asyncio_executor import HandlerJobs
 from .worker.isolation.options import Isolation, check_isolation, size_bytes
 from .worker.isolation.target import find_target
 from .worker.worker import Worker
@@ -55,6 +56,14 @@ def _of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concate
             raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
 
     return call
+
+
+def _not_set(queue: Queue) -> HandlerJobs:
+    raise NotImplementedError
+
+
+#: Returns what makes the jobs of a queue's async handlers; kue/__init__.py sets it, since kue.aio imports this module.
+make_handler_jobs: Callable[[Queue], HandlerJobs] = _not_set
 
 
 class Queue:
@@ -90,6 +99,7 @@ class Queue:
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
             self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
+            lambda: make_handler_jobs(self),
         )  # fmt: skip
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
