@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from . import queue as _queue
 from .client.events import Event
 from .client.flow import Batch
 from .errors import (
@@ -44,6 +45,17 @@ from .middleware import Middleware
 from .queue import LEASE_MS, Queue
 from .schedules import SavedSchedule, Schedule
 from .tasks import Task, TypedJob
+from .worker.executors.asyncio_executor import HandlerJobs
+
+
+def _handler_jobs(queue: Queue) -> HandlerJobs:
+    """Make what makes the jobs of async handlers. Only they need kue.aio, which programs without them never load."""
+    from .aio.handler_job import HandlerJobs
+
+    return HandlerJobs(queue)
+
+
+_queue.make_handler_jobs = _handler_jobs
 
 __version__ = "0.1.0"
 

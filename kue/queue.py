@@ -30,6 +30,7 @@ from .storage.codec import check_ms
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
+from .worker.executors.asyncio_executor import HandlerJobs
 from .worker.isolation.options import Isolation, check_isolation, size_bytes
 from .worker.isolation.target import find_target
 from .worker.worker import Worker
@@ -61,6 +62,14 @@ def _of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concate
     return call
 
 
+def _not_set(queue: Queue) -> HandlerJobs:
+    raise NotImplementedError
+
+
+#: Returns what makes the jobs of a queue's async handlers; kue/__init__.py sets it, since kue.aio imports this module.
+make_handler_jobs: Callable[[Queue], HandlerJobs] = _not_set
+
+
 class Queue:
     """A queue on Redis, made by ``kue.create_queue``.
 
@@ -82,8 +91,9 @@ class Queue:
         self.lease_ms = int(check_ms("lease_ms", lease_ms))
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._source, self._given_prefix = source, prefix
-        self._searching: Any = {"searches": bool(search), "shown": search if callable(search) else None}
-        self._store = JobStore(self, session, Job, job_events=job_events, **self._searching)
+        self._store = JobStore(
+            self, session, Job, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
+        )
         #: For the tests of programs that make jobs.
         self.test_mode = self._store.test_mode
         retention = Retention(session.scripts)
@@ -94,6 +104,7 @@ class Queue:
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
             self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
+            lambda: make_handler_jobs(self),
         )  # fmt: skip
         #: Those of ``acreate``, once it was called.
         self._loop_stores: LoopStores | None = None
@@ -436,9 +447,7 @@ class Queue:
 
         source = Borrowed(self._source) if isinstance(self._source, Place) else self._source
         session = AsyncSession(source, self._given_prefix)
-        store = AsyncJobStore(self, session, job_events=self.job_events, **self._searching)
-        store.share(self._store)
-        return store
+        return AsyncJobStore.like(self._store, self, session)
 
     def _end(self) -> None:
         """Called when the program ends, and with it the embedded server."""

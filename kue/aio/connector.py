@@ -57,6 +57,28 @@ class AsyncConnector(Connector):
         return client_factory.from_address(source, answer_s)
 
 
+class _Borrowed:
+    """The place of another queue's Redis, which that queue closes."""
+
+    def __init__(self, place: Locator) -> None:
+        self._place = place
+
+    def address(self) -> Address:
+        return self._place.address()
+
+    def close(self) -> None:
+        pass
+
+    def after_fork(self) -> None:
+        pass
+
+
+def source_like(connector: Connector) -> object:
+    """Return the source for another queue on the same Redis."""
+    source: object = connector._source
+    return _Borrowed(source) if isinstance(source, Locator) else source
+
+
 def sync_source(source: object) -> object:
     """Return what a kue.Queue takes for what was given to an asyncio one."""
     if isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):

@@ -26,7 +26,7 @@ from ..schedules.declared import OWNER
 from ..schedules.definition import Schedule
 from ..schedules.store import Schedules
 from ..storage.arguments import check_callable, check_queue_event
-from .connector import sync_source
+from .connector import source_like, sync_source
 from .event_stream import EventStream
 from .job import AsyncJob
 from .store import AsyncJobStore, AsyncSession
@@ -81,26 +81,25 @@ class Queue:
         search: bool | Callable[[str], str] = False,
         job_events: bool = True,
     ) -> None:
+        sync = SyncQueue(sync_source(redis), prefix, lease_ms=lease_ms, search=search, job_events=job_events)
+        self._set_up(sync, AsyncSession(source_of(redis), prefix))
+        sync._aio_store = self._store
+        self.session.connector.outage.on_unreachable = self._tell_error
+        sync.on("error", self._tell_error_of_thread)
+
+    def _set_up(self, sync: SyncQueue, session: AsyncSession) -> None:
         #: This queue's way to Redis, for programs that extend it.
-        self.session = session = AsyncSession(source_of(redis), prefix)
+        self.session = session
         self.keys, self.prefix = session.keys, session.keys.prefix
         #: The ``kue.Queue`` that runs the handlers of this one: on the same Redis, with connections of its own.
-        self.sync = SyncQueue(
-            sync_source(redis), prefix, lease_ms=lease_ms, search=search, job_events=job_events
-        )
-        self._store = AsyncJobStore(
-            self, session, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
-        )
-        self._store.share(self.sync._store)
-        self.sync._aio_store = self._store
+        self.sync = sync
+        self._store = AsyncJobStore.like(sync._store, self, session)
         #: For the tests of programs that make jobs.
         self.test_mode = self._store.test_mode
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
         self._schedules = Schedules(session, self._store)
         self._on_error: list[Callable[[BaseException], object]] = []
-        session.connector.outage.on_unreachable = self._tell_error
-        self.sync.on("error", self._tell_error_of_thread)
         fork.watch(self)
 
     async def __aenter__(self) -> Queue:
@@ -327,3 +326,10 @@ class AsyncHistory:
     async def read(self, name: str) -> list[Span]:
         """Return the spans that are known, oldest first; where no web process ran there is none."""
         return await self._store.run(self._history.read, name)
+
+
+def queue_like(sync: SyncQueue) -> Queue:
+    """Return a queue that is as ``sync``, for the event loop of its async handlers: their ``job.queue``."""
+    queue = Queue.__new__(Queue)
+    queue._set_up(sync, AsyncSession(source_like(sync.session.connector), sync.prefix))
+    return queue

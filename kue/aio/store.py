@@ -47,6 +47,13 @@ class AsyncJobStore(JobStore[AsyncJob]):
         super().__init__(queue, session, AsyncJob, job_events=job_events, searches=searches, shown=shown)
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @classmethod
+    def like(cls, other: JobStore[Any], queue: Any, session: AsyncSession) -> AsyncJobStore:
+        """Return a store as ``other``, which shares with it what a user may set: backoffs, middleware, test mode."""
+        store = cls(queue, session, job_events=other.job_events, searches=other._searches, shown=other._shown)
+        store.backoffs, store.middlewares, store.test_mode = other.backoffs, other.middlewares, other.test_mode
+        return store
+
     def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call ``fn``, and let the event loop go on where it waits for Redis; to be awaited at once.
 
@@ -71,11 +78,6 @@ class AsyncJobStore(JobStore[AsyncJob]):
 
     async def begin_stream(self, stream: EventStream, required: bool) -> None:
         await self.run(self.listener.begin_stream, stream, required)
-
-    def share(self, other: JobStore[Any]) -> None:
-        """Share with another store of the same queue what a user may set: backoffs, middleware, the test mode."""
-        self.backoffs, self.middlewares = other.backoffs, other.middlewares
-        self.test_mode = other.test_mode
 
     def call_threadsafe(self, fn: Callable[..., object], *args: object) -> None:
         """Call ``fn`` on the event loop, from another thread; without one that runs, do nothing."""

@@ -35,7 +35,7 @@ from .deadlines import Deadlines
 from .error_reports import ErrorReports
 from .execution import Context, Execution
 from .executors import event_loop
-from .executors.asyncio_executor import AsyncioExecutor
+from .executors.asyncio_executor import AsyncioExecutor, HandlerJobs
 from .executors.executor import Executor
 from .executors.process_executor import ProcessExecutor
 from .executors.threads import ThreadExecutor
@@ -77,7 +77,9 @@ class Engine:
         backoffs: Mapping[str, BackoffFunction],
         lease_ms: int,
         on_error: Callable[[BaseException], object],
+        handler_jobs: Callable[[], HandlerJobs],
     ) -> None:
+        self._handler_jobs = handler_jobs
         self._scripts = scripts
         self._id, self._calls = uuid.uuid4().hex[:8], 0
         self.worker = worker_name(socket.gethostname(), os.getpid(), self._id)
@@ -370,7 +372,9 @@ class Engine:
 
     def _new_executor(self, kind: Kind) -> Executor:
         if kind is Kind.ASYNCIO:
-            executor = AsyncioExecutor(self.attempts.all_ended, self._backoffs, self.attempts.holds)
+            executor = AsyncioExecutor(
+                self.attempts.all_ended, self._backoffs, self.attempts.holds, self._handler_jobs()
+            )
             self._after_delivery.append(executor.begin_started)
             return executor
         if kind is Kind.PROCESS:

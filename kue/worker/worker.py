@@ -14,6 +14,7 @@ from ..storage.arguments import check_type
 from ..storage.session import Session
 from . import selection
 from .engine import Engine
+from .executors.asyncio_executor import HandlerJobs
 from .gate import gate
 from .isolation.options import Isolation
 from .isolation.recording import record
@@ -23,7 +24,10 @@ from .remote_commands import RemoteCommands
 
 
 class Worker:
-    """Starts with the first handler. ``tasks`` are run by the maintenance beside its own."""
+    """Starts with the first handler. ``tasks`` are run by the maintenance beside its own.
+
+    ``handler_jobs`` returns what makes the jobs of async handlers.
+    """
 
     def __init__(
         self,
@@ -32,10 +36,12 @@ class Worker:
         backoffs: Mapping[str, BackoffFunction],
         lease_ms: int,
         on_error: Callable[[BaseException], object],
-        tasks: tuple[Callable[[Any], float], ...] = (),
+        tasks: tuple[Callable[[Any], float], ...],
+        handler_jobs: Callable[[], HandlerJobs],
     ) -> None:
         self._session, self._make_job, self._backoffs = session, make_job, backoffs
         self._lease_ms, self._on_error, self._tasks = lease_ms, on_error, tasks
+        self._handler_jobs = handler_jobs
         self._lock = threading.Lock()
         self.engine: Engine | None = None
         self._is_stopped = False
@@ -105,7 +111,7 @@ class Worker:
                 connector, scripts = self._session.connector, self._session.scripts
                 self.engine = Engine(
                     connector, scripts, make_job=self._make_job, backoffs=self._backoffs, lease_ms=self._lease_ms,
-                    on_error=self._on_error,
+                    on_error=self._on_error, handler_jobs=self._handler_jobs,
                 )  # fmt: skip
                 stop_lost = self.engine.attempts.stop_lost
                 self._maintenance = Maintenance(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import inspect
 import threading
 import time
 from collections import Counter
@@ -15,10 +14,9 @@ from typing import Any
 import pytest
 
 import kue
+import kue.aio
 from kue.concurrency import green
-from kue.job import OPTIONS
 from kue.worker.executors import event_loop
-from kue.worker.executors.async_job import AsyncJob
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process")
@@ -141,14 +139,13 @@ def test_the_queues_of_a_process_share_one_loop_until_the_last_is_shut_down(queu
 def test_the_job_has_its_names_and_awaits_where_it_talks_to_redis(queue: Any) -> None:
     @queue.process("work")
     async def work(job: Any) -> dict[str, Any]:
-        assert isinstance(job, kue.Job) and job.state == "active" and job.interrupted is None
+        assert isinstance(job, kue.aio.AsyncJob) and job.state == "active" and job.interrupted is None
         await job.log("step %d of %s", 1, {"all": 2})
         await job.progress(1, 4, {"at": "work"})
         assert (await job.refresh()) is job
         job.data["seen"] = True
         assert (await job.priority("high").save()) is job
-        other = job.queue.create("other", {"n": 1})
-        await asyncio.to_thread(other.save)
+        other = await job.queue.create("other", {"n": 1}).save()
         return {"percent": job.progress_percent, "data": job.progress_data, "other": other.id}
 
     job = queue.create("work", {"seen": False}).save()
@@ -160,13 +157,10 @@ def test_the_job_has_its_names_and_awaits_where_it_talks_to_redis(queue: Any) ->
 
 
 def test_a_handler_may_wait_for_cancel_and_remove_other_jobs(queue: Any) -> None:
-    made: dict[str, Any] = {}
-
     @queue.process("parent", concurrency=2)
     async def parent(job: Any) -> str:
-        queue_job = await asyncio.to_thread(job.queue.create("child").save)
-        made["child"] = queue_job
-        return f"child said {await asyncio.to_thread(queue_job.wait, LIMIT_S)}"
+        child = await job.queue.create("child").save()
+        return f"child said {await child.wait(LIMIT_S)}"
 
     @queue.process("child")
     async def child(job: Any) -> str:
@@ -213,12 +207,6 @@ def test_events_of_a_job_are_heard_on_the_loop(queue: Any) -> None:
         return heard.result()
 
     assert queue.create("work").save().wait(LIMIT_S) == "kue event loop"
-
-
-def test_what_talks_to_redis_is_awaited() -> None:
-    for name, method in vars(kue.Job).items():
-        if inspect.isfunction(method) and not name.startswith("_") and "self._owner." in inspect.getsource(method):
-            assert name in OPTIONS or name in vars(AsyncJob), name
 
 
 def test_context_variables_are_of_one_job(queue: Any) -> None:
@@ -377,6 +365,26 @@ def test_a_cancelled_job_frees_its_slot_though_its_handler_goes_on(queue: Any) -
     assert len(reasons) == 1 and isinstance(reasons[0], kue.JobCancelled)
 
 
+def test_the_ttl_of_a_handler_that_blocks_the_loop_ends_its_job_all_the_same(queue: Any) -> None:
+    go_on = threading.Event()
+
+    @queue.process("work")
+    async def work(job: Any) -> str:
+        if job.data == "blocks":
+            go_on.wait(LIMIT_S)
+        return "done"
+
+    job = queue.create("work", "blocks", ttl=100).save()
+    try:
+        with pytest.raises(kue.JobFailed, match="TTL exceeded"):
+            job.wait(LIMIT_S)
+        wait_until(lambda: queue.running() == [], LIMIT_S)
+    finally:
+        go_on.set()
+    assert queue.create("work", "quick").save().wait(LIMIT_S) == "done"
+    assert (job.refresh().state, job.result) == ("failed", None)
+
+
 def test_a_cancellation_goes_through_task_groups_and_timeouts(queue: Any) -> None:
     began, ended = threading.Event(), []
 
@@ -517,6 +525,29 @@ def test_thousands_of_jobs_run_at_once_and_each_ends_once(queue: Any) -> None:
     wait_until(lambda: queue.counts()["complete"] == count, 60)
     assert most > 300 and set(seen.values()) == {1} and len(seen) == count
     assert jobs[-1].refresh().result == count - 1
+
+
+def test_a_job_for_which_no_loop_can_be_started_is_released_and_runs_later(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, refused = event_loop.acquire, []
+
+    def once(tasks: Any) -> event_loop.EventLoop:
+        if not refused:
+            refused.append(tasks)
+            raise RuntimeError("can't start new thread")
+        return acquire(tasks)
+
+    monkeypatch.setattr(event_loop, "acquire", once)
+
+    @queue.process("work")
+    async def work(job: Any) -> str:
+        return "done"
+
+    job = queue.create("work").save()
+    assert job.wait(LIMIT_S) == "done" and refused
+    assert [entry["outcome"] for entry in job.refresh().attempt_log] == ["released"]
+    assert job.attempts_made == 1
 
 
 def test_after_a_fork_the_child_has_a_loop_of_its_own(queue: Any, redis_url: str) -> None:

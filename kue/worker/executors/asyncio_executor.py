@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 from ...backoff import BackoffFunction
 from ...errors import JobInterrupt
@@ -18,17 +18,26 @@ from ..execution import Execution
 from ..handler import Handler
 from ..outcomes import completed, not_runnable, raised
 from . import event_loop
-from .async_job import async_job
 from .executor import ReportAll
 
 log = logging.getLogger("kue.worker")
+
+
+class HandlerJobs(Protocol):
+    """Makes the jobs that async handlers get, and has their connections."""
+
+    def job_of(self, job: Job) -> Any:
+        """Return the same job, with calls to be awaited."""
+
+    async def aclose(self) -> None:
+        """Close the connections; called on the loop."""
 
 
 class AsyncioExecutor:
     """Runs each attempt as a task.
 
     Attempts go to the loop and their outcomes to the engine in batches: what one delivery brings starts by one call,
-    and what ends in one tick is reported by one call. ``job_of`` makes the job that a handler gets.
+    and what ends in one tick is reported by one call.
     """
 
     def __init__(
@@ -36,9 +45,10 @@ class AsyncioExecutor:
         report: ReportAll,
         backoffs: Mapping[str, BackoffFunction],
         holds: Callable[[Execution], bool],
-        job_of: Callable[[Job], Any] = async_job,
+        handler_jobs: HandlerJobs,
     ) -> None:
-        self._report, self._backoffs, self._holds, self._job_of = report, backoffs, holds, job_of
+        self._report, self._backoffs, self._holds, self._handler_jobs = report, backoffs, holds, handler_jobs
+        self._job_of = handler_jobs.job_of
         self._loop: event_loop.EventLoop | None = None
         #: To be begun, and whether the loop has been told.
         self._ready: deque[Execution] = deque()
@@ -75,6 +85,7 @@ class AsyncioExecutor:
         if loop is None:
             return
         loop.wait_until(lambda: not self._tasks, event_loop.CLEANUP_S)
+        loop.finish(self._handler_jobs.aclose, event_loop.CLOSE_S)
         event_loop.release(loop, self._tasks)
 
     # In the loop's thread

@@ -70,6 +70,26 @@ class EventLoop:
             time.sleep(0.002)
         return reached
 
+    def finish(self, make: Callable[[], Coroutine[Any, Any, object]], timeout_s: float) -> None:
+        """Run a coroutine on the loop and wait for its end, if the loop gets on."""
+        if self.is_own_thread() or self.loop.is_closed():
+            return
+        ended = threading.Event()
+
+        async def run() -> None:
+            try:
+                await make()
+            except Exception as exc:
+                log.warning("at the end of the event loop: %r", exc)
+            finally:
+                ended.set()
+
+        def begin() -> None:
+            self._finishing = self.loop.create_task(run())
+
+        self.call(begin)
+        ended.wait(timeout_s)
+
     def is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread
 

@@ -21,11 +21,11 @@ from ...errors import WorkerStopping
 from ...job import Job, JobOwner
 from ...middleware import acompose
 from ..execution import Context
-from ..executors.async_job import async_job
 from ..handler import Handler, is_async, read_handler
 from ..handler_call import call
 from ..outcomes import completed, describe, has_lost_job
 from . import recording
+from .async_job import async_job
 from .channel import Channel
 from .interrupts import Interrupts
 from .job_owner import RemoteOwner

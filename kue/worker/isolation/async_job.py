@@ -1,4 +1,4 @@
-"""The job of an async handler: a Job whose methods are awaited where they talk to Redis."""
+"""The job of an async handler in a child process: a Job whose methods are awaited, and make their calls in threads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from ...job import Job
 from ...storage.arguments import check_callable, check_job_event
-from .daemon_threads import DaemonThreads
+from ..executors.daemon_threads import DaemonThreads
 
-#: Calls to Redis that the handlers of a process make at once.
+#: Calls that the handler makes at once.
 CALLS_MAX = 16
-#: Waits for other jobs that the handlers of a process make at once; each has a thread.
+#: Waits for other jobs that the handler makes at once; each has a thread.
 WAITS_MAX = 1000
 
 _calls, _waits = DaemonThreads(CALLS_MAX), DaemonThreads(WAITS_MAX)
@@ -31,7 +31,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class AsyncJob(Job):
-    """A job as its async handler has it."""
+    """A job as an async handler in a child process has it."""
 
     async def save(self) -> AsyncJob:  # type: ignore[override]
         """Create the job, or write data and options again if it exists. Raises as ``Job.save``."""

@@ -1,0 +1,49 @@
+"""The job of an ``async def`` handler: the attempt's own, with calls to be awaited on the workers' event loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..job import Job, JobOwner
+from ..queue import Queue as SyncQueue
+from .job import AsyncJob
+from .queue import queue_like
+from .store import AsyncJobStore
+
+
+class HandlerJob(AsyncJob):
+    """An AsyncJob that shares its state with the engine's Job, and so knows when its attempt is stopped."""
+
+    _async_owner: AsyncJobStore
+
+    @property
+    def _owner(self) -> Any:  # type: ignore[override]
+        return self._async_owner
+
+    # Other jobs of its queue are plain ones.
+
+    @classmethod
+    def from_hash(cls, owner: JobOwner[Any], job_id: int | str, raw: dict[str, str]) -> Any:
+        return AsyncJob.from_hash(owner, job_id, raw)
+
+    @classmethod
+    def _jobs_of(cls, jobs: Any) -> list[Any]:
+        return AsyncJob._jobs_of(jobs)
+
+
+class HandlerJobs:
+    """Makes the jobs for the async handlers of a queue; their ``queue`` belongs to the loop that runs them."""
+
+    def __init__(self, sync: SyncQueue) -> None:
+        self._queue = queue_like(sync)
+
+    def job_of(self, job: Job) -> HandlerJob:
+        """Return the same job for an async handler."""
+        made = HandlerJob.__new__(HandlerJob)
+        made.__dict__ = job.__dict__
+        made._async_owner = self._queue._store
+        return made
+
+    async def aclose(self) -> None:
+        """Close the connections, on the event loop that used them."""
+        await self._queue._store.aclose()
