@@ -106,6 +106,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         started.close()
 
 
+@pytest.mark.slow
 def test_a_cluster_in_all_forms(nodes: Nodes) -> None:
     port = nodes.ports[2]
 
@@ -154,6 +155,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         started.close()
 
 
+@pytest.mark.slow
 def test_sentinels_in_all_forms_and_a_failover(guarded: Guarded) -> None:
     @on_loop
     async def test() -> None:
