@@ -102,6 +102,8 @@ def describe(exc: BaseException) -> Failure:
 def as_error(failure: Failure) -> Exception:
     """Return an exception that stands for a failure, for the log."""
     if failure.delay_ms is not None:
+        if failure.holds_back:
+            return RateLimited(failure.delay_ms, failure.message)
         return RetryLater(failure.delay_ms, failure.message, counts=failure.counts)
     if failure.final:
         return UnrecoverableError(failure.message)
