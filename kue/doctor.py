@@ -64,6 +64,7 @@ _SENTENCES = {
         "active without a change for a day; its worker {0} is not of this library",
         "none: if that worker no longer runs, cancel and retry the job",
     ),
+    "aside": ('delayed for the limit of key "{0}", but not in its line', "moved to inactive"),
     "missing": ("not in {0}", "added"),
     "surplus": ("also in {0}", "removed"),
     "score": ("a wrong score in {0}", "score corrected"),

@@ -117,6 +117,18 @@ class RetryLater(KueError):
         self.delay_ms, self.counts = max(0, int(ms)), counts
 
 
+class RateLimited(RetryLater):
+    """Raised by a handler: a service asks to wait for ``retry_after_ms`` (ms, or a timedelta), as by an HTTP 429.
+
+    The job waits for that time, its attempt not counted, and no other job of its key starts meanwhile, in whatever
+    process; none of its type, if that has no limit by key.
+    """
+
+    def __init__(self, retry_after_ms: float | timedelta, message: str = "rate limited") -> None:
+        super().__init__(retry_after_ms, message, counts=False)
+        self.retry_after_ms = self.delay_ms
+
+
 class JobInterrupt(BaseException):
     """Stops a running handler. A BaseException, so that a handler's ``except Exception`` lets it through."""
 

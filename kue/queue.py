@@ -18,6 +18,7 @@ from .connection.locate import Borrowed, Embedded, Place, source_of
 from .errors import InvalidJob, QueueUnavailable
 from .job import Job
 from .management.history import History
+from .management.limits import Limits
 from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
@@ -101,6 +102,7 @@ class Queue:
         self._operations = Operations(session, self._store, self._queries, retention)
         self._schedules = Schedules(session, self._store)
         self._declared = DeclaredSchedules(self._schedules)
+        self._limits = Limits(session, lambda: self.test_mode.collecting)
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
             self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
@@ -413,6 +415,10 @@ class Queue:
     clean = _of("_operations", Operations.clean)
     run_as_new = _of("_operations", Operations[Job].run_as_new)
     set_slots = _of("_operations", Operations.set_slots)
+    limit = _of("_limits", Limits.limit)
+    unlimit = _of("_limits", Limits.unlimit)
+    limits = _of("_limits", Limits.limits)
+    limit_place = _of("_limits", Limits.limit_place)
     change_settings = _of("_operations", Operations.change_settings)
 
     # Schedules

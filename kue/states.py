@@ -11,6 +11,7 @@
 ``delayed``: waiting for its time. Out by promote, which every process with workers runs, within 100 ms of the time.
 ``active``: a worker holds it, under a token and a lease. Out by the worker, by its ttl, or by rescue after the lease.
     A suspended job is delayed until HOLD_UNTIL_MS, and resumes when an operator promotes it.
+    One of a type with a limit by key is delayed until ASIDE_UNTIL_MS: reserve takes it when its key has its turn.
 ``complete``, ``failed``: done. They stay until removed, retried by hand, or trimmed by retention.
 """
 
@@ -33,6 +34,9 @@ HOLD_UNTIL_MS: Final = 253_402_300_799_000
 
 #: The time at which a job is due that waits for its children, epoch ms.
 WAIT_UNTIL_MS: Final = HOLD_UNTIL_MS - 1000
+
+#: The time at which a job is due that stepped aside for a limit by key, epoch ms.
+ASIDE_UNTIL_MS: Final = HOLD_UNTIL_MS - 2000
 
 #: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel``, ``postpone``, ``duplicate`` and
 #: ``child`` are ours, the rest Node Kue's.
@@ -87,7 +91,13 @@ TRANSITIONS: Final = (
         "any process with workers, on a timer; may cancel the schedule's last job",
     ),
     Transition("run_schedule", (), (INACTIVE, DELAYED), ("enqueue",), "an operator, besides a schedule's times"),
-    Transition("reserve", (INACTIVE,), (ACTIVE,), ("start",), "a worker with a free slot"),
+    Transition(
+        "reserve",
+        (INACTIVE, DELAYED),
+        (ACTIVE, DELAYED),
+        ("start", "postpone"),
+        "a worker with a free slot; of a type with a limit by key, jobs step aside until their key has its turn",
+    ),
     Transition("complete", (ACTIVE,), (COMPLETE,), ("complete", "remove"), "the worker that holds the attempt"),
     Transition(
         "fail",
@@ -103,6 +113,7 @@ TRANSITIONS: Final = (
         ("enqueue", "postpone"),
         "a worker that stops, or a handler that cannot go on now; the attempt is not counted",
     ),
+    Transition("limit", (ACTIVE,), (DELAYED,), ("postpone",), "a handler that is rate limited; no attempt is counted"),
     Transition("promote", (DELAYED,), (INACTIVE,), ("promotion", "enqueue"), "any process with workers, on a timer"),
     Transition(
         "timeout",

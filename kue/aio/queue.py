@@ -16,6 +16,7 @@ from ..concurrency import fork
 from ..connection.locate import source_of
 from ..errors import QueueUnavailable
 from ..management.history import History, Span
+from ..management.limits import Limits
 from ..management.operations import Operations
 from ..management.queries import Queries
 from ..management.retention import Retention
@@ -98,6 +99,7 @@ class Queue:
         self.test_mode = self._store.test_mode
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
+        self._limits = Limits(session, lambda: self.test_mode.collecting)
         self._schedules = Schedules(session, self._store)
         self._on_error: list[Callable[[BaseException], object]] = []
         fork.watch(self)
@@ -281,6 +283,11 @@ class Queue:
     run_as_new = _of("_operations", Operations[AsyncJob].run_as_new)
     set_slots = _of("_operations", Operations.set_slots)
     change_settings = _of("_operations", Operations.change_settings)
+
+    limit = _of("_limits", Limits.limit)
+    unlimit = _of("_limits", Limits.unlimit)
+    limits = _of("_limits", Limits.limits)
+    limit_place = _of("_limits", Limits.limit_place)
 
     # Schedules
 

@@ -21,6 +21,7 @@ from .dashboard import dashboard
 from .doctor import doctor
 from .download import download
 from .jobs import create, log, ls, show
+from .limit import limit
 from .options import Place, place_options
 from .schedule import schedule
 from .serve import serve
@@ -71,7 +72,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 COMMANDS = (
     *(serve, dashboard, worker, download, stats, ls, show, log, create, schedule),
     *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule),
-    *(retry, rm, promote, cancel, pause, resume, clean, doctor, bench, completion),
+    *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, bench, completion),
 )
 for command in COMMANDS:
     cli.add_command(command)

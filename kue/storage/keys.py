@@ -53,6 +53,8 @@ class Keys:
         self.leases = f"{prefix}:leases"
         #: Ours: types that no worker may reserve from, anywhere (set).
         self.paused = f"{prefix}:paused"
+        #: Ours: the limits of types (hash, type -> JSON).
+        self.limits = f"{prefix}:limits"
         #: Ours: written to see whether Redis takes writes (string, 10 s).
         self.health = f"{prefix}:health"
         #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
@@ -94,6 +96,14 @@ class Keys:
     def wake(self, engine: str) -> str:
         """Ours: what ends the wait of one worker process for tokens (list, at most one element, WAKE_S)."""
         return f"{self.prefix}:wake:{engine}"
+
+    def limit(self, part: str, job_type: str) -> str:
+        """Ours: what is kept of a limited type; ``include/aside.lua`` says which parts there are."""
+        return f"{self.prefix}:limit:{part}:{job_type}"
+
+    def limit_line(self, job_type: str, key: str) -> str:
+        """Ours: the jobs that stepped aside for one key of a limited type (zset, zid by priority)."""
+        return self.limit("jobs", f"{len(job_type.encode())}:{job_type}:{key}")
 
     def secret(self, name: str) -> str:
         """Ours: a random secret that the processes of a queue share (string, hex)."""

@@ -15,7 +15,7 @@ RESUMED = "* * resumed"
 RENEW = "* * renew"
 
 #: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
-_WIDTHS = {"complete": 2, "fail": 7, "release": 2}
+_WIDTHS = {"complete": 2, "fail": 7, "release": 2, "limit": 2}
 
 
 class ScriptResult(IntEnum):
@@ -85,8 +85,9 @@ class ReservedJob(NamedTuple):
 class FetchResult(NamedTuple):
     """The reply to a worker's call: the server's time, a code for each outcome, jobs, and what it found of the types.
 
-    ``paused``: types that nobody may take from; ``more``: types of which jobs still wait; ``broken``: types whose keys
-    are of another kind or denied, each with what is wrong.
+    ``paused``: types that nobody may take from; ``more``: types of which more jobs may start; ``broken``: types whose
+    keys are of another kind or denied, each with what is wrong; ``later``: types that are limited, each with the ms
+    after which more of their jobs may start.
     """
 
     now_ms: int
@@ -95,6 +96,7 @@ class FetchResult(NamedTuple):
     paused: list[str]
     more: Sequence[str] = ()
     broken: Mapping[str, str] = {}  # noqa: RUF012
+    later: Mapping[str, int] = {}  # noqa: RUF012
 
 
 def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
@@ -108,9 +110,10 @@ def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
 
 def fetch_result(reply: Sequence[Any], codes: Sequence[int] = ()) -> FetchResult:
     """Read the reply of ``reserve.lua``."""
-    now, taken, paused, more, broken = reply
+    now, taken, paused, more, broken, later = reply
     faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
-    return FetchResult(int(now), list(codes), reserved_jobs(taken), paused, more, faults)
+    waits = dict(zip(later[::2], map(int, later[1::2]), strict=True)) if later else {}
+    return FetchResult(int(now), list(codes), reserved_jobs(taken), paused, more, faults, waits)
 
 
 def reserved_jobs(taken: Sequence[Sequence[Any]]) -> list[ReservedJob]:

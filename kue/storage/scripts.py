@@ -312,6 +312,13 @@ class Scripts:
             return str(answer[1])
         return previous_state(answer, job_id, "inactive, delayed or active")
 
+    def set_limit(self, client: Any, job_type: str, part: str, limit: str, weights: Sequence[str]) -> bool:
+        """Limit a type ("all") or each key of it ("key"), or lift that limit with ""; return whether that changed it.
+
+        ``limit`` is JSON, ``weights`` keys with their weights, one after another.
+        """
+        return bool(self.run(client, "set_limit", job_type, part, limit, *weights))
+
     def suspend(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
         """Let a job wait until somebody promotes it; return the state it was in."""
         answer = self.run(client, "suspend", job_id, now_ms=now_ms)

@@ -17,6 +17,7 @@ from kue.web.access.security import Security
 from kue.web.actions.bulk import bulk
 from kue.web.actions.download_limits import limits
 from kue.web.actions.job_actions import job_actions
+from kue.web.actions.type_limits import type_limits
 from kue.web.actions.url_list import url_list
 from kue.web.answers import SafeJson, SafeResponse
 from kue.web.api.health import health
@@ -124,7 +125,8 @@ def create_app(
     app.extensions["kue"] = monitor
     errors.install(app)
     pages_of_app = (pages, overview, finder, files, system, schedules, login, sample)
-    for blueprint in (api, health, openapi, schedules_api, *pages_of_app, job_actions, bulk, limits, url_list):
+    actions = (job_actions, bulk, limits, type_limits, url_list)
+    for blueprint in (api, health, openapi, schedules_api, *pages_of_app, *actions):
         app.register_blueprint(blueprint)
     monitor.start()
     return app, socketio

@@ -23,7 +23,7 @@ from kue.web.answers import SafeResponse
 log = logging.getLogger("kue.web")
 
 #: Paths for programs: their errors are JSON unless the client prefers HTML.
-API_PATH = re.compile(r"/(job|jobs|schedules|stats|monitor|healthz|metrics)(/|$)")
+API_PATH = re.compile(r"/(job|jobs|limits|schedules|stats|monitor|healthz|metrics)(/|$)")
 
 
 def error_response(status: int, message: str) -> Response:

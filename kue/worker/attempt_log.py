@@ -49,7 +49,7 @@ def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException 
     name = _name(job.id, job_type)
     if outcome.verb == "complete":
         completed.info("%s completed in %s", name, duration_text(run_s * 1000))
-    elif outcome.verb == "release" and isinstance(error, RetryLater):
+    elif outcome.verb in ("release", "limit") and isinstance(error, RetryLater):
         log.info("%s postponed for %s: %s", name, duration_text(error.delay_ms), _one_line(error))
     elif outcome.verb == "fail":
         _log_failure(name, job, outcome, error, run_s)

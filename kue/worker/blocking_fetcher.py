@@ -25,6 +25,8 @@ from .slots import TypeSlots
 
 #: Seconds that it blocks at most; after that its reservation finds jobs whose token was lost.
 BLOCK_S = 1.0
+#: Shortest wait, s: Redis takes 0 for no end.
+BLOCK_MIN_S = 0.001
 #: Seconds that a stop waits for an interrupted wait to end: an unreachable server never answers.
 INTERRUPT_S = 2.0
 
@@ -104,7 +106,7 @@ class BlockingFetcher:
         keys = [self._wake_key, *(self._keys.tokens(name) for name in request.slots)]
         result = None
         try:
-            result = self._fetcher.block_and_fetch(connection, request, keys, BLOCK_S, self._is_unwanted)
+            result = self._fetcher.block_and_fetch(connection, request, keys, self._block_s(request), self._is_unwanted)
         finally:
             with self._cond:
                 self.blocking, self._is_interrupted = set(), False
@@ -133,13 +135,18 @@ class BlockingFetcher:
                 self._cond.wait(BLOCK_S)
         return None
 
+    def _block_s(self, request: FetchRequest) -> float:
+        """Return the seconds to block: until a limit lets more jobs start, if that comes first."""
+        ends = [self._types[name].later_at for name in request.slots]
+        left = min((each for each in ends if each is not None), default=float("inf")) - time.monotonic()
+        return max(BLOCK_MIN_S, min(BLOCK_S, round(left, 3)))
+
     def _is_unwanted(self) -> bool:
         """Tell whether nobody wants a job any more."""
         return self._stopped or all(each.draining for each in self._types.values())
 
 
-def until_paused_ends(types: Mapping[str, TypeSlots]) -> float | None:
-    """Return the seconds until a paused type is to be fetched again, None if none is paused."""
-    now = time.monotonic()
-    ends = [each.paused_until - now for each in types.values() if each.paused_until > now]
-    return max(0.01, min(ends)) if ends else None
+def until_next_look(types: Mapping[str, TypeSlots]) -> float | None:
+    """Return the seconds until a paused or limited type is to be fetched again, None if there is none."""
+    ends = [seconds for each in types.values() if (seconds := each.look_in_s()) is not None]
+    return max(0.001, min(ends)) if ends else None

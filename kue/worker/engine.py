@@ -30,7 +30,7 @@ from ..storage.script_values import RENEW, RESUMED, FetchResult
 from ..storage.scripts import Scripts
 from ..storage.worker_records import TypeInfo
 from .attempts import Attempts, Ended
-from .blocking_fetcher import BlockingFetcher, until_paused_ends
+from .blocking_fetcher import BlockingFetcher, until_next_look
 from .deadlines import Deadlines
 from .error_reports import ErrorReports
 from .execution import Context, Execution
@@ -299,7 +299,7 @@ class Engine:
                     return wake, request
                 if wake:
                     return True, None
-                self._cond.wait(until_paused_ends(self._types))
+                self._cond.wait(until_next_look(self._types))
         return False, None
 
     def _request_one_each(self, types: Iterable[TypeSlots]) -> FetchRequest:
@@ -345,7 +345,7 @@ class Engine:
                     if name in result.paused or name in result.broken:
                         known.back_off(PAUSED_S, generation)
                     else:
-                        known.update(name in result.more, generation)
+                        known.update(name in result.more, generation, result.later.get(name))
             finally:
                 for name, slot in slots.values():
                     self._types[name].release(slot)

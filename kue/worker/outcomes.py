@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from .. import backoff
-from ..errors import JobInterrupt, LeaseLost, RetryLater, UnrecoverableError, WorkerStopping
+from ..errors import JobInterrupt, LeaseLost, RateLimited, RetryLater, UnrecoverableError, WorkerStopping
 from ..job import WAIT, Job
 from ..storage.codec import is_truthy, to_json, utf8
 from ..storage.script_values import Outcome
@@ -34,8 +34,8 @@ class Failure(NamedTuple):
 
     ``error`` is what the job keeps: class, message and the handler's stack, or the message alone of an expected
     failure. ``line`` goes to its log, ``message`` into its events. ``delay_ms``: when the handler says so, it runs
-    again after that; with ``counts`` False the attempt is not counted. ``final``: it is not retried. ``crashed``: the
-    child process that ran it died.
+    again after that; with ``counts`` False the attempt is not counted, and with ``holds_back`` no other job of its
+    key or type starts meanwhile. ``final``: it is not retried. ``crashed``: the child process that ran it died.
     """
 
     error: str
@@ -45,6 +45,7 @@ class Failure(NamedTuple):
     counts: bool = True
     final: bool = False
     crashed: bool = False
+    holds_back: bool = False
 
 
 class RemoteError(Exception):
@@ -94,13 +95,15 @@ def describe(exc: BaseException) -> Failure:
         error = "\n".join([head, *_stack(exc)]).rstrip()
         line = error.partition("\n")[0]
     if isinstance(exc, RetryLater):
-        return Failure(error, line, message, exc.delay_ms, exc.counts)
+        return Failure(error, line, message, exc.delay_ms, exc.counts, holds_back=isinstance(exc, RateLimited))
     return Failure(error, line, message, final=isinstance(exc, UnrecoverableError))
 
 
 def as_error(failure: Failure) -> Exception:
     """Return an exception that stands for a failure, for the log."""
     if failure.delay_ms is not None:
+        if failure.holds_back:
+            return RateLimited(failure.delay_ms, failure.message)
         return RetryLater(failure.delay_ms, failure.message, counts=failure.counts)
     if failure.final:
         return UnrecoverableError(failure.message)
@@ -112,7 +115,7 @@ def failed(job: Job, failure: Failure, backoffs: Mapping[str, backoff.BackoffFun
     """Return the outcome of an attempt that failed: the job waits again, or fails for good."""
     if not failure.counts:
         values = utf8(failure.message[:ERROR_MAX]), str(failure.delay_ms)
-        return Outcome("release", str(job.id), job._token, values)
+        return Outcome("limit" if failure.holds_back else "release", str(job.id), job._token, values)
     if failure.final:
         retry = backoff.Retry("never")
     elif failure.delay_ms is not None:

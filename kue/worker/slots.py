@@ -27,6 +27,7 @@ class TypeSlots:
         self.draining = False
         self.is_ready = True  #: whether its executor can begin attempts
         self.paused_until = 0.0
+        self.later_at: float | None = None  #: when a limit lets more jobs start, monotonic s; None: not known
         self._total = 0  #: slots, free or not
         self._retiring = 0  #: slots to take away as soon as they are free
         self.newest: Handler  #: what further slots get
@@ -41,7 +42,8 @@ class TypeSlots:
 
     def should_fetch(self) -> bool:
         """Tell whether to request Redis for jobs."""
-        return self._is_open() and self.may_have_jobs
+        is_due = self.later_at is not None and self.later_at <= time.monotonic()
+        return self._is_open() and (self.may_have_jobs or is_due)
 
     def should_block(self) -> bool:
         """Tell whether to block on its wake-up tokens, since there were no jobs when last asked."""
@@ -64,8 +66,10 @@ class TypeSlots:
         if self.generation == generation:
             self.paused_until = time.monotonic() + seconds
 
-    def update(self, more: bool, generation: int) -> None:
+    def update(self, more: bool, generation: int, later_ms: int | None = None) -> None:
         """Take in whether jobs still wait, as the reply says to a call that was made in ``generation``.
+
+        ``later_ms``: after that time a limit lets more of them start.
 
         Replies may be taken in in another order than they were given. So one that knows of no more jobs counts only if
         no other has told of some meanwhile; jobs that came after both have left tokens.
@@ -74,6 +78,15 @@ class TypeSlots:
             self.expect_jobs()
         elif self.generation == generation:
             self.may_have_jobs = False
+        self.later_at = None if later_ms is None else time.monotonic() + later_ms / 1000
+
+    def look_in_s(self) -> float | None:
+        """Return the seconds until it is to be fetched again, if it is paused or limited now; else None."""
+        if not self.free or self.draining:
+            return None
+        now = time.monotonic()
+        ends = [each for each in (self.paused_until, self.later_at) if each is not None and each > now]
+        return min(ends) - now if ends else None
 
     def resize(self, count: int, first_number: int) -> int:
         """Have ``count`` slots, new ones numbered from ``first_number`` on; return how many are new.

@@ -311,3 +311,24 @@ def test_a_redis_that_cannot_be_reached_or_refuses_is_exit_code_3(
 def test_text_that_could_steer_a_terminal_is_shown_harmless() -> None:
     assert plain("a\x1b]0;x\x07\nb\u202e") == "a\\x1b]0;x\\x07\\nb\\u202e"
     assert width("日本") == 4 and cut("日本語", 5) == "日本…"
+
+
+def test_limits_are_set_listed_and_removed(kue: Kue, queue: Queue) -> None:
+    assert kue("limit", "set", "mail", "--rate", "100/min", "--burst", 20, "--concurrency", 5).out == "mail limited\n"
+    said = kue("limit", "set", "crawl", "--by", "data.host", "--rate", "2/s", "--weight", "a=b=2")
+    assert said == (0, "crawl limited by data.host\n", "")
+    assert queue.limits()[0]["weights"] == {"a=b": 2.0}
+    lines = kue("limit", "ls").out.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [["crawl", "data.host", "2/s"], ["mail", "100/min", "20"]]
+    assert json.loads(kue("limit", "ls", "--json").out)[1]["concurrency"] == 5
+    assert kue("limit", "rm", "crawl", "--of-type") == (1, "crawl was not limited\n", "")
+    assert kue("limit", "rm", "crawl", "mail").out == "crawl is limited no more\nmail is limited no more\n"
+    assert queue.limits() == []
+
+
+@pytest.mark.parametrize(
+    "words", [("mail",), ("mail", "--rate", "x"), ("mail", "--rate", "1/s", "--by", "data.a", "--weight", "2")]
+)
+def test_a_limit_that_means_nothing_is_a_usage_error(kue: Kue, queue: Queue, words: tuple[str, ...]) -> None:
+    assert kue("limit", "set", *words).code == 2
+    assert queue.limits() == []

@@ -13,6 +13,7 @@ from docs.generate import PART, renewed
 from kue.client.events import Event
 from kue.client.job_store import JobStore
 from kue.errors import KueError
+from kue.management.limits import Limits
 from kue.management.operations import Operations
 from kue.management.queries import Queries
 from kue.schedules.declared import DeclaredSchedules
@@ -26,7 +27,7 @@ from tests.support import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (JobStore, Queries, Operations, Schedules, DeclaredSchedules)
+PARTS = (JobStore, Queries, Operations, Limits, Schedules, DeclaredSchedules)
 
 
 def label(page: Path) -> str:

@@ -76,7 +76,26 @@ class QueueMetrics(Collector):
             value=leases["late_ms"] / 1000,
         )
         yield from self._of_the_schedules()
+        yield from self._of_the_limits()
         yield from self._of_the_workers()
+
+    def _of_the_limits(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("kue_limit_waiting", "Jobs that wait for a limit, by type.", labels=("type",))
+        keys = GaugeMetricFamily("kue_limit_keys", "Keys with jobs that wait for a limit, by type.", labels=("type",))
+        started = CounterMetricFamily("kue_limit_admitted", "Started jobs of limited types.", labels=("type",))
+        sums: dict[str, tuple[int, int, int]] = {}
+        for limit in self.queue.limits():
+            name = limit["type"] if limit["type"] in sums or len(sums) < MAX_TYPES else OTHERS
+            before = sums.get(name, (0, 0, 0))
+            found = limit["waiting"], limit["keys"], limit["admitted"]
+            sums[name] = tuple(map(max, before, found))  # type: ignore[assignment]
+        for name, (jobs, of_keys, total) in sorted(sums.items()):
+            waiting.add_metric((name,), jobs)
+            keys.add_metric((name,), of_keys)
+            started.add_metric((name,), total)
+        yield waiting
+        yield keys
+        yield started
 
     def _of_the_schedules(self) -> Iterator[Metric]:
         """Of the first MAX_TYPES schedules by name."""

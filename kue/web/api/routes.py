@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kue.management.limits import Limit
 from kue.schedules.definition import MISSED, OVERLAPS
 from kue.states import STATES
 from kue.web.actions.bulk import STATES_OF, BulkStatus
@@ -112,6 +113,7 @@ PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
     "after": (TEXT, "1", "begin behind this job, if it is still in the list"),
     "before": (TEXT, "1", "end before this job"),
     "also": (TEXT, "1,2", "ids of finished jobs to include"),
+    "part": ({"enum": ["all", "key"]}, "key", "only the limit of the type as a whole, or that of each key"),
     "next": (TEXT, "/", "path to redirect to"),
 }
 
@@ -155,6 +157,9 @@ _LINES = members(**{"from": NUMBER, "lines": TEXTS, "more": {"type": "boolean"}}
 _STATS = members(**{f"{state}Count": NUMBER for state in STATES}, workTime=either(NUMBER, {"type": "null"}))
 _TOTAL = members(total=NUMBER)
 _LIMITS = members(dict.fromkeys(READERS, TEXT))
+_LIMIT = members(
+    {"rate": TEXT, "burst": NUMBER, "concurrency": NUMBER, "by": TEXT, "weight": {"type": "object"}}, type=TEXT
+)
 _HEALTH = members(status={"enum": ["ok"]}, redis_ms={"type": "number"})
 _BULK = members({"type": TEXT, "state": STATE, "q": TEXT, "ids": many(NUMBER)}, act={"enum": list(STATES_OF)})
 _CLIENTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
@@ -243,6 +248,15 @@ ROUTES = (
         "Undo a bulk action before it starts, or stop it.",
         {200: BulkStatus, **NOT_FOUND},
     ),
+    Route("get", "/limits", "Limits of types across all workers.", {200: list[Limit]}),
+    Route(
+        "post",
+        "/limits",
+        "Limit a type, or with `by` each key of it. Replaces the limit before; takes effect at once.",
+        {200: list[Limit], **BAD},
+        body=_LIMIT,
+    ),
+    Route("delete", "/limits", "Lift the limits of a type.", {200: list[Limit], **BAD, **NOT_FOUND}, "type part"),
     Route("get", "/monitor/overview", "The part of the overview that changes.", {200: "page"}),
     Route("get", "/monitor/schedules", "The part of the page of schedules that changes.", {200: "page"}),
     Route("get", "/monitor/system", "The part of the system page that changes.", {200: "page"}),

@@ -10,7 +10,7 @@ from flask import Blueprint, abort, current_app, jsonify, render_template, reque
 from flask.typing import ResponseReturnValue
 
 from kue.humanize import duration_text, relative_text, size_text
-from kue.states import HOLD_UNTIL_MS, STATES, WAIT_UNTIL_MS
+from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, STATES, WAIT_UNTIL_MS
 from kue.storage.codec import PRIORITIES
 from kue.web.access.audit import visitor
 from kue.web.live.current import parse_id, queue
@@ -56,6 +56,7 @@ def page_config() -> dict[str, Any]:
         "priorities": PRIORITIES,
         "hold_until_ms": HOLD_UNTIL_MS,
         "wait_until_ms": WAIT_UNTIL_MS,
+        "aside_until_ms": ASIDE_UNTIL_MS,
         "home_rows": HOME_ROWS,
         "page_rows": PAGE_ROWS,
         "also_max": MAX_ALSO,

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, QueueUnavailable
 from kue.humanize import duration_text, size_text
+from kue.management.limits import Limit
 from kue.web.access.audit import audit
 from kue.web.answers import SafeResponse
 from kue.web.live.current import monitor, queue
@@ -23,6 +24,8 @@ system = Blueprint("system", __name__)
 
 #: Workers that the page lists.
 MAX_WORKERS = 100
+#: Limits that the page lists.
+MAX_LIMITS = 100
 #: Highest concurrency that the page sets.
 MAX_CONCURRENCY = 1000
 
@@ -38,6 +41,7 @@ class SystemView(TypedDict, total=False):
     more_types: int
     workers: list[WorkerView]
     more_workers: int
+    limits: list[Limit]
     facts: dict[str, str]
     charts: list[figures.Chart]
 
@@ -91,6 +95,7 @@ def _view() -> SystemView:
         "more_types": more_types,
         "workers": workers[:MAX_WORKERS],
         "more_workers": max(0, len(workers) - MAX_WORKERS),
+        "limits": queue().limits()[:MAX_LIMITS],
         "facts": _facts(figures.memory(), leases, figures.free_bytes(), answered_ms),
         "charts": [figures.chart(name, time.time() * 1000) for name in figures.CHARTS],
     }

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from kue.humanize import ago_text, countdown_text, duration_text
 from kue.redaction import safe_text
-from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
+from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, WAIT_UNTIL_MS
 from kue.storage.codec import MS_MAX, PRIORITY_NAMES
 
 if TYPE_CHECKING:
@@ -237,6 +237,8 @@ def when_text(row: JobRow, now_ms: float) -> str:
     if row["state"] == "delayed":
         if row.get("promote_at") == HOLD_UNTIL_MS:
             return "suspended"
+        if row.get("promote_at") == ASIDE_UNTIL_MS:
+            return "limited"
         if row.get("promote_at") == WAIT_UNTIL_MS and "children" in row:
             return children_text(row["children"])
         wait = row.get("promote_at", 0) - now_ms
@@ -253,7 +255,7 @@ def when_ms(row: JobRow) -> int | None:
     """Return the moment that `when_text` speaks of, None if there is none."""
     name = {"active": "started_at", "delayed": "promote_at", "inactive": "created_at"}.get(row["state"], "updated_at")
     at: int | None = row.get(name)  # type: ignore[assignment]
-    return None if at in (HOLD_UNTIL_MS, WAIT_UNTIL_MS) else at
+    return None if at in (HOLD_UNTIL_MS, WAIT_UNTIL_MS, ASIDE_UNTIL_MS) else at
 
 
 def file_url(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kue.humanize import duration_text, ordinal
 from kue.redaction import safe_text
-from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
+from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, WAIT_UNTIL_MS
 from kue.web.present.job_row import STATE_LABELS, reason
 from kue.web.present.worker_rows import capacity_by_type, worker_views
 
@@ -47,6 +47,8 @@ def _delayed(queue: Queue, job: Job) -> str:
         return "Suspended. “Start now” resumes it where it stopped."
     if job.promote_at == WAIT_UNTIL_MS and job.children_total:
         return _children(job)
+    if job.promote_at == ASIDE_UNTIL_MS:
+        return _aside(queue, job)
     wait = (job.promote_at or 0) - time.time() * 1000
     if wait < -PROMOTION_LATE_MS and all(worker["lost"] for worker in worker_views(queue)):
         return "Due now, but no worker is running."
@@ -73,6 +75,20 @@ def _children(job: Job) -> str:
     return f"{ended} It waits for {', '.join(named)}{more}." if named else ended
 
 
+def _aside(queue: Queue, job: Job) -> str:
+    """Return the sentence of a job that stepped aside for the limit of its key."""
+    place = queue.limit_place(job.id) if job.id is not None else None
+    limit = next((each for each in queue.limits() if each["type"] == job.type and each["by"]), None)
+    if place is None or limit is None:
+        return "Being reserved by a worker right now."
+    key, rank = place
+    count = limit["concurrency"]
+    may = [f"start {limit['rate']}"] if limit["rate"] else []
+    may += [f"run {count:,} at once"] if count else []
+    paused = f" Type {job.type} is paused." if job.type in queue.paused() else ""
+    return f"{ordinal(rank)} of key {safe_text(key) or '(none)'}, which may {' and '.join(may)}.{paused}"
+
+
 def _inactive(queue: Queue, job: Job) -> str:
     name = job.type
     if name in queue.paused():
@@ -86,8 +102,8 @@ def _inactive(queue: Queue, job: Job) -> str:
         return f"All workers for type {name} are paused or shutting down."
     if rank is None:
         return "Being reserved by a worker right now."
-    slots = ""
-    if capacity is not None:
+    slots = _limited(queue, name)
+    if capacity is not None and not slots:
         busy, total = capacity["busy"], capacity["slots"]
         if busy >= total:
             slots = f" All {total:,} slots are busy." if total > 1 else " The only slot is busy."
@@ -97,6 +113,18 @@ def _inactive(queue: Queue, job: Job) -> str:
         return f"Next in the queue for its type.{slots}"
     behind = "" if before is None else f", after job {before}"
     return f"{ordinal(rank + 1)} in the queue for its type{behind}.{slots}"
+
+
+def _limited(queue: Queue, job_type: str) -> str:
+    """Return a sentence about the limit of a type as a whole, "" if it has none."""
+    limit = next((each for each in queue.limits() if each["type"] == job_type and not each["by"]), None)
+    if limit is None:
+        return ""
+    if limit["held_ms"]:
+        return f" The type is rate limited for {duration_text(limit['held_ms'])}."
+    may = [f"start {limit['rate']}"] if limit["rate"] else []
+    may += [f"run {limit['concurrency']:,} at once ({limit['running']:,} running)"] if limit["concurrency"] else []
+    return f" The type may {' and '.join(may)}." if may else ""
 
 
 def _sentence(error: object) -> str:

@@ -41,8 +41,37 @@ box.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-action]");
   const type = button?.closest("[data-type]")?.dataset.type;
   if (!button || type === undefined) return;
+  if (button.dataset.action === "unlimit") return unlimit(type, button.closest("[data-part]").dataset.part);
   const pause = button.dataset.action === "pause";
   run(button.dataset.action, { type }, pause ? `Type ${type} paused.` : `Type ${type} resumed.`);
+});
+
+async function changeLimits(method, path, body, done, tell) {
+  try {
+    await request(method, path, body);
+    tell(done);
+    live.resync();
+    return true;
+  } catch (error) {
+    tell(`Not changed: ${error.message}.`, true);
+    return false;
+  }
+}
+
+function unlimit(type, part) {
+  const query = new URLSearchParams({ type, part });
+  return changeLimits("DELETE", `/limits?${query}`, undefined, `Limit of type ${type} removed.`, say);
+}
+
+const form = document.getElementById("type_limit_form");
+form?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const fields = Object.fromEntries([...new FormData(form)].map(([name, text]) => [name, text.trim()]));
+  const { type, rate, by } = fields;
+  const numbers = ["burst", "concurrency"].map((name) => [name, fields[name] ? Number(fields[name]) : null]);
+  const body = { type, rate, by, ...Object.fromEntries(numbers) };
+  const tell = sayIn(document.getElementById("type_limit_message"));
+  if (await changeLimits("POST", "/limits", body, `Type ${type} limited.`, tell)) form.reset();
 });
 
 box.addEventListener("change", (event) => {

@@ -78,7 +78,7 @@ export class JobRow {
   tick(now = Date.now()) {
     setText(this.parts.when, this.#when(now));
     const moment = this.#moment();
-    const title = moment && moment !== config.hold_until_ms && moment !== config.wait_until_ms ? absolute(moment) : "";
+    const title = moment && ![config.hold_until_ms, config.wait_until_ms, config.aside_until_ms].includes(moment) ? absolute(moment) : "";
     if (this.parts.when.title !== title) this.parts.when.title = title;
     const detail = this.#detail(now);
     setText(this.parts.detail, detail);
@@ -103,6 +103,7 @@ export class JobRow {
     const row = this.row;
     if (row.state === "active") return row.started_at ? `for ${countdown(now - row.started_at)}` : "";
     if (row.promote_at === config.hold_until_ms && row.state === "delayed") return "suspended";
+    if (row.promote_at === config.aside_until_ms && row.state === "delayed") return "limited";
     if (row.promote_at === config.wait_until_ms && row.state === "delayed" && row.children) return childrenText(row.children);
     if (row.state === "delayed") return row.promote_at > now ? `in ${countdown(row.promote_at - now)}` : "due now";
     if (row.state === "inactive") return ago(now - row.created_at);

@@ -99,6 +99,21 @@ def check(http: Any) -> Callable[..., Any]:
     return ask
 
 
+def test_limits_are_as_described(check: Callable[..., Any], queue: Any) -> None:
+    assert check("post", "/limits", "/limits", json={"type": "mail", "rate": "100/min", "by": ""})[0]["burst"] == 1
+    by_key = {"type": "mail", "by": "data.to", "concurrency": 2, "weight": {"a": 2}}
+    assert check("post", "/limits", "/limits", json=by_key)[1]["weights"] == {"a": 2}
+    assert [each["by"] for each in check("get", "/limits", "/limits")] == [None, "data.to"]
+    bad_ones = ({"type": "a", "rate": "x"}, {"type": "a", "other": 1}, {"type": "a", "rate": 1})
+    for bad in ({}, [], {"type": ""}, {"type": "a"}, *bad_ones):
+        check("post", "/limits", "/limits", json=bad)
+    assert len(queue.limits()) == 2
+    assert [each["by"] for each in check("delete", "/limits?type=mail&part=key", "/limits")] == [None]
+    check("delete", "/limits?type=mail&part=x", "/limits")
+    assert check("delete", "/limits?type=mail", "/limits") == []
+    assert "error" in check("delete", "/limits?type=mail", "/limits")
+
+
 def test_kues_own_answers_are_as_described(check: Callable[..., Any], queue: Any) -> None:
     queue.process("mail", 1, lambda job: {"sent": True})
     queue.process("bad", 1, lambda job: 1 / 0)

@@ -16,6 +16,7 @@ from kue.web.metrics.event_counters import EventCounters, Times
 from kue.web.pages import search as search_module
 from kue.web.present import health_warnings
 from kue.web.present.chart import HEIGHT, WIDTH, plots, top_of
+from kue.web.present.why_waiting import why_waiting
 from tests.support import wait_until
 
 
@@ -39,6 +40,21 @@ def test_a_type_is_paused_for_everybody_and_resumed(http: Any, queue: Any) -> No
     assert "1 job of type mail is waiting: the type is paused." in http.get("/system").text
     assert http.post("/monitor/type/resume", json={"type": "mail"}).status_code == 200
     assert queue.paused() == []
+
+
+def test_limits_are_shown_and_a_waiting_job_says_which_one_it_waits_for(http: Any, queue: Any) -> None:
+    queue.limit("crawl", by="data.host", rate="2/s", concurrency=1)
+    queue.limit("mail", rate="100/min", concurrency=5)
+    queue.create_many({"type": "crawl", "data": {"host": "a.example"}} for _ in range(3))
+    queue.create("mail").save()
+    text = http.get("/system").text
+    assert re.search(r'<tr data-type="crawl" data-part="key">.*?data.host.*?2/s.*?</tr>', text, re.DOTALL)
+    assert 'id="type_limit_form"' in text and 'data-action="unlimit"' in text
+    why = why_waiting(queue, queue.get(2))
+    assert why == "2nd of key a.example, which may start 2/s and run 1 at once."
+    figures = http.get("/metrics").text
+    assert 'kue_limit_waiting{type="crawl"} 3.0' in figures and 'kue_limit_keys{type="crawl"} 1.0' in figures
+    assert 'kue_limit_admitted_total{type="crawl"} 0.0' in figures
 
 
 def test_concurrency_is_changed_while_running(http: Any, queue: Any) -> None:

@@ -8,11 +8,12 @@ local clock_key = prefix .. ':clock'
 local DEADLINES_FROM = 100000   -- lower scores in q:jobs:active are priorities
 local LOOK_MS = 100             -- how often a look is written down
 local BACK_MS = 1000            -- smaller steps back are the ordinary correction of a clock
+local BEYOND_MS = 253402300000000   -- due times from here on are none: suspended, waiting for other jobs, or standing aside
 
 -- Move the members of a zset whose score lies above `from`, to what `moved(score, member)` returns, if that is a number.
 local function move_scores(key, from, moved)
   local changes = {}
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. whole(from), '+inf')) do
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. whole(from), '(' .. whole(BEYOND_MS))) do
     local score = moved(tonumber(redis.call('ZSCORE', key, member)), member)
     if score then changes[#changes + 1] = {whole(score), member} end
   end
@@ -27,13 +28,10 @@ local function move_deadlines(seen, jump)
   end)
 end
 
-local BEYOND_MS = 253402300000000   -- due times from here on are none
-
 -- Delayed jobs, after a step back: those that wait for some time, not for a date. If it undoes a jump forward, by which
 -- they did not move, those from before both move by the difference alone.
 local function move_delayed(jump, ahead, ahead_since)
   move_scores(state_key('delayed'), now, function(due, member)
-    if due >= BEYOND_MS then return nil end   -- suspended, or waiting for other jobs
     local key = job_key(id_of(member))
     local field = redis.call('HMGET', key, 'due_at', 'updated_at')
     local updated_at = number_of(field[2]) or 0
@@ -76,6 +74,7 @@ local function watch_clock(blind, grace, elapsed)
   elseif gap < -BACK_MS then
     move_scores(leases_key, now + grace, function(expires) return math.max(expires + gap, now + grace) end)
     move_deadlines(seen, gap)
+    for _, type in ipairs(limited_types()) do look_again(type) end
     local ahead, ahead_since = number_of(field[3]) or 0, number_of(field[4]) or 0
     if gap + ahead < blind then   -- all of the jump forward is undone
       move_delayed(gap, ahead, ahead_since)

@@ -3,12 +3,12 @@
 --- @include "claims"
 --- @include "flows"
 -- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
-local completed = {leave = {}, enter = {}, work_time = 0, any = false}
+local completed = {leave = {}, enter = {}, freed = {}, work_time = 0, any = false}
 
 -- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the field `result` keeps it: Node stores
 -- truthy results only. Any other is kept in `exact_result`, with the start of the attempt that it belongs to.
 local function complete(id, token, result, kept)
-  local job, code = end_attempt(id, token)
+  local job, code = end_attempt(id, token, completed.freed)
   if not job then return code end
   local zid, type, duration = job.zid, job.type, math.max(0, now - job.started_at)
   completed.any, completed.work_time = true, completed.work_time + duration
@@ -45,5 +45,6 @@ local function write_completed()
   if not completed.any then return end
   write_out('ZREM', completed.leave)
   write_out('ZADD', completed.enter)
+  for type, of in pairs(completed.freed) do free_slots(type, of.holders, of.keys) end
   redis.pcall('INCRBY', prefix .. ':stats:work-time', whole(completed.work_time))   -- a sum that overflows harms nobody
 end

@@ -2,13 +2,15 @@
 --- @include "flows"
 --- @include "batch_args"
 --- @include "lane"
+--- @include "limits"
 -- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
 -- For a flow, `waits` says by number which of them wait for children, and `found_by` where their texts for search begin.
 
 -- Of one type: the members of its sets, its tokens, and what follows an id in its event.
 local function new_kind(type)
   redis.call('SADD', prefix .. ':job:types', type)
-  return {inactive = {n = 0}, delayed = {n = 0}, tokens = {n = 0},
+  local limits = limits_of(type)
+  return {inactive = {n = 0}, delayed = {n = 0}, tokens = {n = 0}, by_key = limits and limits.key, aside = {},
     event = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'}
 end
 
@@ -45,8 +47,15 @@ local function create(waits, found_by)
       promote_at = whole(now + math.floor(tonumber(delay)))   -- Node's delays may have fractions
     end
     if delay ~= '' then state, score = 'delayed', promote_at end
+    local kind = kinds[type]
+    if not kind then kind = new_kind(type); kinds[type] = kind end
+    local is_waiting, key_name = state == 'inactive' and not (waits and waits[n]), nil
     if waits and waits[n] then
       state, promote_at, score, due_at = 'delayed', WAIT_UNTIL_MS, WAIT_UNTIL_MS, nil
+    elseif is_waiting and kind.by_key then
+      key_name = key_from(kind.by_key, data)
+      kind.aside[#kind.aside + 1] = {zid, priority, key_name}
+      state, score, promote_at = 'delayed', ASIDE_UNTIL_MS, ASIDE_UNTIL_MS
     end
 
     local key, more = jobs .. id, {n = 0}
@@ -58,14 +67,13 @@ local function create(waits, found_by)
     if ttl ~= '' then add(more, 'ttl', ttl) end
     if backoff ~= '' then add(more, 'backoff', backoff) end
     if remove ~= '' then add(more, 'removeOnComplete', remove) end
+    if key_name then add(more, 'limit_key', key_name) end
     send('HSET', key, more)
 
-    local kind = kinds[type]
-    if not kind then kind = new_kind(type); kinds[type] = kind end
     add(all, priority, zid)
     add(states[state], score, zid)
     add(kind[state], priority, zid)
-    if state == 'inactive' then
+    if is_waiting then
       add(kind.tokens, '1')
       add(events, '{"id":' .. id .. kind.event)
     end
@@ -77,6 +85,7 @@ local function create(waits, found_by)
     send('ZADD', type_key(type, 'inactive'), kind.inactive)
     send('ZADD', type_key(type, 'delayed'), kind.delayed)
     send('LPUSH', tokens_key(type), kind.tokens)
+    if #kind.aside > 0 then note_aside(type, kind.aside) end
   end
   if lane ~= '' then call('SET', lane, sequence .. ':' .. whole(first), 'EX', LANE_S) end
   for n = 1, events.n do call('PUBLISH', channel, events[n]) end

@@ -38,6 +38,7 @@ local function fail_held(job, failure, ack)
     local promote_at
     if failure.delay == '' then
       promote_at = redis.call('HGET', key, 'promote_at') or now_text
+      if promote_at == ASIDE_UNTIL_MS then promote_at = now_text end   -- Node promoted it while it stood aside
     else
       promote_at = whole(now + tonumber(failure.delay))
       redis.call('HSET', key, 'delay', failure.delay, 'promote_at', promote_at)

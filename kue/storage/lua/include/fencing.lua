@@ -25,7 +25,7 @@ end
 local function active(id)
   local field = redis.call('HMGET', job_key(id),
     'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl',
-    'result', 'parents', 'deaths')
+    'result', 'parents', 'deaths', 'limit_key')
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
@@ -33,7 +33,7 @@ local function active(id)
     attempts = number_of(field[5]) or 0, max_attempts = number_of(field[6]) or 0,
     remove_on_complete = field[7] and field[7] ~= '', started_at = number_of(field[8]) or now, worker = field[9] or '',
     ttl = field[10], has_old_result = field[11], parents = field[12],
-    deaths = number_of(field[13]),
+    deaths = number_of(field[13]), limit_key = field[14],
   }, OK, field[1]
 end
 
@@ -51,14 +51,21 @@ end
 
 -- An attempt ends: drops its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
 -- (this very attempt was acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt
--- lost its job).
-local function end_attempt(id, token)
+-- lost its job). Its slot is free, if it is limited by key, or is gathered in `freed`.
+local function end_attempt(id, token, freed)
   local job, code, kept_token = active(id)
   if code == GONE then return nil, GONE end
   if kept_token ~= token then return nil, LOST end
   if not job then return nil, DONE end
   if redis.call('ZREM', leases_key, id) == 0 or not names_start(token, job.started_at) then return nil, LOST end
   answer_watcher(job)
+  if job.limit_key and not freed then
+    free_slot(id, job.type, job.limit_key)
+  elseif job.limit_key then
+    local of = freed[job.type] or {holders = {}, keys = {}}
+    freed[job.type] = of
+    of.holders[#of.holders + 1], of.keys[#of.keys + 1] = holder(job.limit_key, id), job.limit_key
+  end
   return job
 end
 

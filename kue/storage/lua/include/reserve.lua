@@ -29,28 +29,48 @@ local function discard(id, zid, type, state, priority, is_hash)
 end
 
 -- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`; returns how many jobs still
--- wait, or nil and what is wrong: a key of another kind, or one that an ACL denies, stops its own type alone.
-local function reserve_type(type, slots, worker, nonce, lease_until, taken)
-  local waiting_key, garbage, filled = type_key(type, 'inactive'), 0, 0
+-- wait, or nil and what is wrong: a key of another kind, or one that an ACL denies, stops its own type alone. `limits`: those of
+-- the type, or nil; by a limit by key, all that waits stands aside, and the jobs are those whose keys have their turns.
+local function reserve_type(type, slots, worker, nonce, lease_until, taken, limits)
+  local waiting_key, garbage, filled, most, from, full_at = type_key(type, 'inactive'), 0, 0, #slots, 'inactive', nil
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
   local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- before a job is taken: nothing is rolled back
   if fault_of(active) then return nil, active.err end
-  while filled < #slots and garbage < GARBAGE_MAX do
-    local popped = redis.pcall('ZPOPMIN', waiting_key, #slots - filled)
-    if fault_of(popped) then return nil, popped.err end
+  if limits then
+    most, full_at = allowed_of_type(type, limits)
+    most = math.min(most, #slots)
+    if limits.key then
+      from = 'delayed'
+      sort_waiting(type, limits.key, discard)
+    end
+  end
+  while filled < most and garbage < GARBAGE_MAX do
+    local popped, aside
+    if from == 'inactive' then
+      popped = redis.pcall('ZPOPMIN', waiting_key, most - filled)
+      if fault_of(popped) then return nil, popped.err end
+    else
+      popped, aside = take_turns(type, limits.key, most - filled)
+    end
     if #popped == 0 then break end
     local leaving, entering, entering_type, leasing = {}, {}, {}, {}
     for i = 1, #popped, 2 do
       local zid, id = popped[i], id_of(popped[i])
       local key = job_key(id)
-      local flat = redis.pcall('HGETALL', key)
-      local is_hash = not fault_of(flat)
-      local own_type, state, priority, ttl = essence(flat)
-      if own_type == type and state == 'inactive' then
+      local flat, is_hash, own_type, state, priority, ttl
+      if aside then
+        local job = aside[zid]
+        flat, is_hash, own_type, state, priority, ttl = job.flat, true, type, from, job.priority, job.ttl
+      else
+        flat = redis.pcall('HGETALL', key)
+        is_hash = not fault_of(flat)
+        own_type, state, priority, ttl = essence(flat)
+      end
+      if own_type == type and state == from then
         filled = filled + 1
         local token, n = nonce .. '.' .. (#taken + 1) .. '@' .. now_text, #leaving
         redis.call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
-          'workerId', worker_type .. slots[filled], 'token', token)
+          'workerId', worker_type .. slots[filled], 'token', token, aside and 'promote_at' or 'state', aside and now_text or 'active')
         leaving[n + 1] = zid
         entering[2 * n + 1], entering[2 * n + 2] = active_score(priority, ttl), zid
         entering_type[2 * n + 1], entering_type[2 * n + 2] = priority, zid
@@ -63,12 +83,14 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken)
       end
     end
     if #leaving > 0 then
-      redis.call('ZREM', state_key('inactive'), unpack(leaving))
+      redis.call('ZREM', state_key(from), unpack(leaving))
+      if from == 'delayed' then redis.call('ZREM', type_key(type, from), unpack(leaving)) end
       redis.call('ZADD', state_key('active'), unpack(entering))
       redis.call('ZADD', type_key(type, 'active'), unpack(entering_type))
       redis.call('ZADD', leases_key, unpack(leasing))
     end
   end
+  if limits and filled > 0 then count_started(type, full_at, limits.all, filled) end
   return balance_tokens(type)
 end
 
@@ -86,8 +108,8 @@ local function taken_by(nonce)
   return taken
 end
 
--- Returns the reserved jobs, and of the types those that are paused, those of which more jobs wait, and those whose keys are
--- broken, each followed by what is wrong.
+-- Returns the reserved jobs, and of the types those that are paused, those of which more jobs may start, those whose keys are
+-- broken, each followed by what is wrong, and those that are limited, each followed by the ms after which more may start.
 -- ARGV from `at`: lease_ms, nonce, worker "kue:host:pid.id", again (1: the reply to this nonce was lost), the number of
 -- types, and for each type its name, the number of its free slots, and their numbers.
 local function reserve(at)
@@ -95,28 +117,33 @@ local function reserve(at)
   local taken = ARGV[at + 3] == '1' and taken_by(nonce) or {}
   local again = #taken > 0
   local types, paused_key, paused = tonumber(ARGV[at + 4]), prefix .. ':paused', {}
-  local more, broken = {}, {}
+  local more, broken, later = {}, {}, {}
   at = at + 5
   for _ = 1, types do
     local type, count = ARGV[at], tonumber(ARGV[at + 1])
     local slots = {}
     for i = 1, count do slots[i] = ARGV[at + 1 + i] end
     at = at + 2 + count
-    local waiting, wrong
+    local waiting, wrong, limits
     if redis.call('SISMEMBER', paused_key, type) == 1 then
       paused[#paused + 1] = type
       balance_tokens(type)
     elseif again then
       waiting, wrong = balance_tokens(type)
     else
-      waiting, wrong = reserve_type(type, slots, worker, nonce, lease_until, taken)
+      if has_limits then limits, wrong = limits_of(type) end
+      if not wrong then waiting, wrong = reserve_type(type, slots, worker, nonce, lease_until, taken, limits) end
     end
-    if wrong then
+    if waiting then
+      if waiting > 0 then more[#more + 1] = type
+      elseif wrong then
+        later[#later + 1] = type
+        later[#later + 1] = wrong   -- the ms until more may start
+      end
+    elseif wrong then
       broken[#broken + 1] = type
       broken[#broken + 1] = wrong
-    elseif waiting and waiting > 0 then
-      more[#more + 1] = type
     end
   end
-  return taken, paused, more, broken
+  return taken, paused, more, broken, later
 end

@@ -1,4 +1,5 @@
 --- @include "common"
+--- @include "aside"
 -- The sets that a job is a member of, and how it gets in and out of them.
 local LOG_LINES = 1000   -- a job's log keeps its newest lines
 local HOLD_UNTIL_MS = '253402300799000'   -- the due time by which a suspended job is known, as in states.py
@@ -21,6 +22,7 @@ local function active_score(priority, ttl)
 end
 
 local function leave(zid, type, state)
+  if state == 'delayed' then leave_aside(id_of(zid), type) end
   redis.call('ZREM', state_key(state), zid)
   redis.call('ZREM', type_key(type, state), zid)
 end
@@ -54,8 +56,10 @@ end
 
 -- Take the lease from whoever holds it, and tell the worker by a channel of ours, which stays quiet otherwise.
 local function revoke(id, reason)
-  local token = redis.call('HGET', job_key(id), 'token')
+  local field = redis.call('HMGET', job_key(id), 'token', 'type', 'limit_key')
+  local token = field[1]
   redis.call('HDEL', job_key(id), 'token')
+  if field[3] then free_slot(id, field[2], field[3]) end
   if redis.call('ZREM', leases_key, id) == 1 then
     redis.call('PUBLISH', prefix .. ':revoked', id .. ' ' .. (token or '') .. ' ' .. reason)
   end
@@ -81,6 +85,7 @@ end
 -- Erase all that belongs to a job; `type` and `state` may be false.
 local function erase(id, zid, type, state)
   if state then
+    if type and state == 'delayed' then leave_aside(id, type) end
     redis.call('ZREM', state_key(state), zid)
     if type then redis.call('ZREM', type_key(type, state), zid) end
   else

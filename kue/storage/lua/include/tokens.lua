@@ -1,11 +1,20 @@
 --- @include "sets"
+--- @include "limits"
 local TOKENS_MAX = 1000   -- tokens that one call restores at most: the next call goes on
 
--- Keep q:TYPE:jobs at one token a waiting job: fewer would starve Node's workers, more are noise. Returns how many wait,
--- or nil and what is wrong with a key.
+-- Whether any type is limited: most queues have no limits, and pay for no more than this look. A worker that an ACL denies the
+-- key knows of no limits, as it did before there were any.
+local has_limits = redis.pcall('EXISTS', limits_key()) == 1
+
+-- Keep q:TYPE:jobs at one token for each waiting job that may start: fewer would starve Node's workers, more are noise. Returns
+-- how many may, or nil and what is wrong with a key; and the ms after which more of them may, if there is a limit.
 local function balance_tokens(type)
-  local key, waiting = tokens_key(type), redis.pcall('ZCARD', type_key(type, 'inactive'))
+  local key, waiting, wait = tokens_key(type), redis.pcall('ZCARD', type_key(type, 'inactive')), nil
   if fault_of(waiting) then return nil, waiting.err end
+  if has_limits then
+    waiting, wait = startable(type, waiting)
+    if not waiting then return nil, wait end
+  end
   local tokens = redis.pcall('LLEN', key)
   if fault_of(tokens) then return nil, tokens.err end
   if tokens > waiting then
@@ -17,5 +26,5 @@ local function balance_tokens(type)
     for at = 1, missing do values[at] = '1' end
     redis.call('LPUSH', key, unpack(values))
   end
-  return waiting
+  return waiting, wait
 end

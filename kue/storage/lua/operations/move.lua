@@ -19,7 +19,7 @@ local ttl, promote_at = field[1], field[2]
 local kept = promote_at
 if promote_at == HOLD_UNTIL_MS and to == 'inactive' and pending_children(id) > 0 then
   to, promote_at = 'delayed', WAIT_UNTIL_MS   -- it is suspended no longer, but has still to wait
-elseif promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS then
+elseif promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS or promote_at == ASIDE_UNTIL_MS then
   promote_at = now_text
 end
 if promote_at ~= kept then redis.call('HSET', key, 'promote_at', promote_at) end

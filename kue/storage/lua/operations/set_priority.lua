@@ -21,7 +21,10 @@ if state == 'active' then   -- with a ttl the score is the deadline: Node sets i
   if not (tonumber(ttl or '') and is_leased(id)) then
     redis.call('ZADD', state_key(state), 'XX', active_score(priority, ttl), zid)
   end
-elseif state ~= 'delayed' then
+elseif state == 'delayed' then
+  local key_name = redis.call('HGET', key, 'limit_key')
+  if key_name then redis.call('ZADD', line_key(type, key_name), 'XX', priority, zid) end
+else
   redis.call('ZADD', state_key(state), 'XX', priority, zid)
 end
 if ARGV[5] ~= '' and not is_indexed(id) then index(id, ARGV[5]) end

@@ -40,5 +40,11 @@ end
 local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
 local type, state, priority = field[1], field[2], field[3] or '0'
 redis.call('ZADD', all_key, priority, zid)
-if state then place(id, zid, type, state, priority, field[4], field[5]) end
+if state == 'delayed' and field[5] == ASIDE_UNTIL_MS then   -- it lines up anew: its data may name another key
+  leave(zid, type, state)
+  redis.call('HSET', key, 'promote_at', now_text)
+  enqueue(id, zid, type, priority)
+elseif state then
+  place(id, zid, type, state, priority, field[4], field[5])
+end
 return 1

@@ -8,7 +8,7 @@
              with something wrong; a signature begins with "fixed " if it was repaired
   Publishes  enqueue for a job that waits again, revoked for one that loses its lease
 ]]
---- @include "sets"
+--- @include "limits"
 local STATES = {'inactive', 'active', 'complete', 'failed', 'delayed'}
 local SILENT_MS = 24 * 3600 * 1000   -- a Node worker's job without any change for so long is worth a word
 local DEADLINES_FROM = 100000        -- scores in q:jobs:active from here on are deadlines, as in Node Kue
@@ -64,6 +64,17 @@ local function score_is_right(job, state, score)
   return score < DEADLINES_FROM
 end
 
+-- Whether a job that stands aside is in the line of its key, and that key waits for its turn or for whatever else.
+local function is_in_line(job)
+  local key = job.limit_key
+  if redis.call('SISMEMBER', prefix .. ':limit:leaving', job.type) == 1 then return true end
+  local limits = limits_of(job.type)
+  return key and limits and limits.key and redis.call('ZSCORE', line_key(job.type, key), zid_of(job.id))
+    and redis.call('ZSCORE', limit_key('aside', job.type), zid_of(job.id))
+    and (redis.call('ZSCORE', limit_key('turns', job.type), key) or redis.call('ZSCORE', limit_key('ready', job.type), key)
+      or redis.call('ZSCORE', limit_key('full', job.type), key))
+end
+
 local function examine_leavings(id, at, more, field_count, wrong)
   local keys = {}
   for key in pairs(at) do keys[#keys + 1] = key end
@@ -101,6 +112,10 @@ local function examine_job(job, wrong)
   elseif state ~= 'active' and job.lease then
     wrong[#wrong + 1] = {'lease', state}
   end
+  if state == 'delayed' and job.promote_at == ASIDE_UNTIL_MS and not is_in_line(job) then
+    job.target = 'inactive'
+    wrong[#wrong + 1] = {'aside', job.limit_key or ''}
+  end
   job.target = job.target or state
   local right = {[all_key] = true, [state_key(job.target)] = true, [type_key(job.type, job.target)] = true}
   if job.target == state then
@@ -134,8 +149,10 @@ local function repair_job(job, wrong)
     if key ~= all_key and key ~= state_key(target) and key ~= type_key(job.type, target) then redis.call('ZREM', key, zid) end
   end
   redis.call('ZADD', all_key, job.priority, zid)
-  if kind.state or kind.unowned then
-    local line = kind.unowned and 'doctor: no worker holds it, waits again'
+  if kind.aside then redis.call('HSET', job_key(id), 'promote_at', now_text) end
+  if kind.state or kind.unowned or kind.aside then
+    local line = (kind.unowned and 'doctor: no worker holds it, waits again')
+      or (kind.aside and 'doctor: it stood aside in no line, waits again')
       or 'doctor: its state was "' .. (job.state or '') .. '", is now ' .. target
     revoke(id, 'moved')
     append_log(id, line)
@@ -162,7 +179,7 @@ end
 local function examine(id, expected, more)
   local wrong, job = {}, nil
   local field = redis.pcall('HMGET', job_key(id), 'type', 'state', 'priority', 'ttl', 'promote_at', 'updated_at',
-    'workerId', 'started_at', 'data', 'created_at')
+    'workerId', 'started_at', 'data', 'created_at', 'limit_key')
   if field.err then
     return {id, '', -1, 'nothash', redis.call('TYPE', job_key(id)).ok}
   end
@@ -170,7 +187,7 @@ local function examine(id, expected, more)
     job = {
       id = id, type = field[1], state = field[2] or nil, priority = field[3] or '0', ttl = field[4] or nil,
       promote_at = field[5] or nil, updated_at = field[6] or nil, worker = field[7] or '', started_at = field[8],
-      data = field[9], lease = redis.call('ZSCORE', leases_key, id), at = {},
+      data = field[9], limit_key = field[11] or nil, lease = redis.call('ZSCORE', leases_key, id), at = {},
     }
     local sets = {}
     for _, key in ipairs(more) do

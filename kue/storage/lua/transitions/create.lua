@@ -7,6 +7,7 @@
           type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete;
           '' leaves the field out
   then, with search, for each job what it is found by, as in include/search.lua, or '' for nothing
+  A job of a type with a limit by key waits in the line of its key, as delayed: see include/limits.lua.
   Returns    the id of the first job; the others follow it one by one; 0 with a count of 0 if the sequence made none
   Publishes  enqueue for each job that waits (not for a delayed one, as Node)
   Node Kue   Job#save, Job#update, Job#state (lib/queue/job.js)
@@ -18,7 +19,8 @@ if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 1
   and string.find(ARGV[6], '^[%w_%-]+$') then
   local call, prefix, now, lane, sequence, type, priority = redis.call, ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[8]
   local last = lane ~= '' and call('GET', lane)
-  if not last or string.sub(last, 1, #sequence + 1) ~= sequence .. ':' then
+  local is_limited = redis.pcall('HEXISTS', prefix .. ':limits', type) == 1
+  if not is_limited and (not last or string.sub(last, 1, #sequence + 1) ~= sequence .. ':') then
     if now == '0' then
       local time = call('TIME')
       now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

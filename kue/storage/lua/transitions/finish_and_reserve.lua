@@ -2,15 +2,17 @@
   finish_and_reserve: what a busy worker calls: acknowledge the attempts that ended and take the next jobs, in one step.
 
   ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values that the verb's own script takes:
-          complete: result, kept   fail: error, line, message, retry, delay, note, crashed   release: reason, delay
+          complete: result, kept   fail: error, line, message, retry, delay, note, crashed
+          release and limit: reason, delay
   ARGV[…] as in include/reserve.lua
-  Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more wait}, {types with
-             broken keys}}, as reserve.lua
+  Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more may start}, {types
+             with broken keys}, {types of which more may start later}}, as reserve.lua
   Publishes  what complete, fail, release and reserve publish
 ]]
 --- @include "complete"
 --- @include "fail"
 --- @include "release"
+--- @include "hold_back"
 --- @include "reserve"
 local codes, at = {}, 4
 for n = 1, tonumber(ARGV[3]) do
@@ -24,11 +26,14 @@ for n = 1, tonumber(ARGV[3]) do
       retry = ARGV[at + 6], delay = ARGV[at + 7], note = ARGV[at + 8], crashed = ARGV[at + 9],
     })
     at = at + 10
+  elseif verb == 'limit' then
+    codes[n] = hold_back(id, token, ARGV[at + 3], ARGV[at + 4])
+    at = at + 5
   else
     codes[n] = release(id, token, ARGV[at + 3], ARGV[at + 4])
     at = at + 5
   end
 end
 write_completed()
-local taken, paused, more, broken = reserve(at)
-return {now_text, codes, taken, paused, more, broken}
+local taken, paused, more, broken, later = reserve(at)
+return {now_text, codes, taken, paused, more, broken, later}

@@ -1,5 +1,5 @@
 --[[
-  promote: delayed -> inactive, for all jobs whose time has come.
+  promote: delayed -> inactive, for all jobs whose time has come. Limits are tended by the way, see include/tend_limits.lua.
 
   ARGV[3] limit   jobs in one call
   Returns    {promoted, ms until the next is due or -1}
@@ -9,7 +9,9 @@
 ]]
 --- @include "sets"
 --- @include "batch_args"
+--- @include "tend_limits"
 local LOCKED_MS = 50   -- how soon to look again while Node promotes
+tend_limits()
 -- A Cluster has that key in another slot, out of a script's reach.
 if not string.find(prefix, '{', 1, true) and redis.call('EXISTS', 'promotion:lock') == 1 then return {0, LOCKED_MS} end
 local limit, delayed, inactive = tonumber(ARGV[3]), state_key('delayed'), state_key('inactive')

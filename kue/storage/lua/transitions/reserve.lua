@@ -3,10 +3,11 @@
 
   ARGV[3…]   as in include/reserve.lua
   Returns    {now_ms, {{id, token, slot, hash as a flat list, from before the reservation}, …},
-             {paused types}, {types of which more wait}, {types with broken keys, each with what is wrong}}
+             {paused types}, {types of which more may start}, {types with broken keys, each with what is wrong},
+             {types of which more may start later, each with the ms until then}}
   Publishes  start for each job
   Node Kue   Worker#getJob, Worker#process (lib/queue/worker.js)
 ]]
 --- @include "reserve"
-local taken, paused, more, broken = reserve(3)
-return {now_text, taken, paused, more, broken}
+local taken, paused, more, broken, later = reserve(3)
+return {now_text, taken, paused, more, broken, later}

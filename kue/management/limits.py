@@ -1,0 +1,237 @@
+"""Limits across all workers: how many jobs of a type, or of each key of it, may start in a time and run at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypedDict
+
+from ..errors import InvalidJob
+from ..storage.arguments import check_type
+from ..storage.codec import from_json, number, number_or_float, to_json
+from ..storage.keys import zid
+from ..storage.session import Session
+
+#: Units of a rate, ms.
+_UNITS: Final = {
+    "ms": 1, "s": 1000, "sec": 1000, "second": 1000, "m": 60_000, "min": 60_000, "minute": 60_000, "h": 3_600_000,
+    "hour": 3_600_000, "d": 86_400_000, "day": 86_400_000,
+}  # fmt: skip
+_RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([a-z]+)\s*")
+_PATH = re.compile(r"data((?:\.[^.|]+)*)(\|host)?")
+#: Without ``burst``, so much time may be made up for: a worker that comes late costs nothing of the rate. ms.
+BURST_MS = 50
+#: Weights of keys that one limit may have, and the smallest and the largest.
+WEIGHTS_MAX, WEIGHT_RANGE = 1000, (0.01, 100)
+#: Largest numbers: Lua counts in doubles.
+COUNT_MAX, PERIOD_MAX_MS = 10**9, 366 * 86_400_000
+
+
+class Limit(TypedDict):
+    """A limit as ``Queue.limits`` returns it. ``by`` None: of the type as a whole."""
+
+    type: str
+    by: str | None
+    rate: str | None
+    """Jobs that may start in a time, such as ``100/min``."""
+    burst: int | None
+    """Jobs that may start at once after a pause; None without a rate."""
+    concurrency: int | None
+    """Jobs that may run at once."""
+    weights: dict[str, float]
+    """Turns that a key has to one of the others, by key."""
+    waiting: int
+    """Jobs that wait: all of the type, or those that stepped aside for their keys."""
+    keys: int
+    """Keys of which jobs stepped aside."""
+    running: int
+    """Jobs of the type that run."""
+    admitted: int
+    """Jobs of the type that have started since it was first limited."""
+    held_ms: int
+    """Time for which a handler asked by RateLimited that no job of the type starts, ms."""
+
+
+class Limits:
+    """Reads and changes the limits of a queue. ``collects`` tells whether jobs are only collected, by test mode."""
+
+    def __init__(self, session: Session, collects: Callable[[], bool] = lambda: False) -> None:
+        self._session, self._keys, self._scripts = session, session.keys, session.scripts
+        self._collects = collects
+        #: In test mode: by type and part, the limit and its weights.
+        self._collected: dict[tuple[str, str], tuple[dict[str, Any], dict[str, str]]] = {}
+
+    def limit(
+        self,
+        job_type: str,
+        *,
+        rate: str | None = None,
+        burst: int | None = None,
+        concurrency: int | None = None,
+        by: str | None = None,
+        weight: Mapping[str, float] | None = None,
+    ) -> None:
+        """Limit the jobs of a type that start, or run at once, in all worker processes together.
+
+        ``rate``: jobs that may start in a time, such as ``"100/min"`` (units s, min, h, day; ``"5/10s"``); ``burst``:
+        how many of them at once after a pause. ``concurrency``: jobs that run at once. ``by``: what in the data names
+        the key of a job, such as ``"data.host"`` or ``"data.url|host"`` (the host of a URL); the limit is then that of
+        each key, keys take turns, and one with the ``weight`` 2 has two turns to one of another.
+
+        A type may have one limit with ``by`` and one without. Each call replaces the one before, at once. Raises
+        InvalidJob.
+        """
+        check_type(job_type)
+        value, weights = _read(rate, burst, concurrency, by, weight)
+        flat = [part for pair in weights.items() for part in pair]
+        part = "all" if by is None else "key"
+        if self._collects():
+            self._collected[job_type, part] = value, weights
+            return
+        self._session.call(lambda client: self._scripts.set_limit(client, job_type, part, to_json(value), flat))
+
+    def unlimit(self, job_type: str, *, by: bool | None = None) -> bool:
+        """Lift the limits of a type, and return whether there were any.
+
+        ``by``: only the limit by key (True), or only the one of the type as a whole (False).
+        """
+        check_type(job_type)
+        parts = [part for part, of_key in (("all", False), ("key", True)) if by in (None, of_key)]
+        if self._collects():
+            return any([self._collected.pop((job_type, part), None) is not None for part in parts])
+
+        def lift(client: Any) -> bool:
+            return any([self._scripts.set_limit(client, job_type, part, "", []) for part in parts])
+
+        return bool(self._session.call(lift))
+
+    def limits(self) -> list[Limit]:
+        """Return the limits, by type; of each type first the one of the type as a whole."""
+        if self._collects():
+            return [_limit(name, value, weights) for (name, _), (value, weights) in sorted(self._collected.items())]
+        limits: list[Limit] = self._session.call(self._limits)
+        return limits
+
+    def _limits(self, client: Any) -> list[Limit]:
+        found = sorted(client.hgetall(self._keys.limits).items())
+        pipe = client.pipeline(transaction=False)
+        for name, _ in found:
+            for part in ("turns", "ready", "full", "aside"):
+                pipe.zcard(self._keys.limit(part, name))
+            pipe.zcard(self._keys.type_state(name, "inactive"))
+            pipe.zcard(self._keys.type_state(name, "active"))
+            pipe.hgetall(self._keys.limit("state", name))
+            pipe.hgetall(self._keys.limit("weights", name))
+        pipe.time()
+        *answers, time = pipe.execute()
+        now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
+        limits: list[Limit] = []
+        for at, (name, text) in enumerate(found):
+            turns, ready, full, aside, inactive, active, state, weights = answers[8 * at : 8 * at + 8]
+            value = from_json(text)
+            value = value if isinstance(value, dict) else {}
+            held_ms = max(0, (number(state.get("hold")) or 0) - max(now_ms, number(state.get("held_at")) or 0))
+            parts = [part for part in ("all", "key") if isinstance(value.get(part), dict)]
+            for part in parts or ["all"] * bool(held_ms):
+                of_key = part == "key"
+                limit = _limit(name, value.get(part) or {}, weights if of_key else {})
+                limit["waiting"] = aside if of_key else inactive + aside
+                limit["keys"] = turns + ready + full if of_key else 0
+                limit["running"], limit["held_ms"] = active, held_ms
+                limit["admitted"] = number(state.get("admitted")) or 0
+                limits.append(limit)
+        return limits
+
+    def limit_place(self, job_id: int | str) -> tuple[str, int] | None:
+        """Return the key for which a job stepped aside, and its place among that key's jobs, from 1; else None."""
+
+        if self._collects():
+            return None
+
+        def read(client: Any) -> tuple[str, int] | None:
+            name, key = client.hmget(self._keys.job(job_id), "type", "limit_key")
+            if name is None or key is None:
+                return None
+            rank = client.zrank(self._keys.limit_line(name, key), zid(job_id))
+            return None if rank is None else (key, rank + 1)
+
+        place: tuple[str, int] | None = self._session.call(read)
+        return place
+
+
+def _limit(job_type: str, value: Mapping[str, Any], weights: Mapping[str, str]) -> Limit:
+    """Return a limit that nothing is known of but what it is."""
+    return {
+        "type": job_type,
+        "by": value.get("by"),
+        "rate": value.get("rate"),
+        "burst": value.get("burst"),
+        "concurrency": value.get("concurrency"),
+        "weights": {key: float(number_or_float(text) or 1) for key, text in weights.items()},
+        "waiting": 0,
+        "keys": 0,
+        "running": 0,
+        "admitted": 0,
+        "held_ms": 0,
+    }
+
+
+def _read(
+    rate: str | None, burst: int | None, concurrency: int | None, by: str | None, weight: Mapping[str, float] | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a limit as the scripts read it, and the weights of keys. Raises InvalidJob."""
+    value: dict[str, Any] = {}
+    if rate is not None:
+        count, period_ms = parse_rate(rate)
+        value |= {"rate": rate, "count": count, "period": period_ms}
+        value["burst"] = max(1, count * BURST_MS // period_ms) if burst is None else _whole("burst", burst)
+    elif burst is not None:
+        raise InvalidJob('burst says how many jobs of a rate may start at once: give a rate too, such as "100/min"')
+    if concurrency is not None:
+        value["concurrency"] = _whole("concurrency", concurrency)
+    if not value:
+        raise InvalidJob('a limit has a rate such as "100/min", or a concurrency, or both')
+    if by is not None:
+        value |= parse_by(by)
+    elif weight is not None:
+        raise InvalidJob('weights are those of keys: say what names the key, such as by="data.host"')
+    return value, _weights(weight or {})
+
+
+def parse_rate(rate: object) -> tuple[int, int]:
+    """Return the number of jobs and the time in ms of a rate such as "100/min" or "5/10s". Raises InvalidJob."""
+    match = _RATE.fullmatch(rate) if isinstance(rate, str) else None
+    if match is None or match[3] not in _UNITS:
+        raise InvalidJob(f'a rate is a number of jobs and a time, such as "100/min" or "5/10s", not {rate!r}')
+    count, period_ms = int(match[1]), int(match[2] or 1) * _UNITS[match[3]]
+    if not 0 < count <= COUNT_MAX or not 0 < period_ms <= PERIOD_MAX_MS:
+        raise InvalidJob(f"a rate is 1 to 10^9 jobs in 1 ms to 366 days, not {rate!r}")
+    return count, period_ms
+
+
+def parse_by(by: object) -> dict[str, Any]:
+    """Return the members of a limit that say what names the key of a job. Raises InvalidJob."""
+    match = _PATH.fullmatch(by) if isinstance(by, str) else None
+    if match is None:
+        raise InvalidJob(f'by names a member of the data, such as "data.host" or "data.url|host", not {by!r}')
+    path = match[1].split(".")[1:]
+    return {"by": by, "path": path} | ({"of_url": True} if match[2] else {})
+
+
+def _weights(weight: Mapping[str, float]) -> dict[str, str]:
+    if not isinstance(weight, Mapping) or len(weight) > WEIGHTS_MAX:
+        raise InvalidJob(f"weight is a mapping of at most {WEIGHTS_MAX} keys to numbers")
+    least, most = WEIGHT_RANGE
+    for key, each in weight.items():
+        is_number = isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each)
+        if not isinstance(key, str) or not is_number or not least <= each <= most:
+            raise InvalidJob(f"the weight of a key is a number from {least} to {most}, not {key!r}: {each!r}")
+    return {key: json.dumps(each) for key, each in weight.items()}
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= COUNT_MAX:
+        raise InvalidJob(f"{name} is a whole number from 1 to 10^9, not {value!r}")
+    return value
