@@ -69,6 +69,9 @@ class AsyncJobStore(JobStore[AsyncJob]):
         else:
             save()
 
+    def _let_others_run(self) -> None:
+        bridge.sleep(0)
+
     def wait(self, job: BaseJob, timeout_s: float | None) -> Any:
         return wait_for(job, self.listener, timeout_s, _Wake())
 

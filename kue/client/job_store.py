@@ -31,6 +31,8 @@ from .result_wait import wait_for
 #: Seconds that a handler's ``log`` and ``progress`` are repeated while Redis is unreachable; they go on after that,
 #: unless the attempt was stopped meanwhile.
 HANDLER_PATIENCE_S = 5.0
+#: Jobs that are prepared at a time, some milliseconds' work: between two times others may run on an event loop.
+TURN_JOBS = 250
 
 
 class JobStore(Generic[J]):
@@ -71,6 +73,8 @@ class JobStore(Generic[J]):
             raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
         made: list[J] = []
         for each in wanted:
+            if len(made) % TURN_JOBS == TURN_JOBS - 1:
+                self._let_others_run()
             if isinstance(each, self.job_class):
                 made.append(each)
                 continue
@@ -146,7 +150,7 @@ class JobStore(Generic[J]):
         if self.test_mode.takes(made):
             return
         _check_not_importing()
-        rows = [self.row(job) for job in made]
+        rows = self._rows(made)
         claims = [None if job.options.unique is None else job.options.unique.claim(job.data) for job in made]
         listening = [job for job in made if job._listeners and job.options.events]
         if not listening:
@@ -200,7 +204,7 @@ class JobStore(Generic[J]):
     def _save_flow(self, flow: Flow[J], running: J | None, lane: str) -> None:
         if self.test_mode.takes(flow.jobs):
             return
-        rows = [self.row(job) for job in flow.jobs]
+        rows = self._rows(flow.jobs)
         head = flow.jobs[0]
         head._call = head._call or uuid.uuid4().hex[:16]
         rest, name = flow_arguments(flow, rows), lane or f"{head._call}-{len(rows)}"
@@ -334,6 +338,17 @@ class JobStore(Generic[J]):
         """Return what ``create.lua`` takes for a new job."""
         values = tuple(saved_fields(job.type, job.data, job.options).values())
         return (*values, self.found_by(job)) if self._searches else values
+
+    def _rows(self, jobs: Sequence[BaseJob]) -> list[tuple[str, ...]]:
+        rows = []
+        for job in jobs:
+            rows.append(self.row(job))
+            if len(rows) % TURN_JOBS == 0:
+                self._let_others_run()
+        return rows
+
+    def _let_others_run(self) -> None:
+        """Called now and then while many jobs are prepared. Threads have their turns anyway."""
 
     @staticmethod
     def _assign(made: Sequence[BaseJob], rows: list[tuple[str, ...]], ids: list[int]) -> None:

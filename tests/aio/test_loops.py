@@ -13,8 +13,10 @@ import pytest
 
 import kue
 import kue.aio
+from kue.client.job_store import TURN_JOBS
 from kue.concurrency import bridge
 from kue.connection import locate
+from kue.testing import NOWHERE, collected
 from tests.support.loops import on_loop
 
 
@@ -126,6 +128,25 @@ async def test_a_redis_that_is_found_late(
     except kue.QueueUnavailable:
         pass
     assert (await queue.create("t").save()).id
+    await queue.close()
+
+
+@on_loop
+async def test_many_jobs_are_prepared_without_blocking_the_loop() -> None:
+    queue = kue.aio.create_queue(NOWHERE)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    with collected(queue) as jobs:
+        await queue.create_many({"type": "t", "data": {"n": n}} for n in range(5000))
+        assert len(jobs) == 5000 and turns >= 5000 // TURN_JOBS - 2
+    counting.cancel()
     await queue.close()
 
 
