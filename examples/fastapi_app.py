@@ -52,7 +52,7 @@ class NewReport(BaseModel):
 
 @app.post("/reports", status_code=202)
 async def create(wanted: NewReport) -> dict[str, Any]:
-    job = await queue.create("report", wanted.model_dump()).save()
+    job = await report.acreate(wanted.month, wanted.rows)
     return {"id": job.id}
 
 
