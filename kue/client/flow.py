@@ -100,14 +100,14 @@ def arguments(flow: Flow[Any], rows: Sequence[Sequence[str]]) -> list[object]:
 
 def read_children(client: Any, key: str, after: int, last: int) -> list[tuple[int | str, str]]:
     """Return the children with the numbers ``after`` + 1 to ``last``, each once, with what became of them."""
-    pipe = client.pipeline(transaction=True)  # in one step: a child may end meanwhile
+    pipe = client.pipeline(transaction=False)
     pipe.zrangebyscore(key, -last, -after - 1, withscores=True)
     for _, start in _BANDS:
         pipe.zrangebyscore(key, start + after + 1, start + last, withscores=True)
-    found: list[tuple[int, str, str]] = []
+    found: dict[int, tuple[str, str]] = {}  # a child may end between the commands: the pending ones are read first
     for (state, start), members in zip((("pending", 0), *_BANDS), pipe.execute(), strict=True):
-        found += [(abs(int(score)) - start, str(child), state) for child, score in members]
-    return [(int(child) if child.isdecimal() else child, state) for _, child, state in sorted(found)]
+        found.update({abs(int(score)) - start: (str(child), state) for child, score in members})
+    return [(int(child) if child.isdecimal() else child, state) for _, (child, state) in sorted(found.items())]
 
 
 def _check(job: BaseJob) -> None:
