@@ -21,6 +21,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ PAGES = {
     "failed-job": "/job/{failed}",
     "search": "/search?q=invoice",
     "system": "/system",
+    "schedules": "/schedules",
     "files": "/files",
 }
 #: Largest picture that belongs into the repository, bytes.
@@ -143,6 +145,7 @@ def fill(queue: kue.Queue, file_port: int) -> dict[str, int | str | None]:
     for day in ("Monday", "Tuesday", "Wednesday"):
         queue.create("newsletter", {"title": f"Newsletter of {day}", "subscribers": 1204}).save()
     queue.create("email", {"title": "Reminder 311", "to": "ada@example.com"}, delay=3_600_000).save()
+    schedule(queue)
     queue.pause("thumbnail")
     waiting = queue.create("thumbnail", {"title": "Thumbnail of cat.jpg", "size": [320, 200]}).save()
     queue.create("thumbnail", {"title": "Thumbnail of dog.jpg", "size": [320, 200]}).save()
@@ -153,6 +156,18 @@ def fill(queue: kue.Queue, file_port: int) -> dict[str, int | str | None]:
     wait(lambda: queue.complete_count() >= 62, "emails and small downloads are complete")
     wait(lambda: queue.active_count("startdownload") == 2, "two downloads run")
     return {"report": reports[1].id, "waiting": waiting.id, "failed": bad.id}
+
+
+def schedule(queue: kue.Queue) -> None:
+    """Make schedules of all kinds, and run some."""
+    queue.schedule("nightly sales report", "report", {"month": "all"}, cron="0 3 * * *", timezone="Europe/Berlin")
+    queue.schedule("reminders", "email", {"to": "ada@example.com"}, every=timedelta(minutes=15), attempts=3)
+    queue.schedule("stock check", "email", {"to": "stock at example"}, cron="*/5 9-17 * * MON-FRI", overlap="allow")
+    queue.schedule("new year's letter", "newsletter", at=datetime(2030, 1, 1, 9, tzinfo=UTC))
+    queue.schedule("clean up", "thumbnail", every=timedelta(hours=1))
+    queue.pause_schedule("clean up")
+    for name in ("reminders", "reminders", "stock check"):
+        queue.run_schedule_now(name)
 
 
 def chromium() -> str:

@@ -21,6 +21,8 @@ OVERLAPS: Final = ("skip", "allow", "replace")
 MISSED: Final = ("once", "skip", "all")
 #: Longest name of a schedule.
 NAME_MAX = 200
+#: Longest cron expression.
+CRON_MAX = 200
 #: Shortest interval, ms.
 EVERY_MIN_MS = 100
 #: Longest interval and jitter, ms: ten years.
@@ -175,8 +177,8 @@ def _zone(name: object) -> ZoneInfo | None:
 
 
 def _check_cron(cron: object) -> str:
-    if not isinstance(cron, str):
-        raise InvalidJob(f'cron is a text such as "0 3 * * *", not {cron!r}')
+    if not isinstance(cron, str) or len(cron) > CRON_MAX:
+        raise InvalidJob(f'cron is a text such as "0 3 * * *", not {str(cron)[:80]!r}')
     text = " ".join(cron.split())
     try:
         next(CronSim(text, datetime.now(UTC)))

@@ -28,7 +28,7 @@ WORKER = """if True:
     print("ready", flush=True)
     time.sleep(120)
 """
-SCHEDULES, PROCESSES, SECONDS = 20, 3, 5.0
+SCHEDULES, PROCESSES, SECONDS = 20, 3, 4.0
 
 
 def start(url: str) -> subprocess.Popen[str]:

@@ -258,7 +258,7 @@ def test_random_runs_of_schedules(
     monkeypatch.setattr("kue.schedules.store.server_ms", lambda client: scripts.now)
     Schedules.client, Schedules.queue, Schedules.scripts = redis_client, queue, scripts
     chosen = settings(
-        max_examples=SEQUENCES or 25, stateful_step_count=20, deadline=None, derandomize=not SEQUENCES, database=None,
+        max_examples=SEQUENCES or 15, stateful_step_count=20, deadline=None, derandomize=not SEQUENCES, database=None,
         phases=[Phase.generate, *([Phase.shrink] if SEQUENCES else [])], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     try:

@@ -35,6 +35,8 @@ def shows_schedules() -> bool:
     if queue().processing():
         return True
     kept: tuple[float, bool] | None = current_app.extensions.get("kue_has_schedules")
+    if monitor().relay.stale:  # Redis is unreachable: no page waits for it once more
+        return kept is not None and kept[1]
     if kept is None or time.monotonic() - kept[0] > ANY_S:
         try:
             kept = time.monotonic(), queue().schedule_count() > 0
