@@ -33,7 +33,7 @@ def job(job_id: int, state: str = "active", **fields: Any) -> Any:
         attempts_made=0,
         created_at=1,
         updated_at=2,
-        **{**empty, "progress_percent": 0, **fields},
+        **{**empty, "progress_percent": 0, "children_total": 0, **fields},
     )
 
 

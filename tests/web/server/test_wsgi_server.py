@@ -208,7 +208,7 @@ def test_a_process_whose_inner_thread_has_ended_ends_with_an_error(
 ) -> None:
     app = App(redis_url, tmp_path, place)
     assert app.process.wait(20) == 70
-    assert b"has ended by an error" in app.log.read_bytes()
+    assert b"died of an error" in app.log.read_bytes()
 
 
 BODY = b'{"type":"x","data":{"n":1}}'
