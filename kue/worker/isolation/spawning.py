@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -37,6 +36,8 @@ def spawn_child(setup: dict[str, Any]) -> Spawned:
 
     The kernel ends it when this very thread ends: it must live as long as its children.
     """
+    import fcntl  # not on Windows
+
     os_ = green.original("os")
     ours, theirs = green.original("socket").socketpair()
     control_read, control_write = os_.pipe()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from multiprocessing import spawn
 from typing import Any, NamedTuple
 
 from ...errors import InvalidJob
@@ -24,6 +24,10 @@ class Target(NamedTuple):
 
 def find_target(fn: Callable[..., object], *, required: bool) -> Target | None:
     """Return where a child finds a handler. None if it cannot be imported, or with ``required`` InvalidJob."""
+    if not hasattr(os, "posix_spawn"):
+        if not required:
+            return None
+        raise InvalidJob("process isolation needs a POSIX system, such as Linux or macOS")
     module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
         if not required:
@@ -32,8 +36,7 @@ def find_target(fn: Callable[..., object], *, required: bool) -> Target | None:
             f"a handler with process isolation is a function at the top level of a module, which a child process "
             f"imports; {fn!r} cannot be imported"
         )
-    prepared = spawn.get_preparation_data("kue")
-    preparation = {name: prepared[name] for name in _PREPARED if name in prepared}
+    preparation = _preparation()
     registered_in = _caller() or module
     if "__main__" in (module, registered_in) and not _has_main(preparation):
         if not required:
@@ -45,7 +48,15 @@ def find_target(fn: Callable[..., object], *, required: bool) -> Target | None:
     return Target(module, qualname, registered_in, preparation)
 
 
-_PREPARED = ("sys_path", "sys_argv", "dir", "init_main_from_name", "init_main_from_path")
+def _preparation() -> dict[str, Any]:
+    """Return what ``multiprocessing.spawn.prepare`` takes, and the working directory; also while a main module runs."""
+    found = {"sys_path": [each or os.getcwd() for each in sys.path], "sys_argv": list(sys.argv), "dir": os.getcwd()}
+    main = sys.modules["__main__"]
+    if name := getattr(getattr(main, "__spec__", None), "name", None):
+        return {**found, "init_main_from_name": name}
+    if path := getattr(main, "__file__", None):
+        return {**found, "init_main_from_path": os.path.abspath(path)}
+    return found
 
 
 def _has_main(preparation: dict[str, Any]) -> bool:

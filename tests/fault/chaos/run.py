@@ -41,7 +41,7 @@ KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (3.0, 8
 #: Seconds that a frozen worker stays frozen beyond its lease, and that the server stays away.
 OVERSLEEP_S, AWAY_S = (0.3, 1.5), (0.0, 1.0)
 #: Seconds for all jobs to end once the faults are over, for a worker to stop in order, and for one to begin, at most.
-SETTLE_S, STOP_S, BEGIN_S = 60.0, 20.0, 10.0
+SETTLE_S, STOP_S, BEGIN_S = 60.0, 20.0, 60.0
 #: The mark of all jobs that schedules create.
 SCHEDULED_MARK = -1
 #: The longest that a job is active at a living worker, s.

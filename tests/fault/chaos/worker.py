@@ -2,7 +2,8 @@
 
     python -m tests.fault.chaos.worker URL FILE LEASE_MS SLOTS plain|green
 
-The type "page" has an async handler, and belongs to the plain workers: eventlet and asyncio exclude each other.
+The type "page" has an async handler, and belongs to the plain workers: eventlet and asyncio exclude each other. "scan"
+runs in child processes; its executions bear the pid of the worker, which is what is killed.
 
 FILE gets one line for the beginning of each execution and one for its end: ``begin|end MARK PID NUMBER EPOCH_S``,
 each by one write with O_APPEND, so that it is there whole or not at all. SIGTERM stops in order.
@@ -25,13 +26,15 @@ import logging  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from functools import lru_cache  # noqa: E402
 from typing import Any  # noqa: E402
 
 import kue  # noqa: E402
 
 #: The types that the run's jobs have: of any worker, and of those that have an event loop.
-THREAD_TYPES, ASYNC_TYPES = ("mail", "thumb"), ("page",)
-TYPES = (*THREAD_TYPES, *ASYNC_TYPES)
+THREAD_TYPES, ASYNC_TYPES, PROCESS_TYPES = ("mail", "thumb"), ("page",), ("scan",)
+TYPES = (*THREAD_TYPES, *ASYNC_TYPES, *PROCESS_TYPES)
 #: Of the jobs that schedules create.
 SCHEDULED_TYPE = "tick"
 
@@ -40,38 +43,53 @@ class PlannedFailure(Exception):
     """The job's data asked for it."""
 
 
+numbers = itertools.count(1)
+
+
+def noting(job: Any, path: str, pid: int, number: str) -> Callable[[], Any]:
+    """Note the beginning of an execution; return a function that notes its end, and returns or raises."""
+    file, mark = _opened(path), job.data["mark"]
+
+    def note(word: str) -> None:
+        os.write(file, f"{word} {mark} {pid} {number} {time.time():.4f}\n".encode())
+
+    def end() -> Any:
+        note("end")
+        if job.attempts_made < job.data["fail"]:
+            raise PlannedFailure(f"failure {job.attempts_made + 1} of {job.data['fail']}")
+        return {"mark": mark}
+
+    note("begin")
+    return end
+
+
+@lru_cache
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def do(job: Any, end: Callable[[], Any]) -> Any:
+    if job.data["steps"]:
+        job.log("at it, attempt %d", job.attempts_made + 1)
+        job.progress(1, 2)
+    time.sleep(job.data["ms"] / 1000)
+    return end()
+
+
+def scan(job: Any) -> Any:
+    """The handler in child processes, which have the command line of the worker."""
+    return do(job, noting(job, sys.argv[2], os.getppid(), f"{os.getpid()}.{next(numbers)}"))
+
+
 def main(url: str, path: str, lease_ms: int, slots: int) -> None:
     logging.basicConfig(format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    numbers = itertools.count(1)
     pid = os.getpid()
 
-    def noting(job: Any) -> Any:
-        """Note the beginning of an execution; return a function that notes its end, and returns or raises."""
-        number, mark = next(numbers), job.data["mark"]
-
-        def note(word: str) -> None:
-            os.write(file, f"{word} {mark} {pid} {number} {time.time():.4f}\n".encode())
-
-        def end() -> Any:
-            note("end")
-            if job.attempts_made < job.data["fail"]:
-                raise PlannedFailure(f"failure {job.attempts_made + 1} of {job.data['fail']}")
-            return {"mark": mark}
-
-        note("begin")
-        return end
-
     def work(job: Any) -> Any:
-        end = noting(job)
-        if job.data["steps"]:
-            job.log("at it, attempt %d", job.attempts_made + 1)
-            job.progress(1, 2)
-        time.sleep(job.data["ms"] / 1000)
-        return end()
+        return do(job, noting(job, path, pid, str(next(numbers))))
 
     async def async_work(job: Any) -> Any:
-        end = noting(job)
+        end = noting(job, path, pid, str(next(numbers)))
         if job.data["steps"]:
             await job.log("at it, attempt %d", job.attempts_made + 1)
             await job.progress(1, 2)
@@ -85,6 +103,8 @@ def main(url: str, path: str, lease_ms: int, slots: int) -> None:
         queue.process(job_type, slots, work)
     for job_type in ASYNC_TYPES if sys.argv[5] == "plain" else ():
         queue.process(job_type, slots, async_work)
+    for job_type in PROCESS_TYPES:
+        queue.process(job_type, 1, scan, isolation="process", memory_limit="512M")
     print("ready", flush=True)
     while not stop:
         time.sleep(0.05)
