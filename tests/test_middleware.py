@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import kue
 from kue.middleware import acompose, compose
 from kue.testing import collected
+from tests.support.loops import run
 
 
 class Noted(kue.Middleware):
@@ -232,7 +232,7 @@ def test_async_handlers_have_their_own_methods() -> None:
         return "done"
 
     made = acompose(handler, [Noted("a", notes), Nothing(), Noted("b", notes)])
-    assert asyncio.run(made(None)) == "done"  # type: ignore[arg-type]
+    assert run(made(None)) == "done"  # type: ignore[arg-type]
     assert notes == [("a", "aexecute"), ("b", "aexecute"), ("b", "areturned", "done"), ("a", "areturned", "done")]
 
 

@@ -17,7 +17,7 @@ from kue.client.job_store import TURN_JOBS
 from kue.concurrency import bridge
 from kue.connection import locate
 from kue.testing import NOWHERE, collected
-from tests.support.loops import on_loop
+from tests.support.loops import on_loop, run
 
 
 def test_two_loops_one_after_the_other(redis_url: str) -> None:
@@ -33,7 +33,7 @@ def test_two_loops_one_after_the_other(redis_url: str) -> None:
         finally:
             await queue.close()
 
-    assert [asyncio.run(save()) for _ in range(3)] == [1, 3, 5]
+    assert [run(save()) for _ in range(3)] == [1, 3, 5]
 
 
 def test_another_loop_is_refused_with_a_sentence(redis_url: str) -> None:
@@ -53,20 +53,20 @@ def test_another_loop_is_refused_with_a_sentence(redis_url: str) -> None:
         await queue.counts()
         await queue.close()
 
-    asyncio.run(here())
+    run(here())
 
 
 def test_a_queue_that_was_never_used_closes_anywhere(redis_url: str) -> None:
     queue = kue.aio.create_queue(redis_url)
-    asyncio.run(queue.close())
-    asyncio.run(queue.shutdown())
+    run(queue.close())
+    run(queue.shutdown())
 
 
 def test_a_process_patched_by_eventlet_is_told_what_to_do(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = kue.aio.create_queue(redis_url)
     monkeypatch.setattr("kue.concurrency.green.enabled", lambda: True)
     with pytest.raises(kue.KueError, match="patched by eventlet.*kue.create_queue"):
-        asyncio.run(queue.counts())
+        run(queue.counts())
 
 
 @on_loop
@@ -79,7 +79,7 @@ async def test_a_child_process_has_a_loop_of_its_own(redis_url: str) -> None:
         if child == 0:
             code = 1
             try:
-                asyncio.run(_save_and_close(queue))
+                run(_save_and_close(queue))
                 code = 0
             finally:
                 os._exit(code)
@@ -210,5 +210,5 @@ def test_what_waits_when_its_loop_goes_ends() -> None:
         waiting.send(None)
         waiting.close()
 
-    asyncio.run(leave())
+    run(leave())
     assert steps == ["ended"]

@@ -15,6 +15,7 @@ import kue
 import kue.aio
 from kue.concurrency import green
 from kue.testing import collected
+from tests.support.loops import run
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="a process patched by eventlet has no event loop of asyncio")
 
@@ -41,10 +42,10 @@ def test_a_job_is_created_checked_and_awaited(queue: kue.Queue) -> None:
         with pytest.raises(kue.InvalidJob, match='task "resize": parameter "url": expected str, got int'):
             await resize.acreate(5)
 
-    asyncio.run(main())
+    run(main())
     # Then the connections of that loop were closed with it (or their end would be a warning), and another may follow
     gc.collect()
-    asyncio.run(main_again(resize))
+    run(main_again(resize))
 
 
 async def main_again(resize: Any) -> None:
@@ -74,7 +75,7 @@ def test_a_task_of_an_asyncio_queue_is_saved_by_it(redis_url: str) -> None:
             job = await resize.acreate("u")
             assert job.queue is queue and await job.wait(10) == ["u", "800"]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_embedded_server_of_the_queue_outlives_the_loop(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_the_embedded_server_of_the_queue_outlives_the_loop(tmp_path: Path) -> N
         resize = resize_on(queue)
         queue.work()
         for _ in range(2):
-            asyncio.run(main_again(resize))
+            run(main_again(resize))
         assert queue.card("complete") == 2
 
 
@@ -96,7 +97,7 @@ def test_the_job_of_kue_aio_is_the_running_one(queue: kue.Queue) -> None:
     async def main() -> None:
         await (await logged.acreate("hello")).wait(10)
 
-    asyncio.run(main())
+    run(main())
     assert queue.log(1) == ["hello"]
 
 
@@ -128,7 +129,7 @@ def test_jobs_are_collected_in_test_mode_and_go_through_acreate(queue: kue.Queue
             made = await other.create_many([{"type": "t", "data": {"url": "w"}}])
             assert made[0].data["tenant"] == "acme"
 
-    asyncio.run(main())
+    run(main())
     assert [job.data for job in queue.get_many([1, 2]) if job] == [
         {"url": "v", "tenant": "acme"}, {"url": "w", "tenant": "acme"},
     ]  # fmt: skip

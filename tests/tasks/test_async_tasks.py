@@ -12,6 +12,7 @@ import pytest
 
 import kue
 from kue.concurrency import green
+from tests.support.loops import run
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="a process patched by eventlet runs no async handlers")
 
@@ -23,7 +24,7 @@ def test_an_async_task_is_awaited_and_its_result_is_of_the_declared_type(queue: 
         return length * 2
 
     # A call is a call of the coroutine function
-    assert asyncio.run(nap(timedelta(0))) == timedelta(0)
+    assert run(nap(timedelta(0))) == timedelta(0)
     # And its jobs run on the loop
     queue.work()
     assert nap.create(timedelta(milliseconds=5)).save().wait(10) == timedelta(milliseconds=10)

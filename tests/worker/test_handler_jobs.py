@@ -13,6 +13,7 @@ import redis
 import kue
 import kue.aio
 from kue.concurrency import green
+from tests.support.loops import run
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process")
 
@@ -61,7 +62,7 @@ def test_the_queue_of_asyncio_runs_handlers_on_a_loop_of_the_workers(redis_url: 
             assert await job.wait(LIMIT_S) == "child said hello"
             assert loops[0] is not loops[1]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_what_a_handler_sets_is_what_its_attempt_ends_with(redis_url: str) -> None:
