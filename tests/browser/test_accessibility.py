@@ -52,7 +52,7 @@ def fill(queue: Any, texts: list[str]) -> None:
             [{"type": f"fail{number}{text}", "data": data}, {"type": f"done{number}{text}", "data": data},
              {"type": f"wait{text}", "data": data}, {"type": f"wait{text}", "data": data, "delay": 600_000}]
         )  # fmt: skip
-        queue.schedule(text.replace("\u202e", ""), f"wait{text}", data, cron="0 3 * * *", jitter=1000)
+        queue.schedule(text.replace("\u202e", "")[:200], f"wait{text}", data, cron="0 3 * * *", jitter=1000)
     queue.declare_schedules([kue.Schedule("declared", "x", every=3_600_000)], owner=texts[0])
     wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=20)
 
