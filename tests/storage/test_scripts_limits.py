@@ -132,6 +132,14 @@ def test_a_key_at_its_limit_lets_others_pass(limited: Limited) -> None:
     assert limited.taken(4, nonce="m") == []
 
 
+def test_a_new_job_of_a_key_that_is_full_waits(limited: Limited) -> None:
+    limited.by_key(concurrency=1)
+    limited.made("a")
+    assert limited.taken(3) == ["1"]
+    limited.made("a")
+    assert limited.taken(3, nonce="m") == []
+
+
 @pytest.mark.parametrize("how", ["complete", "fail", "release", "cancel", "suspend", "remove", "move", "rescue"])
 def test_whatever_ends_an_attempt_returns_the_slot_to_its_key(limited: Limited, how: str) -> None:
     limited.by_key(concurrency=1)
