@@ -337,6 +337,23 @@ def test_what_is_not_held_holds_nothing_back(limited: Limited, id_: str, token: 
     assert limited.taken(1, nonce="m") == ["2"]
 
 
+# Slots that all processes share
+
+
+def test_a_slot_is_taken_once_and_given_back_or_void(limited: Limited) -> None:
+    def take(job: Any, slots: int = 1) -> int:
+        return limited.scripts.take_slot(limited.client, "x", job.job_id, job.token, slots)
+
+    limited.create(3)
+    one, two, three = limited.take(3).jobs
+    assert take(one) == 0 and take(one) == 0
+    assert take(two) == 1 and take(two, 2) == 0 and take(three, 2) == 2
+    limited.scripts.return_slot(limited.client, "x", one.job_id, one.token)
+    assert take(three, 2) == 0
+    limited.scripts.move(limited.client, two.job_id, "inactive", now_ms=NOW)  # its holder has lost it
+    assert take(one, 2) == 0 and take(two, 2) == 2
+
+
 # What may be asked for
 
 
