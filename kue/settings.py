@@ -238,7 +238,7 @@ OPTIONS = (
         "DOWNLOAD_RATE",
         "",
         "SIZE",
-        "total bandwidth of a process, bytes/s, such as 5M; default: no limit",
+        "total bandwidth of all processes, bytes/s, such as 5M; default: no limit",
         size_or_none,
     ),
     Option(
@@ -246,7 +246,7 @@ OPTIONS = (
         "DOWNLOAD_PER_HOST",
         "",
         "N",
-        "concurrent downloads per host, in a process; default: no limit",
+        "concurrent downloads per host, in all processes; default: no limit",
         number_or_none,
     ),
     Option(

@@ -242,7 +242,10 @@ def _is_drained(queue: Queue) -> bool:
         return False
     try:
         paused = queue.paused()
-        return all(name in paused or not queue.inactive_count(name) for name in queue.processing())
+        aside = {each["type"] for each in queue.limits() if each["by"] and each["waiting"]}  # delayed, until their turn
+        return all(
+            name in paused or not (name in aside or queue.inactive_count(name)) for name in queue.processing()
+        )
     except QueueUnavailable:
         return False
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from kue.errors import JobCancelled
@@ -28,6 +29,7 @@ from .http.tls import TlsOptions
 from .limits import DownloadLimits, HostBusy, SizeLimits, check_limit
 from .progress import JobLike, Progress
 from .request import DownloadRequest, Result
+from .shared_limits import SharedLimits
 
 #: Attempts and backoff for a download job, unless its sender says otherwise.
 ATTEMPTS = 5
@@ -94,6 +96,9 @@ class DownloadHandler:
         self._env_proxies, self._keep_cancelled = env_proxies, keep_cancelled
         self._now, self._clock = now, clock
         self._own_folder = own_folder
+        #: What holds limits across processes; LimitFollower sets it. Without, they hold in this process.
+        self.shared: SharedLimits | None = None
+        self._attempts: set[object] = set()
         self._finished: deque[tuple[float, str]] = deque()
         self._sweep_due = 0.0
         self._sweep()
@@ -104,6 +109,14 @@ class DownloadHandler:
         Raises DownloadError if another attempt may succeed, DownloadFailed (an UnrecoverableError) if not, and
         DownloadPostponed (a RetryLater) if it should wait. Interrupts pass through and keep the partial file.
         """
+        mark = object()
+        self._attempts.add(mark)
+        try:
+            return self._run(job)
+        finally:
+            self._attempts.discard(mark)
+
+    def _run(self, job: JobLike) -> Result:
         self._sweep()
         request = DownloadRequest.parse(job.data, job.id, self._guard.allow)
         progress = Progress(job, self._clock)
@@ -118,7 +131,11 @@ class DownloadHandler:
             progress.log(f"Waiting for a download slot ({self.limits.running()} in use)")
 
         try:
-            with self.limits.slot(source.host, progress.tick, waits), Folder(self.folder) as folder:
+            with (
+                self.limits.slot(source.host, progress.tick, waits),
+                self._shared_slot(job, source.host),
+                Folder(self.folder) as folder,
+            ):
                 part = Part(folder, key)
                 try:
                     part.lock(progress.tick)
@@ -150,6 +167,14 @@ class DownloadHandler:
             raise self._disk_error(exc) from exc
         progress.log(f"Saved {messages.size(result['bytes'])} as {result['file']}")
         return result
+
+    def _shared_slot(self, job: JobLike, host: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.shared is None else self.shared.slot(job, host, self.limits.per_host)
+
+    def share_rate(self) -> None:
+        """Look how many downloads run in other processes, with which those here share the rate."""
+        if self.shared is not None and self.limits.rate is not None:
+            self.limits.others = self.shared.running_elsewhere(len(self._attempts))
 
     def _keeps(self, request: DownloadRequest, reason: str) -> bool:
         """Return whether to keep the partial file of a job that was interrupted for ``reason``."""

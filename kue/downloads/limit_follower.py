@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from kue.concurrency import green
@@ -11,6 +12,7 @@ from kue.errors import KueError
 
 from .handler import DownloadHandler
 from .limits import check_limit
+from .shared_limits import SharedLimits
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -22,6 +24,8 @@ FIELDS = {"rate": "download_rate", "per_host": "download_per_host", "min_free": 
 NO_LIMIT = "none"
 #: Interval of checking for changes, seconds.
 LOOK_S = 2.0
+#: Interval of looking how many downloads there are to share the bandwidth, seconds.
+SHARE_S = 0.5
 
 
 def change_limits(queue: Queue, **limits: int | None) -> None:
@@ -51,10 +55,14 @@ def changed_limits(queue: Queue) -> dict[str, int | None]:
 
 
 class LimitFollower:
-    """Apply the limits in Redis to one handler, from ``start`` to ``stop``."""
+    """Apply the limits in Redis to one handler, from ``start`` to ``stop``, and let its limits hold across processes.
 
-    def __init__(self, queue: Queue, handler: DownloadHandler) -> None:
+    ``job_type`` is that of the jobs with which the handler shares them.
+    """
+
+    def __init__(self, queue: Queue, handler: DownloadHandler, job_type: str = "startdownload") -> None:
         self._queue, self._handler = queue, handler
+        handler.shared = SharedLimits(queue, job_type)
         self._own = handler.current()
         self._stopping = threading.Event()
 
@@ -81,9 +89,13 @@ class LimitFollower:
                     log.warning("download limit %s not changed: %s", name, exc)
 
     def _run(self) -> None:
+        look_at = 0.0
         while not self._stopping.is_set():
             try:
-                self.look()
+                if time.monotonic() >= look_at:
+                    self.look()
+                    look_at = time.monotonic() + LOOK_S
+                self._handler.share_rate()
             except (KueError, OSError):
                 pass  # Redis is unreachable; the workers log it
-            self._stopping.wait(LOOK_S)
+            self._stopping.wait(SHARE_S)

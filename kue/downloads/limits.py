@@ -39,7 +39,7 @@ class DownloadLimits:
 
     ``slots``: concurrent downloads in this process; more of them wait in a queue. ``per_host``: concurrent downloads
     from one host; more of them get HostBusy, since in the queue they would block downloads from other hosts.
-    ``rate``: bytes per second of all downloads in total.
+    ``rate``: bytes per second of all downloads in total; with ``others``, of these and as many in other processes.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class DownloadLimits:
         self._slots, self._per_host, self._rate = _checked(slots), _checked(per_host), _checked(rate)
         self._tokens = 0.0
         self._filled_at = clock()
+        #: Downloads in other processes, with which these here share the rate.
+        self.others = 0
 
     @property
     def slots(self) -> int | None:
@@ -126,8 +128,8 @@ class DownloadLimits:
 
     def chunk_bytes(self, most: int) -> int:
         """Return how many bytes to read at a time: less than ``most`` under a low rate limit, for an even flow."""
-        rate = self._rate
-        return most if rate is None else max(1024, min(most, rate // 10))
+        rate = self._own_rate()
+        return most if rate is None else max(1024, min(most, int(rate / 10)))
 
     def throttle(self, size_bytes: int, tick: Callable[[], None]) -> None:
         """Account for received bytes, and sleep while all downloads together exceed the rate limit."""
@@ -136,7 +138,7 @@ class DownloadLimits:
         spent = size_bytes
         while True:
             with self._cond:
-                rate = self._rate
+                rate = self._own_rate()
                 if rate is None:
                     return
                 now = self._clock()
@@ -148,6 +150,13 @@ class DownloadLimits:
                 return
             self._sleep(max(0.001, min(debt_s, LOOK_S)))  # a sleep too short to move the clock would repeat forever
             tick()
+
+    def _own_rate(self) -> float | None:
+        """Return this process's part of the rate, by its part of the downloads."""
+        if self._rate is None:
+            return None
+        here = max(1, self._running.total())
+        return max(1.0, self._rate * here / (here + self.others))
 
     def _take(self, place: _Waiter) -> bool:
         """Give ``place`` a slot if one is free and it is first in the queue."""

@@ -105,6 +105,10 @@ class Keys:
         """Ours: the jobs that stepped aside for one key of a limited type (zset, zid by priority)."""
         return self.limit("jobs", f"{len(job_type.encode())}:{job_type}:{key}")
 
+    def slots(self, name: str) -> str:
+        """Ours: running attempts that hold slots of that name (set, "id token", 7 days), void if they run no more."""
+        return f"{self.prefix}:slots:{name}"
+
     def secret(self, name: str) -> str:
         """Ours: a random secret that the processes of a queue share (string, hex)."""
         return f"{self.prefix}:secret:{name}"

@@ -220,6 +220,13 @@ class Scripts:
         """
         return ScriptResult(self.run(client, "isolate", job_id, token, line, int(alone), now_ms=now_ms))
 
+    def take_slot(self, client: Any, name: str, job_id: object, token: str, slots: int) -> int:
+        """Let a running attempt hold one of ``slots``; return 0, or how many others hold them all."""
+        return int(self.run(client, "take_slot", name, job_id, token, slots))
+
+    def return_slot(self, client: Any, name: str, job_id: object, token: str) -> None:
+        client.srem(self.keys.slots(name), f"{job_id} {token}")
+
     # Maintenance
 
     def promote(self, client: Any, limit: int = 1000, *, now_ms: int = 0) -> tuple[int, int]:

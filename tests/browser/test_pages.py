@@ -107,6 +107,33 @@ def test_the_system_page_shows_workers_and_charts_and_pauses_a_type(
     assert sum(int(text) for text in completed) == 1
 
 
+def test_a_type_is_limited_and_the_limit_removed_on_the_system_page(
+    program: Any, queue: Any, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(f"{program.url}/system")
+    page.wait_for_selector(LIVE)
+    form = page.locator("#type_limit_form")
+    form.locator("[name=type]").fill("crawl")
+    form.locator("[name=rate]").fill("fast")
+    form.locator("button").click()
+    page.wait_for_selector("#type_limit_message:has-text('a rate is a number of jobs and a time')")
+    form.locator("[name=rate]").fill("2/s")
+    form.locator("[name=by]").fill("data.host")
+    form.locator("button").click()
+    page.wait_for_selector("tr[data-type=crawl][data-part=key]:has-text('2/s')")
+    assert queue.limits()[0]["by"] == "data.host" and form.locator("[name=rate]").input_value() == ""
+    queue.create_many({"type": "crawl", "data": {"host": "a.example"}} for _ in range(3))
+    page.wait_for_selector("tr[data-type=crawl][data-part=key] td:nth-child(6):text-is('3')")
+    page.goto(f"{program.url}/delayed")
+    page.wait_for_selector("#job_2:has-text('limited')")
+    page.goto(f"{program.url}/system")
+    page.wait_for_selector(LIVE)
+    page.click("tr[data-type=crawl] [data-action=unlimit]")
+    page.wait_for_selector("#act_message:has-text('Limit of type crawl removed.')")
+    page.wait_for_selector("tr[data-type=crawl][data-part=key]", state="detached")
+    assert queue.limits() == []
+
+
 def test_who_may_only_look_sees_all_and_can_press_nothing(
     make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:

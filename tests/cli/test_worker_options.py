@@ -47,6 +47,15 @@ def test_burst_runs_what_waits_and_exits(queue: Queue, start: Callable[..., Any]
     assert [job.refresh().state for job in jobs] == ["complete", "inactive", "complete"]
 
 
+def test_burst_waits_for_the_jobs_that_a_limit_lets_start_later(
+    queue: Queue, start: Callable[..., Any], module: Path
+) -> None:
+    queue.limit("email", by="data.to", rate="2/s")
+    jobs = queue.create_many({"type": "email", "data": {"to": "ada"}} for _ in range(4))
+    assert output(start("worker", "mail:queue", "--burst", "--only", "email", cwd=module))[0] == 0
+    assert [job.refresh().state for job in jobs] == ["complete"] * 4
+
+
 def test_a_queue_for_asyncio_is_worked_by_the_queue_that_it_owns(
     queue: Queue, start: Callable[..., Any], module: Path
 ) -> None:

@@ -60,3 +60,43 @@ def test_a_running_download_follows_a_change(queue: kue.Queue, make: Make, folde
         change_limits(queue, rate=None)
         assert_file(folder, job.wait(15), data)
         follower.stop()
+
+
+def test_the_limit_per_host_holds_across_processes(
+    queue: kue.Queue, redis_url: str, make: Make, folder: Path
+) -> None:
+    # Given two handlers, as of two processes, of which each may download once from a host
+    with HostileServer(good(content(100_000))) as server, kue.create_queue(redis_url) as other:
+        handlers = [make(server, per_host=1, rate=40_000) for _ in range(2)]
+        for each, handler in zip((queue, other), handlers, strict=True):
+            LimitFollower(each, handler)
+            each.process("startdownload", 1, handler)
+        # When there are two jobs, then one of them waits, delayed
+        jobs = queue.create_many({"type": "startdownload", "data": {"url": server.url()}} for _ in range(2))
+        wait_until(lambda: queue.delayed_count() == 1)
+        assert sum(handler.limits.running() for handler in handlers) == 1
+        assert sum("already running" in line for job in jobs for line in queue.log(job.id)) >= 1
+        # And a slot whose holder lost its job is none
+        held = queue.active()[0]
+        queue.cancel(held)
+        waiting = next(job for job in jobs if job.id != held)
+        queue.promote(waiting.id)
+        wait_until(lambda: queue.get(waiting.id).state == "active")
+
+
+def test_the_bandwidth_is_shared_with_the_downloads_of_other_processes(
+    queue: kue.Queue, redis_url: str, make: Make
+) -> None:
+    with HostileServer(good(content(400_000))) as server, kue.create_queue(redis_url) as other:
+        handlers = [make(server, rate=40_000) for _ in range(2)]
+        followers = [LimitFollower(each, handler) for each, handler in zip((queue, other), handlers, strict=True)]
+        for follower, each, handler in zip(followers, (queue, other), handlers, strict=True):
+            follower.start()
+            each.process("startdownload", 1, handler)
+        queue.create_many({"type": "startdownload", "data": {"url": server.url()}} for _ in range(2))
+        wait_until(lambda: [handler.limits.others for handler in handlers] == [1, 1])
+        assert [handler.limits._own_rate() for handler in handlers] == [20_000, 20_000]
+        for follower in followers:
+            follower.stop()
+        queue.cancel(queue.active()[0])
+        queue.cancel(queue.active()[0])

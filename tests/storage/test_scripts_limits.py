@@ -132,6 +132,14 @@ def test_a_key_at_its_limit_lets_others_pass(limited: Limited) -> None:
     assert limited.taken(4, nonce="m") == []
 
 
+def test_a_new_job_of_a_key_that_is_full_waits(limited: Limited) -> None:
+    limited.by_key(concurrency=1)
+    limited.made("a")
+    assert limited.taken(3) == ["1"]
+    limited.made("a")
+    assert limited.taken(3, nonce="m") == []
+
+
 @pytest.mark.parametrize("how", ["complete", "fail", "release", "cancel", "suspend", "remove", "move", "rescue"])
 def test_whatever_ends_an_attempt_returns_the_slot_to_its_key(limited: Limited, how: str) -> None:
     limited.by_key(concurrency=1)
@@ -327,6 +335,23 @@ def test_what_is_not_held_holds_nothing_back(limited: Limited, id_: str, token: 
     limited.take(1)
     assert limited.acknowledge("limit", id_, token, "429", "700") == code
     assert limited.taken(1, nonce="m") == ["2"]
+
+
+# Slots that all processes share
+
+
+def test_a_slot_is_taken_once_and_given_back_or_void(limited: Limited) -> None:
+    def take(job: Any, slots: int = 1) -> int:
+        return limited.scripts.take_slot(limited.client, "x", job.job_id, job.token, slots)
+
+    limited.create(3)
+    one, two, three = limited.take(3).jobs
+    assert take(one) == 0 and take(one) == 0
+    assert take(two) == 1 and take(two, 2) == 0 and take(three, 2) == 2
+    limited.scripts.return_slot(limited.client, "x", one.job_id, one.token)
+    assert take(three, 2) == 0
+    limited.scripts.move(limited.client, two.job_id, "inactive", now_ms=NOW)  # its holder has lost it
+    assert take(one, 2) == 0 and take(two, 2) == 2
 
 
 # What may be asked for

@@ -204,6 +204,7 @@ local function take_turns(type, limit, count)
   local each = limit.count and limit.period / limit.count
   local popped_jobs, zids, jobs, looks, turn = {}, {}, {}, 0, nil
   local is_weighted = redis.call('EXISTS', limit_key('weights', type)) == 1
+  local running = limit.concurrency and redis.call('ZCARD', limit_key('holders', type))   -- of all keys together
   admit_ready(type)
   while #zids < count and looks < LOOKS_MAX do
     local popped = redis.call('ZPOPMIN', turns_key, is_weighted and 1 or math.min(count - #zids, LOOKS_MAX))
@@ -219,7 +220,9 @@ local function take_turns(type, limit, count)
       local held = held_for(hold, held_at)
       if is_ahead(kept_full_at, full_at, held_at) then add(lists.buckets, key, bucket_text(full_at, now + held, now)) end
       local may_start, room, zid, job = held == 0 and free > 0, math.huge, nil, nil
-      if may_start and limit.concurrency then room = limit.concurrency - running_of_key(type, key, limit.concurrency) end
+      if may_start and limit.concurrency and running + #zids + 2 > limit.concurrency then   -- else there is room for two
+        room = limit.concurrency - running_of_key(type, key, limit.concurrency)
+      end
       if may_start and room > 0 then zid, job = next_of_key(type, key, line) end
       if zid then
         zids[#zids + 1], jobs[zid] = zid, job

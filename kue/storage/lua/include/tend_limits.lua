@@ -19,7 +19,7 @@ end
 -- Full buckets are no buckets: look at some.
 local function drop_full_buckets(type)
   local buckets, dropped = limit_key('buckets', type), {}
-  local count = math.min(LOOKS_MAX, math.max(LOOKS, math.floor(redis.call('HLEN', buckets) / 50)))
+  local count = math.min(LOOKS_MAX, math.max(LOOKS, math.floor(redis.call('HLEN', buckets) / 200)))
   local cursor = redis.call('HGET', limit_key('state', type), 'cursor') or '0'
   local found = redis.call('HSCAN', buckets, cursor, 'COUNT', count)
   for at = 1, #found[2], 2 do
