@@ -17,7 +17,7 @@ NAMES = {
     "kue.errors": "KueError InvalidJob JobNotFound JobFailed QueueUnavailable WrongState LeaseLost WaitTimeout RetryLater",
     "kue.testing": "collected collecting_queue kue_queue",
     "kue.settings": "Settings SettingsError",
-    "kue.downloads": "ATTEMPTS BACKOFF DownloadHandler Follower change_limits changed_limits check_url redact_url",
+    "kue.downloads": "ARCHIVE_TYPE ATTEMPTS ArchiveBuilder BACKOFF DownloadHandler Follower change_limits changed_limits check_url redact_url",
     "kue.doctor": "examine Finding",
     "kue.backoff": "check",
     "kue.web": "create_app serve stop close",

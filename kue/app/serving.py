@@ -10,6 +10,7 @@ from ..downloads import DownloadHandler, LimitFollower
 from ..process.log_output import configure_logging
 from ..queue import Queue
 from ..settings import Settings
+from .archive import work_on_archives
 from .monitor_process import MonitorServer
 
 
@@ -29,11 +30,12 @@ def download_handler(settings: Settings) -> DownloadHandler:
 
 
 def work(settings: Settings, queue: Queue) -> None:
-    """Start download workers in this process."""
+    """Start download workers in this process, and beside it one that puts downloads into archives."""
     queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
     handler = download_handler(settings)
     LimitFollower(queue, handler).start()
     queue.process("startdownload", settings.concurrency, handler)
+    work_on_archives(settings, queue)
 
 
 def working_queue() -> Queue:

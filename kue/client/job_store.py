@@ -256,14 +256,21 @@ class JobStore(Generic[J]):
 
     def children(self, job_id: int | str) -> Iterator[list[tuple[int | str, str]]]:
         """Yield a job's children in pages: (id, "pending", "complete", "failed" or "removed"), in their order."""
-        check_id(job_id)
-        key, at = self._session.keys.children(job_id), 0
-        total = number(self._session.read_one("HGET", self._session.keys.job(job_id), "children", default=None)) or 0
-        while at < total:
-            page = self._session.call(partial(read_children, key=key, after=at, last=at + CHILDREN_A_PAGE))
-            at += CHILDREN_A_PAGE
+        after: int | None = 0
+        while after is not None:
+            page, after = self.children_page(job_id, after)
             if page:
                 yield page
+
+    def children_page(self, job_id: int | str, after: int) -> tuple[list[tuple[int | str, str]], int | None]:
+        """Return a page of ``children``, and what to call for the next one with; None: it was the last."""
+        check_id(job_id)
+        key, last = self._session.keys.children(job_id), after + CHILDREN_A_PAGE
+        total = number(self._session.read_one("HGET", self._session.keys.job(job_id), "children", default=None)) or 0
+        if after >= total:
+            return [], None
+        page = self._session.call(partial(read_children, key=key, after=after, last=last))
+        return page, last if last < total else None
 
     def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]:
         """Return the hashes of jobs, in order; an empty one for a job that is not there."""

@@ -1,5 +1,6 @@
 """Downloads as jobs: resumable, verified, and restricted to public addresses."""
 
+from .archive import ARCHIVE_TYPE, ArchiveBuilder
 from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidRequest, InvalidUrl
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler, discard_part
 from .http.address_guard import AllowList, Guard
@@ -14,9 +15,11 @@ from .request import DownloadRequest, Result
 Follower, Patience = LimitFollower, Timeouts
 
 __all__ = [
+    "ARCHIVE_TYPE",
     "ATTEMPTS",
     "BACKOFF",
     "AllowList",
+    "ArchiveBuilder",
     "DownloadError",
     "DownloadFailed",
     "DownloadHandler",

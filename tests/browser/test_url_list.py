@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -48,3 +49,19 @@ def test_one_pasted_url_stays_in_its_field(program: Any, open_page: Callable[...
     page.wait_for_selector(LIVE)
     page.evaluate(EVENT, ["paste", "#start_url", "http://a.example/1\n"])
     assert page.is_hidden("#start_list")
+
+
+def test_several_downloads_and_their_archive_are_three_clicks(program: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(program.url)
+    page.wait_for_selector(LIVE)
+    page.click("#start_list_open")
+    page.wait_for_selector("#start_list_start:text-is('Start 3 jobs')")
+    page.check("#start_list_archive")
+    page.click("#start_list_start")
+    told = "Started 3 jobs. Job 1 then puts their files into one archive."
+    page.wait_for_selector(f"#start_list_summary:text-is('{told}')")
+    file = page.wait_for_selector("#job_1 .job_file:visible", timeout=60_000)
+    with page.expect_download() as download:
+        file.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == ["10mb.bin", "10mb (2).bin", "10mb (3).bin"] and archive.testzip() is None

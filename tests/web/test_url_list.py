@@ -70,3 +70,24 @@ def test_a_list_that_cannot_be_used_is_refused_and_starts_nothing(site: Any, bod
 def test_the_json_api_says_of_a_download_what_the_worker_would(site: Any, data: Any, sentence: str) -> None:
     answer = site.http().post("/job", json={"type": "startdownload", "data": data})
     assert answer.status_code == 400 and sentence in answer.get_json()["error"]
+
+
+def test_the_files_of_a_list_can_be_put_into_one_archive(site: Any) -> None:
+    status, answer = ask(site, text="\n".join(LINES), start=True, archive=True)
+    assert status == 200 and len(answer["ids"]) == 2
+    parent = site.queue.get(answer["archive"])
+    assert (parent.type, parent.data["title"]) == ("archive", "Archive of 2 downloads")
+    assert [child.id for child in parent.children()] == answer["ids"] and parent.state == "delayed"
+    site.queue.cancel(answer["ids"][0])
+    assert parent.refresh().state == "delayed" and parent.children_ended == 1
+    site.queue.cancel(answer["ids"][1])
+    assert parent.refresh().state == "inactive"
+    assert ask(site, text="", start=True, archive=True)[1]["archive"] is None
+
+
+def test_a_unique_download_that_waits_already_is_awaited_by_the_archive(site: Any) -> None:
+    text = "http://a.example/1\nhttp://a.example/2"
+    _, first = ask(site, text="http://a.example/1", start=True)
+    status, answer = ask(site, text=text, start=True, archive=True, options={"unique": "true"})
+    assert status == 200 and answer["ids"][0] == first["ids"][0]
+    assert [child.id for child in site.queue.get(answer["archive"]).children()] == answer["ids"]

@@ -93,6 +93,11 @@ def final_name(name: str, job_id: object, now_s: float) -> str:
     return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%d%H%M%S}-{tag}-{name}"
 
 
+def plain_name(name: str) -> str:
+    """Return a finished file's name without the date and the job id that ``final_name`` put before it."""
+    return re.sub(r"^[0-9]{14}-[0-9A-Za-z_]{1,40}-(?=.)", "", name)
+
+
 def numbered(name: str, number: int) -> str:
     """Return ``name`` with `` (number)`` before its extension, for a name that is taken."""
     stem, extension = split_extension(name)

@@ -12,7 +12,7 @@ from kue.errors import InvalidJob
 from kue.redaction import safe_text
 from kue.web.access.audit import audit
 from kue.web.live.current import monitor, queue
-from kue.web.live.start_event import Refused, create, parse
+from kue.web.live.start_event import Refused, create, create_with_archive, parse
 
 url_list = Blueprint("url_list", __name__)
 
@@ -38,6 +38,8 @@ class UrlListView(TypedDict):
     problems: list[UrlProblem]
     """At most MAX_NAMED."""
     ids: list[int]
+    archive: int | None
+    """The job that puts their files into one archive."""
 
 
 def _problem(each: ListedUrl) -> UrlProblem:
@@ -47,7 +49,10 @@ def _problem(each: ListedUrl) -> UrlProblem:
 
 @url_list.post("/monitor/downloads/list")
 def check_or_start() -> ResponseReturnValue:
-    """Check the URLs in ``text``; with ``start``, create a job for each usable one, with the same ``options``."""
+    """Check the URLs in ``text``; with ``start``, create a job for each usable one, with the same ``options``.
+
+    With ``archive``, also a job that waits for them and puts their files into one archive.
+    """
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict) or not isinstance(asked.get("text"), str):
         raise InvalidJob("send an object with text, one URL per line")
@@ -61,15 +66,21 @@ def check_or_start() -> ResponseReturnValue:
         wanted = [parse((each,), allow) for each in usable]
     except (Refused, ValueError) as exc:
         raise InvalidJob(str(exc)) from None
-    ids = [create(queue(), each) for each in wanted] if asked.get("start") is True else []
-    if ids:
-        monitor().relay.touch(ids)
-        audit("start", f"{len(ids)} jobs, {ids[0]} to {ids[-1]}")
+    ids: list[int] = []
+    archive: int | None = None
+    if wanted and asked.get("start") is True:
+        if asked.get("archive") is True:
+            ids, archive = create_with_archive(queue(), wanted)
+        else:
+            ids = [create(queue(), each) for each in wanted]
+        monitor().relay.touch([*ids, archive] if archive else ids)
+        audit("start", f"{len(ids)} jobs, {ids[0]} to {ids[-1]}{f', and archive job {archive}' if archive else ''}")
     answer: UrlListView = {
         "usable": len(wanted),
         "invalid": sum(each.error is not None for each in listed),
         "duplicates": sum(each.duplicate_of is not None for each in listed),
         "problems": [_problem(each) for each in listed if not each.is_usable][:MAX_NAMED],
         "ids": ids,
+        "archive": archive,
     }
     return jsonify(answer)

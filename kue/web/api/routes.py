@@ -43,6 +43,7 @@ def part(name: str) -> Shape:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_FLAG = {"type": "boolean"}
 _TIMES = ("created_at", "promote_at", "updated_at", "failed_at", "started_at", "duration", "delay", "ttl")
 _MS = {"type": "number", "description": "ms"}
 _BACKOFF = members({"delay": _MS, "maxDelay": _MS}, type={"enum": ["fixed", "exponential"]})
@@ -272,9 +273,9 @@ ROUTES = (
     Route(
         "post",
         "/monitor/downloads/list",
-        "Check a list of URLs, one per line, or start a download for each of them.",
+        "Check a list of URLs, one per line, or start a download for each, and a job that archives their files.",
         {200: UrlListView, **BAD},
-        body=members({"options": {"type": "object"}, "start": {"type": "boolean"}}, text=TEXT),
+        body=members({"options": {"type": "object"}, "start": _FLAG, "archive": _FLAG}, text=TEXT),
     ),
     Route("get", "/files/{name}", "A finished file, whole or a range.", {200: "file", 206: "file", 404: "page"}),
     Route("delete", "/files/{name}", "Delete a finished file.", {200: DONE, 404: "page", **CONFLICT}),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
-from kue.downloads import ATTEMPTS, BACKOFF, DownloadRequest, InvalidRequest
+from kue.downloads import ARCHIVE_TYPE, ATTEMPTS, BACKOFF, DownloadRequest, InvalidRequest
+from kue.downloads.archive import archive_data
 from kue.downloads.http.urls import MAX_URL_BYTES, clean_url
 from kue.storage.codec import PRIORITIES
 
@@ -167,3 +168,20 @@ def create(queue: Queue, request: StartRequest) -> int:
     else:
         queue.claim_unique(job.save(), "url")
     return int(job.id or 0)
+
+
+def create_with_archive(queue: Queue, requests: Sequence[StartRequest]) -> tuple[list[int], int]:
+    """Save downloads and the job that then puts their files into one archive; return the ids of both.
+
+    All in one step, except downloads that must be unique: of these, one that waits or runs already is waited for.
+    """
+    downloads = [queue.create(DOWNLOAD_TYPE, dict(each.data), **each.options) for each in requests]
+    for number, (job, request) in enumerate(zip(downloads, requests, strict=True)):
+        if request.unique:
+            downloads[number] = queue.save_unique(job, "url")
+    parent = queue.create(ARCHIVE_TYPE, archive_data(len(downloads)), attempts=ATTEMPTS, backoff=dict(BACKOFF))
+    parent.after(downloads, on_failure="ignore").save()
+    for job, request in zip(downloads, requests, strict=True):
+        if not request.unique:
+            queue.claim_unique(job, "url")
+    return [int(job.id or 0) for job in downloads], int(parent.id or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import KueError
@@ -32,6 +32,16 @@ class RemoteOwner:
 
     def read(self, job_id: int | str) -> dict[str, str]:
         raw: dict[str, str] = self._channel.ask("read")
+        return raw
+
+    def children(self, job_id: int | str) -> Iterator[list[tuple[int | str, str]]]:
+        after = 0
+        while after is not None:
+            page, after = self._channel.ask("children", job_id, after)
+            yield page
+
+    def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]:
+        raw: list[dict[str, str]] = self._channel.ask("hashes", job_ids)
         return raw
 
     def remove(self, job_id: int | str) -> None:

@@ -28,6 +28,10 @@ def _do(execution: Execution, what: str, arguments: list[object]) -> object:
         owner.progress(job, job._token, percent, data, keep)  # type: ignore[arg-type]
     elif what == "read":
         return owner.read(job_id)
+    elif what == "children":
+        return owner.children_page(*arguments)  # type: ignore[arg-type]
+    elif what == "hashes":
+        return owner.hashes(arguments[0])  # type: ignore[arg-type]
     elif what == "remove":
         owner.remove(job_id)
     elif what == "cancel":

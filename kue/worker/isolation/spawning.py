@@ -55,7 +55,7 @@ def spawn_child(setup: dict[str, Any]) -> Spawned:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         executable = os.fsdecode(spawn.get_executable())
         pid = os_.posix_spawn(
-            executable, [executable, *flags, _PROGRAM], os_.environ, file_actions=actions, setpgroup=0,
+            executable, [executable, *flags, _PROGRAM], os.environ, file_actions=actions, setpgroup=0,
             setsigmask=(), setsigdef=(signal.SIGTERM, signal.SIGINT),
         )  # fmt: skip
     except BaseException:

@@ -4,6 +4,8 @@ import { request } from "../lib/api.js";
 
 const CHECK_MS = 300;
 const MAX_FILE_BYTES = 4_000_000;
+/** Examples that "Several URLs" shows as long as the URL is the built-in sample's. */
+const EXAMPLES = 3;
 /** Fields that belong to one file only. */
 const ONE_FILE = new Set(["url", "title", "filename", "sha256"]);
 
@@ -35,6 +37,8 @@ export function wireStartList() {
   const message = document.getElementById("start_list_summary");
   const problems = document.getElementById("start_list_problems");
   const start = document.getElementById("start_list_start");
+  const archive = document.getElementById("start_list_archive");
+  const opener = document.getElementById("start_list_open");
   let timer = 0;
   let latest = 0;
 
@@ -66,11 +70,18 @@ export function wireStartList() {
 
   function open(lines) {
     part.hidden = false;
+    opener.hidden = true;
     text.value = lines;
     text.focus();
     check();
   }
 
+  opener.hidden = false;
+  opener.addEventListener("click", () => {
+    const first = url.value.trim();
+    const more = first && url.value === url.defaultValue ? EXAMPLES - 1 : 0;
+    open([first, ...Array.from({ length: more }, (_, number) => `${first}?${number + 2}`)].join("\n"));
+  });
   url.addEventListener("paste", (event) => {
     const pasted = event.clipboardData.getData("text/plain");
     if (pasted.split(/\r?\n/).filter((line) => line.trim()).length < 2) return;
@@ -97,16 +108,18 @@ export function wireStartList() {
   });
   document.getElementById("start_list_close").addEventListener("click", () => {
     part.hidden = true;
+    opener.hidden = false;
     url.focus();
   });
   start.addEventListener("click", async () => {
     start.disabled = true;
-    const wanted = { text: text.value, options: options(form), start: true };
+    const wanted = { text: text.value, options: options(form), start: true, archive: archive.checked };
     try {
       const answer = await request("POST", "/monitor/downloads/list", wanted, { timeoutMs: 60000 });
       text.value = "";
       problems.replaceChildren();
-      say(`Started ${plural(answer.ids.length, "job")}.`);
+      const then = answer.archive ? ` Job ${answer.archive} then puts their files into one archive.` : "";
+      say(`Started ${plural(answer.ids.length, "job")}.${then}`);
     } catch (error) {
       say(`Not started: ${error.message}`, true);
       start.disabled = false;
