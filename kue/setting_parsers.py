@@ -172,6 +172,44 @@ def origins(text: str) -> tuple[str, ...]:
     return entries
 
 
+def trusted_proxies(text: str) -> int | tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """How many proxies are in front, or their addresses and networks: ``1``, or ``127.0.0.1, 10.0.0.0/8``."""
+    if re.fullmatch(r"[0-9]{1,2}", text):
+        return int(text)
+    networks = []
+    for entry in words(text):
+        try:
+            network = ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"{entry!r} is not an address; write the number of proxies in front, such as 1, or their addresses "
+                "and networks, such as 127.0.0.1,10.0.0.0/8"
+            ) from None
+        if network.prefixlen == 0:
+            raise ValueError(f"{entry} is everybody, so anyone could forge an address; write those of the proxies")
+        networks.append(network)
+    return tuple(networks)
+
+
+def base_path(text: str) -> str:
+    """The path below which a proxy offers the pages, ``/kue``, without a slash at its end; or nothing."""
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("write a path such as /kue, of letters, digits and - . _ ~")
+    return path
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """Host names without ports, in lower case; ``*.example.org`` is every name below example.org."""
+    entries = tuple(entry.lower() for entry in words(text))
+    for entry in entries:
+        if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", entry):
+            raise ValueError(
+                f"{entry!r} is not a host name; write names such as jobs.example.org, without http:// or port"
+            )
+    return entries
+
+
 def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 

@@ -14,11 +14,13 @@ from typing import Any
 from .errors import KueError
 from .setting_parsers import (
     MAX_CONCURRENCY,
+    base_path,
     bearer_token,
     credentials,
     directory,
     existing_path,
     host_name,
+    host_names,
     hosts,
     number_or_all,
     number_or_none,
@@ -28,6 +30,7 @@ from .setting_parsers import (
     redis_url,
     size_bytes,
     size_or_none,
+    trusted_proxies,
     whole_number,
     yes_or_no,
 )
@@ -92,6 +95,12 @@ class Settings:
     allow_anonymous: bool
     #: Empty: the page's own origin only.
     cors_origins: tuple[str, ...]
+    #: How many proxies are in front, or their networks: whose ``X-Forwarded-*`` headers are believed.
+    trusted_proxies: int | tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = 0
+    #: "/kue", or empty.
+    base_path: str = ""
+    #: Host names under which the server answers, beside addresses and its own names.
+    allowed_hosts: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -303,4 +312,21 @@ OPTIONS = (
         yes_or_no,
     ),
     Option("cors_origins", "KUE_CORS_ORIGINS", "", "LIST", "other origins allowed to connect, or *", origins),
+    Option(
+        "trusted_proxies",
+        "KUE_TRUSTED_PROXIES",
+        "0",
+        "LIST",
+        "proxies whose X-Forwarded headers are believed: how many are in front, or addresses and networks",
+        trusted_proxies,
+    ),
+    Option("base_path", "KUE_BASE_PATH", "", "PATH", "path at which a proxy offers the pages, such as /kue", base_path),
+    Option(
+        "allowed_hosts",
+        "KUE_ALLOWED_HOSTS",
+        "",
+        "LIST",
+        "further host names of this server, such as 'jobs.example.org,*.internal'",
+        host_names,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
         ("https://a.example", "http://b:81"),
     ),
     ("KUE_CORS_ORIGINS", "--cors-origins", "*", "cors_origins", ("*",)),
+    ("KUE_TRUSTED_PROXIES", "--trusted-proxies", "2", "trusted_proxies", 2),
+    (
+        "KUE_TRUSTED_PROXIES",
+        "--trusted-proxies",
+        "127.0.0.1, 10.1.2.3/8",
+        "trusted_proxies",
+        (ip_network("127.0.0.1"), ip_network("10.0.0.0/8")),
+    ),
+    ("KUE_BASE_PATH", "--base-path", "/ops/kue/", "base_path", "/ops/kue"),
+    ("KUE_BASE_PATH", "--base-path", "/", "base_path", ""),
+    ("KUE_ALLOWED_HOSTS", "--allowed-hosts", "Jobs.example, *.b", "allowed_hosts", ("jobs.example", "*.b")),
 ]
 
 #: variable, text, what the message must say
@@ -76,6 +88,13 @@ BAD = [
     ("REDIS_URL", "redis://[::1", "redis://127.0.0.1:6379/0"),
     ("REDIS_URL", "unix://", "redis://127.0.0.1:6379/0"),
     ("KUE_PREFIX", "a b", "short word"),
+    ("KUE_TRUSTED_PROXIES", "nginx", "not an address"),
+    ("KUE_TRUSTED_PROXIES", "0.0.0.0/0", "everybody"),
+    ("KUE_BASE_PATH", "kue", "a path such as /kue"),
+    ("KUE_BASE_PATH", "//evil.test", "a path such as /kue"),
+    ("KUE_BASE_PATH", "/a/../b", "a path such as /kue"),
+    ("KUE_ALLOWED_HOSTS", "http://a", "not a host name"),
+    ("KUE_ALLOWED_HOSTS", "*", "not a host name"),
     ("KUE_CONCURRENCY", "0", "from 1"),
     ("KUE_CONCURRENCY", "many", "whole number"),
     ("KUE_WORKERS", "-1", "from 0"),

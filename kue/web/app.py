@@ -36,6 +36,7 @@ from kue.web.pages.search import finder
 from kue.web.pages.system import system
 from kue.web.server.bodies import with_length
 from kue.web.server.concurrency import bounded
+from kue.web.server.proxies import behind_proxies
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -121,6 +122,9 @@ def create_app(
     app.wsgi_app = security.guard_socket(app.wsgi_app)  # type: ignore[method-assign]
     app.wsgi_app = bounded(app.wsgi_app, unbounded="/socket.io/")  # type: ignore[method-assign]
     app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
+    app.wsgi_app = behind_proxies(  # type: ignore[method-assign]
+        app.wsgi_app, settings.trusted_proxies, settings.base_path
+    )
     monitor = Monitor(socketio, queue, security, settings.all_download_allow)
     app.extensions["kue"] = monitor
     errors.install(app)

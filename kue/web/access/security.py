@@ -17,6 +17,7 @@ from kue.web.access import audit
 from kue.web.access.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
 from kue.web.access.session_key import SessionKey
 from kue.web.errors import error_response, wants_page
+from kue.web.server.proxies import IGNORED
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -53,6 +54,9 @@ def _is_address(host: str) -> bool:
 
 #: The error for the read-only role, over HTTP and the socket.
 READ_ONLY = "read-only access: you cannot change anything"
+#: The error for a page of another site, and what may be the reason where the page is the server's own.
+FOREIGN = "requests from other sites may not change anything"
+BEHIND_PROXY = "; if a proxy of yours forwarded this one, add it to KUE_TRUSTED_PROXIES"
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -70,7 +74,7 @@ class _Sessions(SecureCookieSessionInterface):
         )  # fmt: skip
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower().startswith("https")
+        return request.is_secure
 
 
 class Security:
@@ -82,7 +86,10 @@ class Security:
         self.key = SessionKey(queue)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
+        names |= {name for name in settings.allowed_hosts if not name.startswith("*")}
         self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
+        #: ".example.org" for *.example.org
+        self.domains = (".localhost", *(name[1:] for name in settings.allowed_hosts if name.startswith("*")))
 
     def host_is_ours(self, host: str) -> bool:
         """Tell whether a ``Host`` header names this server.
@@ -91,21 +98,21 @@ class Security:
         do so with an address or with a name of ours.
         """
         name = split_host(host)
-        return name in self.hosts or name.endswith(".localhost") or _is_address(name)
+        return name in self.hosts or name.endswith(self.domains) or _is_address(name)
 
     def origin_is_ours(self, origin: str) -> bool:
         """Tell whether pages of this origin may change anything."""
         if origin.lower() in self.origins or "*" in self.origins:
             return True
-        # A proxy that ends TLS says how it was called itself. Another site's page cannot make a browser send these.
-        scheme = request.headers.get("X-Forwarded-Proto", request.scheme).partition(",")[0].strip()
-        host = request.headers.get("X-Forwarded-Host", request.host).partition(",")[0].strip()
-        return origin.lower() in (f"{request.scheme}://{request.host}".lower(), f"{scheme}://{host}".lower())
+        return origin.lower() == f"{request.scheme}://{request.host}".lower()
 
     def check_request(self) -> ResponseReturnValue | None:
         """Refuse cross-site requests and requests without valid credentials. Runs before every view."""
         if not self.host_is_ours(request.host):
-            abort(400, "unknown host name; add its origin to KUE_CORS_ORIGINS")
+            abort(
+                400,
+                f"unknown host name {split_host(request.host)!r}; if it is this server's, add it to KUE_ALLOWED_HOSTS",
+            )
         changes = request.method not in audit.SAFE_METHODS
         if changes:
             self._check_origin()
@@ -130,10 +137,11 @@ class Security:
     def _check_origin(self) -> None:
         origin = request.headers.get("Origin")
         if origin is not None:
-            if not self.origin_is_ours(origin):
-                abort(403, "requests from other sites may not change anything")
-        elif request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            abort(403, "requests from other sites may not change anything")
+            is_ours = self.origin_is_ours(origin)
+        else:
+            is_ours = request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+        if not is_ours:
+            abort(403, FOREIGN + (BEHIND_PROXY if request.environ.get(IGNORED) else ""))
 
     def visitor(self, auth: object = None) -> Visitor | None:
         """Return who sends this request or socket handshake, with their role; None without valid credentials.
@@ -191,7 +199,9 @@ class Security:
                 query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
                 if "j" in query or not self.host_is_ours(environ.get("HTTP_HOST", "")):
                     start_response("400 Bad Request", [("Content-Type", "text/plain")])
-                    return [b"JSONP is not supported\n" if "j" in query else b"unknown host name\n"]
+                    return [
+                        b"JSONP is not supported\n" if "j" in query else b"unknown host name; see KUE_ALLOWED_HOSTS\n"
+                    ]
             return app(environ, start_response)
 
         return around

@@ -28,7 +28,7 @@ log = logging.getLogger("kue.web")
 CONNECTIONS_MAX = 10_000
 #: Part of the connections that WebSockets and long polls may take together; the rest is for requests.
 LIVE_SHARE = 0.75
-#: Where long polls come in.
+#: Where long polls come in, below whatever path a proxy passes on.
 SOCKET_PATH = "/socket.io/"
 #: Seconds that a connection may take for the head of a request, silence before it included.
 HEAD_S = 75.0
@@ -278,7 +278,7 @@ class WsgiServer:
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Call the application. WebSockets and long polls stay, so they may take a part of the connections only."""
-        is_poll = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"].lower().startswith(SOCKET_PATH)
+        is_poll = environ["REQUEST_METHOD"] == "GET" and SOCKET_PATH in environ["PATH_INFO"].lower()
         if not is_poll and environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return self._app(environ, start_response)
         if self._live >= self._max * LIVE_SHARE:
