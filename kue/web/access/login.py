@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from kue.web.access.audit import audit
 from kue.web.access.security import Security
 from kue.web.answers import SafeResponse
+from kue.web.links import link
 
 login = Blueprint("login", __name__)
 
@@ -22,8 +23,10 @@ def _security() -> Security:
 def _next_path() -> str:
     """Return where to go after the login: a path on this server and nothing else."""
     path = request.values.get("next", "/")
-    # A browser takes "//host" and "/\host" for another server, and drops tabs and newlines before it looks.
-    return path if re.fullmatch(r"/(?![/\\])[^\x00-\x20\x7f\\]*", path) else "/"
+    # A browser takes "//host" and "/\host" for another server, and drops tabs and newlines before it looks. By ".." it
+    # would leave the path at which a proxy offers this server.
+    is_ours = re.fullmatch(r"/(?![/\\])[^\x00-\x20\x7f\\]*", path)
+    return path if is_ours and not re.search(r"(?i)/(\.|%2e){2}(/|$|\?|#)", path) else "/"
 
 
 def _form(status: int, message: str = "") -> Response:
@@ -35,7 +38,7 @@ def _form(status: int, message: str = "") -> Response:
 def show() -> ResponseReturnValue:
     """The form; a visitor who is logged in is redirected."""
     if _security().visitor() is not None:
-        return redirect(_next_path())
+        return redirect(link(_next_path()))
     return _form(200)
 
 
@@ -53,7 +56,7 @@ def enter() -> ResponseReturnValue:
     session["user"] = visitor.name
     session["mark"] = accounts.mark_of(visitor.name, _security().key.get())
     audit("log in", f"({visitor.role.value})", visitor)
-    return redirect(_next_path(), 303)
+    return redirect(link(_next_path()), 303)
 
 
 @login.post("/logout")
@@ -62,4 +65,4 @@ def leave() -> ResponseReturnValue:
     audit("log out", "")
     if _security().accounts.required:
         session.clear()
-    return redirect("/login", 303)
+    return redirect(link("/login"), 303)

@@ -17,6 +17,7 @@ from kue.web.access import audit
 from kue.web.access.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
 from kue.web.access.session_key import SessionKey
 from kue.web.errors import error_response, wants_page
+from kue.web.links import link
 from kue.web.server.proxies import IGNORED
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class _Sessions(SecureCookieSessionInterface):
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
+    def get_cookie_path(self, app: Flask) -> str:
+        return link("") or "/"
+
 
 class Security:
     """The checks of one app."""
@@ -121,7 +125,7 @@ class Security:
         visitor = self.visitor()
         if visitor is None:
             if wants_page() and not changes:
-                return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
+                return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
             if self.accounts.is_blocked(request.remote_addr):
                 blocked = error_response(429, "too many failed logins; try again in a minute")
                 blocked.headers["Retry-After"] = str(int(WINDOW_S))
