@@ -8,7 +8,8 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from flask.typing import ResponseReturnValue
 
 from kue.web.access.audit import audit
-from kue.web.access.security import Security
+from kue.web.access.security import Security, delayed_response
+from kue.web.access.throttle import LoginDelayed
 from kue.web.answers import SafeResponse
 from kue.web.links import link
 
@@ -37,8 +38,11 @@ def _form(status: int, message: str = "") -> Response:
 @login.get("/login")
 def show() -> ResponseReturnValue:
     """The form; a visitor who is logged in is redirected."""
-    if _security().visitor() is not None:
-        return redirect(link(_next_path()))
+    try:
+        if _security().visitor() is not None:
+            return redirect(link(_next_path()))
+    except LoginDelayed as exc:
+        return delayed_response(exc)
     return _form(200)
 
 
@@ -46,10 +50,12 @@ def show() -> ResponseReturnValue:
 def enter() -> ResponseReturnValue:
     """Log in: a cookie for this browser, until it is closed or the password changes."""
     accounts = _security().accounts
-    address = request.remote_addr
-    if accounts.is_blocked(address):
-        return _form(429, "Too many failed logins. Try again in a minute.")
-    visitor = accounts.check(request.form.get("user"), request.form.get("password"), address)
+    try:
+        visitor = accounts.check(request.form.get("user"), request.form.get("password"), request.remote_addr)
+    except LoginDelayed as exc:
+        response = _form(429, f"Too many failed logins. Try again in {exc.wait_s} s.")
+        response.headers["Retry-After"] = str(exc.wait_s)
+        return response
     if visitor is None:
         return _form(401, "Incorrect user name or password.")
     session.clear()

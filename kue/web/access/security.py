@@ -14,8 +14,9 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import URLSafeTimedSerializer
 
 from kue.web.access import audit
-from kue.web.access.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
+from kue.web.access.accounts import ANYBODY, Accounts, Visitor
 from kue.web.access.session_key import SessionKey
+from kue.web.access.throttle import LoginDelayed
 from kue.web.errors import error_response, wants_page
 from kue.web.links import link
 from kue.web.server.proxies import IGNORED
@@ -58,6 +59,13 @@ READ_ONLY = "read-only access: you cannot change anything"
 #: The error for a page of another site, and what may be the reason where the page is the server's own.
 FOREIGN = "requests from other sites may not change anything"
 BEHIND_PROXY = "; if a proxy of yours forwarded this one, add it to KUE_TRUSTED_PROXIES"
+
+
+def delayed_response(exc: LoginDelayed) -> Response:
+    """Return the answer to an attempt that came too early."""
+    response = error_response(429, str(exc))
+    response.headers["Retry-After"] = str(exc.wait_s)
+    return response
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -122,14 +130,13 @@ class Security:
             self._check_origin()
         if request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
             return None
-        visitor = self.visitor()
+        try:
+            visitor = self.visitor()
+        except LoginDelayed as exc:
+            return delayed_response(exc)
         if visitor is None:
             if wants_page() and not changes:
                 return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
-            if self.accounts.is_blocked(request.remote_addr):
-                blocked = error_response(429, "too many failed logins; try again in a minute")
-                blocked.headers["Retry-After"] = str(int(WINDOW_S))
-                return blocked
             response = error_response(401, "authentication required")
             response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
             return response
@@ -149,6 +156,8 @@ class Security:
 
     def visitor(self, auth: object = None) -> Visitor | None:
         """Return who sends this request or socket handshake, with their role; None without valid credentials.
+
+        Raises LoginDelayed after too many failed logins. A session or a right token always passes.
 
         ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
         """
@@ -171,7 +180,10 @@ class Security:
 
     def socket_visitor(self, auth: object) -> Visitor | None:
         """Return who is behind a new socket. The origin was checked at the handshake."""
-        return self.visitor(auth) if self.host_is_ours(request.host) else None
+        try:
+            return self.visitor(auth) if self.host_is_ours(request.host) else None
+        except LoginDelayed:
+            return None
 
     def socket_origins(self) -> list[str] | str | None:
         """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""
