@@ -48,7 +48,7 @@ def show() -> ResponseReturnValue:
 
 @login.post("/login")
 def enter() -> ResponseReturnValue:
-    """Log in: a cookie for this browser, until it is closed or the password changes."""
+    """Log in: a cookie for this browser, until it is closed, the session expires or the password changes."""
     accounts = _security().accounts
     try:
         visitor = accounts.check(request.form.get("user"), request.form.get("password"), request.remote_addr)
@@ -58,17 +58,15 @@ def enter() -> ResponseReturnValue:
         return response
     if visitor is None:
         return _form(401, "Incorrect user name or password.")
-    session.clear()
-    session["user"] = visitor.name
-    session["mark"] = accounts.mark_of(visitor.name, _security().key.get())
+    _security().sessions.begin(session, visitor)
     audit("log in", f"({visitor.role.value})", visitor)
     return redirect(link(_next_path()), 303)
 
 
 @login.post("/logout")
 def leave() -> ResponseReturnValue:
-    """Log out in this browser."""
+    """Log out: the session ends in every copy of its cookie, and its live connections are closed."""
     audit("log out", "")
-    if _security().accounts.required:
-        session.clear()
+    if _security().accounts.required and (ended := _security().sessions.end(session)) is not None:
+        current_app.extensions["kue"].end_session(ended)
     return redirect(link("/login"), 303)

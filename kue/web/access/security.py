@@ -16,6 +16,7 @@ from itsdangerous import URLSafeTimedSerializer
 from kue.web.access import audit
 from kue.web.access.accounts import ANYBODY, Accounts, Visitor
 from kue.web.access.session_key import SessionKey
+from kue.web.access.sessions import Sessions
 from kue.web.access.throttle import LoginDelayed
 from kue.web.errors import error_response, wants_page
 from kue.web.links import link
@@ -96,6 +97,7 @@ class Security:
         self.settings = settings
         self.accounts = Accounts(settings)
         self.key = SessionKey(queue)
+        self.sessions = Sessions(queue, self.accounts, self.key)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         names |= {name for name in settings.allowed_hosts if not name.startswith("*")}
@@ -164,7 +166,7 @@ class Security:
         if not self.accounts.required:
             return ANYBODY
         if "user" in session:
-            known = self.accounts.visitor_of(session["user"], session.get("mark"), self.key.get())
+            known = self.sessions.visitor_of(session)
             if known is not None:
                 return known
         if isinstance(auth, dict) and auth:

@@ -181,6 +181,59 @@ def test_the_socket_asks_for_the_same_login(locked: Any) -> None:
     assert connect(flask_test_client=http)
 
 
+def cookie_of(http: Any) -> str:
+    return str(http.get_cookie("kue_session", domain="127.0.0.1").value)
+
+
+def status_with(site: Any, cookie: str) -> int:
+    http = site.http()
+    http.set_cookie("kue_session", cookie, domain="127.0.0.1")
+    return int(http.get("/stats").status_code)
+
+
+def test_a_copied_cookie_ends_with_the_logout_in_every_web_process(make_site: Callable[..., Any]) -> None:
+    one, two = make_site(KUE_AUTH=AUTH), make_site(KUE_AUTH=AUTH)
+    http, elsewhere = one.http(), one.http()
+    log_in(http)
+    log_in(elsewhere)
+    copy = cookie_of(http)
+    assert (status_with(one, copy), status_with(two, copy)) == (200, 200)
+    assert http.post("/logout").status_code == 303
+    assert (status_with(one, copy), status_with(two, copy)) == (401, 401)
+    assert elsewhere.get("/stats").status_code == 200  # another login of the same user
+
+
+def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[..., Any], queue: Any) -> None:
+    one, two = make_site(KUE_AUTH=AUTH), make_site(KUE_AUTH=AUTH)
+    http = one.http()
+    log_in(http)
+    copy = cookie_of(http)
+
+    def socket(site: Any) -> Any:
+        headers = {"Host": site.url.removeprefix("http://"), "Cookie": f"kue_session={copy}"}
+        return site.socketio.test_client(site.app, headers=headers)
+
+    here, there = socket(one), socket(two)
+    assert here.is_connected() and there.is_connected()
+    http.post("/logout")
+    assert not here.is_connected()
+    answer = there.emit("start", "http://127.0.0.1:1/x", callback=True)
+    assert "session has ended" in answer["error"] and queue.counts()["inactive"] == 0
+    assert not socket(two).is_connected()
+
+
+def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kue.web.access import sessions
+
+    http = locked.http()
+    monkeypatch.setattr(sessions, "SESSION_S", 0)
+    log_in(http)
+    assert http.get("/stats").status_code == 401
+    monkeypatch.setattr(sessions, "SESSION_S", 60)
+    log_in(http)
+    assert http.get("/stats").status_code == 200
+
+
 TOKEN, TOKEN_READ = "write-token-0123456789", "read-token-0123456789"
 READ_ROLES = [basic("eva:look"), {"Authorization": f"Bearer {TOKEN_READ}"}]
 
