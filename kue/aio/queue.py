@@ -266,6 +266,8 @@ class Queue:
     # Changing by hand
 
     shared_secret = _of("_operations", Operations.shared_secret)
+    end_session = _of("_operations", Operations.end_session)
+    session_has_ended = _of("_operations", Operations.session_has_ended)
     check_health = _of("_operations", Operations.check_health)
     remove = _of("_operations", Operations.remove)
     set_state = _of("_operations", Operations.set_state)

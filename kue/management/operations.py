@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Generic
@@ -49,6 +50,24 @@ class Operations(Generic[J]):
 
         text = self._session.call(call, 0)
         return hashlib.sha256(str(text).encode()).digest()
+
+    def end_session(self, session_id: str, until_ms: int) -> None:
+        """Record for all web processes that a session has ended; it would have expired at ``until_ms``, epoch ms.
+
+        Raises QueueUnavailable at once if Redis cannot be reached.
+        """
+        key = self._keys.ended_sessions
+
+        def call(client: Any) -> None:
+            client.zremrangebyscore(key, "-inf", f"({time.time() * 1000:.0f}")
+            client.zadd(key, {session_id: until_ms})
+
+        self._session.call(call, 0)
+
+    def session_has_ended(self, session_id: str) -> bool:
+        """Tell whether a session was ended. Raises QueueUnavailable at once if Redis cannot be reached."""
+        key = self._keys.ended_sessions
+        return bool(self._session.call(lambda client: client.zscore(key, session_id) is not None, 0))
 
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""

@@ -57,6 +57,8 @@ class Keys:
         self.limits = f"{prefix}:limits"
         #: Ours: written to see whether Redis takes writes (string, 10 s).
         self.health = f"{prefix}:health"
+        #: Ours: sessions of the monitor that were logged out, by the epoch ms at which they would have expired (zset).
+        self.ended_sessions = f"{prefix}:sessions:ended"
         #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
         self.workers = f"{prefix}:workers"
         #: Ours: schedules by the epoch ms at which they are due (zset).

@@ -24,6 +24,7 @@ from kue.web.api.health import health
 from kue.web.api.kue_api import api, lower_case_words
 from kue.web.api.openapi import openapi
 from kue.web.api.schedules_api import schedules_api
+from kue.web.links import link
 from kue.web.live import client_script
 from kue.web.live.packets import ClientPacket
 from kue.web.live.socket_events import Monitor
@@ -97,6 +98,7 @@ def create_app(
     app.config["KUE_DOWNLOADS"] = downloads
     app.json, app.response_class = SafeJson(app), SafeResponse
     app.url_map.strict_slashes = app.url_map.merge_slashes = False
+    app.jinja_env.globals["link"] = link
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
     security = Security(settings, queue)

@@ -1,26 +1,17 @@
-"""Authentication: users, passwords and tokens, compared in constant time, with a limit on failed attempts."""
+"""Authentication: users, passwords and tokens, compared in constant time, with delays after failed attempts."""
 
 from __future__ import annotations
 
 import enum
 import hashlib
 import hmac
-import threading
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kue.web.access.throttle import Throttle
+
 if TYPE_CHECKING:
     from kue.settings import Settings
-
-#: Failed logins from one address within WINDOW_S, after which it is blocked until the window is over.
-MAX_WRONG = 10
-#: Failed logins from all addresses within WINDOW_S, after which only existing sessions are accepted.
-MAX_WRONG_ALL = 200
-WINDOW_S = 60.0
-#: Addresses remembered at a time.
-MAX_ADDRESSES = 10_000
 
 
 class Role(enum.Enum):
@@ -63,14 +54,14 @@ class Accounts:
         ]
         self._users: list[tuple[bytes, bytes, Visitor]] = []
         self._tokens = [(_digest(text), visitor) for text, visitor in tokens if text]
+        self._passwords_alone: list[tuple[bytes, Visitor]] = []
         for text, role in users:
             user, _, password = text.partition(":")
             visitor = Visitor(user, role)
             self._users.append((_digest(user), _digest(password), visitor))
-            self._tokens.append((_digest(password), visitor))  # a program may send a password alone
-        self.required = bool(self._tokens)
-        self._wrong: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._lock = threading.Lock()
+            self._passwords_alone.append((_digest(password), visitor))  # a program may send a password as its token
+        self.required = bool(self._tokens or self._users)
+        self._throttle = Throttle()
         self._passwords = {user: text for text, _ in users for user in [text.partition(":")[0]]}
 
     def mark_of(self, user: str, key: bytes) -> str:
@@ -85,44 +76,33 @@ class Accounts:
         return None
 
     def check(self, user: object, password: object, address: str | None) -> Visitor | None:
-        """Return the user of a name and a password; None if they are wrong, or after too many failed logins."""
+        """Return the user of a name and a password, None if they are wrong.
+
+        Raises LoginDelayed after too many failed logins of this user from this address, whether they are wrong or not.
+        """
         right = None
         for known_user, known_password, visitor in self._users:
             same_user = hmac.compare_digest(_digest(user), known_user)
             same_password = hmac.compare_digest(_digest(password), known_password)
             if same_user and same_password:
                 right = visitor
-        return self._judge(right, address)
+        return right if self._throttle.attempt(address, user, lambda: right is not None) else None
 
     def check_token(self, token: object, address: str | None) -> Visitor | None:
-        """Return the visitor of a bearer token; None if it is wrong, or after too many failed logins."""
-        right = None
-        for known, visitor in self._tokens:
-            if hmac.compare_digest(_digest(token), known) and right is None:
-                right = visitor
-        return self._judge(right, address)
+        """Return the visitor of a bearer token, None if it is wrong.
 
-    def is_blocked(self, address: str | None) -> bool:
-        """Tell whether an address is blocked after too many failed logins."""
-        with self._lock:
-            return self._over(address or "?", MAX_WRONG) or self._over("", MAX_WRONG_ALL)
+        A token is too long to be guessed, so a right one always passes. A password in its place, and a wrong token,
+        count as a login without a name; raises LoginDelayed after too many of them.
+        """
+        if (visitor := _find(self._tokens, token)) is not None:
+            return visitor
+        right = _find(self._passwords_alone, token)
+        return right if self._throttle.attempt(address, None, lambda: right is not None) else None
 
-    def _judge(self, found: Visitor | None, address: str | None) -> Visitor | None:
-        # A blocked address learns nothing, not even that its last guess was right.
-        if self.is_blocked(address):
-            return None
-        if found is not None:
-            return found
-        with self._lock:
-            for name in (address or "?", ""):
-                since, count = self._wrong.pop(name, (time.monotonic(), 0))
-                if time.monotonic() - since > WINDOW_S:
-                    since, count = time.monotonic(), 0
-                self._wrong[name] = since, count + 1
-            while len(self._wrong) > MAX_ADDRESSES:
-                self._wrong.popitem(last=False)
-        return None
 
-    def _over(self, name: str, limit: int) -> bool:
-        since, count = self._wrong.get(name, (0.0, 0))
-        return count >= limit and time.monotonic() - since <= WINDOW_S
+def _find(known: list[tuple[bytes, Visitor]], text: object) -> Visitor | None:
+    found = None
+    for digest, visitor in known:
+        if hmac.compare_digest(_digest(text), digest) and found is None:
+            found = visitor
+    return found

@@ -8,8 +8,10 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from flask.typing import ResponseReturnValue
 
 from kue.web.access.audit import audit
-from kue.web.access.security import Security
+from kue.web.access.security import Security, delayed_response
+from kue.web.access.throttle import LoginDelayed
 from kue.web.answers import SafeResponse
+from kue.web.links import link
 
 login = Blueprint("login", __name__)
 
@@ -22,8 +24,10 @@ def _security() -> Security:
 def _next_path() -> str:
     """Return where to go after the login: a path on this server and nothing else."""
     path = request.values.get("next", "/")
-    # A browser takes "//host" and "/\host" for another server, and drops tabs and newlines before it looks.
-    return path if re.fullmatch(r"/(?![/\\])[^\x00-\x20\x7f\\]*", path) else "/"
+    # A browser takes "//host" and "/\host" for another server, and drops tabs and newlines before it looks. By ".." it
+    # would leave the path at which a proxy offers this server.
+    is_ours = re.fullmatch(r"/(?![/\\])[^\x00-\x20\x7f\\]*", path)
+    return path if is_ours and not re.search(r"(?i)/(\.|%2e){2}(/|$|\?|#)", path) else "/"
 
 
 def _form(status: int, message: str = "") -> Response:
@@ -34,32 +38,35 @@ def _form(status: int, message: str = "") -> Response:
 @login.get("/login")
 def show() -> ResponseReturnValue:
     """The form; a visitor who is logged in is redirected."""
-    if _security().visitor() is not None:
-        return redirect(_next_path())
+    try:
+        if _security().visitor() is not None:
+            return redirect(link(_next_path()))
+    except LoginDelayed as exc:
+        return delayed_response(exc)
     return _form(200)
 
 
 @login.post("/login")
 def enter() -> ResponseReturnValue:
-    """Log in: a cookie for this browser, until it is closed or the password changes."""
+    """Log in: a cookie for this browser, until it is closed, the session expires or the password changes."""
     accounts = _security().accounts
-    address = request.remote_addr
-    if accounts.is_blocked(address):
-        return _form(429, "Too many failed logins. Try again in a minute.")
-    visitor = accounts.check(request.form.get("user"), request.form.get("password"), address)
+    try:
+        visitor = accounts.check(request.form.get("user"), request.form.get("password"), request.remote_addr)
+    except LoginDelayed as exc:
+        response = _form(429, f"Too many failed logins. Try again in {exc.wait_s} s.")
+        response.headers["Retry-After"] = str(exc.wait_s)
+        return response
     if visitor is None:
         return _form(401, "Incorrect user name or password.")
-    session.clear()
-    session["user"] = visitor.name
-    session["mark"] = accounts.mark_of(visitor.name, _security().key.get())
+    _security().sessions.begin(session, visitor)
     audit("log in", f"({visitor.role.value})", visitor)
-    return redirect(_next_path(), 303)
+    return redirect(link(_next_path()), 303)
 
 
 @login.post("/logout")
 def leave() -> ResponseReturnValue:
-    """Log out in this browser."""
+    """Log out: the session ends in every copy of its cookie, and its live connections are closed."""
     audit("log out", "")
-    if _security().accounts.required:
-        session.clear()
-    return redirect("/login", 303)
+    if _security().accounts.required and (ended := _security().sessions.end(session)) is not None:
+        current_app.extensions["kue"].end_session(ended)
+    return redirect(link("/login"), 303)

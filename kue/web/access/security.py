@@ -14,9 +14,12 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import URLSafeTimedSerializer
 
 from kue.web.access import audit
-from kue.web.access.accounts import ANYBODY, WINDOW_S, Accounts, Visitor
+from kue.web.access.accounts import ANYBODY, Accounts, Visitor
 from kue.web.access.session_key import SessionKey
+from kue.web.access.sessions import Sessions
+from kue.web.access.throttle import LoginDelayed
 from kue.web.errors import error_response, wants_page
+from kue.web.links import link
 from kue.web.server.proxies import IGNORED
 
 if TYPE_CHECKING:
@@ -59,6 +62,13 @@ FOREIGN = "requests from other sites may not change anything"
 BEHIND_PROXY = "; if a proxy of yours forwarded this one, add it to KUE_TRUSTED_PROXIES"
 
 
+def delayed_response(exc: LoginDelayed) -> Response:
+    """Return the answer to an attempt that came too early."""
+    response = error_response(429, str(exc))
+    response.headers["Retry-After"] = str(exc.wait_s)
+    return response
+
+
 class _Sessions(SecureCookieSessionInterface):
     """The session cookie is signed with the shared key, and goes over TLS only if it came by TLS."""
 
@@ -76,6 +86,9 @@ class _Sessions(SecureCookieSessionInterface):
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
+    def get_cookie_path(self, app: Flask) -> str:
+        return link("") or "/"
+
 
 class Security:
     """The checks of one app."""
@@ -84,6 +97,7 @@ class Security:
         self.settings = settings
         self.accounts = Accounts(settings)
         self.key = SessionKey(queue)
+        self.sessions = Sessions(queue, self.accounts, self.key)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         names |= {name for name in settings.allowed_hosts if not name.startswith("*")}
@@ -118,14 +132,13 @@ class Security:
             self._check_origin()
         if request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
             return None
-        visitor = self.visitor()
+        try:
+            visitor = self.visitor()
+        except LoginDelayed as exc:
+            return delayed_response(exc)
         if visitor is None:
             if wants_page() and not changes:
-                return redirect("/login?next=" + quote(request.full_path.rstrip("?"), safe=""))
-            if self.accounts.is_blocked(request.remote_addr):
-                blocked = error_response(429, "too many failed logins; try again in a minute")
-                blocked.headers["Retry-After"] = str(int(WINDOW_S))
-                return blocked
+                return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
             response = error_response(401, "authentication required")
             response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
             return response
@@ -146,12 +159,14 @@ class Security:
     def visitor(self, auth: object = None) -> Visitor | None:
         """Return who sends this request or socket handshake, with their role; None without valid credentials.
 
+        Raises LoginDelayed after too many failed logins. A session or a right token always passes.
+
         ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
         """
         if not self.accounts.required:
             return ANYBODY
         if "user" in session:
-            known = self.accounts.visitor_of(session["user"], session.get("mark"), self.key.get())
+            known = self.sessions.visitor_of(session)
             if known is not None:
                 return known
         if isinstance(auth, dict) and auth:
@@ -167,7 +182,10 @@ class Security:
 
     def socket_visitor(self, auth: object) -> Visitor | None:
         """Return who is behind a new socket. The origin was checked at the handshake."""
-        return self.visitor(auth) if self.host_is_ours(request.host) else None
+        try:
+            return self.visitor(auth) if self.host_is_ours(request.host) else None
+        except LoginDelayed:
+            return None
 
     def socket_origins(self) -> list[str] | str | None:
         """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""

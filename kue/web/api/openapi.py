@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.web.api.routes import MEDIA, OPEN, PARAMETERS, PARTS, ROUTES, Route
 from kue.web.api.schema import schema_of
+from kue.web.links import link
 
 openapi = Blueprint("openapi", __name__)
 
@@ -72,4 +73,5 @@ def document() -> dict[str, Any]:
 @openapi.get("/openapi.json")
 def show() -> ResponseReturnValue:
     """The document."""
-    return jsonify(document())
+    base_path = link("")
+    return jsonify({**document(), **({"servers": [{"url": base_path}]} if base_path else {})})

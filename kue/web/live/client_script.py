@@ -14,6 +14,13 @@ from flask.typing import ResponseReturnValue
 PATHS = frozenset({"/socket.io/socket.io.js", "/socket.io/socket.io.min.js"})
 
 
+#: A page that loads the script from below a path finds the server there, too.
+_OWN_PATH = """\
+const own = globalThis.document?.currentScript?.src;
+const folder = own && /^(.*\\/socket\\.io\\/)socket\\.io(\\.min)?\\.js$/.exec(new URL(own).pathname)?.[1];
+if (folder) io.defaultPath = folder;
+"""
+
 _IMPORT = re.compile(r'^import \{ [\w, ]+ \} from "\./(\w+\.js)";\n', re.MULTILINE)
 
 
@@ -36,7 +43,7 @@ def classic(folder: Path, name: str) -> str:
         parts[name] = body
 
     read(name)
-    return f'(function () {{\n"use strict";\n{"".join(parts.values())}\nglobalThis.io = io;\n}})();\n'
+    return f'(function () {{\n"use strict";\n{"".join(parts.values())}\n{_OWN_PATH}globalThis.io = io;\n}})();\n'
 
 
 def install(app: Flask, flask_wsgi: Callable[..., Iterable[bytes]]) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flask import request
+from flask import request, session
 from flask_socketio import SocketIO, join_room, leave_room
 
 from kue.concurrency.essential import run_essential
@@ -65,6 +65,8 @@ class Monitor:
         self._unsubscribe: Callable[[], None] = lambda: None
         #: The visitor of each socket.
         self.visitors: dict[str, Visitor] = {}
+        #: The login session of each socket that has one.
+        self.sessions: dict[str, str] = {}
         #: Clients disconnected because they read too slowly, since the start.
         self.slow_clients_dropped = 0
         self._is_shutting_down = False
@@ -111,18 +113,29 @@ class Monitor:
         if visitor is None:
             return False
         self.visitors[request.sid] = visitor  # type: ignore[attr-defined]
+        if self.security.accounts.required and isinstance(session.get("id"), str):
+            self.sessions[request.sid] = session["id"]  # type: ignore[attr-defined]
         join_room(PLAIN)
         return None
 
     def on_disconnect(self, *reason: object) -> None:
         self.visitors.pop(request.sid, None)  # type: ignore[attr-defined]
+        self.sessions.pop(request.sid, None)  # type: ignore[attr-defined]
 
     def _writer(self) -> Visitor:
         """Return the sender, if they may change anything. Raises Refused."""
         visitor = self.visitors.get(request.sid)  # type: ignore[attr-defined]
         if visitor is None or not visitor.may_write:
             raise start_event.Refused("refused", READ_ONLY)
+        session_id = self.sessions.get(request.sid)  # type: ignore[attr-defined]
+        if session_id is not None and self.security.sessions.has_ended(session_id):  # in another web process
+            raise start_event.Refused("refused", "your session has ended; log in again")
         return visitor
+
+    def end_session(self, session_id: str) -> None:
+        """Close the sockets of a session that was logged out."""
+        for sid in [sid for sid, each in self.sessions.items() if each == session_id]:
+            self.socketio.server.disconnect(sid)
 
     def on_start(self, *args: Any) -> Any:
         """`start`: create a download job. Only the sender receives an error."""

@@ -13,6 +13,7 @@ from kue.humanize import duration_text, relative_text, size_text
 from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, STATES, WAIT_UNTIL_MS
 from kue.storage.codec import PRIORITIES
 from kue.web.access.audit import visitor
+from kue.web.links import link
 from kue.web.live.current import parse_id, queue
 from kue.web.live.snapshots import HOME_ROWS, PAGE_ROWS, home_lists, rows_of, state_list
 from kue.web.pages.overview import overview_page
@@ -52,6 +53,7 @@ def sample_url() -> str:
 def page_config() -> dict[str, Any]:
     """Return what the scripts need to know of the server's constants; each page holds it as JSON."""
     return {
+        "base_path": link(""),
         "state_labels": STATE_LABELS,
         "priorities": PRIORITIES,
         "hold_until_ms": HOLD_UNTIL_MS,

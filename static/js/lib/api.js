@@ -1,5 +1,7 @@
 /* The only fetch: JSON in, JSON out, errors as sentences. */
 
+import { link } from "./links.js";
+
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
@@ -11,7 +13,7 @@ export class ApiError extends Error {
 export async function request(method, path, body, { timeoutMs = 15000 } = {}) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(link(path), {
       method,
       headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,11 +1,14 @@
-/* The transport: Engine.IO 4 over one WebSocket. Opens it, answers pings, notices timeoutTimer, and opens it again after a loss
+/* The transport: Engine.IO 4 over one WebSocket, or by polling where that is blocked. Opens it, answers pings, notices timeoutTimer, and opens it again after a loss
    with backoff and jitter. The messages are socket.js's. */
 
 import { Emitter } from "./emitter.js";
+import { Polling } from "./polling.js";
 
 const RECONNECT_FIRST_MS = 500;
 const RECONNECT_MAX_MS = 5000;
 const CONNECT_TIMEOUT_MS = 20000;
+/** Milliseconds that a WebSocket may take to open while polling works. */
+const PROBE_MS = 1500;
 
 /** The connection to one server: opens, answers pings, and reconnects after a loss until it is closed. */
 export class Engine extends Emitter {
@@ -19,6 +22,9 @@ export class Engine extends Emitter {
     this.state = "closed";
     this.attempts = 0;
     this.wanted = false;
+    /** Whether the last attempt was by WebSocket and failed: the next one looks whether polling works. */
+    this.wsFailed = false;
+    this.probe = null;
     this.timeoutTimer = null;
     this.timer = null;
     const now = () => this.wanted && this.state === "waiting" && this.open();
@@ -31,25 +37,66 @@ export class Engine extends Emitter {
     clearTimeout(this.timer);
     this.wanted = true;
     this.state = "opening";
-    const target = new URL(this.options.path, this.url);
-    target.protocol = target.protocol.replace("http", "ws");
-    for (const [name, value] of Object.entries(this.options.query || {})) target.searchParams.set(name, value);
-    target.searchParams.set("EIO", "4");
-    target.searchParams.set("transport", "websocket");
     let ws;
     try {
-      ws = new WebSocket(target.href);
+      ws = this.wsFailed ? new Polling(this.#target("polling")) : new WebSocket(this.#target("websocket").href);
     } catch (error) {
       this.#onClose("transport error", error);
       return this;
     }
-    this.ws = ws;
+    this.#use(ws);
     const { timeout } = this.options;
     this.timeoutTimer = setTimeout(() => this.drop("timeout"), typeof timeout === "function" ? timeout(this.attempts) : timeout);
+    return this;
+  }
+
+  /** "websocket" or "polling". */
+  get transport() { return this.ws instanceof Polling ? "polling" : "websocket"; }
+
+  #target(transport) {
+    const target = new URL(this.options.path, this.url);
+    if (transport === "websocket") target.protocol = target.protocol.replace("http", "ws");
+    for (const [name, value] of Object.entries(this.options.query || {})) target.searchParams.set(name, value);
+    target.searchParams.set("EIO", "4");
+    target.searchParams.set("transport", transport);
+    return target;
+  }
+
+  #use(ws) {
+    this.ws = ws;
     ws.onmessage = (message) => this.ws === ws && this.#onData(message.data);
     ws.onclose = () => this.ws === ws && this.#onClose("transport close");
     ws.onerror = () => {};
-    return this;
+  }
+
+  /* Polling works. If a WebSocket does too by now, the server was only away; else WebSockets are blocked. */
+  #probeWebSocket(hello) {
+    const polling = this.ws;
+    const probe = new WebSocket(this.#target("websocket").href);
+    const decide = (data) => {
+      clearTimeout(timer);
+      if (this.probe !== probe) return;
+      this.probe = null;
+      probe.onmessage = probe.onclose = null;
+      if (data === undefined) {
+        probe.close();
+        this.#onOpen(hello);
+      } else {
+        this.#use(probe);
+        polling.close();
+        this.#onData(data);
+      }
+    };
+    const timer = setTimeout(decide, PROBE_MS);
+    this.probe = probe;
+    probe.onmessage = (message) => decide(message.data);
+    probe.onclose = () => decide();
+  }
+
+  #endProbe() {
+    const probe = this.probe;
+    this.probe = null;
+    probe?.close();
   }
 
   /** Close the current connection as if it had dropped; it reconnects if it is wanted. */
@@ -78,16 +125,27 @@ export class Engine extends Emitter {
     const kind = text[0];
     if (kind === "0") {
       const hello = JSON.parse(text.slice(1));
-      this.heartbeatMs = hello.pingInterval + hello.pingTimeout;
-      const again = this.attempts > 0;
-      this.state = "open";
-      this.attempts = 0;
-      for (const socket of this.sockets.values()) if (socket.active) socket.sendConnect();
-      this.fire("open");
-      if (again) this.fire("reconnect");
-    } else if (kind === "2") this.ws.send("3" + text.slice(1));
+      if (this.transport === "polling") return this.#probeWebSocket(hello);
+      return this.#onOpen(hello);
+    }
+    if (kind === "2") this.ws.send("3" + text.slice(1));
     else if (kind === "1") return this.drop();
     else if (kind === "4") this.#onMessage(text.slice(1));
+    this.#expectMore();
+  }
+
+  #onOpen(hello) {
+    this.heartbeatMs = hello.pingInterval + hello.pingTimeout;
+    const again = this.attempts > 0;
+    this.state = "open";
+    this.attempts = 0;
+    this.#expectMore();
+    for (const socket of this.sockets.values()) if (socket.active) socket.sendConnect();
+    this.fire("open");
+    if (again) this.fire("reconnect");
+  }
+
+  #expectMore() {
     clearTimeout(this.timeoutTimer);
     this.timeoutTimer = setTimeout(() => this.drop("ping timeout"), this.heartbeatMs);
   }
@@ -108,6 +166,8 @@ export class Engine extends Emitter {
   #onClose(reason, error) {
     clearTimeout(this.timeoutTimer);
     const opened = this.state === "open";
+    this.wsFailed = !opened && !this.wsFailed;
+    this.#endProbe();
     this.ws = null;
     this.state = "closed";
     const failure = error || new Error(reason === "transport close" ? "websocket error" : reason);

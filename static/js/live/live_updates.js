@@ -3,6 +3,7 @@
    Frames are numbered. This file sees to it that each is applied once and in order, and that a hole is filled before
    anything after it is shown: by asking `watch` for what changed since the last frame, or by fetching the list again. */
 
+import { link } from "../lib/links.js";
 import { io } from "./socket.js";
 
 /** Milliseconds without a message after which the page may be out of date. The server sends one each second. */
@@ -40,7 +41,7 @@ export class Live {
     this.problem = null;
     this.shown = null;
     this.shutdownReason = null;
-    this.socket = io({ reconnectionDelayMax: RECONNECT_MS, timeout: CONNECT_MS });
+    this.socket = io({ path: link("/socket.io/"), reconnectionDelayMax: RECONNECT_MS, timeout: CONNECT_MS });
     this.socket.on("connect", () => this.#watch());
     this.socket.on("disconnect", () => { this.joined = false; this.#updateStatus(); });
     this.socket.on("connect_error", () => this.#updateStatus());
@@ -150,6 +151,7 @@ export class Live {
     else if (this.problem) [state, why] = ["stale", this.problem];
     else if (!this.joined || this.behind) state = "catching up";
     else if (Date.now() - this.receivedAt > STALE_MS) [state, why] = ["stale", "no updates from the server"];
+    else if (this.socket.io.transport === "polling") why = "by polling, as WebSockets are blocked";
     if (this.shown === state + why) return;
     this.shown = state + why;
     this.status(state, why);

@@ -1,6 +1,6 @@
-/* The protocol: a small Socket.IO 5 client, with events, acknowledgements and namespaces; no polling, no binary. Used by our own
+/* The protocol: a small Socket.IO 5 client, with events, acknowledgements and namespaces; no binary. Used by our own
    pages as a module, and sent to pages written for a Node server as the classic script /socket.io/socket.io.js, which the server
-   puts together from this file and what it imports (kue/ws/live/client_script.py). */
+   puts together from this file and what it imports (kue/web/live/client_script.py). */
 
 import { Emitter } from "./emitter.js";
 import { Engine } from "./engine.js";
@@ -161,7 +161,7 @@ const managers = new Map();
 /** Connect to a server: `io()`, `io(url)`, `io(url, options)`, `io(options)`. The url's path names the namespace. */
 export function io(url, options) {
   if (typeof url === "object" && url !== null) [url, options] = [undefined, url];
-  const settings = options || {};
+  const settings = { path: io.defaultPath, ...options };
   const target = new URL(url || "/", globalThis.location?.href);
   target.protocol = target.protocol.replace(/^ws/, "http");
   const namespace = target.pathname === "" ? "/" : target.pathname;
@@ -176,6 +176,8 @@ export function io(url, options) {
   return socket;
 }
 
+/** Where servers listen, unless an option says so. */
+io.defaultPath = "/socket.io/";
 io.connect = io;
 io.io = io;
 io.Manager = Manager;

@@ -7,6 +7,7 @@ import { JobLog } from "../parts/job_log.js";
 import { ListView } from "../parts/list_view.js";
 import { Live } from "../live/live_updates.js";
 import { fetchPart, replaceContent } from "../parts/partial_refresh.js";
+import { link } from "../lib/links.js";
 import { localTimes } from "../lib/local_times.js";
 
 const job = document.getElementById("job");
@@ -86,7 +87,7 @@ document.getElementById("copy_form")?.addEventListener("submit", async (event) =
   try {
     const data = JSON.parse(new FormData(event.target).get("data"));
     const answer = await runAction(id, "copy", { data });
-    location.assign(`/job/${answer.id}`);
+    location.assign(link(`/job/${answer.id}`));
   } catch (error) {
     say(error instanceof SyntaxError ? "The data is not valid JSON." : `Not started: ${error.message}.`, true);
   }

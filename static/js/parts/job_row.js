@@ -1,6 +1,7 @@
 /* One job as a row: data in, element out. The markup is the server's own, cloned from #row_template. */
 
 import { absolute, ago, bytes, count, countdown, duration } from "../lib/format.js";
+import { link } from "../lib/links.js";
 import { config } from "../lib/page_config.js";
 import { RateEstimator } from "../lib/rate_estimator.js";
 
@@ -43,7 +44,7 @@ export class JobRow {
       element.id = `job_${row.id}`;
       parts.label.id = `log_${row.id}`;
       parts.link.textContent = row.id;
-      parts.link.href = `/job/${row.id}`;
+      parts.link.href = link(`/job/${row.id}`);
       parts.pick?.setAttribute("aria-label", `Select job ${row.id}`);
       parts.bar.setAttribute("aria-label", `Progress of job ${row.id}`);
       for (const action of this.actions) action.setAttribute("aria-label", `${action.dataset.word} job ${row.id}`);
@@ -68,7 +69,7 @@ export class JobRow {
     setHidden(parts.file, !row.file);
     if (row.file) {
       setText(parts.file, row.file);
-      parts.file.href = `/files/${encodeURIComponent(row.file)}`;
+      parts.file.href = link(`/files/${encodeURIComponent(row.file)}`);
     }
     for (const action of this.actions) setHidden(action, !action.dataset.states.split(" ").includes(row.state));
     this.tick(now);

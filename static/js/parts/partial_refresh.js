@@ -1,6 +1,7 @@
 /* Pages whose inner part the server renders: fetch it again, replace the old one, and keep the visitor's state. */
 
 import { ApiError } from "../lib/api.js";
+import { link } from "../lib/links.js";
 import { localTimes } from "../lib/local_times.js";
 import { jsonViews, showJson } from "./json_view.js";
 
@@ -8,7 +9,7 @@ import { jsonViews, showJson } from "./json_view.js";
 export async function fetchPart(path) {
   let response;
   try {
-    response = await fetch(path, { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(15000) });
+    response = await fetch(link(path), { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(15000) });
   } catch {
     throw new ApiError("the server is unreachable", 0);
   }

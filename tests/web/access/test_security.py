@@ -143,11 +143,28 @@ def test_a_cookie_that_somebody_made_up_is_worth_nothing(locked: Any) -> None:
 
 def test_too_many_wrong_passwords_are_not_listened_to(locked: Any) -> None:
     http = locked.http()
-    for _ in range(10):
+    for _ in range(5):
         assert log_in(http, "wrong").status_code == 401
-    assert log_in(http).status_code == 429
+    answer = log_in(http)
+    assert answer.status_code == 429 and "Too many failed logins" in answer.text
     answer = http.get("/stats", headers=basic(AUTH))
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+
+
+def test_a_session_and_a_token_pass_whatever_others_guess(roles: Any) -> None:
+    before = roles.http()
+    assert log_in(before).status_code == 303
+    http = roles.http()
+    for _ in range(10):
+        log_in(http, "wrong")
+        http.get("/stats", headers={"Authorization": "Bearer wrong-token-0123456789"})
+    assert log_in(http).status_code == 429
+    assert http.get("/stats", headers={"Authorization": "Bearer s3cret:with colon"}).status_code == 429
+    assert before.get("/stats").status_code == 200
+    assert http.get("/stats", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert http.get("/stats", headers=basic("eva:look")).status_code == 200  # another user at the same address
+    elsewhere = {"environ_base": {"REMOTE_ADDR": "192.0.2.9"}}
+    assert http.get("/stats", headers=basic(AUTH), **elsewhere).status_code == 200
 
 
 def test_the_socket_asks_for_the_same_login(locked: Any) -> None:
@@ -162,6 +179,59 @@ def test_the_socket_asks_for_the_same_login(locked: Any) -> None:
     http = locked.http()
     log_in(http)
     assert connect(flask_test_client=http)
+
+
+def cookie_of(http: Any) -> str:
+    return str(http.get_cookie("kue_session", domain="127.0.0.1").value)
+
+
+def status_with(site: Any, cookie: str) -> int:
+    http = site.http()
+    http.set_cookie("kue_session", cookie, domain="127.0.0.1")
+    return int(http.get("/stats").status_code)
+
+
+def test_a_copied_cookie_ends_with_the_logout_in_every_web_process(make_site: Callable[..., Any]) -> None:
+    one, two = make_site(KUE_AUTH=AUTH), make_site(KUE_AUTH=AUTH)
+    http, elsewhere = one.http(), one.http()
+    log_in(http)
+    log_in(elsewhere)
+    copy = cookie_of(http)
+    assert (status_with(one, copy), status_with(two, copy)) == (200, 200)
+    assert http.post("/logout").status_code == 303
+    assert (status_with(one, copy), status_with(two, copy)) == (401, 401)
+    assert elsewhere.get("/stats").status_code == 200  # another login of the same user
+
+
+def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[..., Any], queue: Any) -> None:
+    one, two = make_site(KUE_AUTH=AUTH), make_site(KUE_AUTH=AUTH)
+    http = one.http()
+    log_in(http)
+    copy = cookie_of(http)
+
+    def socket(site: Any) -> Any:
+        headers = {"Host": site.url.removeprefix("http://"), "Cookie": f"kue_session={copy}"}
+        return site.socketio.test_client(site.app, headers=headers)
+
+    here, there = socket(one), socket(two)
+    assert here.is_connected() and there.is_connected()
+    http.post("/logout")
+    assert not here.is_connected()
+    answer = there.emit("start", "http://127.0.0.1:1/x", callback=True)
+    assert "session has ended" in answer["error"] and queue.counts()["inactive"] == 0
+    assert not socket(two).is_connected()
+
+
+def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kue.web.access import sessions
+
+    http = locked.http()
+    monkeypatch.setattr(sessions, "SESSION_S", 0)
+    log_in(http)
+    assert http.get("/stats").status_code == 401
+    monkeypatch.setattr(sessions, "SESSION_S", 60)
+    log_in(http)
+    assert http.get("/stats").status_code == 200
 
 
 TOKEN, TOKEN_READ = "write-token-0123456789", "read-token-0123456789"
@@ -267,7 +337,7 @@ ODD_SECRETS = [None, "", [], {}, 0, "x" * 100_000, "\ud800", "s3cret:with colon\
 def test_what_is_no_password_is_refused_whatever_it_is(locked: Any) -> None:
     headers = {"Host": locked.url.removeprefix("http://")}
     for secret in ODD_SECRETS:
-        locked.monitor.security.accounts._wrong.clear()
+        locked.monitor.security.accounts._throttle._failures.clear()
         for auth in ({"token": secret}, {"user": "anna", "password": secret}, {"user": secret}, [secret]):
             assert not locked.socketio.test_client(locked.app, headers=headers, auth=auth).is_connected(), secret
         for user in ("anna", "", "anna\0"):

@@ -1,0 +1,75 @@
+"""Sessions of visitors who logged in: they expire, and end with the logout, wherever a copy of their cookie is."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from kue.errors import KueError
+from kue.queue import Queue
+from kue.web.access.accounts import Accounts, Visitor
+from kue.web.access.session_key import SessionKey
+
+log = logging.getLogger("kue.web")
+
+#: Seconds after the login at which a session expires.
+SESSION_S = 7 * 24 * 3600
+#: Seconds without a question after Redis did not answer one, so that requests do not wait one after another.
+TRY_AGAIN_S = 1.0
+
+
+class Sessions:
+    """What is in a session cookie, and which sessions have ended."""
+
+    def __init__(self, queue: Queue, accounts: Accounts, key: SessionKey) -> None:
+        self._queue, self._accounts, self._key = queue, accounts, key
+        #: Ended here, by the time at which they would have expired: also while Redis is unreachable.
+        self._ended: dict[str, float] = {}
+        self._ask_at = 0.0
+
+    def begin(self, cookie: MutableMapping[str, Any], visitor: Visitor) -> None:
+        """Fill the cookie of a visitor who has just logged in."""
+        cookie.clear()
+        cookie["user"] = visitor.name
+        cookie["mark"] = self._accounts.mark_of(visitor.name, self._key.get())
+        cookie["id"] = secrets.token_urlsafe(16)
+        cookie["until"] = int(time.time()) + SESSION_S
+
+    def visitor_of(self, cookie: MutableMapping[str, Any]) -> Visitor | None:
+        """Return the user of a cookie; None if it has expired, or after a logout or a change of the password."""
+        session_id, until = cookie.get("id"), cookie.get("until")
+        if not isinstance(session_id, str) or not isinstance(until, int) or time.time() >= until:
+            return None
+        visitor = self._accounts.visitor_of(cookie.get("user"), cookie.get("mark"), self._key.get())
+        return None if visitor is None or self.has_ended(session_id) else visitor
+
+    def has_ended(self, session_id: str) -> bool:
+        """Tell whether the visitor has logged out. Without Redis, only this process's logouts are known."""
+        if session_id in self._ended:
+            return True
+        if time.monotonic() < self._ask_at:
+            return False
+        try:
+            return self._queue.session_has_ended(session_id)
+        except (KueError, RedisError):
+            self._ask_at = time.monotonic() + TRY_AGAIN_S
+            return False
+
+    def end(self, cookie: MutableMapping[str, Any]) -> str | None:
+        """End the session of a cookie, for all web processes; return its id, None if there is none."""
+        session_id, until = cookie.get("id"), cookie.get("until")
+        cookie.clear()
+        if not isinstance(session_id, str) or not isinstance(until, int):
+            return None
+        now = time.time()
+        self._ended = {each: at for each, at in self._ended.items() if at > now} | {session_id: until}
+        try:
+            self._queue.end_session(session_id, until * 1000)
+        except (KueError, RedisError) as exc:
+            log.warning("The logout is known to this web process only: %s", exc)
+        return session_id

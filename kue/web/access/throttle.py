@@ -1,0 +1,73 @@
+"""Growing delays after failed logins, counted for each client address and user name."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+#: Failed logins without a delay: people mistype.
+FREE_TRIES = 5
+#: Seconds of the longest delay; each is twice as long as the one before.
+DELAY_MAX_S = 60.0
+#: Seconds without a failed login after which earlier ones are forgotten.
+FORGET_S = 900.0
+#: User names of one address are counted in this many groups, so that one client cannot fill the memory. It must also
+#: not tell which names exist, so all names are treated alike.
+GROUPS = 256
+#: Counters kept at a time; the oldest are dropped. It takes many addresses to reach that.
+COUNTERS_MAX = 50_000
+
+
+class LoginDelayed(Exception):
+    """Too many failed logins: another attempt is possible after ``wait_s`` seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = max(1, math.ceil(wait_s))
+        super().__init__(f"too many failed logins; try again in {self.wait_s} s")
+
+
+class Throttle:
+    """Failed logins of this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: Number of failures, when the last one was, and when the next attempt is possible.
+        self._failures: OrderedDict[tuple[str, int], tuple[int, float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def attempt(self, address: str | None, user: object, is_right: Callable[[], bool]) -> bool:
+        """Return what ``is_right`` says, and count it. Raises LoginDelayed without asking it, if it is too early."""
+        key = _client(address), _group(user)
+        with self._lock:  # attempts at the same time are counted one after another
+            now = self._clock()
+            count, last, free_at = self._failures.get(key, (0, now, now))
+            if now < free_at:
+                raise LoginDelayed(free_at - now)
+            self._failures.pop(key, None)
+            if is_right():
+                return True
+            count = 1 if now - last > FORGET_S else count + 1
+            delay_s = min(DELAY_MAX_S, 2.0 ** (count - FREE_TRIES)) if count >= FREE_TRIES else 0.0
+            self._failures[key] = count, now, now + delay_s
+            while len(self._failures) > COUNTERS_MAX:
+                self._failures.popitem(last=False)
+            return False
+
+
+def _client(address: str | None) -> str:
+    """Return the address, or the network that one IPv6 client has for itself."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address or "?"
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+
+
+def _group(user: object) -> int:
+    text = user if isinstance(user, str) else ""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[0] % GROUPS
