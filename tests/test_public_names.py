@@ -30,7 +30,7 @@ QUEUE = (
     "concurrency count_of counts counts_by_type create create_many delayed delayed_count failed failed_count fields get "
     "get_many history ids inactive inactive_count leases limit limits log look_through memory on pause pause_job paused place process "
     "processing promote quiet range range_by_state range_by_type range_of rank rank_in remove resume resume_job retain "
-    "retention retry run_as_new running save_unique search server_ms set_priority set_slots set_state setting settings "
+    "waiting_parents retention retry run_as_new running save_unique search server_ms set_priority set_slots set_state setting settings "
     "schedule schedules save_schedule schedule_count preview_schedule get_schedule pause_schedule resume_schedule "
     "run_schedule_now unschedule scheduled declare_schedules "
     "shutdown subscribe task tasks types unlimit use watch_stuck_jobs work work_time workers keys prefix test_mode backoffs job_events"
