@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
 from .connection.failures import is_transient, unavailable
 from .errors import KueError
+from .management import flow_examination
 from .queue import Queue
 from .schedules import examination
 from .states import STATES
@@ -119,6 +121,7 @@ class _Doctor:
         self._suspects: dict[str, _Suspect] = {}
         self._told: set[tuple[str, str]] = set()
         self._types: set[str] = set()
+        self._parents: set[str] = set()
         self._highest = 0
 
     def run(self) -> Iterator[Finding]:
@@ -134,9 +137,15 @@ class _Doctor:
                 yield from self._look(ids)
         yield from self._confirm()
         yield from self._check_types()
+        for found, fixed in self._flows_and_claims():
+            yield Finding(found.job_id, found.what, fixed, found.repair or "nothing: look at it with redis-cli")
         for trouble, fixed in examination.examine(self._client, self._scripts, self._fix, self._settle_s):
             what = f'schedule "{trouble.name}": {trouble.what}' if trouble.name else trouble.what
             yield Finding(None, what, fixed, trouble.repair or "nothing: look at it with redis-cli")
+
+    def _flows_and_claims(self) -> Iterator[tuple[flow_examination.Trouble, bool]]:
+        flows = flow_examination.examine_flows(self._client, self._scripts, self._parents, self._fix, self._settle_s)
+        return chain(flows, flow_examination.examine_claims(self._client, self._scripts, self._fix))
 
     # Walking
 
@@ -163,6 +172,8 @@ class _Doctor:
                 kinds["hash"].append(key)
             elif kind == "list" and key.startswith(job_key) and key.endswith(":log"):
                 kinds["leavings"].append(key)
+            elif kind == "zset" and key.startswith(job_key) and key.endswith(":children"):
+                self._parents.add(key.removeprefix(job_key).removesuffix(":children"))
             elif kind == "zset" and ":search:" in key and ":object:" in key:
                 kinds["leavings"].append(key)
             elif kind == "zset":

@@ -384,6 +384,7 @@ class Queue:
     workers = _of("_queries", Queries.workers)
     server_ms = _of("_queries", Queries.server_ms)
     leases = _of("_queries", Queries.leases)
+    waiting_parents = _of("_queries", Queries.waiting_parents)
     memory = _of("_queries", Queries.memory)
     first_ids = _of("_queries", Queries.first_ids)
     newest_ids = _of("_queries", Queries.newest_ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -73,6 +74,9 @@ def ids_argument(required: bool) -> Callable[[Any], Any]:
 
 
 type_option = click.option("-t", "--type", "job_type", metavar="TYPE", help="Select jobs of this type (and state).")
+children_option = click.option(
+    "--children", is_flag=True, help="Also the jobs that it waits for, unless others wait for them too."
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")
 
 
@@ -101,11 +105,18 @@ def retry(
 @ids_argument(False)
 @click.option("-s", "--state", type=click.Choice(STATES), help="Select all jobs of this state.")
 @type_option
+@children_option
 @yes_option
 @json_option
 @with_queue
 def rm(
-    queue: Queue, ids: Sequence[int | str], state: str | None, job_type: str | None, yes: bool, as_json: bool
+    queue: Queue,
+    ids: Sequence[int | str],
+    state: str | None,
+    job_type: str | None,
+    children: bool,
+    yes: bool,
+    as_json: bool,
 ) -> int:
     """Remove jobs with their logs and index entries, by id or by filter. A running job is stopped first.
 
@@ -115,7 +126,8 @@ def rm(
     kue rm --state complete --yes           without confirmation; see also kue clean
     """
     found, brief = chosen(queue, ids, state, job_type, yes, "remove")
-    return act(queue, found, queue.remove, "removed", as_json, brief=brief)
+    remove = partial(queue.remove, children=children)
+    return act(queue, found, remove, "removed", as_json, brief=brief)
 
 
 @click.command(short_help="Promote delayed jobs, to run now.")
@@ -130,11 +142,12 @@ def promote(queue: Queue, ids: Sequence[int | str], as_json: bool) -> int:
 @click.command(short_help="Cancel jobs, and stop running ones.")
 @ids_argument(True)
 @click.option("--discard", is_flag=True, help="Delete the partial result of a running job, such as a partial file.")
+@children_option
 @json_option
 @with_queue
-def cancel(queue: Queue, ids: Sequence[int | str], discard: bool, as_json: bool) -> int:
+def cancel(queue: Queue, ids: Sequence[int | str], discard: bool, children: bool, as_json: bool) -> int:
     """Cancel unfinished jobs: they fail with the error "Cancelled". Running ones are stopped."""
-    return act(queue, ids, lambda job_id: queue.cancel(job_id, discard=discard), "cancelled", as_json)
+    return act(queue, ids, partial(queue.cancel, discard=discard, children=children), "cancelled", as_json)
 
 
 def types_argument(fn: Any) -> Any:

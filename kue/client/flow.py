@@ -107,7 +107,22 @@ def read_children(client: Any, key: str, after: int, last: int) -> list[tuple[in
     found: dict[int, tuple[str, str]] = {}  # a child may end between the commands: the pending ones are read first
     for (state, start), members in zip((("pending", 0), *_BANDS), pipe.execute(), strict=True):
         found.update({abs(int(score)) - start: (str(child), state) for child, score in members})
-    return [(int(child) if child.isdecimal() else child, state) for _, (child, state) in sorted(found.items())]
+    return [(_id(child), state) for _, (child, state) in sorted(found.items())]
+
+
+def read_foremost_children(client: Any, key: str, count: int) -> list[int | str]:
+    """Return ``count`` children that were not removed: failed ones first, then pending, then complete ones."""
+    pipe = client.pipeline(transaction=False)
+    failed_from, removed_from = _BANDS[1][1], _BANDS[2][1]
+    pipe.zrevrangebyscore(key, "(0", "-inf", start=0, num=count)  # first: a child may end between the commands
+    pipe.zrangebyscore(key, failed_from, f"({removed_from}", start=0, num=count)
+    pipe.zrangebyscore(key, 1, f"({failed_from}", start=0, num=count)
+    pending, failed, complete = pipe.execute()
+    return [_id(child) for child in list(dict.fromkeys([*failed, *pending, *complete]))[:count]]
+
+
+def _id(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _check(job: BaseJob) -> None:

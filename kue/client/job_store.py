@@ -23,7 +23,7 @@ from ..storage.script_values import Claim, Created
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
 from .events import Event, Listener, last_events
-from .flow import CHILDREN_A_PAGE, Batch, Flow, gather, read_children
+from .flow import CHILDREN_A_PAGE, Batch, Flow, gather, read_children, read_foremost_children
 from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
@@ -271,6 +271,13 @@ class JobStore(Generic[J]):
             return [], None
         page = self._session.call(partial(read_children, key=key, after=after, last=last))
         return page, last if last < total else None
+
+    def foremost_children(self, job_id: int | str, count: int) -> list[int | str]:
+        """Return ``count`` of a job's children: failed ones first, then pending, then complete ones."""
+        check_id(job_id)
+        key = self._session.keys.children(job_id)
+        found: list[int | str] = self._session.call(partial(read_foremost_children, key=key, count=count))
+        return found
 
     def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]:
         """Return the hashes of jobs, in order; an empty one for a job that is not there."""

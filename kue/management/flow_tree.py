@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..job import Job
 
@@ -20,20 +19,28 @@ class FlowNode(NamedTuple):
 
 
 def read_tree(job: Any, *, depth: int = DEPTH, children: int = CHILDREN, jobs: int = JOBS) -> FlowNode:
-    """Read the tree below a job: at most ``jobs`` of it in all, the levels nearest to it first."""
+    """Read the tree below a job: at most ``jobs`` of it in all, the levels nearest to it first.
+
+    Of more children than there is room for, failed ones are read first, then pending ones.
+    """
     root = FlowNode(job, [])
     level, left = [root], jobs - 1
     for _ in range(depth):
         following: list[FlowNode] = []
         for node in level:
             if node.job.children_total and left > 0:
-                read: Any = Job.children  # also for a job of kue.aio, whose own has to be awaited
-                found = [FlowNode(child, []) for child in islice(read(node.job), min(children, left))]
+                found = [FlowNode(child, []) for child in _children(node.job, min(children, left))]
                 node.children.extend(found)
                 left -= len(found)
                 following += found
         level = following
     return _with_rest(root)
+
+
+def _children(job: Any, most: int) -> list[Any]:
+    # The methods of Job: a job of kue.aio has its own, which must be awaited.
+    all_of, foremost_of = cast(Any, Job.children), cast(Any, Job._foremost_children)
+    return list(all_of(job)) if job.children_total <= most else foremost_of(job, most)
 
 
 def _with_rest(node: FlowNode) -> FlowNode:

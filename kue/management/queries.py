@@ -9,7 +9,7 @@ from typing import Generic, TypedDict
 from ..errors import InvalidJob
 from ..job import BaseJob, J, JobOwner
 from ..search import Group, node_query, query
-from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
+from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, WAIT_UNTIL_MS, check_state
 from ..storage.codec import number
 from ..storage.keys import id_of, zid
 from ..storage.session import Session
@@ -229,6 +229,11 @@ class Queries(Generic[J]):
         """Return the time of the Redis server, epoch ms. All times in Redis are by this clock."""
         seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
         return int(seconds) * 1000 + int(micros) // 1000
+
+    def waiting_parents(self) -> int:
+        """Return how many jobs wait for their children."""
+        counted = ("ZCOUNT", self._keys.state(DELAYED), WAIT_UNTIL_MS, WAIT_UNTIL_MS)
+        return int(self._session.read_one(*counted, default=0) or 0)
 
     def leases(self) -> LeaseInfo:
         """Return how many running jobs are held under a lease, and how late the latest of them is."""

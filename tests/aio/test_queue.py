@@ -76,7 +76,7 @@ async def test_every_reading_call_answers_as_the_queue_does(redis_url: str) -> N
             ("failed", ()), ("delayed", ()), ("card", ("inactive", "a")), ("counts", ()), ("counts_by_type", ()),
             ("inactive_count", ("a",)), ("active_count", ()), ("complete_count", ()), ("failed_count", ()),
             ("delayed_count", ()), ("work_time", ()), ("rank_in", (2, "inactive")), ("setting", ("one",)),
-            ("settings", ("one", "two")), ("paused", ()), ("workers", ()), ("leases", ()),
+            ("settings", ("one", "two")), ("paused", ()), ("workers", ()), ("leases", ()), ("waiting_parents", ()),
             ("first_ids", ("inactive", None, 3)), ("newest_ids", (None, "a", 3)), ("recent_errors", ()),
             ("look_through", (["1"], 0, 20, 5)), ("search", ("x",)), ("log", (1,)), ("shared_secret", ("s",)),
             ("check_health", ()), ("end_session", ("x", 2**42)), ("session_has_ended", ("x",)),

@@ -17,3 +17,12 @@ def test_a_flow_is_printed_as_a_tree(kue: Any, queue: Any) -> None:
     assert [child["id"] for child in form["children"]] == [child.id for child in children]
     assert f"awaited by job {parent.id}" in kue("tree", children[0].id).out
     assert kue("tree", 99).code == 1
+
+
+def test_a_flow_is_cancelled_and_removed_with_its_children(kue: Any, queue: Any) -> None:
+    children = [queue.create("part") for _ in range(3)]
+    parent = queue.create("whole").after(children).save()
+    assert kue("cancel", parent.id, "--children").code == 0
+    assert [child.refresh().state for child in children] == ["failed"] * 3
+    assert kue("rm", parent.id, "--children").code == 0
+    assert queue.get_many([parent.id, *(child.id for child in children)]) == []

@@ -32,12 +32,18 @@ def _priority(queue: Queue, job_id: int) -> None:
         raise InvalidJob(str(exc)) from exc
 
 
+def _children() -> bool:
+    """Return whether the action is also for the jobs that the job waits for: ``{"children": true}``."""
+    asked = request.get_json(silent=True)
+    return isinstance(asked, dict) and asked.get("children") is True
+
+
 def _cancel(queue: Queue, job_id: int) -> None:
-    """Cancel a job; ``{"keep_partial": false}`` also deletes its partial file."""
+    """Cancel a job; ``{"keep_partial": false}`` also deletes its partial file, ``{"children": true}``: its flow."""
     asked = request.get_json(silent=True)
     discard = isinstance(asked, dict) and asked.get("keep_partial") is False
     job = queue.get(job_id)
-    was = queue.cancel(job_id, discard=discard)
+    was = queue.cancel(job_id, discard=discard, children=_children())
     if discard and was != "active":  # no worker is there that would do it
         discard_part(current_app.config["KUE_SETTINGS"].download_dir, job)
 
@@ -48,7 +54,7 @@ ACTIONS: dict[str, Callable[[Queue, int], object]] = {
     "pause": lambda queue, job_id: queue.pause_job(job_id),
     "resume": lambda queue, job_id: queue.resume_job(job_id),
     "promote": lambda queue, job_id: queue.promote(job_id),
-    "remove": lambda queue, job_id: queue.remove(job_id),
+    "remove": lambda queue, job_id: queue.remove(job_id, children=_children()),
     "priority": _priority,
 }
 
@@ -63,7 +69,7 @@ def run(job_id: str, action: str) -> ResponseReturnValue:
         return jsonify({"error": f"unknown action: {action[:40]}"}), 404
     ACTIONS[action](queue(), number)
     monitor().relay.touch([number])
-    audit(action, f"job {number}")
+    audit(action, f"job {number}{' with its children' if action in ('cancel', 'remove') and _children() else ''}")
     return jsonify({"message": "done", "id": number})
 
 

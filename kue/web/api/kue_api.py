@@ -241,8 +241,8 @@ def set_priority(job_id: str, priority: str) -> ResponseReturnValue:
 @api.delete("/job/<job_id>")
 @api.delete("/job/<path:job_id>")
 def remove(job_id: str) -> ResponseReturnValue:
-    """Remove a job."""
-    queue().remove(parse_id(job_id))
+    """Remove a job; with ``?children=1`` the jobs that it waits for too."""
+    queue().remove(parse_id(job_id), children=request.args.get("children") in ("1", "true"))
     return jsonify({"message": f"job {job_id} removed"})
 
 

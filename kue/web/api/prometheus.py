@@ -75,6 +75,9 @@ class QueueMetrics(Collector):
             "Seconds since the oldest expired lease; growing means that no worker rescues jobs.",
             value=leases["late_ms"] / 1000,
         )
+        yield GaugeMetricFamily(
+            "kue_flow_parents_waiting", "Jobs that wait for their children.", value=self.queue.waiting_parents()
+        )
         yield from self._of_the_schedules()
         yield from self._of_the_limits()
         yield from self._of_the_workers()

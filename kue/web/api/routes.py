@@ -95,6 +95,7 @@ PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
     "state": (STATE, "failed", ""),
     "type": (TEXT, "mail", "of the job; in a path, a slash is written %2F"),
     "from": (NUMBER, 0, "first rank or line, from 0"),
+    "children": (NUMBER, 1, "1: also the jobs that it waits for"),
     "to": (NUMBER, 9, "last rank, included; -1 is the last job"),
     "order": ({"enum": ["asc", "desc"]}, "asc", ""),
     "priority": (NUMBER, -10, "lower runs sooner"),
@@ -192,7 +193,13 @@ ROUTES = (
     ),
     Route("put", "/job/{id}/state/{state}", "Move a job to a state.", {200: DONE, **BAD, **NOT_FOUND}),
     Route("put", "/job/{id}/priority/{priority}", "Change its priority.", {200: DONE, **BAD, **NOT_FOUND}),
-    Route("delete", "/job/{id}", "Remove a job.", {200: DONE, **NOT_FOUND}),
+    Route(
+        "delete",
+        "/job/{id}",
+        "Remove a job; with `children=1` also the jobs that it waits for.",
+        {200: DONE, **NOT_FOUND},
+        "children",
+    ),
     Route(
         "get", "/schedules", "Schedules, the next to fire first: JSON, or HTML if preferred.", {200: list[ScheduleView]}
     ),

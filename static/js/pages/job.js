@@ -1,6 +1,6 @@
 /* One job's page: the row at the top follows every frame, the rest is fetched again when the job changed. */
 
-import { runAction, sayIn, wireActions } from "../parts/job_actions.js";
+import { confirmed, runAction, sayIn, wireActions } from "../parts/job_actions.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { showJson } from "../parts/json_view.js";
 import { JobLog } from "../parts/job_log.js";
@@ -70,6 +70,26 @@ setInterval(() => {
   const waits = row.state === "inactive" || row.state === "delayed";
   if (!live.gone && waits && document.visibilityState === "visible") live.resync();
 }, POLL_MS);
+
+/** What the buttons of a flow ask and say. */
+const FLOW = {
+  cancel: { ask: "Cancel", failed: "Not cancelled", yes: "Cancel jobs" },
+  remove: { ask: "Remove", failed: "Not removed", yes: "Remove" },
+};
+
+job.addEventListener("click", async (event) => {
+  const { flow } = event.target.closest("[data-flow]")?.dataset ?? {};
+  if (!flow) return;
+  const { ask, failed, yes } = FLOW[flow];
+  if (!(await confirmed(`${ask} job ${id} and the jobs that it waits for, except those that others wait for too?`, yes))) return;
+  try {
+    await runAction(id, flow, { children: true });
+    say("");
+    if (!live.gone) live.resync();
+  } catch (error) {
+    say(`${failed}: ${error.message}.`, true);
+  }
+});
 
 document.getElementById("priority_form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
