@@ -258,6 +258,16 @@ def test_a_type_that_is_not_listed_is_added(steps: Steps, queue: Queue) -> None:
     assert queue.types() == ["t"]
 
 
+def test_a_job_that_stands_aside_in_no_line_waits_again(steps: Steps, queue: Queue) -> None:
+    queue.limit("t", by="data.n", concurrency=1)
+    steps.create(2)
+    assert findings(queue) == []
+    steps.client.delete("q:limits", *steps.client.keys("q:limit:*"))
+    wrong = 'delayed for the limit of key "1", but not in its line'
+    assert repaired(queue) == [f"1 {wrong}", f"2 {wrong}"]
+    assert steps.state("1") == steps.state("2") == "inactive"
+
+
 def test_a_lease_of_a_job_that_is_not_active_is_removed(steps: Steps, queue: Queue) -> None:
     job_id = in_state(steps, "complete")
     steps.client.zadd(steps.keys.leases, {job_id: 1, "77": 1})

@@ -38,6 +38,7 @@ class Limited(Steps):
         return [job.job_id for job in self.take(slots, **options).jobs]
 
     def tend(self, now: int = NOW) -> None:
+        self.client.hdel("q:clock", "tended", "swept")
         self.scripts.promote(self.client, now_ms=now)
 
 
@@ -279,6 +280,17 @@ def test_slots_of_jobs_that_ended_without_a_word_come_back(limited: Limited) -> 
     limited.tend()
     assert limited.client.llen(limited.keys.tokens("t")) == 1
     assert limited.taken(2, nonce="o") == ["2"]
+
+
+def test_limits_are_tended_by_one_process_at_a_time(limited: Limited) -> None:
+    limited.by_key(count=1, period=40, burst=1)
+    limited.made("a", "a")
+    limited.tend()
+    assert limited.taken(2) == ["1"]
+    limited.scripts.promote(limited.client, now_ms=NOW + 49)
+    assert limited.client.llen(limited.keys.tokens("t")) == 0
+    limited.scripts.promote(limited.client, now_ms=NOW + 50)
+    assert limited.client.llen(limited.keys.tokens("t")) == 1
 
 
 def test_lines_that_somebody_deleted_are_made_again(limited: Limited) -> None:

@@ -85,8 +85,12 @@ def _aside(queue: Queue, job: Job) -> str:
     count = limit["concurrency"]
     may = [f"start {limit['rate']}"] if limit["rate"] else []
     may += [f"run {count:,} at once"] if count else []
-    paused = f" Type {job.type} is paused." if job.type in queue.paused() else ""
-    return f"{ordinal(rank)} of key {safe_text(key) or '(none)'}, which may {' and '.join(may)}.{paused}"
+    besides = ""
+    if job.type in queue.paused():
+        besides = f" Type {job.type} is paused."
+    elif not any(job.type in (name for name, *_ in each["types"]) for each in worker_views(queue) if not each["lost"]):
+        besides = f" No worker processes jobs of type {job.type}."
+    return f"{ordinal(rank)} of key {safe_text(key) or '(none)'}, which may {' and '.join(may)}.{besides}"
 
 
 def _inactive(queue: Queue, job: Job) -> str:

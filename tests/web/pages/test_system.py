@@ -50,8 +50,10 @@ def test_limits_are_shown_and_a_waiting_job_says_which_one_it_waits_for(http: An
     text = http.get("/system").text
     assert re.search(r'<tr data-type="crawl" data-part="key">.*?data.host.*?2/s.*?</tr>', text, re.DOTALL)
     assert 'id="type_limit_form"' in text and 'data-action="unlimit"' in text
-    why = why_waiting(queue, queue.get(2))
-    assert why == "2nd of key a.example, which may start 2/s and run 1 at once."
+    place = "2nd of key a.example, which may start 2/s and run 1 at once."
+    assert why_waiting(queue, queue.get(2)) == f"{place} No worker processes jobs of type crawl."
+    queue.pause("crawl")
+    assert why_waiting(queue, queue.get(2)) == f"{place} Type crawl is paused."
     figures = http.get("/metrics").text
     assert 'kue_limit_waiting{type="crawl"} 3.0' in figures and 'kue_limit_keys{type="crawl"} 1.0' in figures
     assert 'kue_limit_admitted_total{type="crawl"} 0.0' in figures

@@ -149,8 +149,8 @@ local function read_bucket(text)
   return number_of(full_at), number_of(hold), number_of(held_at)
 end
 
-local function bucket_text(full_at, hold, held_at)
-  if not hold or hold <= now then return string.format('%.3f', full_at) end
+local function bucket_of(full_at, hold, held_at)
+  if not hold or hold <= now then return full_at end
   return string.format('%.3f %.0f %.0f', full_at, hold, held_at)
 end
 
@@ -218,7 +218,7 @@ local function take_turns(type, limit, count)
       local kept_full_at, hold, held_at = read_bucket(buckets[n])
       local free, full_at, wait = look_into(limit, kept_full_at)
       local held = held_for(hold, held_at)
-      if is_ahead(kept_full_at, full_at, held_at) then add(lists.buckets, key, bucket_text(full_at, now + held, now)) end
+      if is_ahead(kept_full_at, full_at, held_at) then add(lists.buckets, key, bucket_of(full_at, now + held, now)) end
       local may_start, room, zid, job = held == 0 and free > 0, math.huge, nil, nil
       if may_start and limit.concurrency and running + #zids + 2 > limit.concurrency then   -- else there is room for two
         room = limit.concurrency - running_of_key(type, key, limit.concurrency)
@@ -230,7 +230,7 @@ local function take_turns(type, limit, count)
         add(lists.holders, 0, holder(key, id_of(zid)))
         room = room - 1
         if each then
-          add(lists.buckets, key, bucket_text(full_at + each))
+          add(lists.buckets, key, full_at + each)
           free, full_at, wait = look_into(limit, full_at + each)
         end
       end
@@ -241,7 +241,7 @@ local function take_turns(type, limit, count)
           add(lists.full, now_text, key)
         else
           local weight = is_weighted and number_of(redis.call('HGET', limit_key('weights', type), key)) or 1
-          add(lists.in_turn, string.format('%.17g', popped[2 * n] + 1 / weight), key)
+          add(lists.in_turn, popped[2 * n] + 1 / weight, key)
         end
       end
     end

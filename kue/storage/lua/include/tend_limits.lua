@@ -1,7 +1,9 @@
 --- @include "tokens"
 -- What is due to limited types as time goes by, whoever works: keys whose bucket has a token take their turns, jobs that ended
 -- without a word (Node removed them, somebody deleted their keys) no longer hold slots, and workers that wait are told.
-local LOOKS = 20   -- keys, and jobs, that one call looks at for whatever may have been forgotten
+local LOOKS = 20            -- holders, and jobs, that one call looks at for whatever may have been forgotten
+local TEND_MS, SWEEP_MS = 50, 500   -- one process is enough in that time: the others do nothing
+local BUCKETS_MAX = 5000    -- buckets that one call looks at
 
 -- Look at some of the jobs that hold slots. One that does not run any more (Node removed it, somebody deleted its hash) holds none.
 local function look_at_holders(type)
@@ -19,7 +21,7 @@ end
 -- Full buckets are no buckets: look at some.
 local function drop_full_buckets(type)
   local buckets, dropped = limit_key('buckets', type), {}
-  local count = math.min(LOOKS_MAX, math.max(LOOKS, math.floor(redis.call('HLEN', buckets) / 200)))
+  local count = math.min(BUCKETS_MAX, math.max(LOOKS, math.floor(redis.call('HLEN', buckets) / 20)))
   local cursor = redis.call('HGET', limit_key('state', type), 'cursor') or '0'
   local found = redis.call('HSCAN', buckets, cursor, 'COUNT', count)
   for at = 1, #found[2], 2 do
@@ -64,16 +66,30 @@ local function put_back(type)
   if redis.call('EXISTS', leaving) == 0 then redis.call('SREM', prefix .. ':limit:leaving', type) end
 end
 
+-- Whether a span has passed since any process did this; notes that it is done now.
+local function is_due(name, span)
+  local last = redis.pcall('HGET', prefix .. ':clock', name)
+  last = not fault_of(last) and number_of(last) or nil
+  if last and last <= now and now - last < span then return false end
+  redis.pcall('HSET', prefix .. ':clock', name, now_text)
+  return true
+end
+
 local function tend_limits()
   local leaving = redis.pcall('SMEMBERS', prefix .. ':limit:leaving')
   for _, type in ipairs(fault_of(leaving) and {} or leaving) do put_back(type) end
-  for _, type in ipairs(limited_types()) do
+  local types = limited_types()
+  if #types == 0 or not is_due('tended', TEND_MS) then return end
+  local sweeps = is_due('swept', SWEEP_MS)
+  for _, type in ipairs(types) do
     local limits = limits_of(type)
     if limits and limits.key then
       admit_ready(type)
-      look_at_holders(type)
-      look_at_aside(type)
-      drop_full_buckets(type)
+      if sweeps then
+        look_at_holders(type)
+        look_at_aside(type)
+        drop_full_buckets(type)
+      end
     end
     if limits and not limits.key and not limits.all then
       local field = redis.call('HMGET', limit_key('state', type), 'hold', 'held_at')
