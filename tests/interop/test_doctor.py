@@ -56,7 +56,7 @@ def test_what_node_leaves_when_a_running_job_is_removed_is_found(queue: Queue, n
     node.call("remove", job_id)
     wait_until(lambda: queue.card("complete", "email") == 1, 5)
     (found,) = doctor.examine(queue, fix=True, settle_s=0.2)
-    assert found.job_id == job_id and "without a type" in found.what and found.fixed
+    assert found.job_id == job_id and "its hash has no type" in found.what and found.fixed
     assert list(doctor.examine(queue, settle_s=0.05)) == []
 
 
