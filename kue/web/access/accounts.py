@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,9 @@ class Accounts:
             visitor = Visitor(user, role)
             self._users.append((_digest(user), _digest(password), visitor))
             self._passwords_alone.append((_digest(password), visitor))  # a program may send a password as its token
-        self.required = bool(self._tokens or self._users)
+        #: Users of single sign-on; "*" is everybody else.
+        self._by_header = {name: Role(role) for name, role in settings.auth_header_users}
+        self.required = bool(self._tokens or self._users or self._by_header)
         self._throttle = Throttle()
         self._passwords = {user: text for text, _ in users for user in [text.partition(":")[0]]}
 
@@ -74,6 +77,13 @@ class Accounts:
             if visitor.name == user and hmac.compare_digest(str(mark), self.mark_of(visitor.name, key)):
                 return visitor
         return None
+
+    def named_by_proxy(self, user: str) -> Visitor | None:
+        """Return the user whom a trusted proxy names, None if they have no access."""
+        role = self._by_header.get(user, self._by_header.get("*"))
+        # Two names mean that somebody before the proxy has added one.
+        is_name = re.fullmatch(r"[^\s,\x00-\x20\x7f]{1,200}", user) is not None and user != "*"
+        return Visitor(user, role) if role is not None and is_name else None
 
     def check(self, user: object, password: object, address: str | None) -> Visitor | None:
         """Return the user of a name and a password, None if they are wrong.
