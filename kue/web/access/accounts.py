@@ -85,10 +85,11 @@ class Accounts:
         is_name = re.fullmatch(r"[^\s,\x00-\x20\x7f]{1,200}", user) is not None and user != "*"
         return Visitor(user, role) if role is not None and is_name else None
 
-    def check(self, user: object, password: object, address: str | None) -> Visitor | None:
+    def check(self, user: object, password: object, client: str | None) -> Visitor | None:
         """Return the user of a name and a password, None if they are wrong.
 
-        Raises LoginDelayed after too many failed logins of this user from this address, whether they are wrong or not.
+        Raises LoginDelayed after too many failed logins of this user by this client, an address or a known browser,
+        whether they are wrong or not.
         """
         right = None
         for known_user, known_password, visitor in self._users:
@@ -96,7 +97,7 @@ class Accounts:
             same_password = hmac.compare_digest(_digest(password), known_password)
             if same_user and same_password:
                 right = visitor
-        return right if self._throttle.attempt(address, user, lambda: right is not None) else None
+        return right if self._throttle.attempt(client, user, lambda: right is not None) else None
 
     def check_token(self, token: object, address: str | None) -> Visitor | None:
         """Return the visitor of a bearer token, None if it is wrong.
