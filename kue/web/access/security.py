@@ -192,6 +192,10 @@ class Security:
             return self.accounts.check_token(given.token, request.remote_addr)
         return self.accounts.check(given.username, given.password, request.remote_addr)
 
+    def is_by_session(self) -> bool:
+        """Tell whether it is the session that lets this visitor in, rather than a proxy, a token or a password."""
+        return self.user_of_proxy() is None and self.sessions.visitor_of(session) is not None
+
     def socket_visitor(self, auth: object) -> Visitor | None:
         """Return who is behind a new socket. The origin was checked at the handshake."""
         try:

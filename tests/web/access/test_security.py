@@ -230,7 +230,7 @@ def test_a_copied_cookie_ends_with_the_logout_in_every_web_process(make_site: Ca
 
 
 def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[..., Any], queue: Any) -> None:
-    one, two = make_site(KUE_AUTH=AUTH), make_site(KUE_AUTH=AUTH)
+    one, two = (make_site(KUE_AUTH=AUTH, DOWNLOAD_ALLOW="127.0.0.1") for _ in range(2))
     http = one.http()
     log_in(http)
     copy = cookie_of(http)
@@ -243,9 +243,12 @@ def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[.
     assert here.is_connected() and there.is_connected()
     http.post("/logout")
     assert not here.is_connected()
-    answer = there.emit("start", "http://127.0.0.1:1/x", callback=True)
+    answer = there.emit("start", {"type": "download", "url": f"{one.url}/x"}, callback=True)
     assert "session has ended" in answer["error"] and queue.counts()["inactive"] == 0
     assert not socket(two).is_connected()
+    headers = {"Host": two.url.removeprefix("http://"), "Cookie": f"kue_session={copy}", **basic(AUTH)}
+    by_password = two.socketio.test_client(two.app, headers=headers)  # an old cookie beside it does no harm
+    assert "id" in by_password.emit("start", {"type": "download", "url": f"{one.url}/x"}, callback=True)
 
 
 def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
