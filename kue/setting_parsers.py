@@ -199,6 +199,24 @@ def base_path(text: str) -> str:
     return path
 
 
+def header_name(text: str) -> str | None:
+    """The name of a request header, or nothing."""
+    if text and not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ValueError("write the name of a header, such as X-Forwarded-User")
+    return text or None
+
+
+def users_with_roles(text: str) -> tuple[tuple[str, str], ...]:
+    """User names with their roles, ``write`` unless ``:read`` follows: ``anna, eva:read, *:read``."""
+    users = []
+    for entry in words(text):
+        name, _, role = entry.rpartition(":") if entry.endswith((":read", ":write")) else (entry, "", "write")
+        if not re.fullmatch(r"[\x21-\x7e]+", name):
+            raise ValueError(f"{entry!r} is not a user; write names such as anna, eva:read, or *:read for all others")
+        users.append((name, role))
+    return tuple(users)
+
+
 def host_names(text: str) -> tuple[str, ...]:
     """Host names without ports, in lower case; ``*.example.org`` is every name below example.org."""
     entries = tuple(entry.lower() for entry in words(text))

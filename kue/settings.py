@@ -19,6 +19,7 @@ from .setting_parsers import (
     credentials,
     directory,
     existing_path,
+    header_name,
     host_name,
     host_names,
     hosts,
@@ -31,6 +32,7 @@ from .setting_parsers import (
     size_bytes,
     size_or_none,
     trusted_proxies,
+    users_with_roles,
     whole_number,
     yes_or_no,
 )
@@ -101,6 +103,9 @@ class Settings:
     base_path: str = ""
     #: Host names under which the server answers, beside addresses and its own names.
     allowed_hosts: tuple[str, ...] = ()
+    #: The header in which a proxy names the user, and the users with their roles, "write" or "read"; "*" is all others.
+    auth_header: str | None = None
+    auth_header_users: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def load(
@@ -142,7 +147,7 @@ class Settings:
         return (*self.download_allow, *(f"{host}:{self.port}" for host in hosts))
 
     def _check_exposure(self) -> None:
-        locked = self.auth or self.auth_readonly or self.token or self.token_readonly
+        locked = self.auth or self.auth_readonly or self.token or self.token_readonly or self.auth_header
         if not locked and not self.allow_anonymous and not is_loopback(self.host):
             raise SettingsError(
                 f"HOST={self.host} accepts connections from other machines, and anyone who connects can start and "
@@ -155,6 +160,15 @@ class Settings:
             raise SettingsError("KUE_AUTH_READONLY: use another user name than in KUE_AUTH.")
         if self.token and self.token == self.token_readonly:
             raise SettingsError("KUE_TOKEN_READONLY: use another token than in KUE_TOKEN.")
+
+        if self.auth_header and not isinstance(self.trusted_proxies, tuple):
+            # With a number, whoever reaches the port is taken for the proxy, and could name any user.
+            raise SettingsError(
+                "KUE_AUTH_HEADER: set KUE_TRUSTED_PROXIES to the addresses of the proxies, such as 127.0.0.1; only "
+                "they may name a user."
+            )
+        if bool(self.auth_header) != bool(self.auth_header_users):
+            raise SettingsError("KUE_AUTH_HEADER and KUE_AUTH_HEADER_USERS must be set together.")
 
     def __repr__(self) -> str:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
@@ -328,5 +342,20 @@ OPTIONS = (
         "LIST",
         "further host names of this server, such as 'jobs.example.org,*.internal'",
         host_names,
+    ),    Option(
+        "auth_header",
+        "KUE_AUTH_HEADER",
+        "",
+        "HEADER",
+        "header with the user name from single sign-on, such as X-Forwarded-User; from KUE_TRUSTED_PROXIES only",
+        header_name,
+    ),
+    Option(
+        "auth_header_users",
+        "KUE_AUTH_HEADER_USERS",
+        "",
+        "LIST",
+        "who of them has access: 'anna,eva:read'; * is everybody else",
+        users_with_roles,
     ),
 )

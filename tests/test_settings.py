@@ -68,8 +68,20 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
     ),
     ("KUE_BASE_PATH", "--base-path", "/ops/kue/", "base_path", "/ops/kue"),
     ("KUE_BASE_PATH", "--base-path", "/", "base_path", ""),
+    ("KUE_AUTH_HEADER", "--auth-header", "X-Forwarded-User", "auth_header", "X-Forwarded-User"),
+    (
+        "KUE_AUTH_HEADER_USERS",
+        "--auth-header-users",
+        "anna@a.example, eva:read,*:read",
+        "auth_header_users",
+        (("anna@a.example", "write"), ("eva", "read"), ("*", "read")),
+    ),
     ("KUE_ALLOWED_HOSTS", "--allowed-hosts", "Jobs.example, *.b", "allowed_hosts", ("jobs.example", "*.b")),
 ]
+
+#: What else must be set.
+_SIGN_ON = {"KUE_TRUSTED_PROXIES": "10.0.0.1", "KUE_AUTH_HEADER": "Remote-User", "KUE_AUTH_HEADER_USERS": "anna"}
+NEEDED = {"KUE_AUTH_HEADER": _SIGN_ON, "KUE_AUTH_HEADER_USERS": _SIGN_ON}
 
 #: variable, text, what the message must say
 BAD = [
@@ -91,6 +103,8 @@ BAD = [
     ("KUE_TRUSTED_PROXIES", "nginx", "not an address"),
     ("KUE_TRUSTED_PROXIES", "0.0.0.0/0", "everybody"),
     ("KUE_BASE_PATH", "kue", "a path such as /kue"),
+    ("KUE_AUTH_HEADER", "X Forwarded", "the name of a header"),
+    ("KUE_AUTH_HEADER_USERS", ":read", "not a user"),
     ("KUE_BASE_PATH", "//evil.test", "a path such as /kue"),
     ("KUE_BASE_PATH", "/a/../b", "a path such as /kue"),
     ("KUE_ALLOWED_HOSTS", "http://a", "not a host name"),
@@ -161,12 +175,12 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 
 @pytest.mark.parametrize(("variable", "flag", "text", "field", "value"), GOOD)
 def test_a_setting_is_read_from_its_variable(variable: str, flag: str, text: str, field: str, value: Any) -> None:
-    assert getattr(Settings.load({variable: text}), field) == value
+    assert getattr(Settings.load({**NEEDED.get(variable, {}), variable: text}), field) == value
 
 
 @pytest.mark.parametrize(("variable", "flag", "text", "field", "value"), GOOD)
 def test_a_setting_is_read_from_its_flag(variable: str, flag: str, text: str, field: str, value: Any) -> None:
-    assert getattr(Settings.load({}, [flag, text]), field) == value
+    assert getattr(Settings.load(NEEDED.get(variable, {}), [flag, text]), field) == value
 
 
 def test_every_option_is_tried_above() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,9 @@ class Accounts:
             visitor = Visitor(user, role)
             self._users.append((_digest(user), _digest(password), visitor))
             self._passwords_alone.append((_digest(password), visitor))  # a program may send a password as its token
-        self.required = bool(self._tokens or self._users)
+        #: Users of single sign-on; "*" is everybody else.
+        self._by_header = {name: Role(role) for name, role in settings.auth_header_users}
+        self.required = bool(self._tokens or self._users or self._by_header)
         self._throttle = Throttle()
         self._passwords = {user: text for text, _ in users for user in [text.partition(":")[0]]}
 
@@ -75,10 +78,18 @@ class Accounts:
                 return visitor
         return None
 
-    def check(self, user: object, password: object, address: str | None) -> Visitor | None:
+    def named_by_proxy(self, user: str) -> Visitor | None:
+        """Return the user whom a trusted proxy names, None if they have no access."""
+        role = self._by_header.get(user, self._by_header.get("*"))
+        # Two names mean that somebody before the proxy has added one.
+        is_name = re.fullmatch(r"[^\s,\x00-\x20\x7f]{1,200}", user) is not None and user != "*"
+        return Visitor(user, role) if role is not None and is_name else None
+
+    def check(self, user: object, password: object, client: str | None) -> Visitor | None:
         """Return the user of a name and a password, None if they are wrong.
 
-        Raises LoginDelayed after too many failed logins of this user from this address, whether they are wrong or not.
+        Raises LoginDelayed after too many failed logins of this user by this client, an address or a known browser,
+        whether they are wrong or not.
         """
         right = None
         for known_user, known_password, visitor in self._users:
@@ -86,7 +97,7 @@ class Accounts:
             same_password = hmac.compare_digest(_digest(password), known_password)
             if same_user and same_password:
                 right = visitor
-        return right if self._throttle.attempt(address, user, lambda: right is not None) else None
+        return right if self._throttle.attempt(client, user, lambda: right is not None) else None
 
     def check_token(self, token: object, address: str | None) -> Visitor | None:
         """Return the visitor of a bearer token, None if it is wrong.

@@ -7,6 +7,7 @@ import re
 from flask import Blueprint, Response, current_app, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
+from kue.web.access import known_browser
 from kue.web.access.audit import audit
 from kue.web.access.security import Security, delayed_response
 from kue.web.access.throttle import LoginDelayed
@@ -49,9 +50,10 @@ def show() -> ResponseReturnValue:
 @login.post("/login")
 def enter() -> ResponseReturnValue:
     """Log in: a cookie for this browser, until it is closed, the session expires or the password changes."""
-    accounts = _security().accounts
+    accounts, key = _security().accounts, _security().key.get()
+    user = request.form.get("user")
     try:
-        visitor = accounts.check(request.form.get("user"), request.form.get("password"), request.remote_addr)
+        visitor = accounts.check(user, request.form.get("password"), known_browser.client_of(request, user, key))
     except LoginDelayed as exc:
         response = _form(429, f"Too many failed logins. Try again in {exc.wait_s} s.")
         response.headers["Retry-After"] = str(exc.wait_s)
@@ -60,7 +62,9 @@ def enter() -> ResponseReturnValue:
         return _form(401, "Incorrect user name or password.")
     _security().sessions.begin(session, visitor)
     audit("log in", f"({visitor.role.value})", visitor)
-    return redirect(link(_next_path()), 303)
+    response = current_app.make_response(redirect(link(_next_path()), 303))
+    known_browser.remember(response, visitor.name, key, request.is_secure)
+    return response
 
 
 @login.post("/logout")

@@ -20,7 +20,7 @@ from kue.web.access.sessions import Sessions
 from kue.web.access.throttle import LoginDelayed
 from kue.web.errors import error_response, wants_page
 from kue.web.links import link
-from kue.web.server.proxies import IGNORED
+from kue.web.server.proxies import IGNORED, VIA_TRUSTED
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -137,6 +137,8 @@ class Security:
         except LoginDelayed as exc:
             return delayed_response(exc)
         if visitor is None:
+            if (named := self.user_of_proxy()) is not None:
+                abort(403, f"user {named!r} has no access; see KUE_AUTH_HEADER_USERS")
             if wants_page() and not changes:
                 return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
             response = error_response(401, "authentication required")
@@ -156,6 +158,13 @@ class Security:
         if not is_ours:
             abort(403, FOREIGN + (BEHIND_PROXY if request.environ.get(IGNORED) else ""))
 
+    def user_of_proxy(self) -> str | None:
+        """Return the user whom a trusted proxy names, None if there is none. They may have no access."""
+        name = self.settings.auth_header
+        if name is None or not request.environ.get(VIA_TRUSTED):
+            return None
+        return request.headers.get(name, "").strip() or None
+
     def visitor(self, auth: object = None) -> Visitor | None:
         """Return who sends this request or socket handshake, with their role; None without valid credentials.
 
@@ -165,6 +174,9 @@ class Security:
         """
         if not self.accounts.required:
             return ANYBODY
+        named = self.user_of_proxy()
+        if named is not None and (visitor := self.accounts.named_by_proxy(named)) is not None:
+            return visitor
         if "user" in session:
             known = self.sessions.visitor_of(session)
             if known is not None:
@@ -179,6 +191,10 @@ class Security:
         if given.type == "bearer":
             return self.accounts.check_token(given.token, request.remote_addr)
         return self.accounts.check(given.username, given.password, request.remote_addr)
+
+    def is_by_session(self) -> bool:
+        """Tell whether it is the session that lets this visitor in, rather than a proxy, a token or a password."""
+        return self.user_of_proxy() is None and self.sessions.visitor_of(session) is not None
 
     def socket_visitor(self, auth: object) -> Visitor | None:
         """Return who is behind a new socket. The origin was checked at the handshake."""

@@ -1,4 +1,4 @@
-"""Growing delays after failed logins, counted for each client address and user name."""
+"""Growing delays after failed logins, counted for each client (address or known browser) and user name."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Throttle:
         self._failures: OrderedDict[tuple[str, int], tuple[int, float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def attempt(self, address: str | None, user: object, is_right: Callable[[], bool]) -> bool:
+    def attempt(self, client: str | None, user: object, is_right: Callable[[], bool]) -> bool:
         """Return what ``is_right`` says, and count it. Raises LoginDelayed without asking it, if it is too early."""
-        key = _client(address), _group(user)
+        key = _network(client), _group(user)
         with self._lock:  # attempts at the same time are counted one after another
             now = self._clock()
             count, last, free_at = self._failures.get(key, (0, now, now))
@@ -59,12 +59,12 @@ class Throttle:
             return False
 
 
-def _client(address: str | None) -> str:
-    """Return the address, or the network that one IPv6 client has for itself."""
+def _network(client: str | None) -> str:
+    """Return the network that an IPv6 client has for itself; any other client as it is."""
     try:
-        found = ipaddress.ip_address(address or "")
+        found = ipaddress.ip_address(client or "")
     except ValueError:
-        return address or "?"
+        return client or "?"
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 

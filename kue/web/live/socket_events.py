@@ -113,7 +113,7 @@ class Monitor:
         if visitor is None:
             return False
         self.visitors[request.sid] = visitor  # type: ignore[attr-defined]
-        if self.security.accounts.required and isinstance(session.get("id"), str):
+        if self.security.accounts.required and self.security.is_by_session():
             self.sessions[request.sid] = session["id"]  # type: ignore[attr-defined]
         join_room(PLAIN)
         return None

@@ -81,6 +81,7 @@ def _everywhere() -> dict[str, Any]:
         "when_text": lambda row: when_text(row, time.time() * 1000),
         "accounts": current_app.extensions["kue_security"].accounts,
         "visitor": visitor(),
+        "single_sign_on": current_app.extensions["kue_security"].user_of_proxy() is not None,
         "may_write": visitor().may_write,
     }
 

@@ -72,13 +72,14 @@ def forwarded(environ: dict[str, Any], trusted: Trusted) -> Forwarded | None:
 
 
 def behind_proxies(
-    app: Callable[..., Iterable[bytes]], trusted: Trusted, base_path: str = ""
+    app: Callable[..., Iterable[bytes]], trusted: Trusted, base_path: str = "", user_header: str | None = None
 ) -> Callable[..., Iterable[bytes]]:
     """Return a WSGI application that gives ``app`` each request as the visitor sent it to the first trusted proxy.
 
     Below ``base_path`` the app sees the path without it, and that is where its links lead. Other paths are answered
-    too: for proxies that remove it, and for health checks.
+    too: for proxies that remove it, and for health checks. ``user_header`` is removed unless a trusted proxy sent it.
     """
+    user_name = "HTTP_" + user_header.upper().replace("-", "_") if user_header else ""
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         found = forwarded(environ, trusted)
@@ -89,7 +90,9 @@ def behind_proxies(
             environ["wsgi.url_scheme"] = found.scheme or environ["wsgi.url_scheme"]
             environ["HTTP_HOST"] = found.host or environ.get("HTTP_HOST", "")
             prefix = found.prefix or base_path
-        for name in [name for name in environ if _is_forwarding(name)]:
+        for name in [name for name in environ if _is_forwarding(name) or name == user_name]:
+            if found is not None and name == user_name:
+                continue
             if found is None:
                 environ[IGNORED] = True
             del environ[name]
@@ -103,8 +106,6 @@ def behind_proxies(
 
 
 def _is_forwarding(name: str) -> bool:
-    if name == "HTTP_X_FORWARDED_USER":  # who it is, not where from: whoever reads it asks for VIA_TRUSTED
-        return False
     return name.startswith("HTTP_X_FORWARDED") or name in ("HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
 

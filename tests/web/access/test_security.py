@@ -167,6 +167,32 @@ def test_a_session_and_a_token_pass_whatever_others_guess(roles: Any) -> None:
     assert http.get("/stats", headers=basic(AUTH), **elsewhere).status_code == 200
 
 
+def test_guesses_from_the_same_address_do_not_delay_a_browser_that_is_known(roles: Any) -> None:
+    anna, guesser = roles.http(), roles.http()
+    answer = log_in(anna)
+    known = next(each for each in answer.headers.getlist("Set-Cookie") if each.startswith("kue_known="))
+    assert "HttpOnly" in known and "SameSite=Lax" in known
+    assert anna.post("/logout").status_code == 303 and anna.get("/stats").status_code == 401
+    for _ in range(6):
+        log_in(guesser, "wrong")
+    assert log_in(guesser).status_code == 429
+    assert log_in(anna).status_code == 303
+    anna.post("/logout")
+    for _ in range(5):  # it is no way to guess more often, nor another user's password
+        assert log_in(anna, "wrong").status_code == 401
+    assert log_in(anna, "wrong").status_code == 429
+    assert anna.post("/login", data={"user": "eva", "password": "wrong"}).status_code == 401
+
+
+@pytest.mark.parametrize("cookie", ["x", "x.y", ".", "é.é", "x." + "0" * 64])
+def test_a_made_up_browser_counts_as_its_address(locked: Any, cookie: str) -> None:
+    http = locked.http()
+    for number in range(5):
+        http.set_cookie("kue_known", f"{number}{cookie}", domain="127.0.0.1")
+        assert log_in(http, "wrong").status_code == 401
+    assert log_in(http, "wrong").status_code == 429
+
+
 def test_the_socket_asks_for_the_same_login(locked: Any) -> None:
     def connect(**options: Any) -> bool:
         headers = {"Host": locked.url.removeprefix("http://"), **options.pop("headers", {})}
@@ -204,7 +230,7 @@ def test_a_copied_cookie_ends_with_the_logout_in_every_web_process(make_site: Ca
 
 
 def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[..., Any], queue: Any) -> None:
-    one, two = make_site(KUE_AUTH=AUTH), make_site(KUE_AUTH=AUTH)
+    one, two = (make_site(KUE_AUTH=AUTH, DOWNLOAD_ALLOW="127.0.0.1") for _ in range(2))
     http = one.http()
     log_in(http)
     copy = cookie_of(http)
@@ -217,9 +243,12 @@ def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[.
     assert here.is_connected() and there.is_connected()
     http.post("/logout")
     assert not here.is_connected()
-    answer = there.emit("start", "http://127.0.0.1:1/x", callback=True)
+    answer = there.emit("start", {"type": "download", "url": f"{one.url}/x"}, callback=True)
     assert "session has ended" in answer["error"] and queue.counts()["inactive"] == 0
     assert not socket(two).is_connected()
+    headers = {"Host": two.url.removeprefix("http://"), "Cookie": f"kue_session={copy}", **basic(AUTH)}
+    by_password = two.socketio.test_client(two.app, headers=headers)  # an old cookie beside it does no harm
+    assert "id" in by_password.emit("start", {"type": "download", "url": f"{one.url}/x"}, callback=True)
 
 
 def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
