@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,8 +18,10 @@ ASYNCIO_USES = ROOT / "tests" / "aio" / "asyncio_uses.py"
 
 
 def mypy(*paths: Path) -> subprocess.CompletedProcess[str]:
+    """Check files as a user's: the library is found as an installed package is, and not checked itself."""
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", *map(str, paths)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=paths[0].parent, env=environ, capture_output=True, text=True, timeout=300)
 
 
 def pyright(folder: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
