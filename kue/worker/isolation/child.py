@@ -118,6 +118,7 @@ def run_attempt(
         job = Job.from_hash(loaded.owner, message["id"], message["fields"])
         job.state, job.started_at, job._token = "active", message["started_at"], message["token"]
         job.worker_id = message["worker_id"]
+        cast(RemoteOwner, loaded.owner).running_id = job.id
         try:
             interrupts.begin(run, job)
             result = _call(loaded.handler, job, channel, interrupts)

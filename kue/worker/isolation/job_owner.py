@@ -18,6 +18,8 @@ class RemoteOwner:
 
     def __init__(self, channel: Channel, queue_owner: JobOwner[Any] | None) -> None:
         self._channel, self._queue_owner = channel, queue_owner
+        #: The job that runs. What is asked of others, such as its children, goes to the queue.
+        self.running_id: int | str | None = None
         #: What jobs read without need of a queue.
         self.job_events: bool = getattr(queue_owner, "job_events", True)
         self.middlewares: Sequence[Any] = getattr(queue_owner, "middlewares", ())
@@ -25,12 +27,18 @@ class RemoteOwner:
     # By the parent
 
     def log(self, job_id: int | str, token: str, line: str) -> None:
+        if job_id != self.running_id:
+            return self._here().log(job_id, token, line)
         self._channel.ask("log", line)
 
     def progress(self, job: Job, token: str, percent: int, data: str, keep: bool) -> None:
+        if job.id != self.running_id:
+            return self._here().progress(job, token, percent, data, keep)
         self._channel.ask("progress", percent, data, keep)
 
     def read(self, job_id: int | str) -> dict[str, str]:
+        if job_id != self.running_id:
+            return self._here().read(job_id)
         raw: dict[str, str] = self._channel.ask("read")
         return raw
 
@@ -45,9 +53,13 @@ class RemoteOwner:
         return raw
 
     def remove(self, job_id: int | str) -> None:
+        if job_id != self.running_id:
+            return self._here().remove(job_id)
         self._channel.ask("remove")
 
     def cancel(self, job_id: int | str) -> None:
+        if job_id != self.running_id:
+            return self._here().cancel(job_id)
         self._channel.ask("cancel")
 
     # By the queue that was imported here
