@@ -206,6 +206,7 @@ def run_worker(options: WorkerOptions) -> int:
         queue._declare_at_start(options.target)
         queue.work()
     except BaseException:
+        gate.release()
         signals.close()
         raise
     signals.release_jobs = queue._release_all
@@ -227,6 +228,7 @@ def run_worker(options: WorkerOptions) -> int:
         left = len(queue.running())
     finally:
         queue.shutdown(0)  # it has reserved jobs since its first handler was registered
+        gate.release()
         signals.ignore()
     log.info("Stopped; running jobs released: %d", left)
     return 0

@@ -23,7 +23,7 @@ class Gate:
     """Lets one suspect at a time have this process for itself: while it is closed, no engine takes jobs."""
 
     def __init__(self) -> None:
-        self.is_closed = False
+        self.is_closed = self._is_held = self._is_taken = False
         #: The suspects that wait for their turn, or have it.
         self.suspects: set[Execution] = set()
         self._engines: WeakSet[Engine] = WeakSet()
@@ -34,21 +34,24 @@ class Gate:
 
     def hold(self) -> None:
         """Take no jobs until ``release``: for a program that is not ready yet."""
-        self._move(True)
+        self._is_held = True
+        self._move()
 
     def release(self) -> None:
-        self._move(False)
+        self._is_held = False
+        self._move()
 
     def after_fork(self) -> None:
         """Called in a child process: what waits here is the parent's."""
-        self.is_closed, self.suspects, self._turn = False, set(), None
+        self.is_closed = self._is_held = self._is_taken = False
+        self.suspects, self._turn = set(), None
         self._engines = WeakSet()
 
     def take_turn(self, execution: Execution) -> bool:
         """Close the gate for a suspect, unless another has the turn; return whether it has it."""
         if self._turn is None:
-            self._turn = execution
-            self._move(True)
+            self._turn, self._is_taken = execution, True
+            self._move()
         return self._turn is execution
 
     def is_alone(self) -> bool:
@@ -60,10 +63,11 @@ class Gate:
         if self._turn is execution:
             self._turn = None
         if not self.suspects:
-            self._move(False)
+            self._is_taken = False
+            self._move()
 
-    def _move(self, closed: bool) -> None:
-        self.is_closed = closed
+    def _move(self) -> None:
+        self.is_closed = self._is_held or self._is_taken
         for engine in list(self._engines):
             engine.gate_moved()
 
