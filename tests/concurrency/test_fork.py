@@ -114,6 +114,6 @@ def test_locks_that_other_threads_hold_at_the_fork_do_not_stop_the_child(used: A
 
 def test_parent_and_child_never_share_a_socket(used: Any) -> None:
     def ids() -> list[int]:
-        return [used._store.producer._connection.client.client_id(), used.session.connector.shared().client_id()]
+        return [used._store.producer._lane._connection.client.client_id(), used.session.connector.shared().client_id()]
 
     assert not set(ids()) & set(in_child(ids))

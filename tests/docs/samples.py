@@ -27,6 +27,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -203,8 +204,8 @@ class Page:
         elif sample.language == "python" and not sample.title and sample.how != "compile":
             code = compile(ast.parse("\n" * sample.line + sample.body), str(self.page), "exec")
             printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(code, self.names)
+            with contextlib.redirect_stdout(printed), ThreadPoolExecutor(1) as thread:
+                thread.submit(exec, code, self.names).result()  # Playwright may hold an event loop in this one
             self._printed = printed.getvalue()
         elif sample.language == "text" and sample.title == "Output":
             assert same_output(sample.body, self._printed), f"printed: {self._printed}"
