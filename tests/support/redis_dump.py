@@ -18,7 +18,7 @@ import redis
 OUR_HASH_FIELDS = frozenset({"token", "attempt_log", "cancel", "rescues", "deaths", "alone", "exact_result", "due_at"})
 OUR_KEYS = (
     r"leases", r"paused", r"clock", r"health", r"unique", r"workers", r"lane:[0-9a-f]+", r"history:.*",
-    r"search:text:.*",
+    r"search:text:.*", r"secret:[a-z]+", r"sessions:ended",
 )  # fmt: skip
 
 #: Locks are there or not by chance (and Node's bear no prefix).

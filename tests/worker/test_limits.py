@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 import kue
+from kue.concurrency import green
 from tests.support import wait_until
 
+ASYNC = pytest.param(True, marks=pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process"))
 
-@pytest.mark.parametrize("is_async", [False, True])
+
+@pytest.mark.parametrize("is_async", [False, ASYNC])
 def test_a_rate_limited_handler_uses_no_attempt_and_holds_back_its_key(queue: kue.Queue, is_async: bool) -> None:
     queue.limit("crawl", by="data.host", concurrency=3)
     jobs = queue.create_many({"type": "crawl", "data": {"host": host}, "attempts": 2} for host in "aab")
