@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev node
 	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal)
 
 # The quick round leaves out what starts programs, browsers, clusters and other queues.
-QUICK := $(foreach name,app bench browser cli docs embedded fault interop packaging process web/server,--ignore=tests/$(name))
+QUICK := $(foreach name,aio app bench browser cli connection docs embedded fault interop packaging process web/server worker/isolation,--ignore=tests/$(name))
 check: lint
 	@exec $(PY) -m pytest -n 4 --dist worksteal -m "not slow and not serial" $(QUICK)
 
