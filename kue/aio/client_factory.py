@@ -44,7 +44,7 @@ _OF_CONNECTIONS = ("ssl_ca_path", "ssl_password")
 
 
 def from_address(address: Address, answer_s: float) -> Any:
-    """Return a client of redis.asyncio of what a URL names. May look a name up: call it in a thread."""
+    """Return a redis.asyncio client for the address of a URL. It may resolve a host name: call it in a thread."""
     options = {**base_options(answer_s), "retry": Retry(NoBackoff(), 0), **address.options}
     if "socket_timeout" in address.options:
         options["socket_timeout"] = own_answer(answer_s, address.options["socket_timeout"])

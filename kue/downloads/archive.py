@@ -67,9 +67,9 @@ class _Found(NamedTuple):
 class ArchiveBuilder:
     """Write a zip archive of the files that a job's children left in ``folder``, into the same folder.
 
-    It holds what is there, and its result names what is missing. Files are read and written in pieces; the archive
-    appears under its name when it is complete. ``min_free``: disk space to keep free, bytes. Raises DownloadFailed if
-    there is no file at all, DownloadPostponed while the disk is full, DownloadError if another attempt may succeed.
+    It holds the files that arrived, and its result names the missing ones. Files are read and written in pieces; the
+    archive appears under its name when it is complete. ``min_free``: disk space to keep free, bytes. Raises
+    DownloadFailed if there is no file at all, DownloadPostponed while the disk is full, DownloadError if another attempt may succeed.
     """
 
     def __init__(self, folder: Path | str, *, min_free: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What a handler may look like, and what runs it."""
+"""A registered handler: which functions are accepted, and which executor runs them."""
 
 from __future__ import annotations
 

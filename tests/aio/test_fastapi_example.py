@@ -99,7 +99,7 @@ def test_the_application_under_load(base: str) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = list(pool.map(ask, range(1, REPORTS + 1)))
 
-    # Then each got its own result, and all was heard of
+    # Then each got its own result, and every event arrived
     assert [result for _, result in answers] == [
         {"month": "2026-11", "total": sum(range(rows))} for rows in range(1, REPORTS + 1)
     ]
