@@ -19,6 +19,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from . import queue as _queue
+from .base_job import WAIT
 from .client.events import Event
 from .client.flow import Batch
 from .errors import (
@@ -41,7 +42,7 @@ from .errors import (
     WorkerStopping,
     WrongState,
 )
-from .job import WAIT, Job
+from .job import Job
 from .middleware import Middleware
 from .queue import LEASE_MS, Queue
 from .schedules import SavedSchedule, Schedule

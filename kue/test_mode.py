@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic
 
+from .base_job import BaseJob, J
 from .errors import DuplicateJob
-from .job import BaseJob, J
 from .states import DELAYED, INACTIVE
 from .storage.hash_fields import saved_fields
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from . import create_queue
-from .job import J
+from .base_job import J
 from .queue import Queue
 from .test_mode import TestMode
 

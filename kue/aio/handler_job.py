@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..job import Job, JobOwner
+from ..base_job import JobOwner
+from ..job import Job
 from ..queue import Queue as SyncQueue
 from .job import AsyncJob
 from .queue import queue_like

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
+from ..base_job import BaseJob, JobOwner
 from ..errors import QueueUnavailable
-from ..job import BaseJob, Job, JobOwner
+from ..job import Job
 from ..storage.arguments import check_callable, check_job_event
 
 P = ParamSpec("P")

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+from ..base_job import BaseJob
 from ..client.job_store import JobStore
 from ..client.result_wait import wait_for
 from ..concurrency import bridge, green
 from ..errors import KueError
-from ..job import BaseJob
 from ..middleware import AsyncCreateNext, create_through
 from ..storage.session import Session
 from .connector import AsyncConnector

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from ..base_job import now_ms
 from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
-from ..job import Job, now_ms
+from ..job import Job
 from ..queue import Queue
 from ..redaction import safe, safe_text
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from ..base_job import now_ms
 from ..errors import InvalidJob
-from ..job import now_ms
 from ..queue import Queue
 from ..schedules import SavedSchedule, Schedule
 from ..schedules.definition import MISSED, OVERLAPS

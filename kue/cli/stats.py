@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from ..base_job import now_ms
 from ..errors import QueueUnavailable
-from ..job import now_ms
 from ..queue import Queue
 from ..states import STATES
 from .options import json_option, with_queue

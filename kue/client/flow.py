@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, NamedTuple
 
+from ..base_job import BaseJob, J
 from ..errors import InvalidJob
-from ..job import BaseJob, J
 
 #: Jobs that one call creates at most: Redis takes about a million arguments, and does nothing else for a second or two.
 JOBS_MAX = 110_000

@@ -12,8 +12,8 @@ from typing import Any, Generic
 
 from .. import child_process, search
 from ..backoff import BackoffFunction
+from ..base_job import BaseJob, J, now_ms
 from ..errors import DuplicateJob, InvalidJob, JobNotFound, KueError
-from ..job import BaseJob, J, now_ms
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8

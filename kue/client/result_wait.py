@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
+from ..base_job import BaseJob
 from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
-from ..job import BaseJob
 from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
 from .events import RESYNC, Listener, first_line
 

@@ -11,9 +11,9 @@ from typing import Any, Generic
 
 from redis.exceptions import ResponseError
 
+from ..base_job import J, JobOwner
 from ..connection.failures import unavailable, with_retries
 from ..errors import InvalidJob
-from ..job import J, JobOwner
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 from ..storage.arguments import check_type
 from ..storage.codec import check_concurrency, check_priority, number_text

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Generic, TypedDict
 
+from ..base_job import BaseJob, J, JobOwner
 from ..errors import InvalidJob
-from ..job import BaseJob, J, JobOwner
 from ..search import Group, node_query, query
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, WAIT_UNTIL_MS, check_state
 from ..storage.codec import number

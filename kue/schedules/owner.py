@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..job import BaseJob, J, JobOwner
+from ..base_job import BaseJob, J, JobOwner
 
 
 class ScheduleOwner(JobOwner[J], Protocol[J]):

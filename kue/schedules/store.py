@@ -9,8 +9,8 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
+from ..base_job import J, now_ms
 from ..errors import InvalidJob, KueError, ScheduleNotFound
-from ..job import J, now_ms
 from ..storage.codec import to_json
 from ..storage.server_time import server_ms
 from ..storage.session import Session

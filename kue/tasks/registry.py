@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from ..base_job import JobOwner
 from ..errors import InvalidJob
-from ..job import JobOwner
 from ..storage.arguments import check_type
 from ..storage.codec import check_concurrency
 from .task import Declare, FunctionTask, Task

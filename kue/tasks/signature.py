@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
+from ..base_job import WAIT, BaseJob
 from ..errors import InvalidJob
-from ..job import WAIT, BaseJob
 from .conversion import Converter, Mismatch, Unsupported
 
 _EMPTY = inspect.Parameter.empty

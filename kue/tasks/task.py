@@ -8,8 +8,9 @@ from datetime import timedelta
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from ..base_job import BaseJob, JobOwner
 from ..errors import InvalidJob, UnrecoverableError
-from ..job import BaseJob, Job, JobOwner
+from ..job import Job
 from ..worker.handler import is_async
 from .signature import Signature
 

@@ -35,10 +35,9 @@ from .deadlines import Deadlines
 from .error_reports import ErrorReports
 from .execution import Context, Execution
 from .executors import event_loop
-from .executors.asyncio_executor import AsyncioExecutor, HandlerJobs
+from .executors.asyncio_executor import HandlerJobs
 from .executors.executor import Executor
-from .executors.process_executor import ProcessExecutor
-from .executors.threads import ThreadExecutor
+from .executors.executors import Executors
 from .fetcher import Fetcher, FetchRequest
 from .gate import gate
 from .handler import Kind, read_handler
@@ -79,7 +78,6 @@ class Engine:
         on_error: Callable[[BaseException], object],
         handler_jobs: Callable[[], HandlerJobs],
     ) -> None:
-        self._handler_jobs = handler_jobs
         self._scripts = scripts
         self._id, self._calls = uuid.uuid4().hex[:8], 0
         self.worker = worker_name(socket.gethostname(), os.getpid(), self._id)
@@ -93,16 +91,13 @@ class Engine:
             self._types, self._cond, self.worker, self._id,
             make_job=make_job, context=self._context, executor=self._executor, isolates=self._isolates,
         )  # fmt: skip
-        self._backoffs = backoffs
-        self._executors: dict[Kind, Executor] = {}
-        #: Called after each delivery, without the lock.
-        self._after_delivery: list[Callable[[], object]] = []
         self._reports = ErrorReports(on_error)
         self._fetcher = Fetcher(connector, scripts, self.worker, lease_ms, self._reports)
         self._deadlines = Deadlines(scripts, self._fetcher.connection, self.attempts.holds)
+        self._executors = Executors(scripts.keys.prefix, self.attempts, self._deadlines, backoffs, handler_jobs)
         self._suspects = Suspects(
             self._cond, self._deadlines,
-            executor=self._executor, holds=self.attempts.holds, delivered=self._delivered,
+            executor=self._executor, holds=self.attempts.holds, delivered=self._executors.delivered,
         )  # fmt: skip
         gate.add(self)
         self._wake_name = f"{self.worker}:{self._id}"
@@ -211,8 +206,7 @@ class Engine:
         with self._cond:
             self._stopped = True
             self._cond.notify_all()
-        for executor in list(self._executors.values()):
-            executor.stop()
+        self._executors.stop()
         self._blocking_fetcher.stop()
         self.heartbeat.stop(self._leave)
         self._revocations.stop()
@@ -353,7 +347,7 @@ class Engine:
                 for execution in starting:  # before the fetch loops wake: they come after the handlers then
                     self.attempts.spawn(execution)
                 self._cond.notify_all()
-        self._delivered()
+        self._executors.delivered()
         for name, wrong in result.broken.items():
             if wrong:
                 self._reports.report(f"Cannot reserve jobs of type {name}", ResponseError(wrong))
@@ -364,29 +358,7 @@ class Engine:
     # What others ask and tell
 
     def _executor(self, kind: Kind) -> Executor:
-        """Return what runs the handlers of a kind; made when it is first needed."""
-        executor = self._executors.get(kind)
-        if executor is None:
-            executor = self._executors[kind] = self._new_executor(kind)
-        return executor
-
-    def _new_executor(self, kind: Kind) -> Executor:
-        if kind is Kind.ASYNCIO:
-            executor = AsyncioExecutor(
-                self.attempts.all_ended, self._backoffs, self.attempts.holds, self._handler_jobs()
-            )
-            self._after_delivery.append(executor.begin_started)
-            return executor
-        if kind is Kind.PROCESS:
-            prefix = self._scripts.keys.prefix
-            return ProcessExecutor(
-                prefix, self.attempts.ended, self._backoffs, self.attempts.set_ready, self._deadlines.wait
-            )
-        return ThreadExecutor(self.attempts.ended, self._backoffs, self.attempts.holds)
-
-    def _delivered(self) -> None:
-        for begin in self._after_delivery:
-            begin()
+        return self._executors.get(kind)
 
     def _isolates(self, execution: Execution) -> bool:
         return self._suspects.takes(execution)
@@ -398,7 +370,7 @@ class Engine:
                 return False
             if self._blocking_fetcher.has_request() or any(request.slots for request in self._requests):
                 return False
-        return not any(executor.has_leftovers() for executor in list(self._executors.values()))
+        return not self._executors.has_leftovers()
 
     def gate_moved(self) -> None:
         """Whether this process takes jobs has changed, since a suspect runs alone."""

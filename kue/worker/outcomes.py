@@ -9,8 +9,9 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from .. import backoff
+from ..base_job import WAIT
 from ..errors import JobInterrupt, LeaseLost, RateLimited, RetryLater, UnrecoverableError, WorkerStopping
-from ..job import WAIT, Job
+from ..job import Job
 from ..storage.codec import is_truthy, to_json, utf8
 from ..storage.script_values import Outcome
 

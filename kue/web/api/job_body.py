@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kue.base_job import UNIQUE
 from kue.errors import InvalidJob
-from kue.job import UNIQUE
 from kue.storage.codec import PRIORITIES, is_truthy, to_json
 from kue.storage.hash_fields import Unique
 from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, parse_download

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, cast
 import setproctitle
 
 from ... import child_process
+from ...base_job import JobOwner
 from ...concurrency import green
 from ...errors import WorkerStopping
-from ...job import Job, JobOwner
+from ...job import Job
 from ...middleware import acompose
 from ..execution import Context
 from ..handler import Handler, is_async, read_handler

@@ -1,0 +1,63 @@
+"""The executors of one engine: one for each kind of handler, made when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ...backoff import BackoffFunction
+from ..attempts import Attempts
+from ..deadlines import Deadlines
+from ..handler import Kind
+from .asyncio_executor import AsyncioExecutor, HandlerJobs
+from .executor import Executor
+from .process_executor import ProcessExecutor
+from .threads import ThreadExecutor
+
+
+class Executors:
+    """Makes and keeps the executors. ``prefix`` is the queue's; ``handler_jobs()`` makes the jobs of async handlers."""
+
+    def __init__(
+        self,
+        prefix: str,
+        attempts: Attempts,
+        deadlines: Deadlines,
+        backoffs: Mapping[str, BackoffFunction],
+        handler_jobs: Callable[[], HandlerJobs],
+    ) -> None:
+        self._prefix, self._attempts, self._deadlines = prefix, attempts, deadlines
+        self._backoffs, self._handler_jobs = backoffs, handler_jobs
+        self._made: dict[Kind, Executor] = {}
+        self._after_delivery: list[Callable[[], object]] = []
+
+    def get(self, kind: Kind) -> Executor:
+        """Return what runs the handlers of a kind."""
+        executor = self._made.get(kind)
+        if executor is None:
+            executor = self._made[kind] = self._new(kind)
+        return executor
+
+    def delivered(self) -> None:
+        """Let begin what a delivery has started; without the engine's lock."""
+        for begin in self._after_delivery:
+            begin()
+
+    def has_leftovers(self) -> bool:
+        """Tell whether a handler still runs whose attempt has ended."""
+        return any(executor.has_leftovers() for executor in list(self._made.values()))
+
+    def stop(self) -> None:
+        for executor in list(self._made.values()):
+            executor.stop()
+
+    def _new(self, kind: Kind) -> Executor:
+        attempts = self._attempts
+        if kind is Kind.ASYNCIO:
+            executor = AsyncioExecutor(attempts.all_ended, self._backoffs, attempts.holds, self._handler_jobs())
+            self._after_delivery.append(executor.begin_started)
+            return executor
+        if kind is Kind.PROCESS:
+            return ProcessExecutor(
+                self._prefix, attempts.ended, self._backoffs, attempts.set_ready, self._deadlines.wait
+            )
+        return ThreadExecutor(attempts.ended, self._backoffs, attempts.holds)
