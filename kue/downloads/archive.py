@@ -69,7 +69,8 @@ class ArchiveBuilder:
 
     It holds the files that arrived, and its result names the missing ones. Files are read and written in pieces; the
     archive appears under its name when it is complete. ``min_free``: disk space to keep free, bytes. Raises
-    DownloadFailed if there is no file at all, DownloadPostponed while the disk is full, DownloadError if another attempt may succeed.
+    DownloadFailed if there is no file at all, DownloadPostponed while the disk is full, DownloadError if another
+    attempt may succeed.
     """
 
     def __init__(self, folder: Path | str, *, min_free: int = 0) -> None:
