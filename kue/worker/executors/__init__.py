@@ -1,1 +1,1 @@
-"""What runs attempts: threads of the engine's kind."""
+"""What runs attempts: threads, tasks of an event loop, or child processes."""
