@@ -174,17 +174,17 @@ class Queue:
     @overload
     def process(
         self, job_type: str, concurrency: int, handler: F, *, isolation: str | None = None,
-        memory_limit: int | str | None = None, max_jobs: int | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None, prestart: bool = True,
     ) -> F: ...  # fmt: skip
     @overload
     def process(
         self, job_type: str, concurrency: F, *, isolation: str | None = None,
-        memory_limit: int | str | None = None, max_jobs: int | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None, prestart: bool = True,
     ) -> F: ...  # fmt: skip
     @overload
     def process(
         self, job_type: str, concurrency: int = 1, *, isolation: str | None = None,
-        memory_limit: int | str | None = None, max_jobs: int | None = None,
+        memory_limit: int | str | None = None, max_jobs: int | None = None, prestart: bool = True,
     ) -> Callable[[F], F]: ...  # fmt: skip
     def process(
         self,
@@ -195,6 +195,7 @@ class Queue:
         isolation: str | None = None,
         memory_limit: int | str | None = None,
         max_jobs: int | None = None,
+        prestart: bool = True,
     ) -> Any:
         """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
 
@@ -206,15 +207,17 @@ class Queue:
 
         With ``isolation="process"`` each attempt runs in a child process that runs nothing else at the same time. A
         child with more than ``memory_limit`` (bytes, or "512M") fails its attempt; one is replaced after ``max_jobs``
-        attempts. The handler must be a function that a child can import.
+        attempts. ``prestart=False`` starts the children with the first job. The handler must be a function that a child
+        can import.
         """
         if callable(concurrency):
             concurrency, handler = 1, concurrency
-        is_isolated, limit_bytes = check_isolation(isolation, memory_limit, max_jobs), size_bytes(memory_limit)
+        is_isolated = check_isolation(isolation, memory_limit, max_jobs, prestart)
+        limit_bytes = size_bytes(memory_limit)
 
         def register(fn: Any) -> Any:
             self._declared.handles(fn, job_type)
-            options = Isolation(limit_bytes, max_jobs) if is_isolated else None
+            options = Isolation(limit_bytes, max_jobs, prestart) if is_isolated else None
             target = find_target(fn, required=is_isolated)
             if not self.test_mode.puts_off(lambda: self._worker.process(job_type, concurrency, fn, target, options)):
                 self._worker.process(job_type, concurrency, fn, target, options)

@@ -101,7 +101,6 @@ def redis_url(_valkey_url: str) -> str:
     """The URL of an empty Valkey, over TCP so that Node reaches it too. Never port 6379."""
     with redis.Redis.from_url(_valkey_url) as client:
         client.flushall()
-        client.script_flush()
     return _valkey_url
 
 

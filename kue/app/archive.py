@@ -25,4 +25,4 @@ def work_on_archives(settings: Settings, queue: Queue) -> None:
     """Start the worker of archive jobs: one at a time, since each keeps a core busy."""
     values = (str(settings.download_dir.absolute()), str(settings.download_min_free or 0))
     os.environ.update(zip(VARIABLES, values, strict=True))  # what was given by flags too
-    queue.process(ARCHIVE_TYPE, 1, build_archive, isolation="process", max_jobs=MAX_JOBS)
+    queue.process(ARCHIVE_TYPE, 1, build_archive, isolation="process", max_jobs=MAX_JOBS, prestart=False)

@@ -48,14 +48,20 @@ class ProcessExecutor:
         #: By the identity of a handler, whose pool keeps it. For the supervising thread.
         self._pools: dict[int, Pool] = {}
         self._prepared: set[int] = set()
+        #: How many children to keep from the first attempt on, by handler. For the supervising thread.
+        self._sizes: dict[int, int] = {}
         self._mailbox = Mailbox()
         self._supervision = Supervision()
         self._mailbox.start()
         self._supervision.start()
 
     def prepare(self, job_type: str, handler: Handler, count: int) -> None:
-        """Keep ``count`` children of a handler. Its first jobs are fetched when the first child is ready."""
-        if id(handler) not in self._prepared:
+        """Keep ``count`` children of a handler, with ``prestart`` from now on.
+
+        Then its first jobs are fetched when the first child is ready.
+        """
+        assert handler.isolation is not None
+        if handler.isolation.prestart and id(handler) not in self._prepared:
             self._prepared.add(id(handler))
             self._set_ready(job_type, False)
         self._supervision.post(self._resize, job_type, handler, count)
@@ -81,10 +87,16 @@ class ProcessExecutor:
     # In the supervising thread
 
     def _resize(self, job_type: str, handler: Handler, count: int) -> None:
-        self._pool(job_type, handler).size = count
+        pool = self._pool(job_type, handler)
+        if pool.size or pool.is_prestarted:
+            pool.size = count
+        else:
+            self._sizes[id(handler)] = count
 
     def _start(self, execution: Execution) -> None:
-        self._pool(execution.type, execution.handler).start(execution)
+        pool = self._pool(execution.type, execution.handler)
+        pool.size = self._sizes.pop(id(execution.handler), pool.size)
+        pool.start(execution)
 
     def _interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
         self._pool(execution.type, execution.handler).interrupt(execution, exc)

@@ -18,16 +18,20 @@ class Isolation(NamedTuple):
     memory_limit_bytes: int | None = None
     #: Attempts after which a child is replaced.
     max_jobs: int | None = None
+    #: Whether children are started ahead of the first attempt.
+    prestart: bool = True
 
 
-def check_isolation(isolation: object, memory_limit: object, max_jobs: object) -> bool:
+def check_isolation(isolation: object, memory_limit: object, max_jobs: object, prestart: object) -> bool:
     """Return whether attempts are to run in child processes. Raises InvalidJob for options that cannot be."""
     if isolation not in (None, "process"):
         raise InvalidJob(f'isolation is "process" or left out, not {isolation!r}')
-    if isolation is None and (memory_limit is not None or max_jobs is not None):
-        raise InvalidJob('memory_limit and max_jobs need isolation="process"')
+    if isolation is None and (memory_limit is not None or max_jobs is not None or prestart is not True):
+        raise InvalidJob('memory_limit, max_jobs and prestart need isolation="process"')
     if max_jobs is not None and (not isinstance(max_jobs, int) or isinstance(max_jobs, bool) or max_jobs < 1):
         raise InvalidJob(f"max_jobs is a whole number of attempts from 1 on, not {max_jobs!r}")
+    if not isinstance(prestart, bool):
+        raise InvalidJob(f"prestart is True or False, not {prestart!r}")
     return isolation == "process"
 
 

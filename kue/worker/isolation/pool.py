@@ -1,4 +1,4 @@
-"""The children of one handler: started ahead of need, each given one attempt at a time. Supervising thread only."""
+"""The children of one handler: each runs one attempt at a time, and is kept for the next. Supervising thread only."""
 
 from __future__ import annotations
 
@@ -72,6 +72,11 @@ class Pool:
         self._waiting: deque[Execution] = deque()
         self._failures, self._retry_at, self._why = 0, 0.0, ""
         self._is_stopping = False
+
+    @property
+    def is_prestarted(self) -> bool:
+        """Whether children are started ahead of the first attempt."""
+        return self._isolation.prestart
 
     # What the executor asks
 

@@ -67,6 +67,16 @@ def test_attempts_run_in_children_that_are_used_again_and_end_with_the_queue(que
     assert children() == []
 
 
+def test_without_prestart_the_first_job_starts_the_children(queue: kue.Queue) -> None:
+    register(queue, "pid", concurrency=2, prestart=False)
+    register(queue, "echo")
+    assert queue.create("echo", 1).save().wait(LIMIT_S) == 1
+    assert len(children()) == 1, "those of echo"
+    pid = queue.create("pid").save().wait(LIMIT_S)
+    wait_until(lambda: len(children()) == 3, LIMIT_S)
+    assert pid in children()
+
+
 def test_a_job_in_a_child_does_what_it_does_elsewhere(queue: kue.Queue, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("reports", "echo", "reports_done"):
         register(queue, name)
