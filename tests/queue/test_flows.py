@@ -198,6 +198,24 @@ def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) ->
         queue.batch([queue.create("c")])
 
 
+def test_a_flow_whose_answer_was_lost_is_created_once_when_it_is_saved_again(
+    queue: kue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = queue.session.scripts
+    create_flow = scripts.create_flow
+
+    def lose_the_answer(*args: Any, **options: Any) -> int:
+        create_flow(*args, **options)
+        raise kue.QueueUnavailable("the answer was lost")
+
+    job = queue.create("p").after([queue.create("c"), queue.create("c")])
+    with monkeypatch.context() as faulty, pytest.raises(kue.QueueUnavailable):
+        faulty.setattr(scripts, "create_flow", lose_the_answer)
+        job.save()
+    assert job.save().id == 1 and [each.id for each in job.children()] == [2, 3]
+    assert (queue.delayed_count(), queue.inactive_count()) == (1, 2)
+
+
 def test_a_handler_adds_children_and_runs_again_when_they_have_ended(queue: kue.Queue) -> None:
     runs: list[int] = []
 
