@@ -144,6 +144,38 @@ def test_with_several_failed_children_all_must_be_retried(queue: kue.Queue) -> N
     assert state(parent) == "inactive"
 
 
+def test_failed_children_may_be_retried_in_any_order(queue: kue.Queue) -> None:
+    a, b = queue.create("c"), queue.create("c")
+    parent = queue.create("p").after([a, b]).save()
+    end(queue, a, "failed")
+    end(queue, b, "failed")
+    queue.retry(b.id or 0)  # the one that did not make the parent fail
+    end(queue, b, "complete")
+    queue.retry(a.id or 0)
+    assert state(parent) == "delayed"
+    end(queue, a, "complete")
+    assert state(parent) == "inactive" and parent.children_ended == 2
+
+
+def test_a_suspended_parent_goes_on_as_its_children_have_ended_meanwhile(queue: kue.Queue) -> None:
+    a, b = queue.create("c"), queue.create("c")
+    parent = queue.create("p").after([a, b]).save()
+    queue.pause_job(parent.id or 0)
+    end(queue, a, "failed")
+    end(queue, b, "complete")
+    queue.resume_job(parent.id or 0)
+    assert state(parent) == "failed" and f"job {a.id}" in str(parent.error)
+    # And a child that is retried while its parent is suspended is waited for
+    queue.retry(a.id or 0)
+    queue.pause_job(parent.id or 0)
+    end(queue, a, "failed")
+    queue.retry(a.id or 0)
+    queue.resume_job(parent.id or 0)
+    assert state(parent) == "delayed" and parent.promote_at == WAIT_UNTIL_MS
+    end(queue, a, "complete")
+    assert state(parent) == "inactive"
+
+
 def test_a_child_counts_once_however_often_it_ends(queue: kue.Queue) -> None:
     a, b = queue.create("c"), queue.create("c")
     parent = queue.create("p").after([a, b]).save()
