@@ -208,8 +208,6 @@ class JobStore(Generic[J]):
         head = flow.jobs[0]
         head._call = head._call or uuid.uuid4().hex[:16]
         rest, name = flow_arguments(flow, rows), lane or f"{head._call}-{len(rows)}"
-        rows = [self.row(job) for job in flow.jobs]
-        rest, name = flow_arguments(flow, rows), lane or uuid.uuid4().hex[:16]
         attempt = ("", "") if running is None else (running.id, running._token)
         listening = [job for job in flow.jobs if job._listeners and job.options.events]
         with self.listener.capture() if listening else nullcontext() as attach:

@@ -144,6 +144,38 @@ def test_with_several_failed_children_all_must_be_retried(queue: kue.Queue) -> N
     assert state(parent) == "inactive"
 
 
+def test_failed_children_may_be_retried_in_any_order(queue: kue.Queue) -> None:
+    a, b = queue.create("c"), queue.create("c")
+    parent = queue.create("p").after([a, b]).save()
+    end(queue, a, "failed")
+    end(queue, b, "failed")
+    queue.retry(b.id or 0)  # the one that did not make the parent fail
+    end(queue, b, "complete")
+    queue.retry(a.id or 0)
+    assert state(parent) == "delayed"
+    end(queue, a, "complete")
+    assert state(parent) == "inactive" and parent.children_ended == 2
+
+
+def test_a_suspended_parent_goes_on_as_its_children_have_ended_meanwhile(queue: kue.Queue) -> None:
+    a, b = queue.create("c"), queue.create("c")
+    parent = queue.create("p").after([a, b]).save()
+    queue.pause_job(parent.id or 0)
+    end(queue, a, "failed")
+    end(queue, b, "complete")
+    queue.resume_job(parent.id or 0)
+    assert state(parent) == "failed" and f"job {a.id}" in str(parent.error)
+    # And a child that is retried while its parent is suspended is waited for
+    queue.retry(a.id or 0)
+    queue.pause_job(parent.id or 0)
+    end(queue, a, "failed")
+    queue.retry(a.id or 0)
+    queue.resume_job(parent.id or 0)
+    assert state(parent) == "delayed" and parent.promote_at == WAIT_UNTIL_MS
+    end(queue, a, "complete")
+    assert state(parent) == "inactive"
+
+
 def test_a_child_counts_once_however_often_it_ends(queue: kue.Queue) -> None:
     a, b = queue.create("c"), queue.create("c")
     parent = queue.create("p").after([a, b]).save()
@@ -196,6 +228,24 @@ def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) ->
         queue.create("p").save().after(queue.create("c"))
     with pytest.raises(kue.InvalidJob, match="then="):
         queue.batch([queue.create("c")])
+
+
+def test_a_flow_whose_answer_was_lost_is_created_once_when_it_is_saved_again(
+    queue: kue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = queue.session.scripts
+    create_flow = scripts.create_flow
+
+    def lose_the_answer(*args: Any, **options: Any) -> int:
+        create_flow(*args, **options)
+        raise kue.QueueUnavailable("the answer was lost")
+
+    job = queue.create("p").after([queue.create("c"), queue.create("c")])
+    with monkeypatch.context() as faulty, pytest.raises(kue.QueueUnavailable):
+        faulty.setattr(scripts, "create_flow", lose_the_answer)
+        job.save()
+    assert job.save().id == 1 and [each.id for each in job.children()] == [2, 3]
+    assert (queue.delayed_count(), queue.inactive_count()) == (1, 2)
 
 
 def test_a_handler_adds_children_and_runs_again_when_they_have_ended(queue: kue.Queue) -> None:

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 import kue
 from kue.schedules.firing import Firing
-from kue.storage.scripts import Scripts
 from tests.support.consistency import inconsistencies
+from tests.support.mortality import Clocked, Died, Fate, Mortal
 
 SEQUENCES = int(os.environ.get("KUE_SEQUENCES", "0"))
 NOW = 1_700_000_000_000
@@ -32,70 +32,6 @@ rules = st.fixed_dictionaries({
     "missed": st.sampled_from(["once", "skip", "all", "all"]), "jitter": st.sampled_from([0, 0, 400]),
     "limit": st.sampled_from([None, None, 3]),
 })  # fmt: skip
-
-
-class Died(Exception):
-    """The process ended here."""
-
-
-class Mortal:
-    """A client whose process ends before or after its n-th command; in a pipeline, between any two of them."""
-
-    def __init__(self, client: Any, lives: int) -> None:
-        self._client, self._lives = client, lives
-
-    def execute_command(self, *command: Any, **options: Any) -> Any:
-        self._lives -= 1
-        if self._lives < 0:
-            raise Died
-        answer = self._client.execute_command(*command, **options)
-        if self._lives == 0:
-            raise Died
-        return answer
-
-    def pipeline(self, transaction: bool = True) -> Mortal:
-        assert not transaction
-        self._queued: list[tuple[Any, ...]] = []
-        return _Pipeline(self)
-
-    def zrange(self, key: str, first: int, last: int) -> Any:
-        return self.execute_command("ZRANGE", key, first, last)
-
-    def hgetall(self, key: str) -> Any:
-        return self.execute_command("HGETALL", key)
-
-
-class _Pipeline(Mortal):
-    def __init__(self, owner: Mortal) -> None:
-        self._owner, self._queued = owner, []
-
-    def execute_command(self, *command: Any, **options: Any) -> Any:
-        self._queued.append(command)
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        return [self._answer(command) for command in self._queued]
-
-    def _answer(self, command: tuple[Any, ...]) -> Any:
-        try:
-            return self._owner.execute_command(*command)
-        except redis.ResponseError as exc:
-            return exc
-
-
-class Clocked(Scripts):
-    """Scripts that are called at the test's time; ``passed`` is how much of it has really gone by, ms."""
-
-    now, passed = NOW, 0
-
-    def wait(self, ms: int) -> None:
-        self.now += ms
-        self.passed += ms
-
-    def monotonic(self) -> float:
-        return self.passed / 1000
-
-    def _command(self, name: str, now_ms: int, args: Any) -> tuple[object, ...]:
-        return super()._command(name, now_ms or self.now, args)
 
 
 class Schedules(RuleBasedStateMachine):
@@ -165,10 +101,11 @@ class Schedules(RuleBasedStateMachine):
 
     # What processes do
 
-    @rule(ms=waits, which=st.integers(0, 1), lives=st.integers(0, 8))
-    def time_passes_and_a_process_dies_as_it_fires(self, ms: int, which: int, lives: int) -> None:
+    @rule(ms=waits, which=st.integers(0, 1), end=st.integers(0, 16))
+    def time_passes_and_a_process_dies_as_it_fires(self, ms: int, which: int, end: int) -> None:
         self.scripts.wait(ms)
-        client: Any = Mortal(self.client, lives)
+        client = Mortal(self.client.connection_pool, Fate())
+        client.fate.choose(end)
         try:
             for _ in range(4):
                 self.processes[which].run(client)

@@ -5,6 +5,7 @@
 --   children            field of the parent: how many there are; children_ended: how many are pending no more
 --   on_child_failure    field of the parent: what a failed child does, 'fail', 'ignore' or 'wait'
 --   failed_child        field of a parent that failed since that child did
+--   suspended_wait      field of a parent that waited when it was suspended
 --   parents             field of the child: the ids of its parents, with commas
 -- A parent that waits is delayed, with this time in promote_at. Whatever anybody else does to it ends the wait.
 local WAIT_UNTIL_MS = '253402300798000'
@@ -42,12 +43,11 @@ end
 -- A parent that waits, or is about to: fail it or let it go on, if its children leave it nothing to wait for. Returns the
 -- message if it failed.
 local function review_parent(id, type, priority, policy, delay)
-  if pending_children(id) > 0 then return nil end
   if policy == 'fail' then
     local bad = redis.call('ZRANGEBYSCORE', children_key(id), whole(FAILED_FROM), '+inf', 'LIMIT', 0, 1)[1]
     if bad then return fail_parent(id, type, priority, 'Its child, job ' .. bad .. ', failed or was removed', bad) end
   end
-  release_parent(id, type, priority, delay)
+  if pending_children(id) == 0 then release_parent(id, type, priority, delay) end
 end
 
 -- A child has ended: 'complete', 'failed' or 'removed'. Counts it for one parent, once. Returns a message if the parent failed
@@ -75,9 +75,10 @@ end
 
 -- A job has ended: tell its parents, and theirs if they fail by that. `parents` is its field, or nil to read it.
 local function settle(id, how, why, parents)
-  local ended = {{id, how, why, parents or redis.call('HGET', job_key(id), 'parents')}}
-  while #ended > 0 do
-    local child = table.remove(ended)
+  local ended, at = {{id, how, why, parents or redis.call('HGET', job_key(id), 'parents')}}, 1
+  while ended[at] do
+    local child = ended[at]
+    at = at + 1
     for parent in string.gmatch(child[4] or '', '[^,]+') do
       local message = settle_one(parent, child[1], child[2], child[3])
       if message then ended[#ended + 1] = {parent, 'failed', message, redis.call('HGET', job_key(parent), 'parents')} end
@@ -85,17 +86,19 @@ local function settle(id, how, why, parents)
   end
 end
 
--- A failed job is to run again: its parents wait for it again, those too that failed since it did.
+-- A failed job is to run again: its parents wait for it again, those too that failed since it did. A parent that failed since
+-- another child did waits for this one once that other is retried.
 local function unsettle(id)
   local again = {id}
   while #again > 0 do
     local child = table.remove(again)
     for parent in string.gmatch(redis.call('HGET', job_key(child), 'parents') or '', '[^,]+') do
       local score = number_of(redis.call('ZSCORE', children_key(parent), child) or '')
-      local field = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'promote_at', 'failed_child')
-      local waits = field[2] == 'delayed' and field[4] == WAIT_UNTIL_MS
+      local field = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'promote_at', 'failed_child',
+        'suspended_wait')
+      local waits = field[2] == 'delayed' and (field[4] == WAIT_UNTIL_MS or (field[4] == HOLD_UNTIL_MS and field[6]))
       local failed_by_it = field[2] == 'failed' and field[5] == child
-      if score and score >= FAILED_FROM and (waits or failed_by_it) then
+      if score and score >= FAILED_FROM and (waits or (field[2] == 'failed' and field[5])) then
         redis.call('ZADD', children_key(parent), whole((score >= REMOVED_FROM and REMOVED_FROM or FAILED_FROM) - score), child)
         redis.call('HINCRBY', job_key(parent), 'children_ended', -1)
         if failed_by_it then

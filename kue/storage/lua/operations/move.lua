@@ -14,10 +14,10 @@ if from ~= '' and not string.find(from, ',' .. (state or '') .. ',', 1, true) th
 if state then leave(zid, type, state) end
 revoke(id, 'moved')
 redis.call('ZADD', all_key, priority, zid)
-local field = redis.call('HMGET', key, 'ttl', 'promote_at')
+local field = redis.call('HMGET', key, 'ttl', 'promote_at', 'suspended_wait', 'on_child_failure')
 local ttl, promote_at = field[1], field[2]
-local kept = promote_at
-if promote_at == HOLD_UNTIL_MS and to == 'inactive' and pending_children(id) > 0 then
+local kept, waited = promote_at, promote_at == HOLD_UNTIL_MS and field[3]
+if promote_at == HOLD_UNTIL_MS and to == 'inactive' and (waited or pending_children(id) > 0) then
   to, promote_at = 'delayed', WAIT_UNTIL_MS   -- it is suspended no longer, but has still to wait
 elseif promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS or promote_at == ASIDE_UNTIL_MS then
   promote_at = now_text
@@ -29,4 +29,8 @@ if state == 'failed' and to ~= 'failed' then
 end
 place(id, zid, type, to, priority, ttl, promote_at)
 if to == 'complete' or to == 'failed' then settle(id, to, 'it was moved by hand') end
+if waited and to == 'delayed' then   -- its children may have ended meanwhile
+  local message = review_parent(id, type, priority, field[4] or 'fail', nil)
+  if message then settle(id, 'failed', message) end
+end
 return {1, state or ''}
