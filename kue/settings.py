@@ -27,6 +27,7 @@ from .setting_parsers import (
     new_path,
     number_or_all,
     number_or_none,
+    one_of,
     origins,
     prefix,
     proxy,
@@ -116,6 +117,8 @@ class Settings:
     users_file: Path | None = None
     #: Seconds from a login to the end of its session.
     session_lifetime: float = 7 * 24 * 3600
+    #: "text" or "json"
+    log_format: str = "text"
 
     @classmethod
     def load(
@@ -400,4 +403,5 @@ OPTIONS = (
         "time from a login to the end of its session: 12h, 7d",
         session_lifetime,
     ),
+    Option("log_format", "KUE_LOG_FORMAT", "text", "FORMAT", "log lines: text, or json", one_of("text", "json")),
 )

@@ -17,6 +17,8 @@ NAMES = {
     "kue.errors": "KueError InvalidJob JobNotFound JobFailed QueueUnavailable WrongState LeaseLost WaitTimeout RetryLater",
     "kue.testing": "collected collecting_queue kue_queue",
     "kue.settings": "Settings SettingsError",
+    "kue.otel": "Tracing",
+    "kue.logs": "JobContext JsonFormatter",
     "kue.downloads": "ARCHIVE_TYPE ATTEMPTS ArchiveBuilder BACKOFF DownloadHandler Follower change_limits changed_limits check_url redact_url",
     "kue.doctor": "examine Finding",
     "kue.backoff": "check",

@@ -90,6 +90,7 @@ GOOD += [
     ),
     ("KUE_USERS_FILE", "--users-file", "/etc/kue/users", "users_file", Path("/etc/kue/users")),
     ("KUE_SESSION_LIFETIME", "--session-lifetime", "12h", "session_lifetime", 12 * 3600),
+    ("KUE_LOG_FORMAT", "--log-format", "JSON", "log_format", "json"),
 ]
 
 #: What else must be set.
@@ -127,6 +128,7 @@ BAD = [
     ("KUE_AUTH_GROUPS_HEADER", "X Groups", "the name of a header"),
     ("KUE_AUTH_HEADER_GROUPS", "*", "not a group"),
     ("KUE_USERS_FILE", "/", "this is a folder"),
+    ("KUE_LOG_FORMAT", "xml", "text or json"),
     ("KUE_SESSION_LIFETIME", "7", "not a duration"),
     ("KUE_SESSION_LIFETIME", "2s", "from 1m to 365d"),
     ("KUE_BASE_PATH", "//evil.test", "a path such as /kue"),
