@@ -112,6 +112,9 @@ class BaseJob:
     #: How many jobs this one waits for, or waited for, and how many of them have ended.
     children_total: int
     children_ended: int
+    #: The trace that the job belongs to: ``traceparent``, ``tracestate``, ``baggage`` as in W3C Trace Context. May be
+    #: replaced, as a whole, before the job is saved; {} for none.
+    trace_context: dict[str, str]
     raw: dict[str, str]
     #: After ``save()`` of a unique job: whether the job was there already. ``id`` and all fields are that one's.
     duplicate = False

@@ -31,6 +31,17 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one of some words."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"write {' or '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
 def number_or_all(text: str) -> int | None:
     if text.lower() == "all":
         return None
@@ -93,6 +104,16 @@ def existing_path(text: str) -> Path | None:
     if "\0" in text or not path.exists():
         raise ValueError("there is no such file; write the path of a PEM file")
     return path
+
+
+def new_path(text: str) -> Path | None:
+    """The path of a file, which need not exist yet, or nothing."""
+    if "\0" in text:
+        raise ValueError("a path cannot contain NUL")
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        raise ValueError("this is a folder; write the path of a file")
+    return path if text else None
 
 
 def proxy(text: str) -> str | None:
@@ -215,6 +236,25 @@ def users_with_roles(text: str) -> tuple[tuple[str, str], ...]:
             raise ValueError(f"{entry!r} is not a user; write names such as anna, eva:read, or *:read for all others")
         users.append((name, role))
     return tuple(users)
+
+
+def groups_with_roles(text: str) -> tuple[tuple[str, str], ...]:
+    """Groups with their roles, as users. Commas part them, since a name may hold blanks: ``ops, it desk:read``."""
+    groups = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        name, _, role = entry.rpartition(":") if entry.endswith((":read", ":write")) else (entry, "", "write")
+        if not re.fullmatch(r"[\x20-\x7e]+", name) or name == "*":
+            raise ValueError(f"{entry!r} is not a group; write names such as ops, support:read")
+        groups.append((name, role))
+    return tuple(groups)
+
+
+def session_lifetime(text: str) -> float:
+    """A duration from a minute to a year, in seconds."""
+    seconds = duration_ms(text) / 1000
+    if not 60 <= seconds <= 365 * 86_400:
+        raise ValueError("write a time from 1m to 365d")
+    return seconds
 
 
 def host_names(text: str) -> tuple[str, ...]:

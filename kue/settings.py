@@ -19,16 +19,20 @@ from .setting_parsers import (
     credentials,
     directory,
     existing_path,
+    groups_with_roles,
     header_name,
     host_name,
     host_names,
     hosts,
+    new_path,
     number_or_all,
     number_or_none,
+    one_of,
     origins,
     prefix,
     proxy,
     redis_url,
+    session_lifetime,
     size_bytes,
     size_or_none,
     trusted_proxies,
@@ -106,6 +110,15 @@ class Settings:
     #: The header in which a proxy names the user, and the users with their roles, "write" or "read"; "*" is all others.
     auth_header: str | None = None
     auth_header_users: tuple[tuple[str, str], ...] = ()
+    #: The header in which it names the user's groups, and the groups with their roles.
+    auth_groups_header: str | None = None
+    auth_header_groups: tuple[tuple[str, str], ...] = ()
+    #: The file of further users: see users_file.py.
+    users_file: Path | None = None
+    #: Seconds from a login to the end of its session.
+    session_lifetime: float = 7 * 24 * 3600
+    #: "text" or "json"
+    log_format: str = "text"
 
     @classmethod
     def load(
@@ -147,7 +160,8 @@ class Settings:
         return (*self.download_allow, *(f"{host}:{self.port}" for host in hosts))
 
     def _check_exposure(self) -> None:
-        locked = self.auth or self.auth_readonly or self.token or self.token_readonly or self.auth_header
+        tokens = self.token or self.token_readonly
+        locked = self.auth or self.auth_readonly or tokens or self.auth_header or self.users_file
         if not locked and not self.allow_anonymous and not is_loopback(self.host):
             raise SettingsError(
                 f"HOST={self.host} accepts connections from other machines, and anyone who connects can start and "
@@ -167,8 +181,13 @@ class Settings:
                 "KUE_AUTH_HEADER: set KUE_TRUSTED_PROXIES to the addresses of the proxies, such as 127.0.0.1; only "
                 "they may name a user."
             )
-        if bool(self.auth_header) != bool(self.auth_header_users):
-            raise SettingsError("KUE_AUTH_HEADER and KUE_AUTH_HEADER_USERS must be set together.")
+        if bool(self.auth_groups_header) != bool(self.auth_header_groups):
+            raise SettingsError("KUE_AUTH_GROUPS_HEADER and KUE_AUTH_HEADER_GROUPS must be set together.")
+        if bool(self.auth_header) != bool(self.auth_header_users or self.auth_header_groups):
+            raise SettingsError(
+                "KUE_AUTH_HEADER and KUE_AUTH_HEADER_USERS must be set together, or KUE_AUTH_HEADER, "
+                "KUE_AUTH_GROUPS_HEADER and KUE_AUTH_HEADER_GROUPS."
+            )
 
     def __repr__(self) -> str:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
@@ -342,7 +361,8 @@ OPTIONS = (
         "LIST",
         "further host names of this server, such as 'jobs.example.org,*.internal'",
         host_names,
-    ),    Option(
+    ),
+    Option(
         "auth_header",
         "KUE_AUTH_HEADER",
         "",
@@ -358,4 +378,30 @@ OPTIONS = (
         "who of them has access: 'anna,eva:read'; * is everybody else",
         users_with_roles,
     ),
+    Option(
+        "auth_groups_header",
+        "KUE_AUTH_GROUPS_HEADER",
+        "",
+        "HEADER",
+        "header with the groups of that user, such as X-Forwarded-Groups",
+        header_name,
+    ),
+    Option(
+        "auth_header_groups",
+        "KUE_AUTH_HEADER_GROUPS",
+        "",
+        "LIST",
+        "groups whose members have access: 'ops,support:read'",
+        groups_with_roles,
+    ),
+    Option("users_file", "KUE_USERS_FILE", "", "FILE", "file of users with hashed passwords: see kue user", new_path),
+    Option(
+        "session_lifetime",
+        "KUE_SESSION_LIFETIME",
+        "7d",
+        "TIME",
+        "time from a login to the end of its session: 12h, 7d",
+        session_lifetime,
+    ),
+    Option("log_format", "KUE_LOG_FORMAT", "text", "FORMAT", "log lines: text, or json", one_of("text", "json")),
 )

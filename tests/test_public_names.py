@@ -17,6 +17,8 @@ NAMES = {
     "kue.errors": "KueError InvalidJob JobNotFound JobFailed QueueUnavailable WrongState LeaseLost WaitTimeout RetryLater",
     "kue.testing": "collected collecting_queue kue_queue",
     "kue.settings": "Settings SettingsError",
+    "kue.otel": "Tracing",
+    "kue.logs": "JobContext JsonFormatter",
     "kue.downloads": "ARCHIVE_TYPE ATTEMPTS ArchiveBuilder BACKOFF DownloadHandler Follower change_limits changed_limits check_url redact_url",
     "kue.doctor": "examine Finding",
     "kue.backoff": "check",
@@ -31,7 +33,7 @@ QUEUE = (
     "get_many history ids inactive inactive_count leases limit limits log look_through memory on pause pause_job paused place process "
     "processing promote quiet range range_by_state range_by_type range_of rank rank_in remove resume resume_job retain "
     "retention retry run_as_new running save_unique search server_ms set_priority set_slots set_state setting settings "
-    "waiting_parents end_session session_has_ended schedule schedules save_schedule schedule_count preview_schedule get_schedule pause_schedule resume_schedule "
+    "waiting_parents end_session end_sessions_of session_has_ended schedule schedules save_schedule schedule_count preview_schedule get_schedule pause_schedule resume_schedule "
     "run_schedule_now unschedule scheduled declare_schedules "
     "shutdown subscribe task tasks types unlimit use watch_stuck_jobs work work_time workers keys prefix test_mode backoffs job_events"
 ).split()  # fmt: skip

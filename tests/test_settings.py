@@ -79,9 +79,29 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
     ("KUE_ALLOWED_HOSTS", "--allowed-hosts", "Jobs.example, *.b", "allowed_hosts", ("jobs.example", "*.b")),
 ]
 
+GOOD += [
+    ("KUE_AUTH_GROUPS_HEADER", "--auth-groups-header", "Remote-Groups", "auth_groups_header", "Remote-Groups"),
+    (
+        "KUE_AUTH_HEADER_GROUPS",
+        "--auth-header-groups",
+        "ops, it desk:read",
+        "auth_header_groups",
+        (("ops", "write"), ("it desk", "read")),
+    ),
+    ("KUE_USERS_FILE", "--users-file", "/etc/kue/users", "users_file", Path("/etc/kue/users")),
+    ("KUE_SESSION_LIFETIME", "--session-lifetime", "12h", "session_lifetime", 12 * 3600),
+    ("KUE_LOG_FORMAT", "--log-format", "JSON", "log_format", "json"),
+]
+
 #: What else must be set.
 _SIGN_ON = {"KUE_TRUSTED_PROXIES": "10.0.0.1", "KUE_AUTH_HEADER": "Remote-User", "KUE_AUTH_HEADER_USERS": "anna"}
-NEEDED = {"KUE_AUTH_HEADER": _SIGN_ON, "KUE_AUTH_HEADER_USERS": _SIGN_ON}
+_GROUPS = {**_SIGN_ON, "KUE_AUTH_GROUPS_HEADER": "Remote-Groups", "KUE_AUTH_HEADER_GROUPS": "ops"}
+NEEDED = {
+    "KUE_AUTH_GROUPS_HEADER": _GROUPS,
+    "KUE_AUTH_HEADER_GROUPS": _GROUPS,
+    "KUE_AUTH_HEADER": _SIGN_ON,
+    "KUE_AUTH_HEADER_USERS": _SIGN_ON,
+}
 
 #: variable, text, what the message must say
 BAD = [
@@ -105,6 +125,12 @@ BAD = [
     ("KUE_BASE_PATH", "kue", "a path such as /kue"),
     ("KUE_AUTH_HEADER", "X Forwarded", "the name of a header"),
     ("KUE_AUTH_HEADER_USERS", ":read", "not a user"),
+    ("KUE_AUTH_GROUPS_HEADER", "X Groups", "the name of a header"),
+    ("KUE_AUTH_HEADER_GROUPS", "*", "not a group"),
+    ("KUE_USERS_FILE", "/", "this is a folder"),
+    ("KUE_LOG_FORMAT", "xml", "text or json"),
+    ("KUE_SESSION_LIFETIME", "7", "not a duration"),
+    ("KUE_SESSION_LIFETIME", "2s", "from 1m to 365d"),
     ("KUE_BASE_PATH", "//evil.test", "a path such as /kue"),
     ("KUE_BASE_PATH", "/a/../b", "a path such as /kue"),
     ("KUE_ALLOWED_HOSTS", "http://a", "not a host name"),

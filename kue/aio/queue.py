@@ -268,6 +268,7 @@ class Queue:
 
     shared_secret = _of("_operations", Operations.shared_secret)
     end_session = _of("_operations", Operations.end_session)
+    end_sessions_of = _of("_operations", Operations.end_sessions_of)
     session_has_ended = _of("_operations", Operations.session_has_ended)
     check_health = _of("_operations", Operations.check_health)
     remove = _of("_operations", Operations.remove)

@@ -33,7 +33,7 @@ class MonitorServer:
         self._signals = StopSignals()
         self._signals.release_jobs = queue._release_all
         self._socket: socket.socket | None = None
-        configure_logging()
+        configure_logging(form=settings.log_format)
 
     def listen(self) -> None:
         """Bind the port, before any job is reserved. Raises KueError if it is in use."""

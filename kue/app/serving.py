@@ -57,7 +57,7 @@ def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None
 
     look_names_up_aside()
     settings = Settings.load(argv=argv, program_name=program_name)
-    configure_logging()
+    configure_logging(form=settings.log_format)
     source, server = app_source(settings)
     queue = Queue(source, settings.prefix, search=safe_text)
     program = MonitorServer(settings, queue, server)

@@ -27,6 +27,7 @@ from .schedule import schedule
 from .serve import serve
 from .stats import stats
 from .tree import tree
+from .user import user
 from .worker import worker
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -70,9 +71,8 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 
 COMMANDS = (
-    *(serve, dashboard, worker, download, stats, ls, show, log, create, schedule),
     *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule),
-    *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, bench, completion),
+    *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, user, bench, completion),
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -18,7 +18,7 @@ from ..aio.queue import Queue as AsyncQueue
 from ..concurrency import essential, green
 from ..errors import QueueUnavailable
 from ..process import descriptors, supervisor
-from ..process.log_output import LEVELS, configure_logging
+from ..process.log_output import FORMS, LEVELS, configure_logging, is_json
 from ..process.stop_signals import GRACE_S, StopSignals, log_shutdown, wait_for_redis
 from ..process.stuck import end_if_stuck
 from ..process.title import set_title
@@ -126,6 +126,9 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least severe messages to log."
 )
+@click.option(
+    "--log-format", type=click.Choice(FORMS), help="Log lines: text, or JSON with the job of each  [KUE_LOG_FORMAT]"
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also log each completed job, with its run time.")
 @click.option("--quiet", is_flag=True, help="Log warnings and errors only, and print nothing.")
 @click.option("--green", "is_green", is_flag=True, help="Use eventlet's green threads instead of OS threads.")
@@ -137,6 +140,7 @@ def worker(
     timeout: int,
     count: int,
     is_green: bool,
+    log_format: str | None,
     **flags: Any,
 ) -> int:
     """Run the handlers that MODULE registers and the tasks that it declares. QUEUE names a kue Queue in it, or a
@@ -169,7 +173,7 @@ def worker(
 
     Failed attempts are logged as warnings, jobs that failed for good as errors. -v adds completed jobs.
     """
-    for name, value in (("REDIS_URL", place.url), ("KUE_PREFIX", place.prefix)):
+    for name, value in (("REDIS_URL", place.url), ("KUE_PREFIX", place.prefix), ("KUE_LOG_FORMAT", log_format)):
         if value is not None:
             os.environ[name] = value
     if is_green:
@@ -272,8 +276,11 @@ def _prepare(queue: Queue, options: WorkerOptions) -> None:
             )
         queue.concurrency(job_type, count)
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
-    if not options.quiet:
-        print(f"Ready: running {slots} of queue {queue.prefix}, pid {os.getpid()}", flush=True)
+    ready = f"Ready: running {slots} of queue {queue.prefix}, pid {os.getpid()}"
+    if is_json():  # what collects the lines may take those of stdout too
+        log.info("%s", ready)
+    elif not options.quiet:
+        print(ready, flush=True)
     supervisor.tell_ready()
     gate.release()
 

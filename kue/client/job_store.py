@@ -17,7 +17,7 @@ from ..errors import DuplicateJob, InvalidJob, JobNotFound, KueError
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8
-from ..storage.hash_fields import Unique, saved_fields
+from ..storage.hash_fields import Unique, saved_fields, with_context
 from ..storage.keys import check_id
 from ..storage.script_values import Claim, Created
 from ..storage.session import PATIENCE_S, Session
@@ -348,8 +348,10 @@ class JobStore(Generic[J]):
 
     def row(self, job: BaseJob) -> tuple[str, ...]:
         """Return what ``create.lua`` takes for a new job."""
-        values = tuple(saved_fields(job.type, job.data, job.options).values())
-        return (*values, self.found_by(job)) if self._searches else values
+        *values, remove = saved_fields(job.type, job.data, job.options).values()
+        context = job.__dict__.get("trace_context")
+        values.append(with_context(remove, context) if context else remove)
+        return (*values, self.found_by(job)) if self._searches else tuple(values)
 
     def _rows(self, jobs: Sequence[BaseJob]) -> list[tuple[str, ...]]:
         rows = []

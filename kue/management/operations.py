@@ -16,7 +16,7 @@ from ..connection.failures import unavailable, with_retries
 from ..errors import InvalidJob
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
 from ..storage.arguments import check_type
-from ..storage.codec import check_concurrency, check_priority, number_text
+from ..storage.codec import check_concurrency, check_priority, number, number_text
 from ..storage.keys import check_id
 from ..storage.script_values import RESUMED
 from ..storage.session import Session
@@ -25,6 +25,8 @@ from .retention import ENDED, Retention, Rule, clean, rule
 
 #: Seconds after which a command expires that no process took, because its process has ended.
 COMMAND_KEPT_S = 60
+#: Longest life of a session of the monitor, seconds: so long it is known that earlier ones were ended.
+SESSION_MAX_S = 366 * 24 * 3600
 
 
 class Operations(Generic[J]):
@@ -64,10 +66,33 @@ class Operations(Generic[J]):
 
         self._session.call(call, 0)
 
-    def session_has_ended(self, session_id: str) -> bool:
-        """Tell whether a session was ended. Raises QueueUnavailable at once if Redis cannot be reached."""
-        key = self._keys.ended_sessions
-        return bool(self._session.call(lambda client: client.zscore(key, session_id) is not None, 0))
+    def end_sessions_of(self, user: str | None = None) -> None:
+        """End all sessions of the monitor that a user, None: anybody, has begun so far, in all web processes."""
+        key = self._keys.revoked_sessions
+
+        def call(client: Any) -> None:
+            seconds, micros = client.time()
+            pipe = client.pipeline(transaction=True)
+            pipe.hset(key, "*" if user is None else user, seconds * 1000 + micros // 1000)
+            pipe.expire(key, SESSION_MAX_S)
+            pipe.execute()
+
+        self._session.call(call)
+
+    def session_has_ended(self, session_id: str, user: str = "", since_ms: int | None = None) -> bool:
+        """Tell whether a session was ended, or all those of its user that began at ``since_ms`` or before.
+
+        Raises QueueUnavailable at once if Redis cannot be reached.
+        """
+
+        def call(client: Any) -> bool:
+            pipe = client.pipeline(transaction=False)
+            pipe.zscore(self._keys.ended_sessions, session_id)
+            pipe.hmget(self._keys.revoked_sessions, user, "*")
+            ended, revoked = pipe.execute()
+            return ended is not None or (since_ms is not None and since_ms <= max(number(at) or 0 for at in revoked))
+
+        return bool(self._session.call(call, 0))
 
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from .. import trace_context
 from ..errors import InvalidJob
 from ..states import COMPLETE
 from .codec import MS_MAX, check_text, from_json, number, number_or_float, number_text, option_text, to_json
@@ -91,6 +92,13 @@ def saved_fields(job_type: str, data: Any, options: JobOptions) -> dict[str, str
     return {"type": check_text("type", job_type), "data": text, **option_fields(options)}
 
 
+def with_context(remove: str, context: Mapping[str, str]) -> str:
+    """Return what ``create.lua`` takes as the last value of a job that belongs to a trace; ``remove`` without one."""
+    fields = {"removeOnComplete": remove} if remove else {}
+    fields |= {name: check_text(name, context[name]) for name in trace_context.FIELDS if context.get(name)}
+    return to_json([part for pair in fields.items() for part in pair]) if context else remove
+
+
 def read_result(raw: Mapping[str, str]) -> Any:
     """Return a job's result. ``raw`` must have ``state``, ``started_at``, ``result`` and ``exact_result``, if set.
 
@@ -150,5 +158,6 @@ FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "parents": lambda raw: [id_of(f"|{each}") for each in raw.get("parents", "").split(",") if each],
     "children_total": lambda raw: number(raw.get("children")) or 0,
     "children_ended": lambda raw: number(raw.get("children_ended")) or 0,
+    "trace_context": trace_context.read,
     "copies": lambda raw: [each for each in raw.get("copies", "").split(",") if each],
 }

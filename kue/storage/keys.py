@@ -59,6 +59,8 @@ class Keys:
         self.health = f"{prefix}:health"
         #: Ours: sessions of the monitor that were logged out, by the epoch ms at which they would have expired (zset).
         self.ended_sessions = f"{prefix}:sessions:ended"
+        #: Ours: until when all sessions of a user ("*": of everybody) were ended, epoch ms (hash, 366 days).
+        self.revoked_sessions = f"{prefix}:sessions:revoked"
         #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
         self.workers = f"{prefix}:workers"
         #: Ours: schedules by the epoch ms at which they are due (zset).

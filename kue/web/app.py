@@ -125,7 +125,10 @@ def create_app(
     app.wsgi_app = bounded(app.wsgi_app, unbounded="/socket.io/")  # type: ignore[method-assign]
     app.wsgi_app = with_length(app.wsgi_app, _body_limit)  # type: ignore[method-assign]
     app.wsgi_app = behind_proxies(  # type: ignore[method-assign]
-        app.wsgi_app, settings.trusted_proxies, settings.base_path, settings.auth_header
+        app.wsgi_app,
+        settings.trusted_proxies,
+        settings.base_path,
+        tuple(filter(None, (settings.auth_header, settings.auth_groups_header))),
     )
     monitor = Monitor(socketio, queue, security, settings.all_download_allow)
     app.extensions["kue"] = monitor

@@ -19,6 +19,7 @@ from ..backoff import Retry
 from ..errors import RetryLater
 from ..humanize import duration_text
 from ..job import Job
+from ..logs import in_context_of
 from ..states import FAILED
 from ..storage.keys import Keys
 from ..storage.script_values import Outcome
@@ -46,6 +47,11 @@ def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException 
     """Log how an attempt ended. ``error`` is what the handler raised, if it did; ``run_s`` its run time, seconds."""
     if outcome.verb == "complete" and not completed.isEnabledFor(logging.INFO):
         return
+    with in_context_of(job):
+        _log_outcome(job, job_type, outcome, error, run_s)
+
+
+def _log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
     name = _name(job.id, job_type)
     if outcome.verb == "complete":
         completed.info("%s completed in %s", name, duration_text(run_s * 1000))
@@ -102,10 +108,10 @@ def log_rescues(client: Any, keys: Keys, job_ids: Iterable[str], why: str) -> No
 def log_interrupt(job: Job, job_type: str, reason: str, run_s: float) -> None:
     """Log that an attempt here is stopped, since it has lost its job for a ``reason`` of `q:revoked`."""
     level, text = _INTERRUPTS.get(reason, (logging.WARNING, reason))
+    name, ran = _name(job.id, job_type), duration_text(run_s * 1000)
     try:
-        log.log(
-            level, "%s %s after %s; stopping its handler", _name(job.id, job_type), text, duration_text(run_s * 1000)
-        )
+        with in_context_of(job):
+            log.log(level, "%s %s after %s; stopping its handler", name, text, ran)
     except Exception:  # of an application's filter: the handler must be stopped all the same
         log.exception("Job %s: cannot log why it is stopped", job.id)
 

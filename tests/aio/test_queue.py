@@ -79,7 +79,8 @@ async def test_every_reading_call_answers_as_the_queue_does(redis_url: str) -> N
             ("settings", ("one", "two")), ("paused", ()), ("workers", ()), ("leases", ()), ("waiting_parents", ()),
             ("first_ids", ("inactive", None, 3)), ("newest_ids", (None, "a", 3)), ("recent_errors", ()),
             ("look_through", (["1"], 0, 20, 5)), ("search", ("x",)), ("log", (1,)), ("shared_secret", ("s",)),
-            ("check_health", ()), ("end_session", ("x", 2**42)), ("session_has_ended", ("x",)),
+            ("check_health", ()), ("end_session", ("x", 2**42)),
+            ("end_sessions_of", ("x",)), ("session_has_ended", ("x",)),
         ]  # fmt: skip
         for name, arguments in calls:
             assert await getattr(queue, name)(*arguments) == getattr(sync, name)(*arguments), name

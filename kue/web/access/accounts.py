@@ -6,9 +6,13 @@ import enum
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kue.users_file import UsersFile
+from kue.web.access.passwords import Passwords
+from kue.web.access.passwords import fingerprint as _digest
 from kue.web.access.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ class Visitor:
     name: str
     """The name in the audit log: a user, ``token`` or ``read-only token``."""
     role: Role
+    by_password: bool = False
+    """Whether it is a user with a password, which may change while they are here."""
 
     @property
     def may_write(self) -> bool:
@@ -39,48 +45,63 @@ class Visitor:
 ANYBODY = Visitor("anonymous", Role.WRITE)
 
 
-def _digest(text: object) -> bytes:
-    return hashlib.sha256((text if isinstance(text, str) else "").encode("utf-8", "surrogatepass")).digest()
+@dataclass(frozen=True, slots=True)
+class _User:
+    """A user of the settings: name and password as digests."""
+
+    name: bytes
+    password: bytes
+    secret: str
+    visitor: Visitor
 
 
 class Accounts:
-    """The users and tokens of the settings. Without any, everybody may do everything."""
+    """The users and tokens of the settings, and the users of the file. Without any, everybody may do everything."""
 
     def __init__(self, settings: Settings) -> None:
         given = ((settings.auth, Role.WRITE), (settings.auth_readonly, Role.READ))
-        users = [(text, role) for text, role in given if text]
         tokens = [
             (settings.token, Visitor("token", Role.WRITE)),
             (settings.token_readonly, Visitor("read-only token", Role.READ)),
         ]
-        self._users: list[tuple[bytes, bytes, Visitor]] = []
+        self._users: dict[str, _User] = {}
+        for text, role in given:
+            if text:
+                name, _, password = text.partition(":")
+                visitor = Visitor(name, role, by_password=True)
+                self._users[name] = _User(_digest(name), _digest(password), password, visitor)
         self._tokens = [(_digest(text), visitor) for text, visitor in tokens if text]
-        self._passwords_alone: list[tuple[bytes, Visitor]] = []
-        for text, role in users:
-            user, _, password = text.partition(":")
-            visitor = Visitor(user, role)
-            self._users.append((_digest(user), _digest(password), visitor))
-            self._passwords_alone.append((_digest(password), visitor))  # a program may send a password as its token
-        #: Users of single sign-on; "*" is everybody else.
+        # A program may send a password of the settings as its token.
+        self._passwords_alone = [(user.password, user.visitor) for user in self._users.values()]
+        #: Users and groups of single sign-on; the user "*" is everybody else.
         self._by_header = {name: Role(role) for name, role in settings.auth_header_users}
-        self.required = bool(self._tokens or self._users or self._by_header)
+        self._by_group = {name: Role(role) for name, role in settings.auth_header_groups}
+        self._file = UsersFile(settings.users_file) if settings.users_file else None
+        self._hashes = Passwords()
+        self.required = bool(self._tokens or self._users or self._by_header or self._by_group or self._file)
         self._throttle = Throttle()
-        self._passwords = {user: text for text, _ in users for user in [text.partition(":")[0]]}
 
     def mark_of(self, user: str, key: bytes) -> str:
         """Return the mark that a user's session holds, so that a new password ends it. Useless without ``key``."""
-        return hmac.new(key, self._passwords.get(user, "").encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        found = self._find_user(user)
+        secret = found[1] if found else ""
+        return hmac.new(key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
     def visitor_of(self, user: object, mark: object, key: bytes) -> Visitor | None:
-        """Return the user of a session cookie, None if the password has changed since the login."""
-        for _, _, visitor in self._users:
-            if visitor.name == user and hmac.compare_digest(str(mark), self.mark_of(visitor.name, key)):
-                return visitor
-        return None
+        """Return the user of a session cookie, None if they are no more, or their password has changed since."""
+        found = self._find_user(user)
+        if found is None or not hmac.compare_digest(str(mark), self.mark_of(found[0].name, key)):
+            return None
+        return found[0]
 
-    def named_by_proxy(self, user: str) -> Visitor | None:
-        """Return the user whom a trusted proxy names, None if they have no access."""
-        role = self._by_header.get(user, self._by_header.get("*"))
+    def named_by_proxy(self, user: str, groups: Iterable[str] = ()) -> Visitor | None:
+        """Return the user whom a trusted proxy names, None if they have no access.
+
+        What the list says of the user goes before what it says of their groups, and that before what it says of all.
+        """
+        of_groups = {self._by_group[group] for group in groups if group in self._by_group}
+        of_group = Role.WRITE if Role.WRITE in of_groups else Role.READ if of_groups else None
+        role = self._by_header.get(user) or of_group or self._by_header.get("*")
         # Two names mean that somebody before the proxy has added one.
         is_name = re.fullmatch(r"[^\s,\x00-\x20\x7f]{1,200}", user) is not None and user != "*"
         return Visitor(user, role) if role is not None and is_name else None
@@ -91,13 +112,13 @@ class Accounts:
         Raises LoginDelayed after too many failed logins of this user by this client, an address or a known browser,
         whether they are wrong or not.
         """
-        right = None
-        for known_user, known_password, visitor in self._users:
-            same_user = hmac.compare_digest(_digest(user), known_user)
-            same_password = hmac.compare_digest(_digest(password), known_password)
-            if same_user and same_password:
-                right = visitor
-        return right if self._throttle.attempt(client, user, lambda: right is not None) else None
+        found: list[Visitor] = []
+
+        def is_right() -> bool:
+            found.extend(filter(None, [self._by_settings(user, password) or self._by_file(user, password)]))
+            return bool(found)
+
+        return found[0] if self._throttle.attempt(client, user, is_right) else None
 
     def check_token(self, token: object, address: str | None) -> Visitor | None:
         """Return the visitor of a bearer token, None if it is wrong.
@@ -109,6 +130,36 @@ class Accounts:
             return visitor
         right = _find(self._passwords_alone, token)
         return right if self._throttle.attempt(address, None, lambda: right is not None) else None
+
+    def _find_user(self, name: object) -> tuple[Visitor, str] | None:
+        """Return a user with a password, and the secret by which it is known whether that has changed."""
+        if not isinstance(name, str):
+            return None
+        if (user := self._users.get(name)) is not None:
+            return user.visitor, user.secret
+        of_file = self._file.users().get(name) if self._file is not None else None
+        return None if of_file is None else (Visitor(name, Role(of_file.role), by_password=True), of_file.hash)
+
+    def _by_settings(self, name: object, password: object) -> Visitor | None:
+        found = None
+        for user in self._users.values():
+            same_user = hmac.compare_digest(_digest(name), user.name)
+            same_password = hmac.compare_digest(_digest(password), user.password)
+            if same_user and same_password:
+                found = user.visitor
+        return found
+
+    def _by_file(self, name: object, password: object) -> Visitor | None:
+        """Return a user of the file. Whatever is wrong, it takes as long: it is one hash."""
+        if self._file is None:
+            return None
+        users = self._file.users()
+        user = users.get(name) if isinstance(name, str) and name not in self._users else None
+        if user is None:
+            self._hashes.refuse(next((each.hash for each in users.values()), None), password)
+        elif self._hashes.is_right(user.hash, password):
+            return Visitor(user.name, Role(user.role), by_password=True)
+        return None
 
 
 def _find(known: list[tuple[bytes, Visitor]], text: object) -> Visitor | None:

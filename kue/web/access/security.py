@@ -97,7 +97,7 @@ class Security:
         self.settings = settings
         self.accounts = Accounts(settings)
         self.key = SessionKey(queue)
-        self.sessions = Sessions(queue, self.accounts, self.key)
+        self.sessions = Sessions(queue, self.accounts, self.key, settings.session_lifetime)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         names |= {name for name in settings.allowed_hosts if not name.startswith("*")}
@@ -138,7 +138,7 @@ class Security:
             return delayed_response(exc)
         if visitor is None:
             if (named := self.user_of_proxy()) is not None:
-                abort(403, f"user {named!r} has no access; see KUE_AUTH_HEADER_USERS")
+                abort(403, f"user {named!r} has no access; see KUE_AUTH_HEADER_USERS and KUE_AUTH_HEADER_GROUPS")
             if wants_page() and not changes:
                 return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
             response = error_response(401, "authentication required")
@@ -165,6 +165,11 @@ class Security:
             return None
         return request.headers.get(name, "").strip() or None
 
+    def groups_of_proxy(self) -> list[str]:
+        """Return the groups of that user."""
+        name = self.settings.auth_groups_header
+        return [each.strip() for each in request.headers.get(name, "").split(",")] if name else []
+
     def visitor(self, auth: object = None) -> Visitor | None:
         """Return who sends this request or socket handshake, with their role; None without valid credentials.
 
@@ -175,7 +180,9 @@ class Security:
         if not self.accounts.required:
             return ANYBODY
         named = self.user_of_proxy()
-        if named is not None and (visitor := self.accounts.named_by_proxy(named)) is not None:
+        if named is not None and (
+            visitor := self.accounts.named_by_proxy(named, self.groups_of_proxy())
+        ) is not None:
             return visitor
         if "user" in session:
             known = self.sessions.visitor_of(session)
@@ -195,6 +202,16 @@ class Security:
     def is_by_session(self) -> bool:
         """Tell whether it is the session that lets this visitor in, rather than a proxy, a token or a password."""
         return self.user_of_proxy() is None and self.sessions.visitor_of(session) is not None
+
+    def standing(self, visitor: Visitor) -> Callable[[], Visitor | None]:
+        """Return what tells for a socket, at any later time, as whom it is let in; None: no more."""
+        if self.accounts.required and self.is_by_session():
+            cookie = dict(session)
+            return lambda: self.sessions.visitor_of(cookie)
+        if not visitor.by_password:
+            return lambda: visitor
+        mark = self.accounts.mark_of(visitor.name, key := self.key.get())
+        return lambda: self.accounts.visitor_of(visitor.name, mark, key)
 
     def socket_visitor(self, auth: object) -> Visitor | None:
         """Return who is behind a new socket. The origin was checked at the handshake."""

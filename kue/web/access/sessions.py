@@ -17,8 +17,6 @@ from kue.web.access.session_key import SessionKey
 
 log = logging.getLogger("kue.web")
 
-#: Seconds after the login at which a session expires.
-SESSION_S = 7 * 24 * 3600
 #: Seconds without a question after Redis did not answer one, so that requests do not wait one after another.
 TRY_AGAIN_S = 1.0
 
@@ -26,8 +24,9 @@ TRY_AGAIN_S = 1.0
 class Sessions:
     """What is in a session cookie, and which sessions have ended."""
 
-    def __init__(self, queue: Queue, accounts: Accounts, key: SessionKey) -> None:
+    def __init__(self, queue: Queue, accounts: Accounts, key: SessionKey, lifetime_s: float) -> None:
         self._queue, self._accounts, self._key = queue, accounts, key
+        self._lifetime_s = lifetime_s
         #: Ended here, by the time at which they would have expired: also while Redis is unreachable.
         self._ended: dict[str, float] = {}
         self._ask_at = 0.0
@@ -38,27 +37,38 @@ class Sessions:
         cookie["user"] = visitor.name
         cookie["mark"] = self._accounts.mark_of(visitor.name, self._key.get())
         cookie["id"] = secrets.token_urlsafe(16)
-        cookie["until"] = int(time.time()) + SESSION_S
+        cookie["until"] = int(time.time() + self._lifetime_s)
+        cookie["since"] = self._now_ms()
 
     def visitor_of(self, cookie: MutableMapping[str, Any]) -> Visitor | None:
         """Return the user of a cookie; None if it has expired, or after a logout or a change of the password."""
-        session_id, until = cookie.get("id"), cookie.get("until")
-        if not isinstance(session_id, str) or not isinstance(until, int) or time.time() >= until:
+        session_id, until, since = cookie.get("id"), cookie.get("until"), cookie.get("since")
+        if not isinstance(session_id, str) or not isinstance(until, int) or not isinstance(since, int):
+            return None
+        # The lifetime may have been made shorter since the login.
+        if time.time() >= min(until, since / 1000 + self._lifetime_s):
             return None
         visitor = self._accounts.visitor_of(cookie.get("user"), cookie.get("mark"), self._key.get())
-        return None if visitor is None or self.has_ended(session_id) else visitor
+        return None if visitor is None or self._has_ended(session_id, visitor.name, since) else visitor
 
-    def has_ended(self, session_id: str) -> bool:
-        """Tell whether the visitor has logged out. Without Redis, only this process's logouts are known."""
+    def _has_ended(self, session_id: str, user: str, since_ms: int) -> bool:
+        """Tell whether a visitor has logged out or was. Without Redis, only this process's logouts are known."""
         if session_id in self._ended:
             return True
         if time.monotonic() < self._ask_at:
             return False
         try:
-            return self._queue.session_has_ended(session_id)
+            return self._queue.session_has_ended(session_id, user, since_ms)
         except (KueError, RedisError):
             self._ask_at = time.monotonic() + TRY_AGAIN_S
             return False
+
+    def _now_ms(self) -> int:
+        """Return the time by the server's clock, which all web processes share; without Redis, by this machine's."""
+        try:
+            return self._queue.server_ms()
+        except (KueError, RedisError):
+            return int(time.time() * 1000)
 
     def end(self, cookie: MutableMapping[str, Any]) -> str | None:
         """End the session of a cookie, for all web processes; return its id, None if there is none."""

@@ -8,7 +8,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: Failed logins without a delay: people mistype.
 FREE_TRIES = 5
@@ -39,24 +40,43 @@ class Throttle:
         #: Number of failures, when the last one was, and when the next attempt is possible.
         self._failures: OrderedDict[tuple[str, int], tuple[int, float, float]] = OrderedDict()
         self._lock = threading.Lock()
+        #: A lock for each client and user with attempts under way, and how many these are.
+        self._turns: dict[tuple[str, int], tuple[threading.Lock, int]] = {}
 
     def attempt(self, client: str | None, user: object, is_right: Callable[[], bool]) -> bool:
         """Return what ``is_right`` says, and count it. Raises LoginDelayed without asking it, if it is too early."""
         key = _network(client), _group(user)
-        with self._lock:  # attempts at the same time are counted one after another
-            now = self._clock()
-            count, last, free_at = self._failures.get(key, (0, now, now))
+        with self._turn(key):  # so that attempts at the same time are counted one after another
+            with self._lock:
+                now = self._clock()
+                count, last, free_at = self._failures.get(key, (0, now, now))
             if now < free_at:
                 raise LoginDelayed(free_at - now)
-            self._failures.pop(key, None)
-            if is_right():
-                return True
-            count = 1 if now - last > FORGET_S else count + 1
-            delay_s = min(DELAY_MAX_S, 2.0 ** (count - FREE_TRIES)) if count >= FREE_TRIES else 0.0
-            self._failures[key] = count, now, now + delay_s
-            while len(self._failures) > COUNTERS_MAX:
-                self._failures.popitem(last=False)
-            return False
+            right = is_right()  # may take a while, in which others are not held up
+            with self._lock:
+                self._failures.pop(key, None)
+                if right:
+                    return True
+                count = 1 if now - last > FORGET_S else count + 1
+                delay_s = min(DELAY_MAX_S, 2.0 ** (count - FREE_TRIES)) if count >= FREE_TRIES else 0.0
+                self._failures[key] = count, now, now + delay_s
+                while len(self._failures) > COUNTERS_MAX:
+                    self._failures.popitem(last=False)
+                return False
+
+    @contextmanager
+    def _turn(self, key: tuple[str, int]) -> Iterator[None]:
+        with self._lock:
+            turn, waiting = self._turns.get(key) or (threading.Lock(), 0)
+            self._turns[key] = turn, waiting + 1
+        try:
+            with turn:
+                yield
+        finally:
+            with self._lock:
+                turn, waiting = self._turns.pop(key)
+                if waiting > 1:
+                    self._turns[key] = turn, waiting - 1
 
 
 def _network(client: str | None) -> str:

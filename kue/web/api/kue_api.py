@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from flask import Blueprint, Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from kue import trace_context
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.storage.codec import number
@@ -178,8 +179,10 @@ def create() -> ResponseReturnValue:
         return error_response(400, "the body must be an object or an array of objects")
     if not asked:
         return "", 204
+    trace = trace_context.read({name: request.headers.get(name, "") for name in trace_context.FIELDS})
     if isinstance(asked, dict):
         job = parse_job(queue(), asked, monitor().allow)
+        job.trace_context = trace
         job.save()
         if job.type == DOWNLOAD_TYPE and not job.options.unique:
             queue().claim_unique(job, "url")
@@ -192,6 +195,7 @@ def create() -> ResponseReturnValue:
     for place, each in enumerate(asked):
         try:
             job = parse_job(queue(), each, monitor().allow)
+            job.trace_context = trace
             if job.options.unique and job.options.unique.on_duplicate == "reject":
                 raise InvalidJob("on_duplicate reject is for one job at a time")
             jobs.append((place, job))

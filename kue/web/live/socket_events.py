@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ PAGE_BACKLOG = 60
 PLAIN_BACKLOG = 5_000
 #: Seconds between two checks for such clients.
 SLOW_CHECK_S = 1.0
+#: Seconds between two checks for clients whose sessions have ended.
+SESSION_CHECK_S = 10.0
 
 
 class Monitor:
@@ -63,8 +66,8 @@ class Monitor:
         self.counters = EventCounters(queue)
         self.lag = LoopLag()
         self._unsubscribe: Callable[[], None] = lambda: None
-        #: The visitor of each socket.
-        self.visitors: dict[str, Visitor] = {}
+        #: What tells as whom each socket is let in.
+        self.visitors: dict[str, Callable[[], Visitor | None]] = {}
         #: The login session of each socket that has one.
         self.sessions: dict[str, str] = {}
         #: Clients disconnected because they read too slowly, since the start.
@@ -112,7 +115,7 @@ class Monitor:
         visitor = self.security.socket_visitor(auth)
         if visitor is None:
             return False
-        self.visitors[request.sid] = visitor  # type: ignore[attr-defined]
+        self.visitors[request.sid] = self.security.standing(visitor)  # type: ignore[attr-defined]
         if self.security.accounts.required and self.security.is_by_session():
             self.sessions[request.sid] = session["id"]  # type: ignore[attr-defined]
         join_room(PLAIN)
@@ -124,13 +127,19 @@ class Monitor:
 
     def _writer(self) -> Visitor:
         """Return the sender, if they may change anything. Raises Refused."""
-        visitor = self.visitors.get(request.sid)  # type: ignore[attr-defined]
-        if visitor is None or not visitor.may_write:
-            raise start_event.Refused("refused", READ_ONLY)
-        session_id = self.sessions.get(request.sid)  # type: ignore[attr-defined]
-        if session_id is not None and self.security.sessions.has_ended(session_id):  # in another web process
+        standing = self.visitors.get(request.sid)  # type: ignore[attr-defined]
+        visitor = standing() if standing is not None else None
+        if visitor is None:
             raise start_event.Refused("refused", "your session has ended; log in again")
+        if not visitor.may_write:
+            raise start_event.Refused("refused", READ_ONLY)
         return visitor
+
+    def close_ended(self) -> None:
+        """Close the sockets whose sessions have ended in whatever way, and those whose user has a new password."""
+        for sid in [sid for sid, standing in list(self.visitors.items()) if standing() is None]:
+            with contextlib.suppress(KeyError):  # it has gone meanwhile
+                self.socketio.server.disconnect(sid)
 
     def end_session(self, session_id: str) -> None:
         """Close the sockets of a session that was logged out."""
@@ -192,8 +201,12 @@ class Monitor:
         return len(self.socketio.server.manager.rooms.get("/", {}).get(room, ()))
 
     def _watch_clients(self) -> None:
+        checked_at = time.monotonic()
         while not self._stopping.wait(SLOW_CHECK_S):
             self.drop_slow_clients()
+            if time.monotonic() - checked_at >= SESSION_CHECK_S:
+                self.close_ended()
+                checked_at = time.monotonic()
 
     def drop_slow_clients(self) -> None:
         """Disconnect each client that has too many unread packets, so that it does not hold the others back."""

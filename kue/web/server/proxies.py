@@ -72,14 +72,15 @@ def forwarded(environ: dict[str, Any], trusted: Trusted) -> Forwarded | None:
 
 
 def behind_proxies(
-    app: Callable[..., Iterable[bytes]], trusted: Trusted, base_path: str = "", user_header: str | None = None
+    app: Callable[..., Iterable[bytes]], trusted: Trusted, base_path: str = "", user_headers: Sequence[str] = ()
 ) -> Callable[..., Iterable[bytes]]:
     """Return a WSGI application that gives ``app`` each request as the visitor sent it to the first trusted proxy.
 
     Below ``base_path`` the app sees the path without it, and that is where its links lead. Other paths are answered
-    too: for proxies that remove it, and for health checks. ``user_header`` is removed unless a trusted proxy sent it.
+    too: for proxies that remove it, and for health checks. ``user_headers`` are removed unless a trusted proxy sent
+    them.
     """
-    user_name = "HTTP_" + user_header.upper().replace("-", "_") if user_header else ""
+    of_user = {"HTTP_" + name.upper().replace("-", "_") for name in user_headers}
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         found = forwarded(environ, trusted)
@@ -90,8 +91,8 @@ def behind_proxies(
             environ["wsgi.url_scheme"] = found.scheme or environ["wsgi.url_scheme"]
             environ["HTTP_HOST"] = found.host or environ.get("HTTP_HOST", "")
             prefix = found.prefix or base_path
-        for name in [name for name in environ if _is_forwarding(name) or name == user_name]:
-            if found is not None and name == user_name:
+        for name in [name for name in environ if _is_forwarding(name) or name in of_user]:
+            if found is not None and name in of_user:
                 continue
             if found is None:
                 environ[IGNORED] = True

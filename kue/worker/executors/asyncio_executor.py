@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ...backoff import BackoffFunction
 from ...errors import JobInterrupt
 from ...job import Job
+from ...logs import current_job
 from ...middleware import acompose
 from ...storage.script_values import Outcome
 from ..execution import Execution
@@ -106,6 +107,7 @@ class AsyncioExecutor:
     async def _run(self, execution: Execution) -> None:
         event_loop.current.set(execution)
         job = execution.job
+        current_job.set(job)  # the context is this task's alone
         try:
             try:
                 result = await acompose(execution.handler.fn, job._owner.middlewares)(self._job_of(job))

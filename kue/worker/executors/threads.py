@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from ...backoff import BackoffFunction
 from ...concurrency import green
 from ...errors import JobInterrupt
+from ...logs import current_job
 from ...storage.script_values import Outcome
 from ..execution import Execution
 from ..handler import Handler
@@ -46,6 +47,7 @@ class ThreadExecutor:
 
     def _run(self, execution: Execution) -> None:
         job = execution.job
+        token = current_job.set(job)
         self._running.add(execution)
         try:
             try:
@@ -61,4 +63,5 @@ class ThreadExecutor:
             outcome = not_runnable(str(job.id), job._token, exc)
         finally:
             self._running.discard(execution)
+            current_job.reset(token)  # the thread is used again
         self._report(execution, outcome)

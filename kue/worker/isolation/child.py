@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import setproctitle
 
-from ... import child_process
+from ... import child_process, logs
 from ...base_job import JobOwner
 from ...concurrency import green
 from ...errors import WorkerStopping
@@ -87,8 +87,17 @@ def load(setup: dict[str, Any], channel: Channel) -> Loaded:
     fn, owner = _find(prefix, job_type, module, target.qualname)
     child_process.is_importing = False
     if setup["logging"] is not None:
-        logging.basicConfig(**setup["logging"])
+        _configure_logging(**setup["logging"])
     return Loaded(read_handler(fn, target, Isolation()), cast(JobOwner[Any], RemoteOwner(channel, owner)))
+
+
+def _configure_logging(json: bool = False, **options: Any) -> None:
+    """Log as the parent does, unless an imported module has said how."""
+    if json:
+        output = logging.StreamHandler()
+        output.setFormatter(logs.JsonFormatter())
+        options["handlers"] = [output]
+    logging.basicConfig(**options)
 
 
 def _find(prefix: str, job_type: str, module: str, qualname: str) -> tuple[Callable[..., Any], JobOwner[Any] | None]:
@@ -122,7 +131,8 @@ def run_attempt(
         cast(RemoteOwner, loaded.owner).running_id = job.id
         try:
             interrupts.begin(run, job)
-            result = _call(loaded.handler, job, channel, interrupts)
+            with logs.in_context_of(job):
+                result = _call(loaded.handler, job, channel, interrupts)
         finally:
             interrupts.end()
         outcome = completed(job, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from .spawning import Spawned
 READ_BYTES = 2**20
 #: Bytes of a child's stderr that are kept for the job whose attempt it dies in.
 TAIL_BYTES = 4000
-#: Bytes that are passed on to the worker's stderr at once: a pipe that is writable takes them without blocking.
-PASS_BYTES = 512
+#: Bytes that are passed on to the worker's stderr at once: a pipe that is writable takes them without blocking, and
+#: does not mix them with what others write.
+PASS_BYTES = select.PIPE_BUF
 
 
 class State(Enum):
@@ -175,7 +177,9 @@ class ChildHandle:
         try:
             poll.register(2, green.original("select").POLLOUT)
             while self._to_pass and poll.poll(0):
-                del self._to_pass[: self._os.write(2, self._to_pass[:PASS_BYTES])]
+                part = self._to_pass[:PASS_BYTES]
+                whole_lines = part.rfind(b"\n") + 1
+                del self._to_pass[: self._os.write(2, part[: whole_lines or None])]
         except (OSError, ValueError):  # the worker has no stderr
             self._to_pass.clear()
         return not self._to_pass

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...concurrency import green
+from ...logs import JsonFormatter
 from .messages import HEADER
 
 #: The descriptors that a child finds: messages, and the control pipe.
@@ -86,5 +87,7 @@ def logging_setup() -> dict[str, Any] | None:
     if not root.handlers:
         return None
     formatter = root.handlers[0].formatter
+    if isinstance(formatter, JsonFormatter):
+        return {"level": root.level, "json": True}
     form = {"format": formatter._fmt, "datefmt": formatter.datefmt} if formatter is not None else {}
     return {"level": root.level, **form}

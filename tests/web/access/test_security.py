@@ -252,13 +252,11 @@ def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[.
 
 
 def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kue.web.access import sessions
-
-    http = locked.http()
-    monkeypatch.setattr(sessions, "SESSION_S", 0)
+    http, sessions = locked.http(), locked.monitor.security.sessions
+    monkeypatch.setattr(sessions, "_lifetime_s", 0)
     log_in(http)
     assert http.get("/stats").status_code == 401
-    monkeypatch.setattr(sessions, "SESSION_S", 60)
+    monkeypatch.setattr(sessions, "_lifetime_s", 60)
     log_in(http)
     assert http.get("/stats").status_code == 200
 

@@ -80,6 +80,46 @@ def test_the_page_and_the_socket_know_the_user(ask: Callable[..., Any]) -> None:
         assert ask("GET", address, user).text.startswith("40" if connects else "44")
 
 
+GROUPS = {
+    **SETTINGS,
+    "KUE_AUTH_HEADER_USERS": "eva:read",
+    "KUE_AUTH_GROUPS_HEADER": "X-Forwarded-Groups",
+    "KUE_AUTH_HEADER_GROUPS": "ops,help desk:read",
+}
+
+
+@pytest.mark.parametrize(
+    ("user", "groups", "reads", "changes"),
+    [
+        ("bob", "ops", 200, 200),
+        ("bob", "staff, help desk", 200, 403),
+        ("bob", "help desk,ops", 200, 200),  # the higher role
+        ("eva", "ops", 200, 403),  # the list of users says what she may
+        ("bob", "staff", 403, 403),
+        ("bob", "", 403, 403),
+        ("bob", "Ops,*,ops:write", 403, 403),
+    ],
+)
+def test_groups_have_roles(
+    make_site: Callable[..., Any], user: str, groups: str, reads: int, changes: int
+) -> None:
+    site, headers = make_site(**GROUPS), {"X-Forwarded-User": user, "X-Forwarded-Groups": groups}
+
+    def call(method: str, path: str, peer: str, **body: Any) -> int:
+        answer = site.http().open(path, method=method, headers=headers, environ_base={"REMOTE_ADDR": peer}, **body)
+        return int(answer.status_code)
+
+    assert call("GET", "/stats", PROXY) == reads and call("POST", "/job", PROXY, json={"type": "a"}) == changes
+    assert call("GET", "/stats", STRANGER) == 401
+
+
+def test_groups_alone_name_nobody(make_site: Callable[..., Any]) -> None:
+    answer = make_site(**GROUPS).http().get(
+        "/stats", headers={"X-Forwarded-Groups": "ops"}, environ_base={"REMOTE_ADDR": PROXY}
+    )
+    assert answer.status_code == 401
+
+
 def test_everybody_else_may_have_a_role(make_site: Callable[..., Any]) -> None:
     site = make_site(**{**SETTINGS, "KUE_AUTH_HEADER_USERS": "anna,*:read"})
     proxy = {"environ_base": {"REMOTE_ADDR": PROXY}}
@@ -97,6 +137,7 @@ def test_everybody_else_may_have_a_role(make_site: Callable[..., Any]) -> None:
         ({"KUE_TRUSTED_PROXIES": "1"}, "addresses"),
         ({"KUE_AUTH_HEADER_USERS": ""}, "KUE_AUTH_HEADER_USERS"),
         ({"KUE_AUTH_HEADER": ""}, "KUE_AUTH_HEADER"),
+        ({"KUE_AUTH_HEADER_GROUPS": "ops"}, "KUE_AUTH_GROUPS_HEADER"),
     ],
 )
 def test_settings_that_would_let_anybody_in_are_refused(changed: dict[str, str], named: str) -> None:

@@ -209,3 +209,11 @@ def test_a_unique_job_is_made_once(site: Any, queue: Any) -> None:
     assert refused.status_code == 400 and "unique takes key, until, for_ms, on_duplicate" in refused.json["error"]
     rejected = http.post("/job", json={**mail, "options": {"unique": {"on_duplicate": "reject"}}})
     assert rejected.status_code == 409 and "is there already" in rejected.json["error"]
+
+
+def test_a_job_joins_the_trace_of_the_request(site: Any, queue: Any) -> None:
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=b"}
+    http = site.http()
+    assert http.post("/job", json={"type": "a"}, headers=trace).status_code == 200
+    assert http.post("/job", json=[{"type": "a"}], headers={"traceparent": "00-x", "baggage": "a=b"}).status_code == 200
+    assert [queue.get(number).trace_context for number in (1, 2)] == [trace, {}]

@@ -14,6 +14,15 @@ local function new_kind(type)
     event = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'}
 end
 
+-- Add the last value of a job to the fields and values of its hash.
+local function set_last(fields, value)
+  if string.sub(value, 1, 1) == '[' then
+    for _, each in ipairs(cjson.decode(value)) do add(fields, each) end
+  elseif value ~= '' then
+    add(fields, 'removeOnComplete', value)
+  end
+end
+
 local function create(waits, found_by)
   local call, format, jobs = redis.call, string.format, prefix .. ':job:'
   local lane, sequence, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -66,7 +75,7 @@ local function create(waits, found_by)
     if delay ~= '' and due_at then add(more, 'due_at', due_at) end
     if ttl ~= '' then add(more, 'ttl', ttl) end
     if backoff ~= '' then add(more, 'backoff', backoff) end
-    if remove ~= '' then add(more, 'removeOnComplete', remove) end
+    set_last(more, remove)
     if key_name then add(more, 'limit_key', key_name) end
     send('HSET', key, more)
 

@@ -4,8 +4,8 @@
   ARGV[3] lane    the producer's lane key, or '': its last call is remembered there for LANE_S seconds
   ARGV[4] sequence    number of this call on the lane; a repeated sequence creates nothing and answers as the first call did
   ARGV[5] count   jobs; 0 asks what became of the sequence, and lets nobody use it any more; then for each job 8 values:
-          type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete;
-          '' leaves the field out
+          type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete,
+          in whose place may be a JSON list of fields and their values, such as those of a trace; '' leaves the field out
   then, with search, for each job what it is found by, as in include/search.lua, or '' for nothing
   A job of a type with a limit by key waits in the line of its key, as delayed: see include/limits.lua.
   Returns    the id of the first job; the others follow it one by one; 0 with a count of 0 if the sequence made none

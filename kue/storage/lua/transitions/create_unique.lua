@@ -39,7 +39,11 @@ local function overwrite(id, type, state, priority, promote_at)
   if claim.on_duplicate == 'replace' then
     priority = ARGV[8]
     set('data', ARGV[7]); set('priority', priority); set('max_attempts', ARGV[9]); set('ttl', ARGV[11])
-    set('backoff', ARGV[12]); set('removeOnComplete', ARGV[13])
+    set('backoff', ARGV[12])
+    redis.call('HDEL', key, 'removeOnComplete', 'traceparent', 'tracestate', 'baggage')
+    local last = {n = 0}
+    set_last(last, ARGV[13])
+    send('HSET', key, last)
     if claim.of_data then redis.call('HSET', key, 'unique_data', redis.sha1hex(ARGV[7])) end
     redis.call('ZADD', all_key, score_of(priority), zid)
     unindex(id)

@@ -1,0 +1,173 @@
+"""``kue user``: the users of the monitor in their file, and their sessions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..queue import Queue
+from ..users_file import ROLES, FileUser, UsersFileError, check_name, editing, read
+from .green_start import need
+from .options import json_option, with_queue
+from .output import plain, print_json, table
+
+#: Fewest letters of a password.
+PASSWORD_MIN = 8
+
+
+@click.group(short_help="Manage the users of the monitor.")
+def user() -> None:
+    """Manage the users of the monitor, who are kept in a file with hashed passwords.
+
+    The web processes read the file that KUE_USERS_FILE names, and notice changes by themselves. A user who is removed
+    or gets another password is logged out everywhere. Run these commands as the system user that runs the monitor: the
+    file can be read by its owner only.
+
+    \b
+    export KUE_USERS_FILE=/etc/kue/users
+    kue user add anna
+    kue user add eva --role read < password.txt
+    """
+
+
+def _with_file(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--file``; the first argument is the path."""
+
+    @click.option("--file", "given", metavar="FILE", help="File of the users  [KUE_USERS_FILE]")
+    @wraps(fn)
+    def command(*args: Any, given: str | None, **kwargs: Any) -> Any:
+        path = given or os.environ.get("KUE_USERS_FILE", "").strip()
+        if not path:
+            raise click.UsageError("name the file of the users: --file FILE, or KUE_USERS_FILE")
+        return fn(Path(path).expanduser(), *args, **kwargs)
+
+    return command
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), default="write", show_default=True, help="What the user may do.")
+@_with_file
+def add(path: Path, name: str, role: str) -> None:
+    """Add a user.
+
+    The password is asked for; if stdin is no terminal, it is the first line of it.
+    """
+    check_name(name)
+    if path.exists() and name in _read(path):  # before anybody types a password
+        raise _known(name)
+    hashed = _hashed_password()
+    with editing(path) as users:
+        if name in users:
+            raise _known(name)
+        users[name] = FileUser(name, role, hashed)
+    print(f"{name} added, {role}")
+
+
+@user.command()
+@click.argument("name")
+@_with_file
+def passwd(path: Path, name: str) -> None:
+    """Set another password for a user, and end all sessions of the old one. It is read as for `kue user add`."""
+    if name not in _read(path):
+        raise _unknown(name)
+    hashed = _hashed_password()
+    with editing(path) as users:
+        if name not in users:
+            raise _unknown(name)
+        users[name] = users[name]._replace(hash=hashed)
+    print(f"{name}: new password; the sessions of the old one have ended")
+
+
+@user.command()
+@click.argument("name")
+@click.argument("role", type=click.Choice(ROLES))
+@_with_file
+def role(path: Path, name: str, role: str) -> None:
+    """Change what a user may do: write or read."""
+    with editing(path) as users:
+        if name not in users:
+            raise _unknown(name)
+        users[name] = users[name]._replace(role=role)
+    print(f"{name}: {role}")
+
+
+@user.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_with_file
+def rm(path: Path, names: tuple[str, ...]) -> None:
+    """Remove users, and end their sessions."""
+    with editing(path) as users:
+        for name in names:
+            if users.pop(name, None) is None:
+                raise _unknown(name)
+    for name in names:
+        print(f"{name} removed")
+
+
+@user.command()
+@json_option
+@_with_file
+def ls(path: Path, as_json: bool) -> None:
+    """List the users."""
+    found = _read(path)
+    if as_json:
+        print_json([{"name": each.name, "role": each.role} for each in found.values()])
+    else:
+        table(("NAME", "ROLE"), [(each.name, each.role) for each in found.values()])
+
+
+@user.command()
+@click.argument("name", required=False)
+@click.option("--all", "everybody", is_flag=True, help="End the sessions of all users.")
+@with_queue
+def logout(queue: Queue, name: str | None, everybody: bool) -> None:
+    """End all sessions of a user in the monitor of a queue, in every browser. The user may log in again.
+
+    It is known by Redis, so name the queue as for other commands. Open pages are cut off within 10 seconds.
+    """
+    if bool(name) == everybody:
+        raise click.UsageError("name a user, or --all")
+    queue.end_sessions_of(name)
+    print("all sessions have ended" if everybody else f"the sessions of {plain(name)} have ended")
+
+
+def _read(path: Path) -> dict[str, FileUser]:
+    try:
+        users, problems = read(path)
+    except OSError as exc:
+        raise UsersFileError(f"{path}: {exc.strerror or exc}") from exc
+    for problem in problems:
+        print(f"kue: {path}: {problem}", file=sys.stderr)
+    return users
+
+
+def _known(name: str) -> click.ClickException:
+    return click.ClickException(f"there is a user {name} already; `kue user passwd {name}` sets another password")
+
+
+def _unknown(name: str) -> click.ClickException:
+    return click.ClickException(f"there is no user {plain(name)}; `kue user ls` lists them")
+
+
+def _hashed_password() -> str:
+    """Read a password, and return its hash."""
+    need("werkzeug", extra="web", what="kue user")
+    from werkzeug.security import generate_password_hash  # not needed by the other commands
+
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        try:
+            password = sys.stdin.buffer.readline().decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise click.ClickException("the password on stdin is not UTF-8") from None
+    if len(password) < PASSWORD_MIN:
+        raise click.ClickException(f"the password is too short: at least {PASSWORD_MIN} letters")
+    return generate_password_hash(password)

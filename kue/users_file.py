@@ -1,0 +1,180 @@
+"""The file of the monitor's users: a line for each, with name, role and the hash of the password.
+
+It is read by the web processes and written by ``kue user``. Its path is the setting ``KUE_USERS_FILE``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import KueError
+
+log = logging.getLogger("kue.web")
+
+ROLES = ("write", "read")
+HEAD = "# Users of kue's monitor, name:role:hash. Change it with `kue user`.\n"
+#: What werkzeug.security writes: its method with its parameters, the salt, the hash.
+_HASH = re.compile(r"(scrypt:\d{1,8}:\d{1,3}:\d{1,3}|pbkdf2:sha(256|512):\d{1,9})\$[^\s$]{1,200}\$[0-9a-f]{16,256}")
+_NAME = re.compile(r"[^\s:,*]{1,100}")
+
+
+class UsersFileError(KueError):
+    """The file of users cannot be used or changed; the message says why."""
+
+
+class FileUser(NamedTuple):
+    """One line: ``role`` is "write" or "read", ``hash`` what werkzeug's ``generate_password_hash`` returned."""
+
+    name: str
+    role: str
+    hash: str
+
+
+def check_name(name: str) -> str:
+    """Return a user's name. Raises UsersFileError for one that a line, or HTTP's Basic scheme, cannot hold."""
+    if not _NAME.fullmatch(name) or not name.isprintable() or name.startswith("#"):
+        raise UsersFileError(f"{name!r} cannot be a user's name: write up to 100 letters, without blanks and : , * #")
+    return name
+
+
+def parse_line(line: str) -> FileUser:
+    """Return the user of a line. Raises UsersFileError, whose message does not repeat the hash."""
+    name, _, rest = line.strip().partition(":")
+    role, _, hashed = rest.partition(":")
+    check_name(name)
+    if role not in ROLES:
+        raise UsersFileError(f"user {name}: the role must be write or read")
+    if not _HASH.fullmatch(hashed):
+        raise UsersFileError(f"user {name}: no hash of a password; set one with `kue user passwd {name}`")
+    return FileUser(name, role, hashed)
+
+
+def read(path: Path) -> tuple[dict[str, FileUser], list[str]]:
+    """Return the users of a file by name, and what is wrong with its other lines. Raises OSError."""
+    users: dict[str, FileUser] = {}
+    problems = []
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+        if _is_user(line):
+            try:
+                user = parse_line(line)
+                if user.name in users:
+                    raise UsersFileError(f"user {user.name}: named before; the first line counts")
+                users[user.name] = user
+            except UsersFileError as exc:
+                problems.append(f"line {number}: {exc}")
+    return users, problems
+
+
+def _is_user(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+class UsersFile:
+    """The users of a file as it is now. A line that cannot be used, and a file that cannot be read, give no access."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._users: dict[str, FileUser] = {}
+        self._seen: object = None
+
+    def users(self) -> Mapping[str, FileUser]:
+        """Return the users by name, read again if the file has changed."""
+        try:
+            status = os.stat(self._path)
+            seen: object = (status.st_ino, status.st_mtime_ns, status.st_size)
+        except OSError as exc:
+            seen = exc.strerror or str(exc)
+        if seen != self._seen:
+            self._users = self._read()
+            self._seen = seen  # last: another thread takes the old users until then
+        return self._users
+
+    def _read(self) -> dict[str, FileUser]:
+        try:
+            users, problems = read(self._path)
+            if problem := exposure(self._path):
+                problems.append(problem)
+        except OSError as exc:
+            users, problems = {}, [exc.strerror or str(exc)]
+        for problem in problems:
+            log.warning("%s: %s", self._path, problem)
+        return users
+
+
+def exposure(path: Path) -> str | None:
+    """Return what is wrong with who may read or write a file of users; None if nothing is. Raises OSError."""
+    mode = os.stat(path).st_mode
+    if mode & 0o027:
+        return f"other users of this machine may read or change it (mode {mode & 0o777:04o}): chmod 600 {path}"
+    return None
+
+
+@contextlib.contextmanager
+def editing(path: Path) -> Iterator[dict[str, FileUser]]:
+    """Yield the users of a file, to be changed, and then replace the file in one step, with mode 0600.
+
+    Comments stay. Other programs that do the same wait. Raises UsersFileError; an exception inside changes nothing.
+    """
+    target = path.resolve()  # a symbolic link stays one
+    try:
+        with _locked(target.parent):
+            text = target.read_text("utf-8") if target.exists() else HEAD
+            before = [(line, parse_line(line) if _is_user(line) else None) for line in text.splitlines()]
+            users = {user.name: user for _, user in before if user is not None}
+            yield users
+            _replace(target, _text(before, users))
+    except OSError as exc:
+        raise UsersFileError(f"{path}: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError:
+        raise UsersFileError(f"{path} is not a text file in UTF-8") from None
+
+
+def _text(before: list[tuple[str, FileUser | None]], users: Mapping[str, FileUser]) -> str:
+    left = dict(users)
+    lines = []
+    for line, user in before:
+        if user is None:
+            lines.append(line)
+        elif (kept := left.pop(user.name, None)) is not None:
+            lines.append(":".join(kept))
+    return "".join(f"{line}\n" for line in (*lines, *map(":".join, left.values())))
+
+
+def _replace(target: Path, text: str) -> None:
+    fd, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # with mode 0600
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+            if target.exists() and (owner := target.stat()).st_uid != os.geteuid():
+                os.fchown(fd, owner.st_uid, owner.st_gid)  # root changes the file of the service's user
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+    with contextlib.suppress(OSError):  # not every file system can
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    import fcntl  # not on Windows
+
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
