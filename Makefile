@@ -8,11 +8,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help run test check lint bench docs reference screenshots clean
+.PHONY: help run test test-long check lint bench docs reference screenshots clean
 
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests, but not the long ones"
+	@echo "make test-long  run those: chaos, crashing handlers, the wheel, the tutorial, the library's tests with green threads"
 	@echo "make check  lint, and the tests that are quick: the round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
@@ -23,17 +24,21 @@ run: $(VENV)/.installed-run
 	@exec $(PY) app.py $(ARGS)
 
 # Compiled files are kept even where the environment says otherwise: each of hundreds of processes would compile anew.
-test check: export PYTHONDONTWRITEBYTECODE :=
+test test-long check: export PYTHONDONTWRITEBYTECODE :=
 
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
 # The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node
-	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal)
+	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal -m "not long")
+
+# What needs many seconds of processor time. CI runs these too.
+test-long: $(VENV)/.installed-dev node
+	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 4 --dist worksteal -m long)
 
 # The quick round leaves out what starts programs, browsers, clusters and other queues.
 QUICK := $(foreach name,aio app bench browser cli connection docs embedded fault interop packaging process web/server worker/isolation,--ignore=tests/$(name))
 check: lint
-	@exec $(PY) -m pytest -n 4 --dist worksteal -m "not slow and not serial" $(QUICK)
+	@exec $(PY) -m pytest -n 4 --dist worksteal -m "not slow and not long and not serial" $(QUICK)
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .

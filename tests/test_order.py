@@ -74,7 +74,7 @@ def run(folder: Path, *words: str) -> tuple[str, list[Ran]]:
     return done.stdout, sorted(told, key=lambda each: each.began)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_serial_tests_run_last_and_nothing_beside_them(folder: Path) -> None:
     _, told = run(folder, "-n", "3", "--dist", "worksteal")
     assert len(told) == 36
@@ -84,14 +84,14 @@ def test_serial_tests_run_last_and_nothing_beside_them(folder: Path) -> None:
     assert any(before.ended > after.began for before, after in zip(told[:-5], told[1:-4], strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slow_tests_begin_first_in_every_process(folder: Path) -> None:
     _, told = run(folder, "-n", "2", "--dist", "worksteal")
     first = {each.process: each.name for each in reversed(told)}
     assert list(first.values()) == ["slow", "slow"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_order_is_another_one_each_time_and_its_seed_can_be_given_again(folder: Path) -> None:
     def order(*words: str) -> tuple[str, list[str]]:
         said, _ = run(folder, *words)

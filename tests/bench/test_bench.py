@@ -30,7 +30,7 @@ def run(*words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kue_is_measured_in_a_table() -> None:
     told = run("--jobs", "300", "--only", "kue (plain", "--peers", "none")
     rows = {line.split("|")[1].strip(): line for line in told.splitlines() if line.startswith("| ")}

@@ -32,7 +32,7 @@ def run_green(*words: str, timeout_s: float = TIMEOUT_S) -> subprocess.Completed
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_runner_really_patches(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "from kue.concurrency import green\nimport eventlet.patcher, time\n"
@@ -44,12 +44,12 @@ def test_the_runner_really_patches(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_queue_and_its_parts_pass_with_green_threads(pytestconfig: pytest.Config) -> None:
     tests = [str(ROOT / "tests" / name) for name in WITH_THREADS]
     seed = pytestconfig.getoption("randomly_seed")
     ignored = [f"--ignore-glob=*/{name}" for name in WITHOUT]
-    result = run_green(*tests, *ignored, "-m", "not slow and not serial", f"--randomly-seed={seed}")
+    result = run_green(*tests, *ignored, "-m", "not slow and not long and not serial", f"--randomly-seed={seed}")
     assert result.returncode == 0, result.stdout[-20_000:]
 
 

@@ -14,7 +14,7 @@ from tests.docs.samples import Page, wrappers
 from tests.support import ROOT, free_port, require_program
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_tutorial_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given an empty environment into which this checkout and what it depends on are installed
     require_program("curl")

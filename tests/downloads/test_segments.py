@@ -59,21 +59,6 @@ def test_each_connection_fetches_its_own_part(make: Make, folder: Path, count: i
     assert sorted(path.suffix for path in folder.iterdir()) == [".bin", ".json"]
 
 
-@pytest.mark.serial
-def test_four_connections_are_nearly_four_times_as_fast_where_each_is_limited(make: Make, folder: Path) -> None:
-    # A busy machine gets three chances: what it must not do is to be slow each time.
-    gains: list[float] = []
-    with HostileServer(limited(rate=4_000_000)) as server:
-        while not gains or (max(gains) < 3 and len(gains) < 3):
-            times = []
-            for count in (1, 4):
-                began = time.monotonic()
-                make(server)(FakeJob(server.url(), len(gains) * 10 + count, segments=count))
-                times.append(time.monotonic() - began)
-            gains.append(times[0] / times[1])
-    assert max(gains) > 3
-
-
 def test_a_big_file_gets_four_connections_by_itself_and_a_small_one_does_not(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

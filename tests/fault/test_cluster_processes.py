@@ -7,7 +7,7 @@ import pytest
 from bench.scaling import lose_a_node
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_of_the_cluster_is_killed_and_no_job_of_eight_queues_is_lost() -> None:
     # Given two web and four worker processes over eight queues on three nodes, all producing and working
     # When the first node is killed in the middle, and started again on its own file

@@ -67,7 +67,7 @@ def _left(queue: kue.Queue) -> int:
 
 
 # Before a command Redis is as after the last one, so that a sample is enough there.
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("when", "stride"), [("before", 16), ("after", AFTER_STRIDE)])
 def test_a_process_may_end_at_any_command(
     redis_url: str, redis_client: redis.Redis, play_until: Callable[[int, str], int], when: str, stride: int

@@ -17,7 +17,7 @@ import pytest
 import kue
 from tests.support import ROOT, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 LIMIT_S = 90.0
 INNOCENT = 20

@@ -30,7 +30,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LIMIT_S = 60
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_wheel_holds_the_library_its_scripts_and_the_page(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, inside in (("kue", "kue"), ("templates", "kue/web/templates"), ("static", "kue/web/static")):
@@ -42,14 +42,14 @@ def test_the_wheel_holds_the_library_its_scripts_and_the_page(wheel: Path) -> No
     assert roots == {"kue", f"kue-{PROJECT['version']}.dist-info"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_says_its_version(empty_environment: Path, tmp_path: Path) -> None:
     words = [str(empty_environment / "bin" / "kue"), "--version"]
     said = subprocess.run(words, cwd=tmp_path, env=clean(), capture_output=True, text=True, timeout=LIMIT_S)
     assert (said.returncode, said.stdout, said.stderr) == (0, f"kue {PROJECT['version']}\n", "")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_everything_is_imported_from_the_environment_and_nothing_from_elsewhere(
     empty_environment: Path, tmp_path: Path
 ) -> None:
@@ -90,7 +90,7 @@ def serve(empty_environment: Path, tmp_path: Path) -> Iterator[str]:
     assert code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_main_job_runs_to_its_end(serve: str, tmp_path: Path) -> None:
     # Given two Socket.IO clients
     heard: list[Any] = []
@@ -112,7 +112,7 @@ def test_the_main_job_runs_to_its_end(serve: str, tmp_path: Path) -> None:
     assert hashlib.sha256(data).digest() == hashlib.sha256(b"".join(sample_bytes(0, SIZE_BYTES))).digest()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("interactive", [False, True], ids=["as a file", "at the prompt"])
 def test_the_lines_of_the_readme_run_when_pasted(empty_environment: Path, tmp_path: Path, interactive: bool) -> None:
     # Given the Python block of the README, and an environment in which there is nothing but the package
@@ -205,7 +205,7 @@ def wrong() -> None:
 '''
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_users_typed_program_passes_the_strict_type_checker(wheel: Path, tmp_path: Path) -> None:
     # Given an environment in which the package is installed as anybody has it
     site = sysconfig.get_paths(vars={"base": str(tmp_path / "venv"), "platbase": str(tmp_path / "venv")})["purelib"]

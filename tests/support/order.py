@@ -1,7 +1,7 @@
 """In which order the tests run, and which of them alone.
 
-pytest-randomly has shuffled them. Tests marked ``slow`` come first, spread over the processes of pytest-xdist, so that
-the last of them does not keep everybody waiting. Those marked ``serial`` come last, one after another: each waits until
+pytest-randomly has shuffled them. Tests marked ``slow`` or ``long`` come first, spread over the processes of
+pytest-xdist, so that the last of them does not keep everybody waiting. Those marked ``serial`` come last, one after another: each waits until
 the other processes have run all that is not serial, and nothing begins while it runs.
 """
 
@@ -30,7 +30,7 @@ def arranged(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     serial, slow, others = [], [], []
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
-        (serial if "serial" in marks else slow if "slow" in marks else others).append(item)
+        (serial if "serial" in marks else slow if marks & {"slow", "long"} else others).append(item)
     result: list[pytest.Item] = []
     for process in range(processes):
         heads = slow[process::processes]

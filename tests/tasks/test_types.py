@@ -33,19 +33,19 @@ def pyright(folder: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mypy_accepts_the_right_uses_and_refuses_the_wrong_ones() -> None:
     said = mypy(USES, ASYNCIO_USES)
     assert said.stdout.startswith("Success"), said.stdout + said.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pyright_accepts_the_right_uses_and_refuses_the_wrong_ones(tmp_path: Path) -> None:
     said = pyright(tmp_path, USES, ASYNCIO_USES)
     assert said.returncode == 0 and "0 errors" in said.stdout, said.stdout + said.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_use_that_is_not_as_marked_is_reported_by_both(tmp_path: Path) -> None:
     # Given a right use marked as wrong
     wrong = tmp_path / "wrong.py"

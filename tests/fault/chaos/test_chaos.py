@@ -13,7 +13,7 @@ from tests.fault.chaos.run import Chaos
 from tests.support import require_node
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -> None:
     report = Chaos(tmp_path, seed=20, seconds=9, jobs=700, schedules=20).run()
 
@@ -24,7 +24,7 @@ def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -
     assert report.counts["scheduled jobs"] >= 20 * 9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_job_is_done_once_with_node_kue_in_the_mix(tmp_path: Path) -> None:
     require_node("kue")
     report = Chaos(tmp_path, seed=20, seconds=6, jobs=350, node=True).run()
