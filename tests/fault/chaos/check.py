@@ -12,15 +12,17 @@ import redis
 
 import kue
 from kue import doctor
-from tests.fault.chaos.worker import SCHEDULED_TYPE, TYPES
+from tests.fault.chaos.worker import LIMITED_TYPE, PARENT_TYPE, SCHEDULED_TYPE, TYPES
 from tests.support.consistency import inconsistencies
 
 #: An outcome may take so long to be acknowledged on a busy machine, when nothing is away, s.
 ACKNOWLEDGE_S = 3.0
 #: Keys that any run leaves.
 CLEAN_KEYS = {"q:clock", "q:ids", "q:jobs", "q:jobs:complete", "q:job:types", "q:stats:work-time"} | {
-    f"q:jobs:{name}:complete" for name in (*TYPES, SCHEDULED_TYPE)
+    f"q:jobs:{name}:complete" for name in (*TYPES, SCHEDULED_TYPE, LIMITED_TYPE, PARENT_TYPE)
 }
+#: And those of limits, with what each has used up.
+CLEAN_LIMIT_KEYS = ("q:limits", "q:limit:state:", "q:limit:buckets:")
 
 
 @dataclass
@@ -171,7 +173,7 @@ def _leavings(client: redis.Redis) -> Iterator[str]:
         if key.startswith("q:wake:") and client.ttl(key) > 0:  # of a killed process: it goes by itself
             continue
         is_job = key.startswith("q:job:") and key != "q:job:types"
-        if not (is_job or key in CLEAN_KEYS or key.startswith("q:lane:")):
+        if not (is_job or key in CLEAN_KEYS or key.startswith(("q:lane:", *CLEAN_LIMIT_KEYS))):
             yield f"{key} {client.hgetall(key) if client.type(key) == 'hash' else client.type(key)}"
 
 

@@ -1,7 +1,7 @@
 """The chaos run: workers killed and frozen, connections cut, the server killed; then nothing lost, stuck or done twice.
 
-    python -m tests.fault.chaos.run --seed 7 --seconds 60 --jobs 5000 [--schedules 200] [--keep DIR] [--node]
-        [--fsync everysec]
+    python -m tests.fault.chaos.run --seed 7 --seconds 60 --jobs 5000 [--schedules 200] [--limits 50] [--flows 30]
+        [--keep DIR] [--node] [--fsync everysec]
 
 The same seed gives the same faults, though not the same run. Ends with status 1 and a line for each thing found wrong.
 """
@@ -9,10 +9,10 @@ The same seed gives the same faults, though not the same run. Ends with status 1
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,59 +26,27 @@ import redis
 
 import kue
 from tests.fault.chaos.check import Faults, Report, check, read_executions, read_jobs, tracebacks
+from tests.fault.chaos.flows import Flow, check_flows
+from tests.fault.chaos.limits import check_limits, set_limits
 from tests.fault.chaos.node_side import NodeSide, with_plan
-from tests.fault.chaos.worker import SCHEDULED_TYPE, TYPES
-from tests.support import ROOT, wait_until
+from tests.fault.chaos.worker import LIMITED_TYPE, PARENT_TYPE, SCHEDULED_TYPE, TYPES
+from tests.fault.chaos.worker_process import LEASE_MS, Worker
+from tests.support import wait_until
 from tests.support.faulty_server import FaultyServer
 from tests.support.proxy import Proxy
 
 #: The mode of each worker process, and whether it connects through the proxy.
 WORKERS = (("green", True), ("plain", True), ("green", False), ("plain", False))
-SLOTS = 8
-LEASE_MS = 3000
 #: Seconds between two faults of a kind: from, to.
 KILL_S, FREEZE_S, CUT_S, RESTART_S = (0.2, 2.0), (2.0, 6.0), (0.5, 2.0), (3.0, 8.0)
 #: Seconds that a frozen worker stays frozen beyond its lease, and that the server stays away.
 OVERSLEEP_S, AWAY_S = (0.3, 1.5), (0.0, 1.0)
-#: Seconds for all jobs to end once the faults are over, for a worker to stop in order, and for one to begin, at most.
-SETTLE_S, STOP_S, BEGIN_S = 60.0, 20.0, 60.0
+#: Seconds for all jobs to end once the faults are over, at most.
+SETTLE_S = 60.0
 #: The mark of all jobs that schedules create.
 SCHEDULED_MARK = -1
 #: The longest that a job is active at a living worker, s.
 ACTIVE_S = 1.0
-
-
-class Worker:
-    """One worker process, whichever process that is at the moment."""
-
-    def __init__(self, url: str, mode: str, directory: Path, name: str) -> None:
-        self._command = [sys.executable, "-m", "tests.fault.chaos.worker", url, str(directory / "executions")]
-        self._command += [str(LEASE_MS), str(SLOTS), mode]
-        self.log = directory / f"{name}.log"
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        self._started_at = time.monotonic()
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
-
-    def replace(self) -> int:
-        """Kill it as a crash does and start another; return the dead one's pid."""
-        dead = self.process
-        dead.kill()
-        dead.wait(10)
-        self.process = self._start()
-        return dead.pid
-
-    def stop(self) -> int:
-        """End it in order; return its status, 0 if it did so, or had not begun."""
-        self.process.terminate()
-        try:
-            status = self.process.wait(STOP_S)
-            return 0 if status == -signal.SIGTERM and time.monotonic() - self._started_at < BEGIN_S else status
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait(10)
 
 
 class Chaos:
@@ -96,11 +64,14 @@ class Chaos:
         seconds: float,
         jobs: int,
         schedules: int = 0,
+        limits: int = 0,
+        flows: int = 0,
         node: bool = False,
         fsync: str = "always",
     ) -> None:
         self._directory, self._seconds, self._jobs, self._with_node = directory, seconds, jobs, node
-        self._schedules = schedules
+        self._schedules, self._limits, self._flows_wanted = schedules, limits, flows
+        self._flows: list[Flow] = []
         self._scheduled: dict[str, range] = {}
         self._chance = random.Random(seed)
         self._data_chance = random.Random(seed + 1)
@@ -143,6 +114,10 @@ class Chaos:
         check(client, self._server.url, self.report, planned=self._planned, executions=executions, faults=self._faults,
               completions=self._completions, exempt=self._exempt, with_node=self._with_node,
               scheduled=self._scheduled)  # fmt: skip
+        jobs = read_jobs(client)
+        self.report.wrong += check_flows(self._flows, jobs, executions, self.report.counts)
+        if self._limits:
+            self.report.wrong += check_limits(jobs, executions, self._faults, self.report.counts)
         (self._directory / "faults.json").write_text(json.dumps(asdict(self._faults)))
         for worker in self._workers:
             self.report.wrong += [f"{worker.log.name}: {text}" for text in tracebacks(worker.log)]
@@ -151,6 +126,8 @@ class Chaos:
         if self._with_node:
             self._node = NodeSide(self._server.url)
         self._begin_schedules()
+        if self._limits:
+            set_limits(self._server.url)
         began = time.monotonic()
         producer = threading.Thread(target=self._produce, args=(proxy.url,), daemon=True)
         producer.start()
@@ -220,39 +197,45 @@ class Chaos:
     def _produce(self, url: str) -> None:
         """Create the jobs over two thirds of the time, one by one and many at once, again when Redis was away."""
         queue, chance = kue.create_queue(url), self._data_chance
-        mark = 0
+        marks = itertools.count()
         pause = self._seconds * 0.66 / self._jobs
-        while mark < self._jobs:
-            count = min(self._jobs - mark, chance.choice((1, 1, 1, 5, 50)))
-            made = [self._job(queue, mark + n) for n in range(count)]
-            mark += count
+        every = self._jobs // self._flows_wanted if self._flows_wanted else self._jobs + 1
+        while (mark := len(self._planned)) < self._jobs:
+            if mark // every >= len(self._flows) + 1 and len(self._flows) < self._flows_wanted:
+                flow = Flow(queue, lambda kind="": self._job(queue, next(marks), kind), chance)
+                self._flows.append(flow)
+                count, save = flow.count, flow.save
+            else:
+                count = min(self._jobs - mark, chance.choice((1, 1, 1, 5, 50)))
+                made = [self._job(queue, next(marks)) for n in range(count)]
+                save = made[0].save if count == 1 else lambda made=made: queue.create_many(made)  # type: ignore[misc]
+                if self._node is not None and mark % 3 == 0:
+                    save = lambda made=made: self._node.create(made)  # type: ignore[misc,union-attr]  # noqa: E731
             while True:
                 try:
-                    if self._node is not None and mark % 3 == 0:
-                        self._node.create(made)
-                    elif count == 1:
-                        made[0].save()
-                    else:
-                        queue.create_many(made)
+                    save()
                     break
                 except kue.QueueUnavailable:
                     self.report.counts["saves refused"] += 1
             time.sleep(pause * count)
         queue.close()
 
-    def _job(self, queue: kue.Queue, mark: int) -> kue.Job:
+    def _job(self, queue: kue.Queue, mark: int, kind: str = "") -> kue.Job:
         chance = self._data_chance
         fail = chance.choice((0, 0, 0, 0, 0, 0, 1, 2))
         self._planned[mark] = 1 + fail
         data = {"mark": mark, "ms": chance.choice((0, 5, 20, 50, 200)), "fail": fail, "steps": chance.random() < 0.5}
         if self._with_node:
             data = with_plan(data)
-        job = queue.create(chance.choice(TYPES), data, priority=chance.choice(("low", "normal", "high")))
+        if self._limits:
+            data["k"] = f"key {chance.randrange(self._limits)}"
+        kind = kind or chance.choice((*TYPES, LIMITED_TYPE) if self._limits else TYPES)
+        job = queue.create(kind, data, priority=chance.choice(("low", "normal", "high")))
         if fail:
             job.attempts(fail + 1)
             if chance.random() < 0.5:
                 job.backoff({"type": "fixed", "delay": 100})
-        if chance.random() < 0.1:
+        if kind != PARENT_TYPE and chance.random() < 0.1:
             job.delay(chance.randrange(1, 1000))
         return job
 
@@ -263,16 +246,16 @@ class Chaos:
 
     def _kill(self, chance: random.Random) -> None:
         with self._lock:
+            began = time.time()
             pid = chance.choice(self._workers).replace()
-            now = time.time()
-            self._faults.cut_off.append((pid, now, now))
+            self._faults.cut_off.append((pid, began, time.time()))
         self.report.counts["kills"] += 1
 
     def _freeze(self, chance: random.Random) -> None:
         with self._lock:
             process = chance.choice(self._workers).process
-            process.send_signal(signal.SIGSTOP)
             began = time.time()
+            process.send_signal(signal.SIGSTOP)
         time.sleep(LEASE_MS / 1000 + chance.uniform(*OVERSLEEP_S))
         process.send_signal(signal.SIGCONT)  # if it was killed meanwhile, nothing happens
         self._faults.cut_off.append((process.pid, began, time.time()))
@@ -324,6 +307,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--schedules", type=int, default=0, help="schedules that fire each second")
+    parser.add_argument("--limits", type=int, default=0, metavar="KEYS", help="keys of which one job may run at once")
+    parser.add_argument("--flows", type=int, default=0, help="flows of three levels among the jobs")
     parser.add_argument("--node", action="store_true", help="with a Node Kue producer and worker in the mix")
     parser.add_argument("--fsync", choices=("always", "everysec"), default="always", help="of the server's file")
     parser.add_argument("--keep", type=Path, help="directory for the files of the run; else they are thrown away")
@@ -337,6 +322,8 @@ def main() -> int:
             seconds=given.seconds,
             jobs=given.jobs,
             schedules=given.schedules,
+            limits=given.limits,
+            flows=given.flows,
             node=given.node,
             fsync=given.fsync,
         )

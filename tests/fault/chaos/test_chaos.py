@@ -15,13 +15,14 @@ from tests.support import require_node
 
 @pytest.mark.long
 def test_every_job_is_done_once_however_workers_and_server_die(tmp_path: Path) -> None:
-    report = Chaos(tmp_path, seed=20, seconds=9, jobs=700, schedules=20).run()
+    report = Chaos(tmp_path, seed=20, seconds=9, jobs=700, schedules=20, limits=50, flows=12).run()
 
     assert report.wrong == [], str(report)
     # And it was a run worth the name.
     assert report.counts["kills"] >= 3 and report.counts["freezes"] and report.counts["server restarts"]
     assert report.counts["executions too many"] <= report.counts["attempts cut off"]
     assert report.counts["scheduled jobs"] >= 20 * 9
+    assert report.counts["parents"] >= 40 and report.counts["keys"] >= 30 and report.counts["page at once"] >= 2
 
 
 @pytest.mark.long

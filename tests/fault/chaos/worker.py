@@ -35,8 +35,8 @@ import kue  # noqa: E402
 #: The types that the run's jobs have: of any worker, and of those that have an event loop.
 THREAD_TYPES, ASYNC_TYPES, PROCESS_TYPES = ("mail", "thumb"), ("page",), ("scan",)
 TYPES = (*THREAD_TYPES, *ASYNC_TYPES, *PROCESS_TYPES)
-#: Of the jobs that schedules create.
-SCHEDULED_TYPE = "tick"
+#: Of the jobs that schedules create, of those with a limit for each key, and of those that wait for others.
+SCHEDULED_TYPE, LIMITED_TYPE, PARENT_TYPE = "tick", "crawl", "join"
 
 
 class PlannedFailure(Exception):
@@ -46,9 +46,13 @@ class PlannedFailure(Exception):
 numbers = itertools.count(1)
 
 
-def noting(job: Any, path: str, pid: int, number: str) -> Callable[[], Any]:
+#: The process that is killed and frozen: in a child, its parent. A child has the command line of its worker.
+worker_pid = os.getpid if __name__ == "__main__" else os.getppid
+
+
+def noting(job: Any) -> Callable[[], Any]:
     """Note the beginning of an execution; return a function that notes its end, and returns or raises."""
-    file, mark = _opened(path), job.data["mark"]
+    file, mark, pid, number = _opened(sys.argv[2]), job.data["mark"], worker_pid(), f"{os.getpid()}.{next(numbers)}"
 
     def note(word: str) -> None:
         os.write(file, f"{word} {mark} {pid} {number} {time.time():.4f}\n".encode())
@@ -68,7 +72,11 @@ def _opened(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
-def do(job: Any, end: Callable[[], Any]) -> Any:
+# Handlers that can be imported, so that a suspect runs in a child: a kill of its worker is not its doing then.
+
+
+def work(job: Any) -> Any:
+    end = noting(job)
     if job.data["steps"]:
         job.log("at it, attempt %d", job.attempts_made + 1)
         job.progress(1, 2)
@@ -76,35 +84,34 @@ def do(job: Any, end: Callable[[], Any]) -> Any:
     return end()
 
 
-def scan(job: Any) -> Any:
-    """The handler in child processes, which have the command line of the worker."""
-    return do(job, noting(job, sys.argv[2], os.getppid(), f"{os.getpid()}.{next(numbers)}"))
+def join(job: Any) -> Any:
+    marks = [result["mark"] for _, result in job.child_results()]
+    if len(marks) != job.children_total:
+        raise kue.UnrecoverableError(f"{len(marks)} results of {job.children_total} children")
+    return work(job)
 
 
-def main(url: str, path: str, lease_ms: int, slots: int) -> None:
+async def async_work(job: Any) -> Any:
+    end = noting(job)
+    if job.data["steps"]:
+        await job.log("at it, attempt %d", job.attempts_made + 1)
+        await job.progress(1, 2)
+    await asyncio.sleep(job.data["ms"] / 1000)
+    return end()
+
+
+def main(url: str, lease_ms: int, slots: int) -> None:
     logging.basicConfig(format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
-    pid = os.getpid()
-
-    def work(job: Any) -> Any:
-        return do(job, noting(job, path, pid, str(next(numbers))))
-
-    async def async_work(job: Any) -> Any:
-        end = noting(job, path, pid, str(next(numbers)))
-        if job.data["steps"]:
-            await job.log("at it, attempt %d", job.attempts_made + 1)
-            await job.progress(1, 2)
-        await asyncio.sleep(job.data["ms"] / 1000)
-        return end()
-
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     queue = kue.create_queue(url, lease_ms=lease_ms)
-    for job_type in (*THREAD_TYPES, SCHEDULED_TYPE):
+    for job_type in (*THREAD_TYPES, SCHEDULED_TYPE, LIMITED_TYPE):
         queue.process(job_type, slots, work)
+    queue.process(PARENT_TYPE, slots, join)
     for job_type in ASYNC_TYPES if sys.argv[5] == "plain" else ():
         queue.process(job_type, slots, async_work)
     for job_type in PROCESS_TYPES:
-        queue.process(job_type, 1, scan, isolation="process", memory_limit="512M")
+        queue.process(job_type, 1, work, isolation="process", memory_limit="512M")
     print("ready", flush=True)
     while not stop:
         time.sleep(0.05)
@@ -113,4 +120,4 @@ def main(url: str, path: str, lease_ms: int, slots: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[3]), int(sys.argv[4]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from tests.queue.whole.machine import NAMES, Choice, acts, fates, kinds, picks
 from tests.queue.whole.model import ENDED, LEASE_MS, Job
@@ -17,6 +17,10 @@ from tests.support.mortality import Called
 
 
 class Operators(Workers):
+    @rule(ms=st.sampled_from([300, 700, 1000]))
+    def a_moment_passes(self, ms: int) -> None:
+        self.time_passes(ms, 0, None)
+
     @rule(ms=st.sampled_from([1, 250, 700, 1000, 3000, LEASE_MS + 1]), which=st.integers(0, 1), choice=fates)
     def time_passes(self, ms: int, which: int, choice: Choice) -> None:
         self.scripts.wait(ms)
@@ -101,6 +105,17 @@ class Operators(Workers):
 
     # Operators
 
+    @precondition(lambda self: self.job(0, "failed") is not None)
+    @rule(pick=picks, choice=fates)
+    def retry(self, pick: int, choice: Choice) -> None:
+        self.operate(pick, choice, "retry")
+
+    @precondition(lambda self: self.job(0, "suspended", "children", "delayed") is not None)
+    @rule(pick=picks, choice=fates)
+    def promote_by_hand(self, pick: int, choice: Choice) -> None:
+        self.operate(pick, choice, "promote")
+
+    @precondition(lambda self: len(self.model.jobs) > 4)
     @rule(pick=picks, choice=fates, what=acts)
     def operate(self, pick: int, choice: Choice, what: str) -> None:
         wanted = {"promote": ("suspended", "children", "delayed"), "retry": ("failed",)}.get(what, ())
@@ -135,6 +150,7 @@ class Operators(Workers):
                 effect()
         self.compare()
 
+    @precondition(lambda self: len(self.model.jobs) > 4)
     @rule(kind=kinds, is_paused=st.booleans())
     def pause_a_type(self, kind: str, is_paused: bool) -> None:
         if is_paused and len(self.model.paused) < 2:

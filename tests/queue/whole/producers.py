@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 import kue
 from tests.queue.whole.machine import SHAPES, Choice, Machine, Options, fates, kinds, options, picks, policies
@@ -11,18 +11,26 @@ from tests.queue.whole.model import ENDED, Claim, Job
 
 
 class Producers(Machine):
+    @precondition(lambda self: self.few() and "free =\"u\"" in self.model.claims)
+    @rule(of=options, until=st.sampled_from(["end", "start", "success"]), choice=fates,
+          on_duplicate=st.sampled_from(["return", "reject", "replace", "extend"]))  # fmt: skip
+    def create_another(self, of: Options, until: str, choice: Choice, on_duplicate: str) -> None:
+        """One that may be a duplicate: the chance alone would seldom have it."""
+        self.create_unique("free", of, "u", until, None, choice, on_duplicate)
+
     def new(self, kind: str, of: Options) -> tuple[kue.Job, Job]:
         given = {name: value for name, value in of.items() if name != "key"}
         return self.queue.create(kind, {"k": of["key"]}, **given), Job(0, kind, **of)
 
+    @precondition(lambda self: self.few())
     @rule(kind=kinds, of=options, choice=fates)
     def create(self, kind: str, of: Options, choice: Choice) -> None:
-        if self.few():
-            made, job = self.new(kind, of)
-            self.produce(choice, made.save, "create", lambda: self.model.create(job))
+        made, job = self.new(kind, of)
+        self.produce(choice, made.save, "create", lambda: self.model.create(job))
 
+    @precondition(lambda self: self.few())
     @rule(
-        kind=st.sampled_from(["free", "keyed"]), of=options, key=st.sampled_from(["u", None]),
+        kind=st.sampled_from(["free", "keyed"]), of=options, key=st.sampled_from(["u", "u", None]),
         for_ms=st.sampled_from([None, None, 2000]),
         until=st.sampled_from(["end", "start", "success"]), choice=fates,
         on_duplicate=st.sampled_from(["return", "reject", "replace", "extend"]),
@@ -30,8 +38,6 @@ class Producers(Machine):
     def create_unique(
         self, kind: str, of: Options, key: str | None, until: str, for_ms: int | None, choice: Choice, on_duplicate: str
     ) -> None:
-        if not self.few():
-            return
         made, job = self.new(kind, of)
         made.unique(key, until=until, for_ms=for_ms, on_duplicate=on_duplicate)
         job.claim = self.claim_of(made, until, for_ms)
@@ -51,17 +57,17 @@ class Producers(Machine):
         text = f"{made.type} {made.options.unique.claim(made.data).text}"
         return Claim(text, until, self.model.now + for_ms if for_ms else 0)
 
+    @precondition(lambda self: self.few())
     @rule(kind=kinds, shape=st.sampled_from(sorted(SHAPES)), of=options, policy=policies, choice=fates, pick=picks)
     def create_flow(self, kind: str, shape: str, of: Options, policy: str, choice: Choice, pick: int) -> None:
-        if self.few():
-            self.flow(kind, shape, of, policy, choice, pick)
+        self.flow(kind, shape, of, policy, choice, pick)
 
     def flow(self, kind: str, shape: str, of: Options, policy: str, choice: Choice, pick: int = 0) -> None:
         count, edges = SHAPES[shape]
         ended = [job.id for job in self.model.jobs.values() if job.place in ENDED] if pick % 2 else []
         known = ended if len(ended) > 1 else sorted(self.model.jobs)
         old = [known[(pick + n) % len(known)] for n in range(2)] if len(known) > 1 else []
-        made = [self.new(("free", kind)[n % 2], {**of, "delay": of["delay"] if n == 0 else 0}) for n in range(count)]
+        made = [self.new((kind, "keyed")[n % 2], {**of, "delay": of["delay"] if n == 0 else 0}) for n in range(count)]
         used, expected = [], []
         for child, parent in edges:
             if child >= 0:

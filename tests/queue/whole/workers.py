@@ -6,17 +6,26 @@ from typing import Any
 
 import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 import kue
 from kue.storage.script_values import Outcome, Reservation
-from tests.queue.whole.machine import Choice, Options, fates, kinds, options, outcomes, workers
+from tests.queue.whole.machine import TYPES, Choice, Options, fates, kinds, options, outcomes, workers
 from tests.queue.whole.model import LEASE_MS
 from tests.queue.whole.producers import Producers
 from tests.support.mortality import Called
 
 
 class Workers(Producers):
+    @rule(worker=workers, kind=kinds, how=st.lists(outcomes, max_size=2))
+    def work_well(self, worker: str, kind: str, how: list[str]) -> None:
+        self.work(worker, kind, 3, how, None)
+
+    @rule(worker=workers, how=st.lists(outcomes, min_size=3, max_size=3))
+    def work_on_all(self, worker: str, how: list[str]) -> None:
+        for kind in TYPES:
+            self.work(worker, kind, 2, how, None)
+
     @rule(worker=workers, kind=kinds, slots=st.integers(1, 3), how=st.lists(outcomes, max_size=2), choice=fates)
     def work(self, worker: str, kind: str, slots: int, how: list[str], choice: Choice) -> None:
         """Acknowledge some attempts and take the next jobs in one call, which is repeated if its answer is lost."""
@@ -110,9 +119,10 @@ class Workers(Producers):
                 return False
         return True
 
+    @precondition(lambda self: self.few() and any(self.held.values()))
     @rule(worker=workers, kind=kinds, of=options, count=st.integers(1, 2), choice=fates)
     def add_children(self, worker: str, kind: str, of: Options, count: int, choice: Choice) -> None:
-        if not self.held[worker] or not self.few():
+        if not self.held[worker]:
             return
         job_id, token = next(iter(self.held[worker].items()))
         job = kue.Job.from_hash(self.queue._store, job_id, {"type": kind})
@@ -126,6 +136,7 @@ class Workers(Producers):
             self.held[worker].clear()
         self.compare()
 
+    @precondition(lambda self: any(self.held.values()))
     @rule(worker=workers, choice=fates)
     def wait_for_children(self, worker: str, choice: Choice) -> None:
         if not self.held[worker]:
@@ -148,6 +159,7 @@ class Workers(Producers):
             self.held[worker].clear()
         self.compare()
 
+    @precondition(lambda self: any(self.held.values()))
     @rule(worker=workers)
     def beat(self, worker: str) -> None:
         pairs = [(str(job_id), token) for job_id, token in self.held[worker].items()]
@@ -159,6 +171,7 @@ class Workers(Producers):
             else:
                 self.model.jobs[job_id].lease = self.model.now + LEASE_MS
 
+    @precondition(lambda self: any(self.held.values()))
     @rule(worker=workers, is_seen=st.booleans())
     def a_worker_dies(self, worker: str, is_seen: bool) -> None:
         self.held[worker].clear()
