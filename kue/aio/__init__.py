@@ -31,7 +31,7 @@ def create_queue(
 ) -> Queue:
     """Return an asyncio queue on the Redis that ``redis`` names: a URL, a client, or a function that returns one.
 
-    As ``kue.create_queue``; a client may also be one of ``redis.asyncio``. It is only a pattern: the queue has
-    connections of its own. It belongs to the event loop that first uses it.
+    Like ``kue.create_queue``, but also accepts ``redis.asyncio`` clients. A client only supplies settings: the queue
+    opens its own connections. The queue belongs to the event loop that first uses it.
     """
     return Queue(redis, prefix, lease_ms=lease_ms, search=search, job_events=job_events)

@@ -1,4 +1,4 @@
-"""Makes clients of redis.asyncio: from a URL, or like a client that the user made, of either kind."""
+"""Create redis.asyncio clients from a URL, or with the settings of a user's sync or async client."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from ..connection.url import Address
 from .clients import Cluster, Sentinels
 from .liveness import make_live
 
-#: What a connection has that is of its own kind, asyncio or not, or belongs to its pool.
+#: Connection options that differ between sync and asyncio, or belong to the pool.
 _OF_ITS_KIND = frozenset(
     ("retry", "retry_on_error", "redis_connect_func", "parser_class", "event_dispatcher", "connection_pool",
      "connection_class", "himport_registry", "command_packer", "encoder_class", "response_callbacks", "cache")
 )  # fmt: skip
-#: Options that only the connections of a Cluster's client take, not the client.
+#: Options that a Cluster's connections take, but its client does not.
 _OF_CONNECTIONS = ("ssl_ca_path", "ssl_password")
 
 
 def from_address(address: Address, answer_s: float) -> Any:
-    """Return a redis.asyncio client for the address of a URL. It may resolve a host name: call it in a thread."""
+    """Return a redis.asyncio client for a URL's address. May block on a DNS lookup: call it in a thread."""
     options = {**base_options(answer_s), "retry": Retry(NoBackoff(), 0), **address.options}
     if "socket_timeout" in address.options:
         options["socket_timeout"] = own_answer(answer_s, address.options["socket_timeout"])
@@ -65,7 +65,7 @@ def from_address(address: Address, answer_s: float) -> Any:
 
 
 def like(client: Any, answer_s: float) -> Any:
-    """Return a client of redis.asyncio with the settings of another of either kind, on connections of its own."""
+    """Return a redis.asyncio client with the settings of a sync or async client, on its own connections."""
     late_s = late_after(answer_s, answer_s)
     if isinstance(client, (SyncRedisCluster, redis.asyncio.RedisCluster)):
         kwargs = _portable(_cluster_kwargs(client)) | {**COMMON, "socket_timeout": answer_s, "socket_keepalive": True}
@@ -98,9 +98,9 @@ def like(client: Any, answer_s: float) -> Any:
 
 
 def sync_like(client: Any) -> Any:
-    """Return a ``redis.Redis`` or ``RedisCluster`` with the settings of a client of redis.asyncio; never used itself.
+    """Return a ``redis.Redis`` or ``RedisCluster`` with a redis.asyncio client's settings, as a pattern only.
 
-    A Cluster's connects at once, so that one is given as a function.
+    For a Cluster, return a function instead: a ``RedisCluster`` connects when it is created.
     """
     if isinstance(client, redis.asyncio.RedisCluster):
         is_tls = issubclass(_connection_class(client), SSLConnection)
@@ -130,14 +130,14 @@ def sync_like(client: Any) -> Any:
 
 
 def _portable(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a connection that mean the same to the other kind."""
+    """Return the connection options that sync and asyncio share."""
     return {
         name: value for name, value in kwargs.items() if name not in _OF_ITS_KIND and not name.startswith("maint_")
     }
 
 
 def _accepted(kind: type, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that a class of connections takes."""
+    """Return the options that a connection class accepts."""
     names = {name for each in kind.__mro__ if "__init__" in vars(each) for name in inspect.signature(each).parameters}
     return {name: value for name, value in kwargs.items() if name in names}
 
@@ -168,7 +168,7 @@ def _guarded(
     hosts: Iterable[tuple[str, int]], service: str, sentinel: dict[str, Any], options: dict[str, Any],
     late_s: float | None,
 ) -> Any:  # fmt: skip
-    """Return a client of the primary that sentinels know under a name."""
+    """Return a client of the primary with this service name, found through sentinels."""
     sentinel_options = {
         "socket_timeout": SENTINEL_S, "retry": Retry(NoBackoff(), 0), "protocol": 2,
         "socket_keepalive": True, "socket_keepalive_options": keepalive_options(), **sentinel,
@@ -180,12 +180,12 @@ def _guarded(
 
 
 def _cluster(hosts: Iterable[tuple[str, int]], options: dict[str, Any], late_s: float | None) -> Any:
-    """Return a client of the Cluster that one of ``hosts`` belongs to; it connects at its first command."""
+    """Return a client of the Cluster that ``hosts`` belong to. It connects on its first command."""
     options = {"socket_connect_timeout": NODE_CONNECT_S, **options, "retry": Retry(NoBackoff(), 0)}
     more = {name: options.pop(name) for name in _OF_CONNECTIONS if name in options}
     options.pop("db", None)
     try:
-        # A shard without a node is no reason to leave the queues on the others.
+        # Queues on other shards keep working if one shard has no node.
         return Cluster(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts], require_full_coverage=False,
             late_s=late_s, more=more, **_accepted(redis.asyncio.RedisCluster, options),

@@ -1,4 +1,4 @@
-"""Clients of redis.asyncio in the form of redis-py's other clients, for code that runs below ``bridge.run``."""
+"""redis.asyncio clients with the interface of redis-py's sync clients, for code under ``bridge.run``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .liveness import live
 
 T = TypeVar("T")
 
-#: Commands of everybody that are under way at once; further ones wait.
+#: Maximum number of commands in flight; further ones wait.
 SHARED_MAX = 32
 
 
 class BridgedClient(CoreCommands):
-    """A client of redis.asyncio, called as a ``redis.Redis``: each call waits on the event loop."""
+    """A redis.asyncio client with the interface of ``redis.Redis``. Each call waits on the event loop."""
 
     _event_dispatcher: Any = None
 
@@ -47,11 +47,11 @@ class BridgedClient(CoreCommands):
                 return await call
         finally:
             if asyncio.iscoroutine(call):
-                call.close()  # cancelled before it began
+                call.close()  # cancelled before it started
 
 
 class _BridgedPipeline(CoreCommands):
-    """A pipeline of redis.asyncio, called as one of ``redis.Redis``."""
+    """A redis.asyncio pipeline with the interface of a ``redis.Redis`` pipeline."""
 
     _event_dispatcher: Any = None
 
@@ -67,7 +67,7 @@ class _BridgedPipeline(CoreCommands):
 
 
 class OneConnection:
-    """A client on one connection of its own, for one greenlet at a time: scripts, and whatever has plain answers."""
+    """A client on one dedicated connection, for one greenlet at a time. It returns replies unprocessed."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -77,7 +77,7 @@ class OneConnection:
         return wait(self._execute(args))
 
     def pipelined(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
-        """Yield the answers to commands, each sent before the answer to the one before is waited for."""
+        """Yield the replies to commands, sending each command before reading the previous reply."""
         waiting = False
         for command in commands:
             wait(self._send(command, check_health=not waiting))
@@ -98,7 +98,7 @@ class OneConnection:
         await close(self._client)
 
     async def connection(self) -> Any:
-        """Return the connection, opened if it is not."""
+        """Return the connection; open it if needed."""
         if self._connection is None:
             self._connection = await new_connection(self._client)
         if not self._connection.is_connected:
@@ -116,7 +116,7 @@ class OneConnection:
 
 
 async def new_connection(client: Any) -> Any:
-    """Return a new connection, not opened yet, to where a client is connected: on a Cluster to any of the primaries."""
+    """Return a new, unopened connection to the client's server (on a Cluster: to any primary)."""
     if not isinstance(client, redis.asyncio.RedisCluster):
         return client.connection_pool.make_connection()
     await client.initialize()
@@ -125,7 +125,7 @@ async def new_connection(client: Any) -> Any:
 
 
 async def close(client: Any) -> None:
-    """Close a client of redis.asyncio, and what it asks for the primary."""
+    """Close a redis.asyncio client and its sentinel clients."""
     with suppress(RedisError, OSError):
         await client.aclose()
     manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
@@ -135,11 +135,11 @@ async def close(client: Any) -> None:
 
 
 class Cluster(redis.asyncio.RedisCluster):
-    """A Cluster's client that fails as other clients do, on connections that notice when they are dead."""
+    """A Cluster client that raises the same errors as other clients and detects dead connections."""
 
     def __init__(self, *, late_s: float | None, more: dict[str, Any], **options: Any) -> None:
         super().__init__(**options)
-        #: What only connections take.
+        #: Options that only connections accept.
         more = {**more, "connection_class": live(self.connection_kwargs["connection_class"], late_s)}
         for kwargs in (self.connection_kwargs, self.nodes_manager.connection_kwargs):
             kwargs.update(more)
@@ -151,12 +151,12 @@ class Cluster(redis.asyncio.RedisCluster):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return await super().execute_command(*args, **options)
-        except RedisClusterException as exc:  # no RedisError: nobody would catch it
+        except RedisClusterException as exc:  # not a RedisError, so callers would not catch it
             raise redis.ConnectionError(str(exc)) from exc
 
 
 class Sentinels(Sentinel):
-    """Sentinels with a short error if none knows the primary; each request goes over new connections."""
+    """Sentinels that raise a short error if none knows the primary. Each request uses new connections."""
 
     async def discover_master(self, service_name: str) -> Any:
         for each in self.sentinels:

@@ -1,4 +1,4 @@
-"""What an asyncio queue connects to: as connection/connector.py, with clients of redis.asyncio."""
+"""The Redis connections of an asyncio queue: like connection/connector.py, with redis.asyncio clients."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..connection.url import Address
 from . import client_factory
 from .clients import BridgedClient, Cluster, OneConnection
 
-#: The clients that a user may give, of both kinds.
+#: The accepted clients, sync and asyncio.
 PATTERNS = (redis.Redis, RedisCluster, redis.asyncio.Redis, redis.asyncio.RedisCluster)
 
 
 class AsyncConnector(Connector):
-    """Makes the clients of one asyncio queue. Its methods are called below ``bridge.run``.
+    """Creates the clients of one asyncio queue. Call its methods under ``bridge.run``.
 
-    What may block (a look-up, a start of the embedded server, a factory of the user's) runs in a thread.
+    Blocking steps (DNS lookup, starting the embedded server, a user's factory) run in a thread.
     """
 
     patterns = PATTERNS
 
     async def connection(self, answer_s: float) -> OneConnection:
-        """Return a new client on one connection of its own, also on a Cluster."""
+        """Return a new client with one dedicated connection, also on a Cluster."""
         return OneConnection(await self._new_client(answer_s))
 
     def close(self) -> None:
@@ -52,13 +52,13 @@ class AsyncConnector(Connector):
             source = await asyncio.to_thread(source)
         if not isinstance(source, Address):
             return client_factory.like(source, answer_s)
-        if source.scheme == "redis+cluster":  # it looks "localhost" up
+        if source.scheme == "redis+cluster":  # it resolves "localhost"
             return await asyncio.to_thread(client_factory.from_address, source, answer_s)
         return client_factory.from_address(source, answer_s)
 
 
 class _Borrowed:
-    """The place of another queue's Redis, which that queue closes."""
+    """The location of another queue's Redis. That queue closes it."""
 
     def __init__(self, place: Locator) -> None:
         self._place = place
@@ -80,7 +80,7 @@ def source_like(connector: Connector) -> object:
 
 
 def sync_source(source: object) -> object:
-    """Return what a kue.Queue takes for what was given to an asyncio one."""
+    """Convert an asyncio queue's ``redis`` argument to one that ``kue.Queue`` accepts."""
     if isinstance(source, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
         return client_factory.sync_like(source)
     if callable(source) and not isinstance(source, PATTERNS):

@@ -15,9 +15,9 @@ class StreamOwner(Protocol):
 
 
 class EventStream:
-    """Events in the order in which they happened, from the first step of the loop or the ``async with`` on.
+    """Events in order, starting with the first iteration or on entering ``async with``.
 
-    One that reads too slowly loses events, and is given a "resync" in their place.
+    If the reader falls behind, events are dropped and it gets one "resync" instead.
     """
 
     def __init__(self, owner: StreamOwner, required: bool) -> None:
@@ -56,7 +56,7 @@ class EventStream:
         self._wake_up()
 
     def end(self) -> None:
-        """End the loop over it, after the events that are there."""
+        """End the iteration after the events already received."""
         self._ended = True
         self._wake_up()
 

@@ -1,4 +1,4 @@
-"""The job of an ``async def`` handler: the attempt's own, with calls to be awaited on the workers' event loop."""
+"""The job passed to an ``async def`` handler: the attempt's job, with methods awaited on the workers' event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store import AsyncJobStore
 
 
 class HandlerJob(AsyncJob):
-    """An AsyncJob that shares its state with the engine's Job, and so knows when its attempt is stopped."""
+    """An AsyncJob that shares state with the engine's Job, so it sees when its attempt is stopped."""
 
     _async_owner: AsyncJobStore
 
@@ -21,7 +21,7 @@ class HandlerJob(AsyncJob):
     def _owner(self) -> Any:  # type: ignore[override]
         return self._async_owner
 
-    # Other jobs of its queue are plain ones.
+    # Other jobs of its queue are plain AsyncJobs.
 
     @classmethod
     def from_hash(cls, owner: JobOwner[Any], job_id: int | str, raw: dict[str, str]) -> Any:
@@ -33,7 +33,7 @@ class HandlerJob(AsyncJob):
 
 
 class HandlerJobs:
-    """Makes the jobs for the async handlers of a queue; their ``queue`` belongs to the loop that runs them."""
+    """Creates the jobs for a queue's async handlers. Their ``queue`` belongs to the loop that runs the handlers."""
 
     def __init__(self, sync: SyncQueue) -> None:
         self._queue = queue_like(sync)

@@ -16,31 +16,31 @@ R = TypeVar("R")
 
 
 class AsyncJobOwner(JobOwner["AsyncJob"], Protocol):
-    """What an asyncio job asks of the queue that it belongs to; store.py answers."""
+    """What an asyncio job needs from its queue; implemented in store.py."""
 
     def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call ``fn``, and let the event loop go on where it waits for Redis; to be awaited at once."""
+        """Call ``fn`` without blocking the event loop while it waits for Redis. Await the result immediately."""
         ...
 
     def listen_soon(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None:
-        """Register a handler of events; the subscription begins in the background."""
+        """Register an event handler; the subscription starts in the background."""
 
 
 def _awaited(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """Return the awaitable form of a method of Job: with its signature and its docstring."""
+    """Return an awaitable version of a Job method, with the same signature and docstring."""
 
     @wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await self._owner.run(method, self, *args, **kwargs)  # type: ignore[no-any-return]
         except QueueUnavailable as exc:
-            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
+            raise exc.with_traceback(None) from None  # hide the library's frames from the caller
 
     return call
 
 
 def _iterated(method: Callable[Concatenate[Any, P], Iterator[R]]) -> Callable[Concatenate[Any, P], AsyncIterator[R]]:
-    """Return the asynchronous form of a generator of Job."""
+    """Return an asynchronous version of a Job generator method."""
 
     @wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
@@ -55,9 +55,9 @@ _END = object()
 
 
 class AsyncJob(BaseJob):
-    """One job of a ``kue.aio.Queue``: as ``kue.Job``, and what talks to Redis is awaited.
+    """A job of a ``kue.aio.Queue``: like ``kue.Job``, but methods that talk to Redis are awaited.
 
-    An attempt of an ``async def`` handler has its fencing token in ``_token``; whoever stops it sets ``_interrupt``,
+    In an ``async def`` handler, ``_token`` is the attempt's fencing token. Stopping the attempt sets ``_interrupt``,
     which the next ``log`` or ``progress`` raises.
     """
 
@@ -66,11 +66,11 @@ class AsyncJob(BaseJob):
     # Life
 
     async def save(self) -> Self:
-        """Create the job, or write data and options again if it exists; ``id`` is set afterwards.
+        """Create the job and set ``id``; if it exists already, update its data and options.
 
-        What many tasks save at the same time goes out in one call. A save whose task was cancelled may or may not have
-        created the job; saving the same object again is safe. Raises InvalidJob for what cannot be stored, JobNotFound
-        if it was removed meanwhile, QueueUnavailable within seconds if Redis is unreachable.
+        Concurrent saves are combined into one call. If the task is cancelled, the job may or may not have been created;
+        saving the same object again is safe. Raises InvalidJob for data that cannot be stored, JobNotFound if the job
+        was removed meanwhile, QueueUnavailable within seconds if Redis is unreachable.
         """
         await _save(self)
         return self
@@ -91,9 +91,9 @@ class AsyncJob(BaseJob):
         return job
 
     def on(self, event: str, fn: Callable[..., object]) -> Self:
-        """Call ``fn(*args)``, a function or a coroutine function, for each ``event`` of this job, on the event loop.
+        """Call ``fn(*args)`` on the event loop for each ``event`` of this job. ``fn`` may be a coroutine function.
 
-        Call it before ``save()`` to miss no event: on a saved job it begins to listen in the background. It ends with
+        Call it before ``save()`` to miss no event: on a saved job, listening starts in the background. It stops after
         the job's last event.
         """
         check_job_event(event)
@@ -104,22 +104,22 @@ class AsyncJob(BaseJob):
             self._owner.listen_soon(self.id, event, fn)
         return self
 
-    # For its handler
+    # For handlers
 
     log = _awaited(Job.log)
     progress = _awaited(Job.progress)
 
     async def add_children(self, jobs: AsyncJob | Iterable[AsyncJob]) -> None:
-        """In the job's handler: save new jobs as its children, in one step. Return ``kue.WAIT`` to wait for them.
+        """In the job's handler: save new jobs as its children, atomically. Return ``kue.WAIT`` to wait for them.
 
-        Raises what ``log`` raises, and InvalidJob.
+        Raises InvalidJob, and the same errors as ``log``.
         """
         await _add_children(self, jobs)
 
     # Flows
 
     def children(self) -> AsyncIterator[AsyncJob]:
-        """Yield the jobs that this one waits for, or waited for, in their order; removed ones are left out."""
+        """Yield the jobs that this one waits for, or waited for, in order. Removed jobs are skipped."""
         found: AsyncIterator[AsyncJob] = _children(self)
         return found
 
@@ -128,7 +128,7 @@ class AsyncJob(BaseJob):
     _write = Job._write
 
 
-# With the types of Job; the methods above have those of AsyncJob.
+# Typed like Job; the methods above are typed for AsyncJob.
 _save: Any = _awaited(Job.save)
 _refresh: Any = _awaited(Job.refresh)
 _add_children: Any = _awaited(Job.add_children)

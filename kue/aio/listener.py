@@ -1,4 +1,4 @@
-"""Events on an event loop: handlers run in a task, one after another."""
+"""Event handlers on an asyncio event loop. They run in one task, one after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .subscription import AsyncSubscription
 
 log = logging.getLogger("kue.events")
 
-#: Calls of handlers after which other tasks have their turn, if none of the handlers awaited.
+#: Handler calls after which other tasks get a turn, if no handler awaited.
 TURN = 50
 
 
@@ -38,13 +38,13 @@ class AsyncListener(Listener):
         self._streams: WeakSet[EventStream] = WeakSet()
 
     def on_job_soon(self, job_id: int | str, event: str, fn: Callable[..., object]) -> None:
-        """Call ``fn(*args)`` for each ``event`` of one job, until its last; subscribe in the background."""
+        """Call ``fn(*args)`` for each ``event`` of one job, up to its last. Subscribes in the background."""
         with self._lock:
             self._by_job.setdefault(job_id, []).append(Registration(event, fn))
         self._spawn(self._begin)
 
     def begin_stream(self, stream: EventStream, required: bool) -> None:
-        """Give every event of the queue to a stream, as long as somebody has it."""
+        """Deliver every event of the queue to a stream while it is referenced."""
         if required:
             self.start()
         else:
@@ -52,7 +52,7 @@ class AsyncListener(Listener):
         self._streams.add(stream)
 
     def call_soon(self, registration: Registration, *args: object) -> None:
-        """Let a handler be called after those of the events that came before."""
+        """Schedule a handler call after those for earlier events."""
         self._handlers.put(registration, *args)
 
     def stop(self) -> None:
@@ -91,7 +91,7 @@ class AsyncListener(Listener):
 
 
 class HandlerTask:
-    """A task that lives while there are calls. After an overflow, once caught up, it calls ``after_overflow``."""
+    """A task that runs while calls are pending. After an overflow it catches up, then calls ``after_overflow``."""
 
     def __init__(self, after_overflow: Callable[[], object]) -> None:
         self._after_overflow = after_overflow
@@ -100,20 +100,20 @@ class HandlerTask:
         self._overflowed = False
 
     def overflows(self) -> bool:
-        """Tell whether events are to be left out now."""
+        """Return whether events are being dropped."""
         if not self._overflowed and len(self._calls) >= BACKLOG_MAX:
             self._overflowed = True
-            log.warning("event handlers are too slow: %d calls are waiting; skipping events until then", BACKLOG_MAX)
+            log.warning("Event handlers are too slow: %d calls are waiting; dropping events", BACKLOG_MAX)
         return self._overflowed
 
     def put(self, registration: Registration, *args: object, args_of: HasArgs | None = None) -> None:
-        """Let the handler be called with ``args`` and those of the event ``args_of``, after all put before."""
+        """Queue a call of the handler with ``args`` and the arguments of the event ``args_of``."""
         self._calls.append((registration, args, args_of))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
-        """Call no more handlers, and cancel the one that runs, unless it is the caller."""
+        """Stop calling handlers, and cancel the running one unless it is the caller."""
         self._calls.clear()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
@@ -144,6 +144,6 @@ class HandlerTask:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            log.exception("a handler of job events was cancelled")
+            log.exception("A job event handler was cancelled")
         except Exception:
-            log.exception("a handler of job events failed")
+            log.exception("A job event handler failed")

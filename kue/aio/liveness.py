@@ -1,6 +1,6 @@
-"""Connections of redis.asyncio that notice when they are dead although nobody closed them: see connection/liveness.py.
+"""redis.asyncio connections that detect silent connection loss: see connection/liveness.py.
 
-The same measures with an event loop's means: while an answer is late, a task asks the server on a second connection.
+The asyncio version of the same checks: while a reply is late, a task probes the server on a second connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..connection.liveness import GRACE_S, IDLE_S, LATE_S, PING_S, ConnectionFor
 class LiveConnection:
     """Mixed into a connection class of redis.asyncio by ``live``."""
 
-    #: Seconds after which an answer is late; None: never.
+    #: Seconds after which a reply counts as late; None: never.
     late_s: float | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -31,7 +31,7 @@ class LiveConnection:
         super().__init__(*args, **options)
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        """Write a command. redis-py does it in a task of its own, which on Python 3.11 can swallow a cancellation."""
+        """Write a command. redis-py uses a separate task for this, which can swallow a cancellation on Python 3.11."""
         me = self._me()
         if not me.is_connected:
             await me.connect()
@@ -48,12 +48,12 @@ class LiveConnection:
         except OSError as exc:
             await me.disconnect(nowait=True)
             raise redis.ConnectionError(f"Error while writing to socket. {exc}.") from exc
-        except BaseException:  # half a command may be on its way
+        except BaseException:  # the command may have been sent in part
             await me.disconnect(nowait=True)
             raise
 
     async def check_health(self) -> None:
-        """Ask by PING if it was idle. Called before each command that no other answer is awaited before."""
+        """Send PING if the connection was idle. Called before each command sent while no reply is pending."""
         now = time.monotonic()
         idle_s, self._used_at = now - self._used_at, now
         if idle_s > IDLE_S and self._me().is_connected and not await self._answers_ping():
@@ -64,7 +64,7 @@ class LiveConnection:
     async def read_response(self, *args: Any, **options: Any) -> Any:
         read: Any = super().read_response  # type: ignore[misc]
         try:
-            # A subscription waits for messages, not for an answer.
+            # A subscription waits for messages, not for a reply.
             if self.late_s is None or options.get("timeout") is not None or options.get("push_request"):
                 return await read(*args, **options)
             loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class LiveConnection:
             except redis.ConnectionError as exc:
                 if self._found_dead:
                     self._found_dead = False
-                    raise ConnectionForgotten("no answer on this connection, but on a new one") from exc
+                    raise ConnectionForgotten("no reply on this connection, but on a new one") from exc
                 raise
             finally:
                 timer.cancel()
@@ -84,28 +84,28 @@ class LiveConnection:
             self._used_at = time.monotonic()
 
     async def _find_dead(self) -> None:
-        """Ask the server elsewhere while an answer is late; if it answers there only, break this connection off."""
+        """While a reply is late, probe the server on a second connection; if it replies there, drop this one."""
         me = self._me()
         while me.is_connected:
             sock = me._writer.get_extra_info("socket")
             unsent = unsent_bytes(sock)
             if await self._server_answers_elsewhere():
                 await asyncio.sleep(GRACE_S)
-                if me.is_connected and not unsent_bytes(sock) < unsent:  # else a long command is still on its way
+                if me.is_connected and not unsent_bytes(sock) < unsent:  # otherwise a large command is still being sent
                     self._found_dead = True
                     me._writer.transport.abort()
                     return
             await asyncio.sleep(LATE_S)
 
     async def _server_answers_elsewhere(self) -> bool:
-        probe: Any = type(self).__mro__[2](**self._made_with)  # the plain class that this one was made of
+        probe: Any = type(self).__mro__[2](**self._made_with)  # the plain base class
         probe.socket_timeout = probe.socket_connect_timeout = LATE_S
         try:
             if hasattr(probe, "connect_to"):  # no need to ask the sentinels
                 await probe.connect_to((self._me().host, self._me().port))
             else:
                 await probe.connect()
-            for _ in range(2):  # by the second one the server has read what came in before the first
+            for _ in range(2):  # by the second reply, the server has read everything sent before the first
                 await probe.send_command("PING", check_health=False)
                 with suppress(ResponseError):  # not allowed, but an answer
                     await probe.read_response()
@@ -131,7 +131,7 @@ class LiveConnection:
 
 
 class _Watch:
-    """The task that looks for the reason while an answer is late."""
+    """The task that investigates a late reply."""
 
     def __init__(self, connection: LiveConnection) -> None:
         self._connection = connection
@@ -147,12 +147,12 @@ class _Watch:
 
 @cache
 def live(connection_class: Any, late_s: float | None) -> Any:
-    """Return a connection class of redis.asyncio with LiveConnection mixed in."""
+    """Return a redis.asyncio connection class with LiveConnection mixed in."""
     if issubclass(connection_class, LiveConnection):
         return connection_class
     return type(connection_class.__name__, (LiveConnection, connection_class), {"late_s": late_s})
 
 
 def make_live(pool: Any, late_s: float | None) -> None:
-    """Let a new connection pool make such connections."""
+    """Make a new connection pool use such connections."""
     pool.connection_class = live(pool.connection_class, late_s)

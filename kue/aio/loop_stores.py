@@ -1,4 +1,4 @@
-"""What saves jobs of a ``kue.Queue`` on event loops: a store for each loop that asks for one, closed with the loop."""
+"""Stores that save a ``kue.Queue``'s jobs on event loops: one per loop, closed with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .store import AsyncJobStore
 
 
 class LoopStores:
-    """The stores of one queue, by event loop; ``new`` makes one."""
+    """The stores of one queue, by event loop. ``new`` creates one."""
 
     def __init__(self, new: Callable[[], AsyncJobStore]) -> None:
         self._new = new
@@ -21,7 +21,7 @@ class LoopStores:
         if loop not in self._stores:
             self._stores = {each: held for each, held in self._stores.items() if not each.is_closed()}
             store = self._new()
-            # asyncio.run, and what runs servers, end the asynchronous generators of a loop before they close it.
+            # asyncio.run and server frameworks shut down asynchronous generators before they close the loop.
             closer = _closed_at_the_end(store)
             self._stores[loop] = store, closer
             await anext(closer)

@@ -1,4 +1,4 @@
-"""Creating jobs on an event loop: what many tasks save at the same time goes out in one call."""
+"""Create jobs on an event loop with group commit: concurrent saves are combined into one call."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..connection.failures import CREATE_IN_DOUBT, unavailable
 from ..errors import QueueUnavailable
 from ..storage.scripts import CREATE_MAX
 
-#: Calls under way at once: Redis works on one while the tasks of the other go on.
+#: Concurrent calls: Redis works on one while the tasks of the other continue.
 LANES = 2
-#: Jobs from which on what has gathered is shared between idle lanes; a call costs as much as some jobs.
+#: Minimum number of waiting jobs per idle lane to split them: a call costs as much as several jobs.
 SHARED_FROM = 16
 
 
 class AsyncProducer(Producer):
-    """Group commit as in Producer; tasks of their own send, each over its lane.
+    """Group commit as in Producer. Separate tasks send, each over its lane.
 
-    So the cancellation of a saving task touches no connection. If its jobs are on their way already, a second try with
-    them waits for what becomes of the first.
+    So cancelling a saving task affects no connection. If its jobs were already being sent, saving them again waits for
+    the outcome of the first try.
     """
 
     def begin(self) -> None:
@@ -31,9 +31,9 @@ class AsyncProducer(Producer):
         self._lanes = [Lane(self._connector, self._scripts) for _ in range(LANES)]
         self._idle = list(self._lanes)
         self._senders: set[asyncio.Task[None]] = set()
-        #: Whether what gathers in this turn of the loop is sent at its end.
+        #: Whether a dispatch is scheduled for the end of this loop iteration.
         self._scheduled = False
-        #: Jobs whose saving task was cancelled while the call was under way, until that is over.
+        #: Jobs whose saving task was cancelled during the call, until the call ends.
         self._left_behind: WeakKeyDictionary[object, Entry] = WeakKeyDictionary()
 
     def create(self, rows: Sequence[Sequence[str]], owners: Sequence[object] = ()) -> list[int]:
@@ -44,7 +44,7 @@ class AsyncProducer(Producer):
         return super().create(rows, owners)
 
     def close(self) -> None:
-        """Close the connections, after the saves that are under way."""
+        """Close the connections after pending saves."""
         while self._waiting or self._senders:
             if self._senders:
                 bridge.wait(asyncio.wait(self._senders))
@@ -62,7 +62,7 @@ class AsyncProducer(Producer):
             loop.call_soon(self._dispatch)
         try:
             bridge.wait(entry.done)
-        except BaseException:  # its task is cancelled; the others go on
+        except BaseException:  # this task is cancelled; the others continue
             self._leave(entry)
             raise
         if entry.error is not None:
@@ -70,16 +70,16 @@ class AsyncProducer(Producer):
         return entry.ids
 
     def _leave(self, entry: Entry) -> None:
-        """Remember where the jobs are of a caller that does not wait for its answer any more."""
-        if entry.ids:  # the answer is there already
+        """Remember the jobs of a caller that no longer waits for its reply."""
+        if entry.ids:  # the reply has arrived
             self._remember(entry.owners, entry.ids)
-        elif entry.error is None and entry not in self._waiting:  # the call is under way
+        elif entry.error is None and entry not in self._waiting:  # the call is in progress
             entry.done = asyncio.get_running_loop().create_future()
             self._left_behind.update(dict.fromkeys(entry.owners, entry))
         self._forsake(entry)
 
     def _dispatch(self) -> None:
-        """Send what has gathered, as far as lanes are idle."""
+        """Send the waiting jobs over idle lanes."""
         self._scheduled = False
         waiting, idle = len(self._waiting), len(self._idle)
         share = -(-waiting // idle) if waiting >= SHARED_FROM * idle > 0 else CREATE_MAX
@@ -89,21 +89,21 @@ class AsyncProducer(Producer):
             task.add_done_callback(self._senders.discard)
 
     async def _send_batch(self, lane: Lane, batch: list[Entry]) -> None:
-        """Create the jobs of a batch, and give each entry its ids or the error."""
+        """Create the jobs of a batch; set each entry's ids or error."""
         calls = lane.calls([row for entry in batch for row in entry.rows])
         error: Exception | None = None
         try:
             await bridge.run(lane.perform, calls)
         except Exception as exc:
             error = exc
-        except BaseException as exc:  # the loop ends
+        except BaseException as exc:  # the loop is shutting down
             error = unavailable(exc, CREATE_IN_DOUBT)
             raise
         finally:
             if error is not None:
                 lane.renew()
             self._assign_ids(batch, calls, error)
-            if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
+            if isinstance(error, QueueUnavailable):  # the waiting ones would only time out too
                 for entry in self._waiting:
                     entry.error = error
                 batch, self._waiting = batch + self._waiting, []

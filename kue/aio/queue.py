@@ -40,20 +40,20 @@ T = TypeVar("T")
 def _of(
     part: str, method: Callable[Concatenate[Any, P], R]
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """Return the awaitable form of a method of a part: with its signature and its docstring."""
+    """Return an awaitable version of a method of a component, with the same signature and docstring."""
 
     @wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await self._store.run(method, getattr(self, part), *args, **kwargs)  # type: ignore[no-any-return]
         except QueueUnavailable as exc:
-            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
+            raise exc.with_traceback(None) from None  # hide the library's frames from the caller
 
     return call
 
 
 class _OfSync(Generic[T]):
-    """A method of the queue's ``sync`` Queue, as it is there."""
+    """A method of the queue's ``sync`` Queue, unchanged."""
 
     def __init__(self, bound: Callable[[SyncQueue], T]) -> None:
         self._bound = bound
@@ -67,10 +67,10 @@ class _OfSync(Generic[T]):
 
 
 class Queue:
-    """A queue on Redis for asyncio, made by ``kue.aio.create_queue``.
+    """A Redis queue for asyncio, created by ``kue.aio.create_queue``.
 
-    It has every method of ``kue.Queue``, to be awaited where it talks to Redis. It belongs to the event loop that first
-    uses it, until ``close()``. What works on jobs runs beside the loop, in ``sync``.
+    It has every method of ``kue.Queue``; those that talk to Redis are awaited. It belongs to the event loop that first
+    uses it, until ``close()``. Workers run outside the loop, in ``sync``.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Queue:
         sync.on("error", self._tell_error_of_thread)
 
     def _set_up(self, sync: SyncQueue, session: AsyncSession) -> None:
-        #: This queue's way to Redis, for programs that extend it.
+        #: This queue's Redis connections, for programs that extend it.
         self.session = session
         self.keys, self.prefix = session.keys, session.keys.prefix
-        #: The ``kue.Queue`` that runs the handlers of this one: on the same Redis, with connections of its own.
+        #: The ``kue.Queue`` that runs this queue's handlers: same Redis, its own connections.
         self.sync = sync
         self._store = AsyncJobStore.like(sync._store, self, session)
-        #: For the tests of programs that make jobs.
+        #: For tests of programs that create jobs.
         self.test_mode = self._store.test_mode
         self._queries = Queries(session, self._store)
         self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
@@ -108,7 +108,7 @@ class Queue:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Shut down: release the jobs that still run after 10 s, and close the connections."""
+        """Shut down: release jobs still running after 10 s, then close the connections."""
         await self.shutdown()
 
     def __repr__(self) -> str:
@@ -132,7 +132,7 @@ class Queue:
 
     @property
     def lease_ms(self) -> int:
-        """Milliseconds that a job stays with a worker that does not renew its lease."""
+        """How long a worker keeps a job without renewing its lease, ms."""
         return self.sync.lease_ms
 
     def create(self, job_type: str, data: Any = None, **options: Any) -> AsyncJob:
@@ -159,23 +159,23 @@ class Queue:
     quiet = _OfSync(lambda queue: queue.quiet)
 
     def use(self, middleware: Middleware) -> Queue:
-        """Put a middleware around the creation (``acreate``) and the execution of this queue's jobs in this process.
+        """Add a middleware around the creation (``acreate``) and execution of this queue's jobs in this process.
 
-        The first given is the outermost. Returns the queue, so that calls chain.
+        The first one added is the outermost. Returns the queue, for chaining.
         """
         self.sync.use(middleware)
         return self
 
     async def shutdown(self, timeout_s: float | timedelta | None = 10.0, job_type: str | None = None) -> None:
-        """Stop working as ``kue.Queue.shutdown``, without blocking the event loop; then close the connections."""
+        """Stop working, like ``kue.Queue.shutdown`` but without blocking the event loop; then close the connections."""
         await asyncio.to_thread(self.sync.shutdown, timeout_s, job_type)
         if job_type is None:
             await self._store.aclose()
 
     async def close(self) -> None:
-        """Close the connections of a queue that runs no handlers, after the saves that are under way.
+        """Close the connections of a queue without handlers, after pending saves.
 
-        It may be used again afterwards, on another event loop too. For one that runs handlers, call ``shutdown``.
+        The queue can be used again, also on another event loop. If it runs handlers, call ``shutdown`` instead.
         """
         await self._store.aclose()
         await asyncio.to_thread(self.sync.close)
@@ -183,9 +183,9 @@ class Queue:
     # Events
 
     async def on(self, event: str, fn: Callable[..., object]) -> Queue:
-        """Call ``fn(id, *args)``, a function or a coroutine function, for each "job complete", "job failed" ….
+        """Call ``fn(id, *args)`` for each "job complete", "job failed" …. ``fn`` may be a coroutine function.
 
-        Event handlers run one after another in a task of their own. "error" calls ``fn(exception)`` for errors of this
+        Event handlers run one after another in a separate task. "error" calls ``fn(exception)`` for errors of this
         process outside job handlers, and once when Redis becomes unreachable. Returns the queue.
         """
         check_callable(fn, "the handler of an event")
@@ -197,19 +197,19 @@ class Queue:
         return self
 
     async def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
-        """Call ``fn(event)``, a function or a coroutine function, for every event of this queue.
+        """Call ``fn(event)`` for every event of this queue. ``fn`` may be a coroutine function.
 
-        Returns a function that ends it. See ``kue.Queue.subscribe``; ``events()`` is the same as an iterator.
+        Returns a function that unsubscribes. See ``kue.Queue.subscribe``; ``events()`` is the same as an iterator.
         """
         check_callable(fn, "the handler of an event")
         return await self._store.run(self._store.listener.subscribe, fn, required)
 
     def events(self, *, required: bool = True) -> EventStream:
-        """Return the events of this queue, by whatever process, as an asynchronous iterator.
+        """Return an asynchronous iterator over this queue's events, from all processes.
 
-        It begins with the first step of ``async for``, or with ``async with queue.events() as events``, and ends with
-        ``close()``. An event "resync" (id None) says that events may have been missed: read again what you show. Raises
-        QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
+        It starts with the first iteration or on entering ``async with queue.events() as events``, and ends with
+        ``close()``. A "resync" event (id None) means that events may have been missed: reload what you show. Raises
+        QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and starts with a "resync".
         """
         return EventStream(self._store, required)
 
@@ -308,7 +308,7 @@ class Queue:
     scheduled = _OfSync(lambda queue: queue.scheduled)
 
     async def declare_schedules(self, schedules: Iterable[Schedule] = (), *, owner: str = OWNER) -> list[str]:
-        """Make the schedules in Redis those of the code; see ``kue.Queue.declare_schedules``."""
+        """Replace the schedules in Redis with those in the code; see ``kue.Queue.declare_schedules``."""
         return await asyncio.to_thread(self.sync.declare_schedules, schedules, owner=owner)
 
     # Inside
@@ -325,22 +325,22 @@ class Queue:
 
 
 class AsyncHistory:
-    """The spans of one queue; see ``kue.Queue.history``."""
+    """The recorded spans of one queue; see ``kue.Queue.history``."""
 
     def __init__(self, store: AsyncJobStore, history: History) -> None:
         self._store, self._history = store, history
 
     async def record(self, name: str, at: int, figures: Span) -> None:
-        """Keep ``figures`` of the span that began at ``at`` spans since the epoch; ``name`` is minutes or halves."""
+        """Store the ``figures`` of span number ``at`` since the epoch; ``name`` is "minutes" or "halves"."""
         await self._store.run(self._history.record, name, at, figures)
 
     async def read(self, name: str) -> list[Span]:
-        """Return the spans that are known, oldest first; where no web process ran there is none."""
+        """Return the recorded spans, oldest first. There are none for times without a web process."""
         return await self._store.run(self._history.read, name)
 
 
 def queue_like(sync: SyncQueue) -> Queue:
-    """Return a queue that is as ``sync``, for the event loop of its async handlers: their ``job.queue``."""
+    """Return an asyncio queue like ``sync`` for its async handlers' event loop: their ``job.queue``."""
     queue = Queue.__new__(Queue)
     queue._set_up(sync, AsyncSession(source_like(sync.session.connector), sync.prefix))
     return queue

@@ -1,4 +1,4 @@
-"""What asyncio jobs ask of their queue: the same calls as in client/job_store.py, run on the event loop."""
+"""The queue's side of asyncio jobs: the calls of client/job_store.py, run on the event loop."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ R = TypeVar("R")
 
 
 class AsyncSession(Session):
-    """What the parts of an asyncio queue share."""
+    """State shared by the components of an asyncio queue."""
 
     connector: AsyncConnector
     connector_class = AsyncConnector
 
 
 class AsyncJobStore(JobStore[AsyncJob]):
-    """Creates, changes and reads the jobs of one queue, on the event loop that first uses it."""
+    """Creates, updates and reads the jobs of one queue, on the event loop that first uses it."""
 
     listener: AsyncListener
 
@@ -49,15 +49,15 @@ class AsyncJobStore(JobStore[AsyncJob]):
 
     @classmethod
     def like(cls, other: JobStore[Any], queue: Any, session: AsyncSession) -> AsyncJobStore:
-        """Return a store as ``other``, which shares with it what a user may set: backoffs, middleware, test mode."""
+        """Return a store like ``other`` that shares its user settings: backoffs, middleware, test mode."""
         store = cls(queue, session, job_events=other.job_events, searches=other._searches, shown=other._shown)
         store.backoffs, store.middlewares, store.test_mode = other.backoffs, other.middlewares, other.test_mode
         return store
 
     def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call ``fn``, and let the event loop go on where it waits for Redis; to be awaited at once.
+        """Call ``fn`` without blocking the event loop while it waits for Redis. Await the result immediately.
 
-        Raises KueError on another event loop than the one that used this queue first.
+        Raises KueError on an event loop other than the one that first used this queue.
         """
         if asyncio.get_running_loop() is not self._loop:
             self._bind()
@@ -83,19 +83,19 @@ class AsyncJobStore(JobStore[AsyncJob]):
         await self.run(self.listener.begin_stream, stream, required)
 
     def call_threadsafe(self, fn: Callable[..., object], *args: object) -> None:
-        """Call ``fn`` on the event loop, from another thread; without one that runs, do nothing."""
+        """Call ``fn`` on the event loop, from another thread. Does nothing if no loop is running."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(fn, *args)
 
     async def aclose(self) -> None:
-        """Close all connections. The store may be used again, on any event loop."""
+        """Close all connections. The store can be used again, on any event loop."""
         if self._loop is not None:
             await self.run(self._close)
             self._loop = None
 
     def after_fork(self) -> None:
-        """Called in a child process: the parent's loop and connections are left alone."""
-        # A connection that is collected closes its transport, which would reach into the parent's selector.
+        """Called in a forked child: leave the parent's loop and connections alone."""
+        # Garbage-collecting a connection would close its transport and so change the parent's selector.
         _of_parents.append((self._session.connector._shared, self.producer, self.listener))
         self._session.connector.after_fork()
         self.test_mode.after_fork()
@@ -130,14 +130,14 @@ class AsyncJobStore(JobStore[AsyncJob]):
         return AsyncListener(connector, self._session.keys.events, self._last_events)
 
 
-#: What a forked process has of its parent.
+#: The parent's objects in a forked process, kept from garbage collection.
 _of_parents: list[object] = []
 
 
 def _bridged(
     acreate: Callable[[Any, AsyncCreateNext], Awaitable[None]],
 ) -> Callable[[Any, Callable[[Any], None]], None]:
-    """Return a middleware's ``acreate`` in the form of ``create``, for what runs below ``bridge.run``."""
+    """Return a middleware's ``acreate`` as a ``create`` function, for code under ``bridge.run``."""
 
     def create(job: Any, call_next: Callable[[Any], None]) -> None:
         async def acall_next(job: Any) -> None:
@@ -149,7 +149,7 @@ def _bridged(
 
 
 class _Wake:
-    """A ``threading.Event`` for one task, below ``bridge.run``."""
+    """A ``threading.Event`` for one task, for code under ``bridge.run``."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

@@ -1,4 +1,4 @@
-"""One subscription to one channel on an event loop, kept up through every loss of the connection."""
+"""A subscription to one channel on an event loop that survives connection losses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("kue.pubsub")
 
 
 class AsyncSubscription:
-    """Calls ``on_messages(texts)`` as they come in, and ``on_resync()`` after a lost connection, on the loop."""
+    """Calls ``on_messages(texts)`` as messages arrive and ``on_resync()`` after a reconnect, on the loop."""
 
     def __init__(
         self,
@@ -44,25 +44,26 @@ class AsyncSubscription:
         self._on_messages, self._on_resync = on_messages, on_resync
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
-        #: Whether messages may have passed since the last ones that were received.
+        #: Whether messages may have been missed since the last one received.
         self._missed = False
         self.stopping = False
 
     def start(self, wait_s: float = SUBSCRIBE_S, *, required: bool = True) -> None:
-        """Subscribe, if that is not done yet, and wait so many seconds for Redis to confirm; below ``bridge.run``.
+        """Subscribe if needed and wait up to ``wait_s`` seconds for confirmation. Call it under ``bridge.run``.
 
-        If it does not: raise QueueUnavailable, or without ``required`` go on; a resync follows when it does.
+        Without confirmation, raise QueueUnavailable; unless ``required``, return, and call ``on_resync`` once
+        subscribed.
         """
         if self._task is None and not self.stopping:
             self._task = asyncio.get_running_loop().create_task(self._run())
         if self._ready.is_set() or wait(self._is_ready(wait_s)):
             return
         if required:
-            raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
+            raise unavailable(TimeoutError("no reply to SUBSCRIBE"))
         self._missed = True
 
     def stop(self) -> None:
-        """End the subscription and close its connection; below ``bridge.run``."""
+        """End the subscription and close its connection. Call it under ``bridge.run``."""
         self.stopping = True
         if self._task is not None:
             self._task.cancel()
@@ -84,7 +85,7 @@ class AsyncSubscription:
                 client = await self._connector.connection(POLL_S * SILENT_POLLS)
                 connection = await client.connection()
                 for command in (("PING",), ("SUBSCRIBE", self._channel)):
-                    # One that loads its data takes subscribers, but no other question.
+                    # A server that is loading its data accepts SUBSCRIBE, but not PING.
                     await connection.send_command(*command)
                     await connection.read_response()
                 pause, refusal = RECONNECT_S, ""
@@ -100,14 +101,14 @@ class AsyncSubscription:
                         await asyncio.sleep(min(PAUSE_MAX_S, len(texts) * PAUSE_EACH_S))
             except (RedisError, OSError) as exc:
                 self._missed = True
-                if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
+                if not is_transient(exc) and str(exc) != refusal:  # Redis is reachable, so the others need not pause
                     refusal = str(exc)
-                    log.error("cannot subscribe to %s: %s; trying again until it is allowed", self._channel, exc)
+                    log.error("Cannot subscribe to %s: %s; retrying", self._channel, exc)
                 if not is_transient(exc) or outage.failed(exc, opened_at):
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
-            except Exception:  # a message that nobody could foresee: it must not make us deaf for good
-                log.exception("a message of %s was not understood; subscribing again", self._channel)
+            except Exception:  # an unforeseen message must not stop the subscription for good
+                log.exception("Cannot parse a message on %s; resubscribing", self._channel)
                 self._missed = True
                 await asyncio.sleep(pause)
             finally:
@@ -115,7 +116,7 @@ class AsyncSubscription:
                     await client.aclose()
 
     async def _next_messages(self, connection: Any) -> list[str]:
-        """Return the next messages, those that came in together at once; raise if the connection is lost, or silent."""
+        """Return the next messages, all that arrived together. Raises if the connection is lost or silent."""
         silent = 0
         while True:
             reply = await connection.read_response(timeout=POLL_S)
@@ -128,4 +129,4 @@ class AsyncSubscription:
             if silent == SILENT_POLLS:
                 await connection.send_command("PING", check_health=False)
             elif silent > 2 * SILENT_POLLS:
-                raise ConnectionForgotten("no answer to PING on the subscription")
+                raise ConnectionForgotten("no reply to PING on the subscription")

@@ -12,7 +12,8 @@ R = TypeVar("R")
 
 
 class AsyncTypedJob(AsyncJob, Generic[R]):
-    """A job made by ``task.acreate``: ``await job.wait()`` gives what the task's function is declared to return."""
+    """A job created by ``task.acreate``: ``await job.wait()`` returns the declared return type of the task's
+    function."""
 
     def __init__(self, owner: AsyncJobOwner, job_type: str, data: Any, read_result: Callable[[Any], R]) -> None:
         super().__init__(owner, job_type, data)
@@ -21,6 +22,6 @@ class AsyncTypedJob(AsyncJob, Generic[R]):
     async def wait(self, timeout_s: float | timedelta | None = None) -> R:
         """Wait until the job has finished, and return its result in the declared type.
 
-        Raises as ``Job.wait``, and InvalidJob if another worker's result is not of that type.
+        Raises the same errors as ``Job.wait``, and InvalidJob if another worker's result is not of that type.
         """
         return self._read_result(await super().wait(timeout_s))
