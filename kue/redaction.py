@@ -136,7 +136,7 @@ def _without_value(line: str, is_headers: bool) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether a parameter of this name holds a secret."""
+    """Return whether a parameter of this name holds a secret."""
     if "%" in name:
         name = unquote(name)
     return any(pattern.search(name) for pattern in (_SECRET_WORD, _SECRET_END, _SECRET_CAMEL))

@@ -107,7 +107,7 @@ class TestMode(Generic[J]):
         return None
 
     def holds(self, job: BaseJob) -> bool:
-        """Tell whether a job was only collected, so that there is nothing to write."""
+        """Return whether a job was only collected, so that there is nothing to write."""
         return job._collected
 
     def drop(self, job: BaseJob) -> None:

@@ -19,7 +19,7 @@ BACKLOG = 512
 
 
 def enabled() -> bool:
-    """Tell whether eventlet has patched this process's threads."""
+    """Return whether eventlet has patched this process's threads."""
     patcher = sys.modules.get("eventlet.patcher")
     return patcher is not None and bool(patcher.is_monkey_patched("thread"))
 
@@ -87,7 +87,7 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
 
 
 def is_kill(exc: BaseException) -> bool:
-    """Tell whether an exception ends a green thread from outside, as happens when its hub ends."""
+    """Return whether an exception ends a green thread from outside, as happens when its hub ends."""
     greenlet = sys.modules.get("greenlet")
     return greenlet is not None and isinstance(exc, greenlet.GreenletExit)
 

@@ -38,7 +38,7 @@ _TRANSIENT_WORDS = (
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether a failed call may succeed later, unchanged."""
+    """Return whether a failed call may succeed later, unchanged."""
     if isinstance(error, (*TRANSIENT, RedisClusterException)):
         return not isinstance(error, redis.AuthenticationError)
     # Inside a script a refusal arrives as a plain ResponseError that names the reason somewhere.

@@ -69,7 +69,7 @@ class LiveConnection:
         super().__init__(*args, **options)
 
     def is_forgotten(self) -> bool:
-        """Tell whether it was idle and does not answer any more. No other answer may be on its way."""
+        """Return whether it was idle and does not answer any more. No other answer may be on its way."""
         now = time.monotonic()
         idle_s, self._used_at = now - self._used_at, now
         return idle_s > IDLE_S and self._me()._sock is not None and not self._answers_ping()

@@ -190,7 +190,7 @@ def _socket_path(folder: Path) -> Path | None:
 
 
 def _is_private(socket_path: Path, folder: Path) -> bool:
-    """Tell whether the socket is where nobody else can put one. In /tmp anybody may make the directory of our name."""
+    """Return whether nobody else can create this socket. In /tmp, anybody may create a directory of our name."""
     if socket_path.parent == folder.resolve():
         return True
     try:

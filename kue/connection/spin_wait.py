@@ -33,7 +33,7 @@ class SpinWait:
         self._ended_at = 0.0
 
     def wait(self, fd: int) -> bool:
-        """Tell whether ``fd`` can be read; return soon in any case, for the caller to wait on as usual."""
+        """Return whether ``fd`` can be read; return soon in any case, for the caller to wait on as usual."""
         if self._poll is None:
             return False
         began_at, ended_at = time.perf_counter(), self._ended_at

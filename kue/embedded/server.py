@@ -60,7 +60,7 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
 
 
 def probe(host: str, port: int, timeout_s: float = 0.5, loading_s: float = 60.0) -> tuple[bool, str]:
-    """Tell whether a Redis that we may use listens there, and if something else does, what is wrong with it.
+    """Return whether a Redis that we may use listens there, and if something else does, what is wrong with it.
 
     Waits up to ``loading_s`` for one that is still reading its data. Nothing listens: ``(False, "")``.
     """

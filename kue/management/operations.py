@@ -80,7 +80,7 @@ class Operations(Generic[J]):
         self._session.call(call)
 
     def session_has_ended(self, session_id: str, user: str = "", since_ms: int | None = None) -> bool:
-        """Tell whether a session was ended, or all those of its user that began at ``since_ms`` or before.
+        """Return whether a session was ended, or all those of its user that began at ``since_ms`` or before.
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """

@@ -102,7 +102,7 @@ def from_json(text: str | None) -> Any:
 
 
 def is_truthy(value: Any) -> bool:
-    """Tell whether JavaScript would call the value true: empty lists and objects are."""
+    """Return whether JavaScript would call the value true: empty lists and objects are."""
     return bool(value) or isinstance(value, (list, dict, tuple))
 
 

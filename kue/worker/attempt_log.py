@@ -1,4 +1,4 @@
-"""Log lines about attempts: how each of them ended, and why those of other workers were timed out or rescued.
+"""Log lines about attempts: how each ended, and why those of other workers were timed out or rescued.
 
 A failed attempt is a warning, a job that failed for good an error.
 
@@ -44,7 +44,7 @@ _INTERRUPTS = {
 
 
 def log_outcome(job: Job, job_type: str, outcome: Outcome, error: BaseException | None, run_s: float) -> None:
-    """Log how an attempt ended. ``error`` is what the handler raised, if it did; ``run_s`` its run time, seconds."""
+    """Log how an attempt ended. ``error``: what the handler raised, if anything; ``run_s``: run time, seconds."""
     if outcome.verb == "complete" and not completed.isEnabledFor(logging.INFO):
         return
     with in_context_of(job):
@@ -70,7 +70,7 @@ def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | N
 
 
 def _reason(error: BaseException | None, message: str) -> tuple[str, str]:
-    """Return why an attempt failed on one line, and the lines of a stack that came from a child process."""
+    """Return why an attempt failed, on one line, followed by the stack from a child process, if any."""
     if isinstance(error, RemoteError):
         lines = [f"\n{' ' * (len(line) - len(line.lstrip()))}{_one_line(line)}" for line in error.stack.splitlines()]
         return _one_line(error.head).rstrip("."), "".join(lines)
@@ -86,14 +86,14 @@ def log_timeout(job_id: object, job_type: str, attempts_made: int, attempts_max:
 
 
 def log_rescues(client: Any, keys: Keys, job_ids: Iterable[str], why: str) -> None:
-    """Log that jobs were rescued; ``why`` their workers lost them."""
+    """Log that jobs were rescued. ``why``: why their workers lost them."""
     ids = list(job_ids)
     pipe = client.pipeline(transaction=False)
     for job_id in ids:
         pipe.hmget(keys.job(job_id), "type", "state", "rescues", "error")
     try:
         found = pipe.execute(raise_on_error=False) if ids else []
-    except RedisError:  # they are rescued all the same
+    except RedisError:  # the rescue has succeeded anyway
         found = [None] * len(ids)
     for job_id, fields in zip(ids, found, strict=True):
         job_type, state, rescues, error = fields if isinstance(fields, list) else [None] * 4
@@ -106,13 +106,13 @@ def log_rescues(client: Any, keys: Keys, job_ids: Iterable[str], why: str) -> No
 
 
 def log_interrupt(job: Job, job_type: str, reason: str, run_s: float) -> None:
-    """Log that an attempt here is stopped, since it has lost its job for a ``reason`` of `q:revoked`."""
+    """Log that an attempt of this process is stopped because it lost its job. ``reason`` is one of `q:revoked`."""
     level, text = _INTERRUPTS.get(reason, (logging.WARNING, reason))
     name, ran = _name(job.id, job_type), duration_text(run_s * 1000)
     try:
         with in_context_of(job):
             log.log(level, "%s %s after %s; stopping its handler", name, text, ran)
-    except Exception:  # of an application's filter: the handler must be stopped all the same
+    except Exception:  # a user's logging filter failed: stop the handler anyway
         log.exception("Job %s: cannot log why it is stopped", job.id)
 
 
@@ -157,7 +157,7 @@ def _entries(entry: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _is_valid(error: BaseException) -> bool:
-    """Return whether the traceback can be written as UTF-8: a message may hold half a surrogate pair."""
+    """Return whether the traceback can be encoded as UTF-8: a message may contain a lone surrogate."""
     try:
         "".join(traceback.format_exception(error)).encode()
     except Exception:

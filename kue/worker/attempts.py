@@ -1,4 +1,4 @@
-"""The attempts of this process: from the reservation that took the job until Redis has been told how it ended."""
+"""The attempts of this process, from the job's reservation until its acknowledgement."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from .slots import Slot, TypeSlots
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds until jobs of a type are fetched again for which no thread could be started.
+#: Seconds until a type's jobs are fetched again after no thread could be started for one.
 NO_THREAD_S = 1.0
-#: Revocations kept for attempts that are not known yet.
+#: Maximum number of revocations kept for attempts not known yet.
 EARLY_MAX = 1000
 
 
 class Ended(NamedTuple):
-    """An attempt that is over here, and of which Redis is to be told. ``type`` is that of its slot."""
+    """An attempt that ended and needs an acknowledgement. ``type`` is that of its slot."""
 
     type: str
     outcome: Outcome
 
 
 class Attempts:
-    """Begins attempts, hands them to executors, and stops those that have lost their jobs.
+    """Starts attempts, passes them to executors, and stops those that have lost their jobs.
 
-    ``types`` and ``cond`` are the engine's; ``context(type)`` gives what a handler may steer, ``executor(kind)`` what
-    runs it; ``isolates(execution)`` tells whether it is begun apart, as suspects are. Tokens of this process begin with
-    ``token_prefix``.
+    ``types`` and ``cond`` are the engine's. ``context(type)`` returns the ``ctx`` for handlers, ``executor(kind)`` the
+    executor; ``isolates(execution)`` starts a suspect separately and returns whether it did. Fencing tokens of this
+    process start with ``token_prefix``.
     """
 
     def __init__(
@@ -59,48 +59,49 @@ class Attempts:
         self._types, self._cond, self._worker, self._token_prefix = types, cond, worker, token_prefix
         self._make_job, self._context = make_job, context
         self._executor, self._isolates = executor, isolates
-        #: The attempts that run, by job id. One that is not here has ended, whatever its handler still does.
+        #: The running attempts, by job id. An attempt not listed has ended, even if its handler still runs.
         self.running: dict[str, Execution] = {}
         self._ended: list[Ended] = []
         self._sent: list[Ended] = []
         self._lost: deque[Execution] = deque()
-        #: Tokens that were revoked before the reply that brought them was taken in.
+        #: Fencing tokens revoked before the reply that contains them was processed.
         self._early: dict[str, None] = {}
 
-    # What there is; under the lock, except ``leases`` and ``busy``
+    # Queries; under the lock, except ``leases`` and ``busy``
 
     def running_ids(self) -> list[int | str]:
         return [execution.job.id for execution in self.running.values() if execution.job.id is not None]
 
     def holds(self, execution: Execution) -> bool:
-        """Tell whether an attempt has not ended."""
+        """Return whether an attempt has not ended."""
         return self.running.get(str(execution.job.id)) is execution
 
     def is_busy(self, job_type: str | None) -> bool:
-        """Tell whether an attempt (of a type) runs, or ended without an acknowledgement."""
+        """Return whether an attempt (of a type) runs, or ended without an acknowledgement."""
         types = [execution.type for execution in self.running.values()]
         types += [each.type for each in (*self._ended, *self._sent)]
         return bool(types) if job_type is None else job_type in types
 
     def leases(self) -> dict[str, str]:
-        """Return the tokens whose leases are to be renewed, by job id. The heartbeat's OS thread asks, without a lock.
+        """Return the fencing tokens of the leases to renew, by job id. Called in the heartbeat's thread, without a
+        lock.
 
-        A job may be here twice: in an attempt that was not acknowledged yet, and in its next one, which goes first.
+        A job may have two: an attempt not yet acknowledged and its next attempt, which takes precedence.
         """
         running = {job_id: execution.job._token for job_id, execution in list(self.running.items())}
-        # In this order, since attempts go from the first to the last meanwhile.
+        # In this order, since attempts move from the first list to the last meanwhile.
         unacknowledged = [*list(self._ended), *list(self._sent)]
         return {outcome.job_id: outcome.token for _, outcome in unacknowledged} | running
 
     def busy(self) -> Counter[str]:
-        """Return how many attempts of each type run; without a lock, as ``leases``."""
+        """Return how many attempts of each type run. No lock needed, like ``leases``."""
         return Counter(execution.type for execution in list(self.running.values()))
 
-    # Acknowledging; all under the lock
+    # Acknowledgements; all under the lock
 
     @property
     def unacknowledged(self) -> int:
-        """How many attempts have ended of which no call under way tells Redis."""
+        """The number of ended attempts that no current call acknowledges."""
         return len(self._ended)
 
     def send(self, count: int) -> list[Ended]:
@@ -111,14 +112,14 @@ class Attempts:
         return ended
 
     def acknowledged(self, sent: Sequence[Ended], codes: Sequence[int]) -> None:
-        """The call was answered, with a code for each attempt; none if it was repeated."""
+        """Handle the reply to a call: a code for each attempt, or none if the call was repeated."""
         self._forget_sent(sent)
         for (_, outcome), code in zip(sent, codes, strict=False):
             if code < ScriptResult.DONE:
                 log.warning("Job %s: outcome (%s) discarded, its lease was already lost", outcome.job_id, outcome.verb)
 
     def not_sent(self, sent: Sequence[Ended]) -> None:
-        """The call could not be made: what it carried goes with the next."""
+        """A call failed: send its acknowledgements with the next one."""
         self._ended = [*sent, *self._ended]
         self._forget_sent(sent)
 
@@ -131,15 +132,15 @@ class Attempts:
     def begin(
         self, reserved: ReservedJob, slots: dict[int, tuple[str, Slot]], now_ms: int, *, is_stopped: bool
     ) -> Execution | None:
-        """Begin an attempt in the slot that it was reserved for, which leaves ``slots``; None if it is over already.
+        """Start an attempt in its reserved slot and remove the slot from ``slots``. Return None if it is already over.
 
-        Called under the lock; ``spawn`` then lets it run.
+        Called under the lock; ``spawn`` then runs it.
         """
         job_id, token = reserved.job_id, reserved.token
         name, slot = slots.get(reserved.slot, (reserved.fields.get("type", ""), None))
         if slot is None or is_stopped or self._types[name].draining:
-            # The type was drained after the call had left; or a field was changed by which a lost reply is found again.
-            self._ended.append(Ended(name, released(job_id, token, "its worker takes no more")))
+            # The type was drained after the call was sent, or the field that identifies a lost reply was changed.
+            self._ended.append(Ended(name, released(job_id, token, "its worker takes no more jobs")))
             return None
         try:
             job = self._make_job(id_of(f"|{job_id}"), reserved.fields)
@@ -155,18 +156,18 @@ class Attempts:
             self.lost({job_id: self.running[job_id].job._token})
             self._settle(self.running[job_id], None)
         self.running[job_id] = execution
-        if token in self._early:  # revoked already
+        if token in self._early:  # already revoked
             del self._early[token]
             self._settle(execution, None)
             return None
         return execution
 
     def spawn(self, execution: Execution) -> None:
-        """Let an attempt run by the executor of its handler."""
+        """Run an attempt on its handler's executor."""
         try:
             if not self._isolates(execution):
                 self._executor(execution.handler.kind).start(execution)
-        except Exception as exc:  # no thread can be started
+        except Exception as exc:  # no thread could be started
             log.error("Job %s: cannot start a thread (%s); released", execution.job.id, exc)
             execution.job._interrupt = WorkerStopping()
             self._settle(execution, released(str(execution.job.id), execution.job._token, "no thread for it"))
@@ -174,17 +175,17 @@ class Attempts:
             known.back_off(NO_THREAD_S, known.generation)
 
     def set_ready(self, job_type: str, is_ready: bool) -> None:
-        """Note whether an executor can begin attempts of a type: if not, its jobs are not fetched."""
+        """Record whether an executor can start attempts of a type. If not, its jobs are not fetched."""
         with self._cond:
             self._types[job_type].is_ready = is_ready
             self._cond.notify_all()
 
     def ended(self, execution: Execution, outcome: Outcome | None) -> None:
-        """Take in how an attempt ended, from its executor; None if there is nothing left to say about its job."""
+        """Receive an attempt's outcome from its executor; None if it has lost its job."""
         self.all_ended([(execution, outcome)])
 
     def all_ended(self, ended: Sequence[tuple[Execution, Outcome | None]]) -> None:
-        """The same for several attempts, which are settled in one step."""
+        """Receive the outcomes of several attempts at once."""
         now = time.monotonic()
         for execution, outcome in ended:
             if outcome is not None and self.running.get(str(execution.job.id)) is execution:
@@ -197,11 +198,11 @@ class Attempts:
     def _log(self, execution: Execution, outcome: Outcome, run_s: float) -> None:
         try:
             log_outcome(execution.job, execution.type, outcome, execution.error, run_s)
-        except Exception:  # of an application's filter, or a hash that another program wrote: no reason to fail the job
+        except Exception:  # a user's logging filter or another program's hash: no reason to fail the job
             log.exception("Job %s: cannot log its outcome", execution.job.id)
 
     def _settle(self, execution: Execution, outcome: Outcome | None) -> None:
-        """End an attempt, once: with an outcome, or without if it lost its job. Its slot is free."""
+        """End an attempt once, with an outcome or (if it lost its job) without, and free its slot."""
         with self._cond:
             self._end(execution, outcome)
             self._cond.notify_all()
@@ -211,18 +212,18 @@ class Attempts:
         if self.running.get(job_id) is not execution:
             return
         if outcome is not None:
-            self._ended.append(Ended(execution.type, outcome))  # first: the lease is renewed at any moment
+            self._ended.append(Ended(execution.type, outcome))  # first: the heartbeat may renew the lease at any moment
         del self.running[job_id]
         self._types[execution.type].release(execution.slot)
 
     # Stopping
 
     def revoke(self, job_id: str, token: str, reason: str) -> None:
-        """Stop the attempt with that token: an operator, a ttl or a rescue took its job."""
+        """Stop the attempt with that fencing token: an operator, its ttl or a rescue took the job."""
         with self._cond:
             execution = self.running.get(job_id)
             if execution is None or execution.job._token != token:
-                # Not of the attempt that runs here: of one that ended, or of one that is about to begin.
+                # Not the running attempt: one that has ended, or one about to start.
                 if token.startswith(self._token_prefix):
                     self._early[token] = None
                     if len(self._early) > EARLY_MAX:
@@ -232,7 +233,7 @@ class Attempts:
         self._stop(execution, JobTimeout("ttl exceeded") if reason == "timeout" else JobCancelled(reason))
 
     def lost(self, tokens: Mapping[str, str]) -> None:
-        """Note that leases are gone. Called in the heartbeat's OS thread: nothing here may wait for a green lock."""
+        """Record lost leases. Called in the heartbeat's OS thread: must not wait for a green lock."""
         for job_id, token in tokens.items():
             execution = self.running.get(job_id)
             if execution is not None and execution.job._token == token and execution.job._interrupt is None:
@@ -240,14 +241,14 @@ class Attempts:
                 self._lost.append(execution)
 
     def stop_lost(self) -> None:
-        """Stop the attempts whose leases are gone; called now and then, in a thread of the engine's kind."""
+        """Stop the attempts with lost leases. Called periodically, in a thread of the engine's kind."""
         while self._lost:
             execution = self._lost.popleft()
             log_interrupt(execution.job, execution.type, "lost", time.monotonic() - execution.started_at)
             self._stop(execution, JobCancelled("the lease was lost"))
 
     def release(self) -> None:
-        """Stop all attempts that run; their jobs wait again."""
+        """Stop all running attempts and release their jobs."""
         with self._cond:
             running = list(self.running.values())
         for execution in running:
@@ -255,14 +256,14 @@ class Attempts:
             self._interrupt(execution, WorkerStopping())
 
     def release_all(self, client: Any, scripts: Scripts) -> None:
-        """Tell Redis at once of what has ended, and release what runs: in an OS thread, without any lock."""
+        """Acknowledge ended attempts and release running ones immediately. Runs in an OS thread, without locks."""
         for _, outcome in (*list(self._sent), *list(self._ended)):
             scripts.acknowledge(client, outcome)
         for job_id, execution in list(self.running.items()):
             scripts.acknowledge(client, released(job_id, execution.job._token))
 
     def _stop(self, execution: Execution, exc: JobInterrupt) -> None:
-        """Stop an attempt that has lost its job; its slot is free at once."""
+        """Stop an attempt that has lost its job, and free its slot immediately."""
         self._settle(execution, None)
         self._interrupt(execution, exc)
 

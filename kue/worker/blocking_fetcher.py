@@ -1,11 +1,11 @@
-"""Fetches the first jobs of idle types: blocks on their wake-up tokens while they have free slots and no known jobs.
+"""Fetch the first jobs of idle types: block on their wake-up tokens while they have free slots and no known jobs.
 
-Behind the wait lies a reservation for one free slot of each of these types, at the server already when the token comes:
-so the first job of an idle worker takes no further round trip. The fetch loops fetch what else there may be.
+A reservation for one free slot of each of these types is pipelined behind the blocking call, so an idle worker's first
+job needs no further round trip. The fetch loops fetch any further jobs.
 
-The types that it should block on may change meanwhile. One more key that it blocks on is a list of this process's own:
-a fetch loop that sees the change pushes an element there. The element stays until it is taken, so it cannot come too
-early and be lost, as CLIENT UNBLOCK can, and it needs no permission beyond the queue's keys.
+When the set of types to block on changes, a fetch loop interrupts the wait by pushing an element to a list of this
+process, which is one of the keys blocked on. Unlike CLIENT UNBLOCK, the element cannot come too early and be lost, and
+it needs no permission beyond the queue's keys.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ..storage.script_values import FetchResult
 from .fetcher import Fetcher, FetchRequest
 from .slots import TypeSlots
 
-#: Seconds that it blocks at most; after that its reservation finds jobs whose token was lost.
+#: Longest blocking time, seconds. The reservation that follows finds jobs whose wake-up token was lost.
 BLOCK_S = 1.0
-#: Shortest wait, s: Redis takes 0 for no end.
+#: Shortest blocking time, seconds: 0 would block forever.
 BLOCK_MIN_S = 0.001
-#: Seconds that a stop waits for an interrupted wait to end: an unreachable server never answers.
+#: Seconds that a stop waits for an interrupted wait to end: an unreachable server never replies.
 INTERRUPT_S = 2.0
 
 
 class BlockingFetcher:
     """One blocking connection for all types of a process. ``types`` and ``cond`` are the engine's.
 
-    ``request_one_each(types)`` gives the request for one slot of each type; ``deliver(request, result)`` starts what it
-    brought, and ``requeue(request)`` is for one that could not be made.
+    ``request_one_each(types)`` returns the request for one slot of each type. ``deliver(request, result)`` starts the
+    jobs of a reply; ``requeue(request)`` handles a failed request.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BlockingFetcher:
         self._request_one_each, self._deliver, self._requeue = request_one_each, deliver, requeue
         self._request: FetchRequest | None = None
         self._interrupted_at = 0.0
-        #: Names of the types that it blocks on now.
+        #: Names of the types it is blocking on.
         self.blocking: set[str] = set()
         self._is_interrupted = False
         self._stopped = False
@@ -68,24 +68,24 @@ class BlockingFetcher:
             self._cond.notify_all()
 
     def expect_interrupt(self) -> None:
-        """Note that types are draining now: the wait is about to be interrupted, which takes INTERRUPT_S at most."""
+        """Record that types are draining: the wait will be interrupted, within INTERRUPT_S."""
         self._interrupted_at = time.monotonic()
 
     def has_request(self) -> bool:
-        """Tell whether a call is under way that may bring a job; under the lock."""
+        """Return whether a call that may return a job is in progress. Called under the lock."""
         return self._request is not None
 
     def may_deliver(self, job_type: str | None) -> bool:
-        """Tell whether a job (of a type) may be on its way, for a stop that has drained the types."""
+        """Return whether a job (of a type) may still arrive. For a stop that has drained the types."""
         request = self._request
         if request is None or job_type not in (None, *request.slots):
             return False
         return time.monotonic() - self._interrupted_at < INTERRUPT_S
 
     def claim_interrupt(self) -> bool:
-        """Tell, once for each wait, whether it blocks on other types than it should; called under the lock.
+        """Return, once per wait, whether it blocks on the wrong types; the caller must then interrupt it.
 
-        Who is told so must interrupt it. What changes a type need only notify the fetch loops: they ask here each time.
+        Called under the lock. Code that changes a type only notifies the fetch loops: they call this each time.
         """
         if not self.blocking or self._is_interrupted:
             return False
@@ -124,7 +124,7 @@ class BlockingFetcher:
         return True
 
     def _next_request(self) -> FetchRequest | None:
-        """Wait until there are types to block on; return the request for these, None after ``stop``."""
+        """Wait until there are types to block on; return the request for them, or None after ``stop``."""
         with self._cond:
             while not self._stopped:
                 idle = [each for each in self._types.values() if each.should_block()]
@@ -136,17 +136,17 @@ class BlockingFetcher:
         return None
 
     def _block_s(self, request: FetchRequest) -> float:
-        """Return the seconds to block: until a limit lets more jobs start, if that comes first."""
+        """Return how long to block, seconds: at most until a limit lets more jobs start."""
         ends = [self._types[name].later_at for name in request.slots]
         left = min((each for each in ends if each is not None), default=float("inf")) - time.monotonic()
         return max(BLOCK_MIN_S, min(BLOCK_S, round(left, 3)))
 
     def _is_unwanted(self) -> bool:
-        """Tell whether nobody wants a job any more."""
+        """Return whether no type takes jobs any more."""
         return self._stopped or all(each.draining for each in self._types.values())
 
 
 def until_next_look(types: Mapping[str, TypeSlots]) -> float | None:
-    """Return the seconds until a paused or limited type is to be fetched again, None if there is none."""
+    """Return the seconds until a paused or limited type is fetched again, None if there is none."""
     ends = [seconds for each in types.values() if (seconds := each.look_in_s()) is not None]
     return max(0.001, min(ends)) if ends else None

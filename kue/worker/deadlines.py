@@ -1,4 +1,4 @@
-"""A ttl counts while a handler runs: an attempt that waits for a child process, or for its turn alone, uses none up."""
+"""Extend the ttl of attempts that wait for a child process or to run alone: waiting uses none of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .execution import Execution
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds between two looks whether an attempt may begin, and until a call to Redis is repeated.
+#: Poll interval of a waiting attempt, and delay before a call to Redis is repeated, seconds.
 LOOK_S, REPEAT_S = 0.02, 0.5
 
 
 class Deadlines:
-    """Lets attempts wait. ``holds(execution)`` tells whether one has not ended."""
+    """Lets attempts wait. ``holds(execution)`` returns whether an attempt is still running."""
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class Deadlines:
         self._scripts, self._connection, self._holds = scripts, connection, holds
 
     def wait(self, execution: Execution, is_over: Callable[[], bool], give_up_at: float = float("inf")) -> bool:
-        """Wait until ``is_over()``; return False if the attempt has ended before, or the time is up (monotonic s).
+        """Wait until ``is_over()``. Return False if the attempt ends or ``until`` (monotonic s) passes first.
 
-        In a thread of the engine's kind.
+        Runs in a thread of the engine's kind.
         """
         ttl_ms = execution.job.options.ttl_ms
         extend_at = time.monotonic() if ttl_ms else float("inf")
@@ -51,7 +51,7 @@ class Deadlines:
             connection.disconnect()
 
     def begin(self, execution: Execution, line: str, *, alone: bool) -> bool:
-        """Note that an attempt begins now, apart from others; return whether it still holds its job."""
+        """Record that a separate attempt starts now; return whether it still holds its job."""
         connection = self._connection()
         try:
             return self.tell(connection, execution, line, alone=alone)
@@ -59,7 +59,7 @@ class Deadlines:
             connection.disconnect()
 
     def tell(self, connection: DedicatedConnection, execution: Execution, line: str, *, alone: bool = False) -> bool:
-        """Move the deadline on, with a line for the log; return whether the attempt still holds its job."""
+        """Extend the deadline and append a line to the job's log; return whether the attempt still holds its job."""
         job = execution.job
         while self._holds(execution):
             try:
@@ -68,7 +68,7 @@ class Deadlines:
             except Exception as exc:
                 connection.disconnect()
                 if not is_transient(exc):
-                    log.exception("job %s: Redis refuses to note that its attempt begins", job.id)
+                    log.exception("Job %s: cannot record the start of its attempt", job.id)
                     return True
                 green.sleep(REPEAT_S)
         return False

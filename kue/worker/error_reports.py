@@ -1,4 +1,4 @@
-"""Reports errors that are not transient, in the log and to ``queue.on("error")``, now and then."""
+"""Rate-limited reports of errors that are not transient, in the log and to ``queue.on("error")``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("kue.worker")
 
 #: Seconds until the same error is reported again.
 REPORT_S = 10.0
-#: Different errors that are remembered.
+#: Maximum number of distinct errors remembered.
 REPORTS_MAX = 100
 
 
@@ -24,7 +24,7 @@ class ErrorReports:
         self._reported: dict[tuple[str, str], float] = {}
 
     def report(self, what: str, exc: BaseException) -> None:
-        """Log that ``what`` failed, with a traceback if the fault may be ours, and call ``on_error``."""
+        """Log that ``what`` failed, with a traceback if it may be a bug of this library, and call ``on_error``."""
         key, now = (what, f"{type(exc).__name__} {exc}"[:200]), time.monotonic()
         if now - self._reported.get(key, -REPORT_S) < REPORT_S:
             return

@@ -11,33 +11,33 @@ from .slots import Slot
 
 
 class Context:
-    """What a handler ``(job, ctx, done)`` gets as ``ctx``: control of its type in this process, as in Node Kue."""
+    """The ``ctx`` of a handler ``(job, ctx, done)``: pauses and resumes its type in this process, as in Node Kue."""
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        #: Take no new job of this type in this process; those that run go on.
+        #: Take no new jobs of this type in this process; running ones continue.
         self.pause = pause
-        #: Take jobs of this type again.
+        #: Take jobs of this type again in this process.
         self.resume = resume
 
 
 class Execution:
-    """One attempt at one job, in the slot that it was reserved for."""
+    """One attempt of a job, in the slot it was reserved for."""
 
     __slots__ = ("context", "error", "handler", "has_begun", "if_no_child", "job", "slot", "started_at", "task", "type")
 
     def __init__(self, job: Job, job_type: str, slot: Slot, context: Context) -> None:
         self.job, self.slot, self.context = job, slot, context
-        #: The type whose slot it has. The job's own is a field that anybody may have written.
+        #: The type whose slot it has. The job's own type is a field that any program can change.
         self.type = job_type
-        #: What runs it; for a suspect, another form of the slot's.
+        #: Its handler; for a suspect, a variant of the slot's handler.
         self.handler = slot.handler
-        #: What is done with a suspect that no child process can run.
+        #: Called for a suspect that no child process can run.
         self.if_no_child: Callable[[str], None] | None = None
         #: Whether a child process runs it.
         self.has_begun = False
-        #: When it began, monotonic s.
+        #: Start time, monotonic s.
         self.started_at = time.monotonic()
-        #: What its executor runs it by.
+        #: The executor's own object for it, such as a thread or task.
         self.task: Any = None
         #: What the handler raised, if it failed.
         self.error: BaseException | None = None

@@ -24,9 +24,9 @@ log = logging.getLogger("kue.worker")
 
 
 class FetchRequest(NamedTuple):
-    """What one call asks for: attempts to acknowledge, and slots to fill, by type.
+    """The contents of one call: attempts to acknowledge, and slots to fill, by type.
 
-    ``generations``: those of the types as the call leaves, see TypeSlots.
+    ``generations``: the types' generations when the call is sent; see TypeSlots.
     """
 
     ended: Sequence[Ended]
@@ -36,7 +36,7 @@ class FetchRequest(NamedTuple):
 
 
 class Fetcher:
-    """Makes the calls, each repeated until Redis answers. ``worker`` is the process's name in ``q:workers``."""
+    """Makes the calls and repeats each until Redis replies. ``worker`` is the process's name in ``q:workers``."""
 
     def __init__(
         self,
@@ -48,15 +48,15 @@ class Fetcher:
     ) -> None:
         self._connector, self._scripts, self._worker = connector, scripts, worker
         self._lease_ms, self._reports = lease_ms, reports
-        #: When to give up on a Redis that is unreachable, monotonic s; None: never.
+        #: When to give up on an unreachable Redis, monotonic s; None: never.
         self.give_up_at: float | None = None
 
     def connection(self, answer_s: float = ANSWER_S) -> DedicatedConnection:
-        """Return a connection for one thread that fetches."""
+        """Return a connection for one fetching thread."""
         return DedicatedConnection(self._connector, answer_s, kill_previous=True)
 
     def fetch(self, connection: DedicatedConnection, request: FetchRequest) -> FetchResult:
-        """Acknowledge and reserve in one call, which is safe to repeat. If it is given up, the result is empty."""
+        """Acknowledge and reserve in one call, repeated until Redis replies. After giving up, the result is empty."""
         outcomes = [outcome for _, outcome in request.ended]
 
         def attempt(client: Any, again: bool) -> FetchResult:
@@ -72,9 +72,9 @@ class Fetcher:
         block_s: float,
         is_unwanted: Callable[[], bool],
     ) -> FetchResult:
-        """Block until there is an element in one of the lists ``keys``, and reserve.
+        """Block until one of the lists ``keys`` has an element, then reserve.
 
-        After a failure the reservation is repeated, by its nonce, without the wait, unless it ``is_unwanted``.
+        After a failure the reservation is repeated with the same nonce and without blocking, unless ``is_unwanted()``.
         """
 
         def attempt(client: Any, again: bool) -> FetchResult:
@@ -85,7 +85,7 @@ class Fetcher:
         return self._with_retries(connection, request, [], attempt, is_unwanted)
 
     def wake(self, connection: DedicatedConnection, engine: str) -> None:
-        """End the wait of this process's BlockingFetcher."""
+        """Interrupt this process's BlockingFetcher."""
 
         def attempt(client: Any, again: bool) -> FetchResult:
             self._scripts.wake(client, engine)
@@ -127,7 +127,7 @@ class Fetcher:
                     self._reports.report("Redis refused a worker's call", exc)
                     if outcomes:
                         outcomes[:] = self._acknowledge_singly(connection, outcomes)
-                    elif again:  # twice in a row, and no waiting cures it: the slots are of more use elsewhere
+                    elif again:  # failed twice in a row, and waiting does not help: free the slots for other types
                         return _nothing(dict.fromkeys(request.slots, ""))
                     wait = True
                 again = True
@@ -136,13 +136,13 @@ class Fetcher:
                     pause = min(pause * 2, RETRY_MAX_S)
             else:
                 outage.succeeded(began_at)
-                # A repeated acknowledgement may find that the first one got through, and the job with another attempt.
+                # If the first acknowledgement got through, the repeated one may find the job in its next attempt.
                 return result._replace(codes=[]) if again else result
 
     def _acknowledge_singly(self, connection: DedicatedConnection, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """A call failed for a reason that is not transient: find the acknowledgement that it was, and save the others.
+        """After a permanent failure, acknowledge one by one, so that only the offending acknowledgement is lost.
 
-        Returns those that are still to be made: Redis became unreachable, or allows this worker nothing at all.
+        Returns those still to be sent, if Redis became unreachable or permits this worker no call at all.
         """
         for at, outcome in enumerate(outcomes):
             try:
@@ -156,5 +156,5 @@ class Fetcher:
 
 
 def _nothing(broken: dict[str, str]) -> FetchResult:
-    """Return the empty result of a call that was given up, with the types to leave alone for a while."""
+    """Return the empty result of a call that was given up. Its types are not fetched for a while."""
     return FetchResult(0, [], [], [], [], broken)

@@ -1,4 +1,4 @@
-"""Whether this process takes jobs: not before it is ready, and not while a suspect has it for itself."""
+"""Whether this process takes jobs: not before it is ready, and not while a suspect runs alone in it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """What the gate asks of the engines of a process."""
+    """What the gate needs from each engine of the process."""
 
     def runs_only(self, suspects: set[Execution]) -> bool:
-        """Tell whether nothing else runs here, and nothing is on its way."""
+        """Return whether nothing else runs here and no job may arrive."""
 
     def gate_moved(self) -> None:
-        """The gate was closed or opened."""
+        """Called when the gate was closed or opened."""
 
 
 class Gate:
-    """Lets one suspect at a time have this process for itself: while it is closed, no engine takes jobs."""
+    """Lets one suspect at a time run alone in this process. While the gate is closed, no engine takes jobs."""
 
     def __init__(self) -> None:
         self.is_closed = self._is_held = self._is_taken = False
-        #: The suspects that wait for their turn, or have it.
+        #: The suspects that run alone or wait for their turn.
         self.suspects: set[Execution] = set()
         self._engines: WeakSet[Engine] = WeakSet()
         self._turn: Execution | None = None
@@ -33,7 +33,7 @@ class Gate:
         self._engines.add(engine)
 
     def hold(self) -> None:
-        """Take no jobs until ``release``: for a program that is not ready yet."""
+        """Take no jobs until ``release``, for a program that is still starting."""
         self._is_held = True
         self._move()
 
@@ -42,13 +42,13 @@ class Gate:
         self._move()
 
     def after_fork(self) -> None:
-        """Called in a child process: what waits here is the parent's."""
+        """Called in a forked child: discard the parent's suspects."""
         self.is_closed = self._is_held = self._is_taken = False
         self.suspects, self._turn = set(), None
         self._engines = WeakSet()
 
     def take_turn(self, execution: Execution) -> bool:
-        """Close the gate for a suspect, unless another has the turn; return whether it has it."""
+        """Close the gate for a suspect unless it is another's turn; return whether it is its turn."""
         if self._turn is None:
             self._turn, self._is_taken = execution, True
             self._move()
@@ -58,7 +58,7 @@ class Gate:
         return all(engine.runs_only(self.suspects) for engine in list(self._engines))
 
     def leave(self, execution: Execution) -> None:
-        """A suspect is through. The gate opens when no other waits."""
+        """Remove a suspect that has ended. The gate opens when no other waits."""
         self.suspects.discard(execution)
         if self._turn is execution:
             self._turn = None

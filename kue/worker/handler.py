@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What runs the attempts of a handler."""
+    """How a handler's attempts are run."""
 
     THREAD = "thread"  #: a thread of the engine's kind: green if threads are green
     ASYNCIO = "asyncio"  #: a task of the process's event loop
@@ -40,7 +40,7 @@ class Handler(NamedTuple):
 def read_handler(
     fn: Callable[..., Any], target: Target | None = None, isolation: Isolation | None = None
 ) -> Handler:
-    """Return a function as a handler. Raises InvalidJob for one that cannot be called with a job."""
+    """Return the Handler of a function. Raises InvalidJob if it cannot be called with a job."""
     if not callable(fn):
         raise InvalidJob(f"a handler must be a function (job), (job, done) or (job, ctx, done), not {fn!r}")
     if inspect.isasyncgenfunction(fn):
@@ -54,14 +54,14 @@ def read_handler(
         return Handler(fn, arity, Kind.PROCESS, target, isolation)
     if green.enabled():
         raise KueError(
-            "an async handler needs plain threads, and eventlet has patched this process: run it in a process of its "
-            "own with `kue worker module:queue`, without --green"
+            "an async handler cannot run in a process patched by eventlet: run it in a separate process "
+            "with `kue worker module:queue`, without --green"
         )
     return Handler(fn, arity, Kind.ASYNCIO, target)
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
-    """Tell whether a call returns a coroutine: an ``async def``, a partial of one, or an object whose call is one."""
+    """Return whether a call returns a coroutine: an ``async def``, a partial of one, or an object whose call is one."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)

@@ -1,4 +1,4 @@
-"""Calling a handler that is no async function, inside the middleware of its queue."""
+"""Call a handler that is not an async function, inside its queue's middleware."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .execution import Context
 from .handler import Handler
 from .outcomes import DoneError
 
-#: Seconds between two looks whether a handler that reports by ``done`` was told to stop, or has reported: the second
-#: where threads are green.
+#: Intervals of checking whether a handler that uses ``done`` was stopped, or (with green threads) has called it,
+#: seconds.
 POLL_S, GREEN_POLL_S = 1.0, 0.05
 
 
@@ -40,22 +40,22 @@ def _call_handler(handler: Handler, job: Job, context: Context) -> Any:
         handler.fn(job, done)
     else:
         handler.fn(job, context, done)
-    # An OS thread that calls done wakes no green one.
+    # An OS thread that calls done cannot wake a green one.
     poll_s = GREEN_POLL_S if green.enabled() else POLL_S
     while not ended.wait(poll_s):
         job._raise_if_interrupted()
     error, result = reports[0]  # the first call counts
-    if not error:  # as in JavaScript, "" and 0 are no errors
+    if not error:  # as in JavaScript, "" and 0 are not errors
         return result
     raise error if isinstance(error, BaseException) else DoneError(error)
 
 
 def _not_coroutine(result: Any) -> Any:
-    """Return a handler's result. Raises TypeError if it is a coroutine, which nobody would await."""
+    """Return a handler's result. Raises TypeError for a coroutine, which would never be awaited."""
     if isinstance(result, CoroutineType):
         result.close()
         raise TypeError(
-            "the handler is no async function, but returned a coroutine: register the async function itself, or let "
-            "what wraps it be async"
+            "the handler returned a coroutine, but is not an async function: register the async function itself, or "
+            "make its wrapper async"
         )
     return result

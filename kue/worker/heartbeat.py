@@ -1,4 +1,4 @@
-"""Leases are renewed from an OS thread, so that a handler that blocks the hub keeps its job."""
+"""Renew leases from an OS thread, so that a handler that blocks the hub keeps its job."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from ..storage.scripts import Scripts
 
 log = logging.getLogger("kue.heartbeat")
 
-#: Seconds until a failed beat is retried, at most: leases must be renewed before they expire.
+#: Maximum delay before a failed heartbeat is retried, seconds: leases must be renewed before they expire.
 AGAIN_S = 0.5
-#: Tries of what is done last: the connection may have been lost since the last beat.
+#: Number of tries for the final call: the connection may have been lost since the last heartbeat.
 LAST_TRIES = 2
 #: Seconds that ``stop`` waits for the thread.
 STOP_S = 3.0
 
 
 class Heartbeat:
-    """Renews the leases of all running jobs of a process in one call, each third of the lease.
+    """Renews the leases of all running jobs of a process in one call, three times per lease.
 
-    ``leases()`` gives their tokens by job id; ``lost`` is called with those that Redis says are gone. Both are called
-    in the heartbeat's thread: nothing there may wait on a green lock. ``also(client)`` is called with each beat.
+    ``leases()`` returns their fencing tokens by job id; ``lost`` is called with those that Redis no longer holds. Both
+    are called in the heartbeat's thread and must not wait for a green lock. ``also(client)`` is called at each
+    heartbeat.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Heartbeat:
         self._last: Callable[[Any], object] | None = None
         self._started = self._ended = False
         self._is_failing = self._is_unregistered = False
-        #: Whether it has beaten once: before that, the jobs of this process could not be attributed to it.
+        #: Set after the first heartbeat: before that, this process's jobs could not be attributed to it.
         self.has_beaten = False
 
     def start(self) -> None:
@@ -59,9 +60,9 @@ class Heartbeat:
             green.real_thread(run_essential, "heartbeat", self._run)
 
     def stop(self, last: Callable[[Any], object] | None = None) -> None:
-        """End the thread; ``last(client)`` is what it does at the end, after any beat under way.
+        """End the thread. ``last(client)`` is its final call, after any heartbeat in progress.
 
-        Waits for it, for a bounded time: an OS thread that still runs when the interpreter ends may crash it.
+        Waits up to a limit: an OS thread still running when the interpreter exits may crash it.
         """
         self._last, self._stopping = last, True
         self._wake.set()
@@ -70,7 +71,7 @@ class Heartbeat:
             green.sleep(0.005)
 
     def beat_now(self) -> None:
-        """Let the heartbeat's thread beat at once; from any thread."""
+        """Trigger a heartbeat now; from any thread."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -89,7 +90,7 @@ class Heartbeat:
         self._ended = True
 
     def _register(self, client: Any) -> None:
-        """Register this process. If that is refused, its jobs still run, and are rescued when their leases expire."""
+        """Register this process. If Redis refuses, its jobs still run, and are rescued when their leases expire."""
         assert self._also is not None
         try:
             self._also(client)
@@ -101,7 +102,7 @@ class Heartbeat:
                 self._is_unregistered = True
 
     def beat(self) -> bool:
-        """Renew all leases once; return whether that worked. An unreachable Redis is the engine's to report."""
+        """Renew all leases once; return whether that succeeded. The engine reports an unreachable Redis."""
         try:
             tokens = self._leases()
             if tokens:
@@ -111,7 +112,7 @@ class Heartbeat:
             if self._also is not None:
                 self._register(self._connection.client)
             self.has_beaten = True
-        except Exception as exc:  # whatever it was: without this thread all leases would expire
+        except Exception as exc:  # any error: without this thread all leases would expire
             self._connection.disconnect()
             if not is_transient(exc) and not self._is_failing:
                 log.exception("Heartbeat failed; leases are renewed once it succeeds")

@@ -1,4 +1,4 @@
-"""Maintenance, which any process with workers does for the whole queue: promote, time out, rescue, each on a timer."""
+"""Periodic maintenance of the whole queue, done by any process with workers: promote, time out, rescue."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from .registry import Registry
 
 log = logging.getLogger("kue.maintenance")
 
-#: Longest time between two looks at the delayed jobs, s: new ones may have come in due before those known.
+#: Longest interval of promoting delayed jobs, seconds: a new job may be due before the known ones.
 PROMOTE_S = 0.08
-#: Time between two looks for overdue jobs, and for expired leases, s.
+#: Interval of checking for overdue jobs, and for expired leases, seconds.
 TIMEOUT_S, RESCUE_S = 0.25, 1.0
-#: Time between two looks for lost tokens, s.
+#: Interval of restoring lost wake-up tokens, seconds.
 BALANCE_S = 3.0
-#: Time between two looks for children that ended in a Node worker, s.
+#: Interval of checking for children that ended in a Node worker, seconds.
 FLOWS_S = 1.0
-#: Time between two looks for dead processes of this machine, s.
+#: Interval of checking for dead processes of this machine, seconds.
 RECLAIM_S = 1.0
-#: Seconds without a look at the server's clock after which leases may have expired without a worker's fault.
+#: After this many seconds without reading the server's clock, expired leases may not be their workers' fault.
 BLIND_S = 3.0
-#: What a renewal may take beyond its interval, s.
+#: Time a renewal may take beyond its interval, seconds.
 RENEWAL_S = 2.0
-#: Jobs that one look takes, and overdue ones: each of these is a call, and promotion waits for them.
+#: Maximum number of jobs per check, and of overdue ones: each of these needs a call, and promotion waits meanwhile.
 BATCH, TIMEOUTS_MAX = 1000, 50
-#: What Node's ttl watcher holds while it waits a second for answers, and how often we give ours again meanwhile.
+#: The lock that Node's ttl watcher holds while it waits a second for answers, and how often ours is repeated.
 NODE_TTL_LOCK, ANSWERS = "activeJobsTTL:lock", 4
-#: Lower end of the scores that are deadlines in q:jobs:active, as in Node Kue.
+#: Lowest score in q:jobs:active that is a deadline, as in Node Kue.
 DEADLINES_FROM = 100_000
 
 
 class Maintenance:
-    """Runs a list of (function, period) in one (green) thread of its own."""
+    """Runs a list of (function, period) in one dedicated (green) thread."""
 
     def __init__(
         self,
@@ -65,21 +65,21 @@ class Maintenance:
         self._wake = threading.Event()
         self._stopping = False
         self._blind_ms = int(min(BLIND_S * 1000, lease_ms / 3))
-        #: A whole interval between two heartbeats, and what one may take.
+        #: The heartbeat interval plus the longest time a renewal may take.
         self._grace_ms = int(lease_ms / 3 + min(RENEWAL_S * 1000, lease_ms / 3))
         #: Names of the tasks that failed last time.
         self._failing: set[str] = set()
-        self._server_ms = 0  # the server's time when it last answered
+        self._server_ms = 0  # the server's time at its last reply
         self._watched_at: float | None = None
         self._rescue_from = 0.0
-        self._answers: dict[str, int] = {}  # by job id, how often Node's watcher is still to be answered
+        self._answers: dict[str, int] = {}  # by job id, how many more times to answer Node's watcher
         self._tasks: list[list[Any]] = [
             [each, 0.0]
             for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance, self.sweep_flows)
         ]
 
     def add(self, task: Callable[[Any], float]) -> None:
-        """Run one more task, to be called before ``start``: ``task(client)`` returns as the others."""
+        """Add a task; call before ``start``. ``task(client)`` returns the seconds until its next run."""
         self._tasks.append([task, 0.0])
 
     def start(self) -> None:
@@ -102,7 +102,7 @@ class Maintenance:
                 except Exception as exc:
                     self._connection.disconnect()
                     task[1] = now + RESCUE_S
-                    if is_transient(exc):  # for the others too, and the engine tells of it
+                    if is_transient(exc):  # the other tasks would fail too, and the engine reports it
                         green.sleep(RESCUE_S)
                         break
                     if _name(task[0]) not in self._failing:
@@ -117,10 +117,10 @@ class Maintenance:
         except Exception:
             log.exception("An attempt whose lease was lost could not be stopped")
 
-    # Each returns the seconds until it wants to run again.
+    # Tasks: each returns the seconds until its next run.
 
     def reclaim(self, client: Any) -> float:
-        """Rescue the jobs of dead processes of this machine at once."""
+        """Immediately rescue the jobs of dead processes of this machine."""
         self._registry.reclaim(client)
         return RECLAIM_S
 
@@ -161,15 +161,15 @@ class Maintenance:
         return TIMEOUT_S if len(overdue) < TIMEOUTS_MAX else 0.0
 
     def _clock(self) -> ClockWatch:
-        """Return what a script needs to see a jump of the server's clock before it takes anything away."""
+        """Return what a script needs to detect a jump of the server's clock before it rescues or times out jobs."""
         elapsed_ms = 0 if self._watched_at is None else int((time.monotonic() - self._watched_at) * 1000)
         return ClockWatch(self._blind_ms, self._grace_ms, elapsed_ms)
 
     def _answer_node(self, client: Any) -> None:
-        """Repeat that overdue jobs were timed out, while Node's watcher may wait for that answer.
+        """Repeat the "ttl exceeded ack" of timed-out jobs while Node's watcher may wait for it.
 
-        It reads which jobs are overdue and begins to listen a moment later. An answer given in that moment is lost on
-        it, and it would fail a job that runs its next attempt or has completed.
+        Node's watcher reads the overdue jobs and subscribes a moment later. If it missed an answer given in between, it
+        would fail a job that already runs its next attempt or has completed.
         """
         if self._answers and not client.exists(NODE_TTL_LOCK):
             self._answers.clear()
@@ -181,12 +181,12 @@ class Maintenance:
                 del self._answers[job_id]
 
     def balance(self, client: Any) -> float:
-        """Restore tokens that were lost with the worker that took them: Node's workers block on them."""
-        self._scripts.balance(client, int(BALANCE_S * 900))  # of all processes one at a time is enough
+        """Restore wake-up tokens lost with the worker that took them: Node's workers block on them."""
+        self._scripts.balance(client, int(BALANCE_S * 900))  # one process at a time is enough
         return BALANCE_S
 
     def sweep_flows(self, client: Any) -> float:
-        """Count children that a Node worker ran, or that somebody removed, for the jobs that wait for them."""
+        """Count children that a Node worker ran or somebody removed, for their waiting parents."""
         self._scripts.sweep_flows(client, int(FLOWS_S * 900))
         return FLOWS_S
 
@@ -198,7 +198,7 @@ class Maintenance:
         try:
             rescued = self._scripts.rescue(client, limit=BATCH, until_ms=until_ms, clock=self._clock())
         except RedisError:
-            # What is refused here is refused to others too: their renewals.
+            # If Redis refuses this, it also refuses other processes' renewals.
             self._rescue_from = time.monotonic() + self._grace_ms / 1000
             raise
         log_rescues(client, self._keys, rescued, "its lease expired")
@@ -206,5 +206,5 @@ class Maintenance:
 
 
 def _name(task: Callable[..., object]) -> str:
-    """Return a task's name for the log; two classes may have a method of the same name."""
+    """Return a task's name for the log, qualified because classes may share method names."""
     return task.__qualname__.removeprefix("Maintenance.")

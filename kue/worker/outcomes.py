@@ -1,4 +1,4 @@
-"""Turn the end of an attempt into its outcome for Redis: a result, or a failure and when the job runs again."""
+"""Turn the end of an attempt into its outcome for Redis: a result, or a failure with the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from ..storage.script_values import Outcome
 ERROR_MAX = 20_000
 #: The modules that call handlers.
 CALLERS = ("kue.worker.", "kue.tasks.", "kue.middleware")
-#: Frames of a long traceback that are kept: those of the handler's entry, and those next to the error.
+#: Frames kept of a long traceback: the outermost, at the handler's entry, and the innermost, near the error.
 FRAMES_OUTER, FRAMES_INNER = 10, 40
 _LIBRARY = __name__.partition(".")[0]
 
 
 class DoneError(Exception):
-    """A failure that a handler gave to ``done`` as something else than an exception."""
+    """A failure that a handler passed to ``done`` as a value that is not an exception."""
 
     expected = True
 
 
 class Failure(NamedTuple):
-    """Why an attempt failed, in plain values, so that a child process can send it.
+    """Why an attempt failed, in plain values that a child process can send.
 
-    ``error`` is what the job keeps: class, message and the handler's stack, or the message alone of an expected
-    failure. ``line`` goes to its log, ``message`` into its events. ``delay_ms``: when the handler says so, it runs
-    again after that; with ``counts`` False the attempt is not counted, and with ``holds_back`` no other job of its
-    key or type starts meanwhile. ``final``: it is not retried. ``crashed``: the child process that ran it died.
+    ``error`` is stored in the job: class, message and the handler's stack, or just the message of an expected failure.
+    ``line`` goes to its log, ``message`` into its events. ``delay_ms``: the delay the handler asked for, if any; if
+    ``counts`` is False, the attempt is not counted, and with ``holds_back`` no other job of its key or type starts
+    meanwhile. ``final``: not retried. ``crashed``: the child process that ran it died.
     """
 
     error: str
@@ -50,7 +50,7 @@ class Failure(NamedTuple):
 
 
 class RemoteError(Exception):
-    """Why an attempt failed in a child process: on one line, and the handler's stack there."""
+    """Why an attempt failed in a child process: one line, followed by the handler's stack."""
 
     def __init__(self, head: str, stack: str) -> None:
         super().__init__(head)
@@ -58,23 +58,23 @@ class RemoteError(Exception):
 
 
 def completed(job: Job, result: Any) -> Outcome:
-    """Return the outcome of a handler that returned. Raises what JSON cannot hold."""
+    """Return the outcome of a handler that returned. Raises if the result is not JSON."""
     if result is WAIT:
         return Outcome("release", str(job.id), job._token, ("Waiting for its children", "children"))
     return Outcome("complete", str(job.id), job._token, (to_json(result), "1" if is_truthy(result) else "0"))
 
 
 def raised(job: Job, exc: BaseException, backoffs: Mapping[str, backoff.BackoffFunction]) -> Outcome | None:
-    """Return the outcome of a handler that raised, or None if there is nothing left to say about the job."""
+    """Return the outcome of a handler that raised, or None if the attempt has lost its job."""
     if isinstance(exc, WorkerStopping):
         return released(str(job.id), job._token)
     return None if has_lost_job(job, exc) else failed(job, describe(exc), backoffs)
 
 
 def has_lost_job(job: Job, exc: BaseException) -> bool:
-    """Tell whether a handler raised this because its attempt has lost the job, of which there is nothing left to say.
+    """Return whether a handler raised this because its attempt has lost the job: there is nothing to report then.
 
-    A lost lease may be some other job's, and an interrupt the handler's own doing: these are ordinary failures.
+    A LeaseLost about another job, or an interrupt raised by the handler itself, is an ordinary failure.
     """
     if isinstance(exc, LeaseLost):
         return bool(exc.job_id == job.id)
@@ -82,9 +82,9 @@ def has_lost_job(job: Job, exc: BaseException) -> bool:
 
 
 def describe(exc: BaseException) -> Failure:
-    """Return what is kept of an exception."""
+    """Return what is stored of an exception."""
     if isinstance(exc, DoneError):
-        # As Node logs an error that is a plain string: an empty line.
+        # Node logs an empty line for an error that is a plain string.
         error = message = str(exc)
         line = ""
     elif is_expected(exc):
@@ -123,30 +123,30 @@ def failed(job: Job, failure: Failure, backoffs: Mapping[str, backoff.BackoffFun
         retry = backoff.Retry("wait", str(failure.delay_ms))
     else:
         text = job.raw.get("backoff")
-        delay_ms = job.options.delay_ms if text else 0  # without, nothing else is read of the options
+        delay_ms = job.options.delay_ms if text else 0  # otherwise no other option is read
         retry = backoff.decide(text, job.attempts_made + 1, delay_ms, backoffs)
     texts = tuple(utf8(text[:ERROR_MAX]) for text in (failure.error, failure.line, failure.message))
     return Outcome("fail", str(job.id), job._token, (*texts, *retry, *(["1"] if failure.crashed else [])))
 
 
 def not_runnable(job_id: str, token: str, exc: BaseException) -> Outcome:
-    """Return the outcome of an attempt that could not even begin, or end: the job fails for good."""
+    """Return the outcome of an attempt that could not be started or finished: the job fails for good."""
     text = f"This worker cannot run the job: {type(exc).__name__}: {_text_of(exc)}"[:ERROR_MAX]
     return Outcome("fail", job_id, token, (utf8(text), utf8(text), utf8(text), *backoff.Retry("never")))
 
 
 def released(job_id: str, token: str, why: str = "its worker stopped") -> Outcome:
-    """Return the outcome of an attempt that is not counted: the job waits again."""
+    """Return the outcome of an uncounted attempt: the job is queued again."""
     return Outcome("release", job_id, token, (f"Released: {why}.",))
 
 
 def is_expected(exc: BaseException) -> bool:
-    """Tell whether a failure needs no traceback, because its message explains it."""
+    """Return whether a failure's message explains it without a traceback."""
     return getattr(exc, "expected", False) is True
 
 
 def is_own(frame: FrameType) -> bool:
-    """Tell whether a frame of a traceback is of what calls a handler, which says nothing about the handler."""
+    """Return whether a traceback frame belongs to the code that calls handlers."""
     return str(frame.f_globals.get("__name__")).startswith(CALLERS)
 
 
@@ -155,9 +155,9 @@ def _is_library(frame: FrameType) -> bool:
 
 
 def _stack(exc: BaseException) -> list[str]:
-    """Return the lines of a traceback, without the library's own unless it raised outside a user's code.
+    """Return a traceback's lines, without the library's frames unless the error was raised outside user code.
 
-    Python's way of it looks at each file on the disk.
+    Python's own formatting reads each source file from disk.
     """
     frames = [each for each in traceback.walk_tb(exc.__traceback__) if not is_own(each[0])]
     frames = [each for each in frames if not _is_library(each[0])] or frames
@@ -175,7 +175,7 @@ def _stack(exc: BaseException) -> list[str]:
 
 
 def _text_of(exc: BaseException) -> str:
-    """Return an exception's text; one that cannot even tell that has none."""
+    """Return an exception's text, or "" if its ``__str__`` fails."""
     try:
         return str(exc)
     except Exception:

@@ -1,4 +1,4 @@
-"""The registry of worker processes: for the page, and so that jobs of a dead process are rescued at once."""
+"""The registry of worker processes, for the monitor and to rescue a dead process's jobs immediately."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..storage.server_time import server_ms
 from ..storage.worker_records import TypeInfo, read_entry, whole
 from .attempt_log import log_rescues
 
-#: Milliseconds after the last heartbeat until a worker is removed; its jobs were rescued long ago.
+#: Time from a worker's last heartbeat to its removal, ms; its jobs were rescued long before.
 FORGET_MS = 24 * 3600 * 1000
-#: Process ids up to this are those of the kernel and of the first services, except in a container.
+#: Outside a container, process ids up to this belong to the kernel and the first services.
 CONTAINER_PID_MAX = 300
 
 
 class Registry:
-    """This process's entry in ``q:workers``, and what the entries of others tell.
+    """This process's entry in ``q:workers``, and checks of the other entries.
 
     An entry is JSON: a WorkerInfo without ``worker``, with ``machine`` (boot and pid namespace: two containers may
-    share a host's name, and neither can see the other's processes) and ``born`` (clock ticks since boot, since pids
-    come round). ``loop_lag_ms()`` gives the event loop lag, None without an event loop.
+    share a host's name, and neither can see the other's processes) and ``born`` (clock ticks since boot, since pids are
+    reused). ``loop_lag_ms()`` returns the event loop lag, None without an event loop.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Registry:
     def reclaim(self, client: Any) -> list[str]:
         """Rescue the jobs of processes that died on this machine; return the ids.
 
-        Entries are written by the heartbeat alone: one thread that beats and, at the end, leaves.
+        Only the heartbeat's thread writes this process's entry and, at the end, removes it.
         """
         rescued: list[str] = []
         entries, now_ms = client.hgetall(self._key), server_ms(client)
@@ -81,7 +81,7 @@ class Registry:
 
 
 def is_dead(entry: dict[str, Any]) -> bool:
-    """Tell whether an entry is of a process of this machine that is certainly gone."""
+    """Return whether an entry belongs to a process of this machine that has certainly ended."""
     pid, began = entry.get("pid"), entry.get("born")
     if not machine() or entry.get("machine") != machine() or not isinstance(pid, int) or not began:
         return False
@@ -92,7 +92,7 @@ def is_dead(entry: dict[str, Any]) -> bool:
 
 
 def _exists(pid: int) -> bool:
-    """Tell whether there is such a process, also where ``/proc`` shows only one's own (hidepid)."""
+    """Return whether a process exists, also where ``/proc`` hides other users' processes (hidepid)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -103,7 +103,7 @@ def _exists(pid: int) -> bool:
 
 
 def machine() -> str:
-    """Return what only processes that see each other share; "" where the system does not say (not Linux)."""
+    """Return a string equal for processes that can see each other; "" if unknown (not Linux)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -112,19 +112,19 @@ def machine() -> str:
 
 
 def born(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot; "" if it has ended, None if there is nothing to see."""
+    """Return a process's start time, clock ticks since boot; "" if it has ended, None if unknown."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    fields = text.rpartition(")")[2].split()  # the process name before it may contain anything
     return "" if fields[0] in ("Z", "X") else fields[19]
 
 
 def worker_name(host: str, pid: int, unique_id: str) -> str:
-    """Return the name of a worker process, as Node's workers have it.
+    """Return a worker process's name, in the form that Node's workers use.
 
-    In a container a process id is small, and another container may have the same host name: there ``unique_id``
-    follows the process id.
+    In a container, the process id is small and another container may have the same host name, so ``unique_id`` is
+    appended.
     """
     return f"kue:{host}:{pid}" + (f".{unique_id}" if pid <= CONTAINER_PID_MAX else "")

@@ -7,7 +7,7 @@ _known: set[str] = set()
 
 
 def restrict(types: frozenset[str]) -> None:
-    """Run only these types in this process. Call it before any handler is registered."""
+    """Run only these types in this process. Call before any handler is registered."""
     global _only
     _only = types
 

@@ -1,4 +1,4 @@
-"""What the engine knows of one job type: its slots, and whether to request for jobs. Guarded by the engine's lock."""
+"""The engine's state of one job type: its slots, and whether to fetch jobs. Guarded by the engine's lock."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ class TypeSlots:
         self.name = name
         self.free: list[Slot] = []
         self.may_have_jobs = True  #: whether to fetch, or to block until there is a wake-up token
-        self.generation = 0  #: counts the news that jobs may wait: a reply to an older call cannot undo it
+        self.generation = 0  #: incremented when jobs may wait, so that a reply to an older call cannot undo it
         self.draining = False
-        self.is_ready = True  #: whether its executor can begin attempts
+        self.is_ready = True  #: whether its executor can start attempts
         self.paused_until = 0.0
         self.later_at: float | None = None  #: when a limit lets more jobs start, monotonic s; None: not known
         self._total = 0  #: slots, free or not
-        self._retiring = 0  #: slots to take away as soon as they are free
-        self.newest: Handler  #: what further slots get
+        self._retiring = 0  #: slots to remove as soon as they are free
+        self.newest: Handler  #: handler for further slots
 
     @property
     def concurrency(self) -> int:
         return self._total - self._retiring
 
     def is_held(self) -> bool:
-        """Tell whether no jobs are to be taken, whatever there may be."""
+        """Return whether no jobs may be taken, even if some wait."""
         return self.draining or not self.is_ready or gate.is_closed
 
     def should_fetch(self) -> bool:
-        """Tell whether to request Redis for jobs."""
+        """Return whether to ask Redis for jobs."""
         is_due = self.later_at is not None and self.later_at <= time.monotonic()
         return self._is_open() and (self.may_have_jobs or is_due)
 
     def should_block(self) -> bool:
-        """Tell whether to block on its wake-up tokens, since there were no jobs when last asked."""
+        """Return whether to block on its wake-up tokens, because no jobs waited at the last fetch."""
         return self._is_open() and not self.may_have_jobs
 
     def add(self, numbers: range, handler: Handler) -> None:
@@ -56,23 +56,23 @@ class TypeSlots:
         self.expect_jobs()
 
     def expect_jobs(self) -> None:
-        """There may be jobs: fetch, whatever the replies say to calls that are under way."""
+        """Record that jobs may wait: fetch, whatever the replies to calls in progress say."""
         self.may_have_jobs, self.paused_until = True, 0.0
         self.generation += 1
 
     def back_off(self, seconds: float, generation: int) -> None:
-        """Fetch nothing for some seconds, unless there is news since the call that was made in ``generation``."""
+        """Fetch nothing for some seconds, unless jobs may have arrived since the call made in ``generation``."""
         self.may_have_jobs = True
         if self.generation == generation:
             self.paused_until = time.monotonic() + seconds
 
     def update(self, more: bool, generation: int, later_ms: int | None = None) -> None:
-        """Take in whether jobs still wait, as the reply says to a call that was made in ``generation``.
+        """Record whether jobs still wait, from the reply to a call made in ``generation``.
 
-        ``later_ms``: after that time a limit lets more of them start.
+        ``later_ms``: time until a limit lets more of them start.
 
-        Replies may be taken in in another order than they were given. So one that knows of no more jobs counts only if
-        no other has told of some meanwhile; jobs that came after both have left tokens.
+        Replies may be processed out of order. So a reply without more jobs counts only if no other reply has reported
+        some meanwhile; jobs that arrived after both have left wake-up tokens.
         """
         if more:
             self.expect_jobs()
@@ -81,7 +81,7 @@ class TypeSlots:
         self.later_at = None if later_ms is None else time.monotonic() + later_ms / 1000
 
     def look_in_s(self) -> float | None:
-        """Return the seconds until it is to be fetched again, if it is paused or limited now; else None."""
+        """Return the seconds until the next fetch if the type is paused or limited, else None."""
         if not self.free or self.draining:
             return None
         now = time.monotonic()
@@ -89,9 +89,9 @@ class TypeSlots:
         return min(ends) - now if ends else None
 
     def resize(self, count: int, first_number: int) -> int:
-        """Have ``count`` slots, new ones numbered from ``first_number`` on; return how many are new.
+        """Set the number of slots to ``count``, numbering new ones from ``first_number``; return how many are new.
 
-        Slots in use go when they are free.
+        Surplus slots in use are removed when they become free.
         """
         more = count - self.concurrency
         spared = max(0, min(more, self._retiring))
@@ -103,7 +103,7 @@ class TypeSlots:
         return new
 
     def take(self, count: int | None = None) -> list[Slot]:
-        """Take free slots for a call to Redis, ``count`` of them or all."""
+        """Take up to ``count`` free slots (default: all) for a call to Redis."""
         count = len(self.free) if count is None else count
         taken, self.free = self.free[:count], self.free[count:]
         return taken

@@ -1,7 +1,7 @@
-"""Suspects: jobs under which two worker processes died in a row. They run apart, so that the guilty one shows itself.
+"""Suspects: jobs that ran when two worker processes in a row died. They run alone, to find the one that is guilty.
 
-Where a child process can import the handler, a suspect runs in one of its own. Elsewhere its worker process takes no
-more jobs, waits until nothing runs, and runs it alone; the job's hash says so, and rescue.lua draws the conclusion.
+If a child process can import the handler, a suspect runs in a dedicated one. Otherwise its worker process takes no more
+jobs, waits until nothing runs, and runs it alone. This is recorded in the job's hash, and rescue.lua decides.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .isolation.options import Isolation
 
 log = logging.getLogger("kue.worker")
 
-#: Deaths of worker processes in a row that make a job suspect, as in rescue.lua.
+#: Consecutive worker process deaths that make a job suspect, as in rescue.lua.
 SUSPECT_FROM = 2
-#: Seconds that a suspect waits for other attempts to end. After that it runs among them, and proves nothing: one of
+#: Seconds that a suspect waits for other attempts to end. Then it runs alongside them, which proves nothing: one of
 #: them may be waiting for it.
 PATIENCE_S = 600.0
 
-IN_CHILD = "Suspect: it runs in a child process of its own"
-ALONE = "Suspect: its worker process runs nothing else meanwhile"
-AMONG_OTHERS = "Suspect: it runs among other attempts, which do not end"
+IN_CHILD = "Suspect: running in a separate child process"
+ALONE = "Suspect: running alone in its worker process"
+AMONG_OTHERS = "Suspect: running alongside other attempts, which did not end in time"
 
 
 class Suspects:
     """Runs the suspects of one engine.
 
-    ``holds(execution)`` tells whether an attempt has not ended; ``delivered()`` lets begin what was started.
+    ``holds(execution)`` returns whether an attempt is still running; ``delivered()`` starts what executors have queued.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Suspects:
     ) -> None:
         self._cond, self._deadlines, self._executor = cond, deadlines, executor
         self._holds, self._delivered = holds, delivered
-        #: The handlers that no child can import, and the forms of others that run in a child, by identity.
+        #: The handlers that no child can import, and the child-process variants of others, by identity.
         self._not_importable: list[Handler] = []
         self._in_child: dict[int, Handler] = {}
 
     def takes(self, execution: Execution) -> bool:
-        """Begin an attempt apart, if its job is suspect; return whether it is. Called under the engine's lock."""
+        """If the job is suspect, run its attempt separately and return True. Called under the engine's lock."""
         if execution.job.deaths < SUSPECT_FROM:
             return False
         handler = execution.handler
@@ -78,7 +78,7 @@ class Suspects:
         return known
 
     def _no_child(self, execution: Execution, handler: Handler, why: str) -> None:
-        """A child cannot import the handler after all: run the suspect here."""
+        """Run the suspect here, since a child cannot import the handler after all."""
         log.warning("Job %s is suspect, but no child process can run it (%s)", execution.job.id, why)
         self._not_importable.append(handler)
         execution.handler, execution.if_no_child = handler, None
@@ -103,7 +103,7 @@ class Suspects:
             gate.leave(execution)
 
     def _begin(self, execution: Execution, line: str, *, alone: bool) -> None:
-        """Tell Redis, and let the attempt run if it still holds its job."""
+        """Record the start in Redis, and run the attempt if it still holds its job."""
         if self._deadlines.begin(execution, line, alone=alone):
             with self._cond:
                 if self._holds(execution):

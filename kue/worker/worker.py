@@ -1,4 +1,4 @@
-"""The working part of a queue in this process: the engine, and the maintenance that runs beside it."""
+"""A queue's worker in this process: the engine and the maintenance."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .remote_commands import RemoteCommands
 
 
 class Worker:
-    """Starts with the first handler. ``tasks`` are run by the maintenance beside its own.
+    """Starts with the first handler. ``tasks`` are additional maintenance tasks.
 
-    ``handler_jobs`` returns what makes the jobs of async handlers.
+    ``handler_jobs`` returns the factory of async handlers' jobs.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Worker:
         target: Target | None = None,
         isolation: Isolation | None = None,
     ) -> None:
-        """Run ``handler`` for the jobs of a type, unless `kue worker --only` leaves the type out."""
+        """Run ``handler`` for the jobs of a type, unless `kue worker --only` excludes the type."""
         check_type(job_type)
         if child_process.is_child:
             record(self._session.keys.prefix, job_type, handler, self._make_job(0, {"type": job_type})._owner)
@@ -66,7 +66,7 @@ class Worker:
             self._started().process(job_type, concurrency, handler, target, isolation)
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
-        if child_process.is_child:  # a module that changes it after it has registered its handlers
+        if child_process.is_child:  # a module that changes the concurrency after registering its handlers
             return count or 1
         if self.engine is None or job_type not in self.engine.types():
             raise InvalidJob(f"this process has no handler for {job_type!r}: call process() first")
@@ -83,7 +83,7 @@ class Worker:
             self.engine.quiet()
 
     def stop_type(self, job_type: str, timeout_s: float | None) -> None:
-        """Take no more jobs of a type, and wait for those that run."""
+        """Take no more jobs of a type, and wait for running ones."""
         if self.engine is not None:
             self.engine.quiet(job_type)
             self.engine.drain(timeout_s, job_type)
@@ -96,11 +96,11 @@ class Worker:
             self.engine.stop(timeout_s)
 
     def release_all(self) -> bool:
-        """Release all that runs, in an OS thread, when the process's own threads are stuck."""
+        """Release all running jobs, from an OS thread, when the process's other threads are stuck."""
         return self.engine is None or self.engine.release_all()
 
     def after_fork(self) -> None:
-        """Called in a child process, which starts with no handlers of jobs: these are the parent's."""
+        """Called in a forked child: forget the parent's job handlers."""
         self._lock, self._is_stopped = threading.Lock(), False
         self.engine = self._maintenance = None
         gate.after_fork()

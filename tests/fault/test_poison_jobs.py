@@ -196,7 +196,7 @@ def test_a_handler_that_no_child_can_import_is_found_alone(
     jobs.innocent_complete()
     worker.note()
     assert len(set(worker.runs_of(how))) == 3
-    assert jobs.queue.log(jobs.guilty.id).count("Suspect: its worker process runs nothing else meanwhile") == 1
+    assert jobs.queue.log(jobs.guilty.id).count("Suspect: running alone in its worker process") == 1
 
 
 @pytest.mark.parametrize("how", ["segfault", "memory"])

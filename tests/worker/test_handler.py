@@ -91,6 +91,6 @@ def test_in_a_process_patched_by_eventlet_an_async_handler_is_refused_with_a_rem
         [sys.executable, "-c", PATCHED], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     ).stdout
     assert said == (
-        "an async handler needs plain threads, and eventlet has patched this process: run it in a process of its own "
+        "an async handler cannot run in a process patched by eventlet: run it in a separate process "
         "with `kue worker module:queue`, without --green\n{}\n"
     )

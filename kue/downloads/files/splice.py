@@ -15,7 +15,7 @@ _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 
 
 def possible() -> bool:
-    """Tell whether this system can do it at all."""
+    """Return whether this system can do it at all."""
     return hasattr(os, "splice")
 
 

@@ -32,7 +32,7 @@ class Executor(Protocol):
         """Stop an attempt that has lost its job: raise ``exc`` in its handler if possible. It is reported already."""
 
     def has_leftovers(self) -> bool:
-        """Tell whether handlers still run in this process whose attempts are over: told to stop, they go on."""
+        """Return whether handlers still run in this process whose attempts are over: told to stop, they go on."""
 
     def stop(self) -> None:
         """The engine has stopped, and nothing runs any more: free what the executor holds."""

@@ -43,7 +43,7 @@ class Executors:
             begin()
 
     def has_leftovers(self) -> bool:
-        """Tell whether a handler still runs whose attempt has ended."""
+        """Return whether a handler still runs whose attempt has ended."""
         return any(executor.has_leftovers() for executor in list(self._made.values()))
 
     def stop(self) -> None:
