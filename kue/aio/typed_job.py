@@ -12,8 +12,7 @@ R = TypeVar("R")
 
 
 class AsyncTypedJob(AsyncJob, Generic[R]):
-    """A job created by ``task.acreate``: ``await job.wait()`` returns the declared return type of the task's
-    function."""
+    """A job created by ``task.acreate``: ``await job.wait()`` returns a value of the task function's return type."""
 
     def __init__(self, owner: AsyncJobOwner, job_type: str, data: Any, read_result: Callable[[Any], R]) -> None:
         super().__init__(owner, job_type, data)

@@ -83,8 +83,7 @@ class Attempts:
         return bool(types) if job_type is None else job_type in types
 
     def leases(self) -> dict[str, str]:
-        """Return the fencing tokens of the leases to renew, by job id. Called in the heartbeat's thread, without a
-        lock.
+        """Return the fencing tokens of the leases to renew, by job id. The heartbeat's thread calls it, without a lock.
 
         A job may have two: an attempt not yet acknowledged and its next attempt, which takes precedence.
         """

@@ -1,1 +1,1 @@
-"""What runs attempts: threads, tasks of an event loop, or child processes."""
+"""Executors run attempts: in threads, as asyncio tasks, or in child processes."""

@@ -1,4 +1,4 @@
-"""Attempts of async handlers: tasks of the process's event loop."""
+"""Run attempts of async handlers as tasks of the process's event loop."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ log = logging.getLogger("kue.worker")
 
 
 class HandlerJobs(Protocol):
-    """Makes the jobs that async handlers get, and has their connections."""
+    """Creates the jobs passed to async handlers, and owns their connections."""
 
     def job_of(self, job: Job) -> Any:
-        """Return the same job, with calls to be awaited."""
+        """Return the same job, with awaitable methods."""
 
     async def aclose(self) -> None:
         """Close the connections; called on the loop."""
@@ -37,8 +37,8 @@ class HandlerJobs(Protocol):
 class AsyncioExecutor:
     """Runs each attempt as a task.
 
-    Attempts go to the loop and their outcomes to the engine in batches: what one delivery brings starts by one call,
-    and what ends in one tick is reported by one call.
+    Attempts go to the loop, and outcomes to the engine, in batches: one call starts all attempts of a delivery, one
+    call reports all that end in the same loop iteration.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class AsyncioExecutor:
         self._report, self._backoffs, self._holds, self._handler_jobs = report, backoffs, holds, handler_jobs
         self._job_of = handler_jobs.job_of
         self._loop: event_loop.EventLoop | None = None
-        #: To be begun, and whether the loop has been told.
+        #: Attempts to start, and whether the loop has been notified.
         self._ready: deque[Execution] = deque()
         self._is_told = False
-        #: The tasks that run, which have no other reference.
+        #: The running tasks. Nothing else references them.
         self._tasks: dict[asyncio.Task[None], Execution] = {}
         self._ended: list[tuple[Execution, Outcome | None]] = []
 
@@ -67,7 +67,7 @@ class AsyncioExecutor:
         self._ready.append(execution)
 
     def begin_started(self) -> None:
-        """Let the loop begin what was started: in one call, once all of a delivery is there."""
+        """Start the queued attempts on the loop, in one call for a whole delivery."""
         if self._ready and not self._is_told and self._loop is not None:
             self._is_told = True
             self._loop.call(self._begin)
@@ -81,7 +81,7 @@ class AsyncioExecutor:
         return any(not self._holds(execution) for execution in list(self._tasks.values()))
 
     def stop(self) -> None:
-        """Give what was cancelled a moment to clean up; the last executor's end closes the loop."""
+        """Give cancelled tasks a moment to clean up. The last executor to stop closes the loop."""
         loop = self._loop
         if loop is None:
             return
@@ -93,11 +93,11 @@ class AsyncioExecutor:
 
     def _begin(self) -> None:
         assert self._loop is not None
-        self._is_told = False  # first: what is added from now on is told of again
+        self._is_told = False  # first: attempts added from now on notify the loop again
         loop, ready = self._loop.loop, self._ready
         while ready:
             execution = ready.popleft()
-            if execution.job._interrupt is not None:  # taken away before it began
+            if execution.job._interrupt is not None:  # stopped before it started
                 self._end(execution, raised(execution.job, execution.job._interrupt, self._backoffs))
                 continue
             task = execution.task = asyncio.Task(self._run(execution), loop=loop, name="kue job", context=Context())
@@ -112,10 +112,10 @@ class AsyncioExecutor:
             try:
                 result = await acompose(execution.handler.fn, job._owner.middlewares)(self._job_of(job))
                 outcome: Outcome | None = completed(job, result)
-            except BaseException as exc:  # also KeyboardInterrupt and SystemExit: they would end the loop
+            except BaseException as exc:  # includes KeyboardInterrupt and SystemExit, which would end the loop
                 execution.error = exc
                 outcome = self._outcome_of(job, exc)
-        except BaseException as exc:  # of what comes after the handler: its slot must not be lost
+        except BaseException as exc:  # raised after the handler returned: its slot must not be lost
             log.exception("Job %s: cannot determine its outcome", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
         self._tasks.pop(execution.task, None)
@@ -138,6 +138,6 @@ class AsyncioExecutor:
 
     def _cancel(self, execution: Execution, exc: JobInterrupt) -> None:
         task = execution.task
-        if task is not None:  # else it does not begin
-            task.add_done_callback(lambda task: self._tasks.pop(task, None))  # if it has not begun, it does not end
+        if task is not None:  # else it does not start
+            task.add_done_callback(lambda task: self._tasks.pop(task, None))  # a task that never started never ends
             task.cancel(exc)

@@ -1,4 +1,4 @@
-"""Threads that do not hold up the end of the process, for what blocks beside an event loop."""
+"""Daemon threads for blocking calls of an event loop: they do not delay the end of the process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """As its base, with daemon threads: those of the base are joined at exit, however long their calls block."""
+    """A ThreadPoolExecutor with daemon threads: the base class joins its threads at exit, however long they block."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most)

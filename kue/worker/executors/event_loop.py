@@ -1,4 +1,4 @@
-"""The process's event loop, in an OS thread of its own: started for the first async handler, closed after the last."""
+"""The process's event loop, in a dedicated OS thread: started for the first async handler, closed after the last."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .loop_lag import TimedSelector, Watchdog
 
 log = logging.getLogger("kue.worker")
 
-#: Threads of ``asyncio.to_thread``, as many as asyncio has at most.
+#: Number of threads for ``asyncio.to_thread``: asyncio's own maximum.
 THREADS_MAX = 32
-#: Seconds that a stop leaves to what handlers do when they are cancelled; then to the tasks that they have started,
-#: and to asynchronous generators.
+#: Seconds that a stop gives cancelled handlers to clean up; then the same for the tasks they started, and for
+#: asynchronous generators.
 CLEANUP_S, CLOSE_S = 1.0, 0.3
 
-#: The attempt that a task works on, or a task that it has started.
+#: The attempt that the current task, or the task that started it, works on.
 current: ContextVar[Execution | None] = ContextVar("kue_execution", default=None)
 
 
@@ -37,9 +37,9 @@ class EventLoop:
         self.loop = asyncio.SelectorEventLoop(self._selector)
         self.loop.set_default_executor(DaemonThreads(THREADS_MAX))
         self.loop.set_task_factory(self._new_task)
-        #: The tasks of attempts, a dict for each executor.
+        #: The tasks of attempts, one dict per executor.
         self.tasks: list[dict[asyncio.Task[None], Execution]] = []
-        #: Tasks that handlers have started.
+        #: Tasks started by handlers.
         self._children: WeakKeyDictionary[asyncio.Task[Any], Execution] = WeakKeyDictionary()
         self.watchdog = Watchdog(self._selector, self.loop, lambda: any(self.tasks), self._job_of)
         self._is_stopping = False
@@ -52,11 +52,11 @@ class EventLoop:
         self._thread.start()
 
     def lag_s(self) -> float:
-        """Return how long a task that was ready to run waited at most, in the last seconds; from any thread."""
+        """Return the longest time that a ready task has recently waited, seconds; from any thread."""
         return self._selector.lag_s()
 
     def call(self, fn: Callable[..., object], *args: Any) -> None:
-        """Let the loop call ``fn(*args)`` soon; from any thread. After its end nothing happens."""
+        """Schedule ``fn(*args)`` on the loop; from any thread. Does nothing after the loop has ended."""
         try:
             self.loop.call_soon_threadsafe(fn, *args)
         except RuntimeError:
@@ -64,14 +64,14 @@ class EventLoop:
                 raise
 
     def wait_until(self, is_reached: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait in another thread until something is true; in the loop's own thread that would be for ever."""
+        """Wait in another thread until ``is_over()``. In the loop's own thread, this would wait forever."""
         give_up = time.monotonic() + timeout_s
         while not (reached := is_reached()) and not self.is_own_thread() and time.monotonic() < give_up:
             time.sleep(0.002)
         return reached
 
     def finish(self, make: Callable[[], Coroutine[Any, Any, object]], timeout_s: float) -> None:
-        """Run a coroutine on the loop and wait for its end, if the loop gets on."""
+        """Run a coroutine on the loop and wait for it, unless the loop is blocked."""
         if self.is_own_thread() or self.loop.is_closed():
             return
         ended = threading.Event()
@@ -94,7 +94,7 @@ class EventLoop:
         return threading.current_thread() is self._thread
 
     def stop(self) -> None:
-        """Cancel what still runs, close the loop and end the thread; leave behind what does not end soon."""
+        """Cancel running tasks, close the loop and end the thread; abandon what does not end in time."""
         self._is_stopping = True
         self.watchdog.stop()
         self.call(self.loop.stop)
@@ -116,11 +116,11 @@ class EventLoop:
     def _forever(self) -> None:
         try:
             self.loop.run_forever()
-        except (KeyboardInterrupt, SystemExit):  # asyncio lets these through from any task
+        except (KeyboardInterrupt, SystemExit):  # asyncio lets KeyboardInterrupt and SystemExit escape from tasks
             log.exception("A task of an async handler raised an exception; the event loop continues")
 
     def _close(self) -> None:
-        """Close the loop, as asyncio.run does, but with a limit."""
+        """Close the loop like asyncio.run, but with a time limit."""
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
             task.cancel()
@@ -132,7 +132,7 @@ class EventLoop:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         if left:
             log.warning("%d tasks of async handlers did not end after they were cancelled", len(left))
-            _left_behind.extend((self.loop, *left))  # an end by the garbage collector would run what is left of them
+            _left_behind.extend((self.loop, *left))  # garbage-collecting them would run the rest of their code
         self.loop.close()
 
     def _finish(self, work: Coroutine[Any, Any, object]) -> None:
@@ -156,15 +156,15 @@ class EventLoop:
 
 _lock = threading.Lock()
 _shared: EventLoop | None = None
-#: What must not be collected: tasks that never end, and in a child process the parent's loop, whose end would reach
-#: into the parent's.
+#: Objects kept from garbage collection: tasks that never end, and in a forked child the parent's loop, whose cleanup
+#: would affect the parent.
 _left_behind: list[Any] = []
 
 
 def acquire(tasks: dict[asyncio.Task[None], Execution]) -> EventLoop:
-    """Return the loop of this process for an executor, to be given back with ``release``.
+    """Return this process's loop for an executor, which later calls ``release``.
 
-    ``tasks`` are those of its attempts. Raises if no thread can be started.
+    ``tasks`` are its attempts' tasks. Raises if no thread can be started.
     """
     global _shared
     with _lock:
@@ -199,7 +199,7 @@ def lag_ms() -> int | None:
 
 
 def _after_fork() -> None:
-    """Called in a child process, which has no thread for the loop."""
+    """Called in a forked child, where the loop's thread does not exist."""
     global _lock, _shared
     if _shared is not None:
         _left_behind.append(_shared)

@@ -1,4 +1,4 @@
-"""What the engine asks of an executor."""
+"""The interface between the engine and executors."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from ...storage.script_values import Outcome
 from ..execution import Execution
 from ..handler import Handler
 
-#: Takes the outcome of an attempt that has ended, once; None if there is nothing left to say about its job.
+#: Receives the outcome of an ended attempt, once; None if the attempt has lost its job.
 Report = Callable[[Execution, Outcome | None], None]
 #: The same for several attempts at once.
 ReportAll = Callable[[Sequence[tuple[Execution, Outcome | None]]], None]
 
 
 class Executor(Protocol):
-    """Runs attempts, and tells a ``Report`` how each of them ended."""
+    """Runs attempts, and reports each outcome to a ``Report``."""
 
     def prepare(self, job_type: str, handler: Handler, count: int) -> None:
-        """A handler has ``count`` slots from now on. Called under the engine's lock."""
+        """Prepare for a handler with ``count`` slots. Called under the engine's lock."""
 
     def start(self, execution: Execution) -> None:
-        """Begin an attempt, without waiting for it. Called under the engine's lock.
+        """Start an attempt without waiting for it. Called under the engine's lock.
 
-        Raises if it cannot be begun here now: the job is released then.
+        Raises if it cannot be started here now; the job is then released.
         """
 
     def interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
-        """Stop an attempt that has lost its job: raise ``exc`` in its handler if possible. It is reported already."""
+        """Stop an attempt that has lost its job: raise ``exc`` in its handler if possible. It is not reported again."""
 
     def has_leftovers(self) -> bool:
-        """Return whether handlers still run in this process whose attempts are over: told to stop, they go on."""
+        """Return whether handlers still run in this process although their attempts have been stopped."""
 
     def stop(self) -> None:
-        """The engine has stopped, and nothing runs any more: free what the executor holds."""
+        """Free all resources. Called after the engine has stopped and nothing runs."""

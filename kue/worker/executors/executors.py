@@ -1,4 +1,4 @@
-"""The executors of one engine: one for each kind of handler, made when it is first needed."""
+"""The executors of one engine: one for each kind of handler, created when first needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .threads import ThreadExecutor
 
 
 class Executors:
-    """Makes and keeps the executors. ``prefix`` is the queue's; ``handler_jobs()`` makes the jobs of async handlers."""
+    """Creates and keeps the executors. ``prefix``: the queue's; ``handler_jobs()``: creates the async job factory."""
 
     def __init__(
         self,
@@ -31,19 +31,19 @@ class Executors:
         self._after_delivery: list[Callable[[], object]] = []
 
     def get(self, kind: Kind) -> Executor:
-        """Return what runs the handlers of a kind."""
+        """Return the executor for a kind of handler."""
         executor = self._made.get(kind)
         if executor is None:
             executor = self._made[kind] = self._new(kind)
         return executor
 
     def delivered(self) -> None:
-        """Let begin what a delivery has started; without the engine's lock."""
+        """Start the attempts queued by a delivery; called without the engine's lock."""
         for begin in self._after_delivery:
             begin()
 
     def has_leftovers(self) -> bool:
-        """Return whether a handler still runs whose attempt has ended."""
+        """Return whether a handler is still running after its attempt has ended."""
         return any(executor.has_leftovers() for executor in list(self._made.values()))
 
     def stop(self) -> None:

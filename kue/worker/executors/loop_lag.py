@@ -1,4 +1,4 @@
-"""Event loop lag, and who causes it: the task that blocks the loop is named in the log while it does."""
+"""Measure event loop lag, and log the task that is blocking the loop, with its stack."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from ..outcomes import is_own
 
 log = logging.getLogger("kue.worker")
 
-#: A task that runs for so many seconds without awaiting blocks the loop.
+#: A task that runs this long without awaiting is blocking the loop, seconds.
 BLOCKED_S = 0.1
-#: Seconds between two looks at the loop, while it has tasks.
+#: Interval of checking the loop while it has tasks, seconds.
 LOOK_S = 0.025
-#: A look that comes later than this, in LOOK_S, counts as one in time: the machine was busy, or another thread had the
-#: interpreter. Unless the loop's thread itself has used the time, this share of it.
+#: A check more than LATE * LOOK_S after the last counts as LOOK_S only: the machine was busy, or another thread held
+#: the interpreter lock. Unless the loop's own thread used at least the share USED of that time.
 LATE, USED = 1.2, 0.8
 #: The lag is the maximum of the last WINDOW_S, kept by PART_S.
 WINDOW_S, PART_S = 15.0, 5.0
-#: Frames of a stack that are logged, the innermost ones.
+#: Maximum number of stack frames logged, innermost ones.
 FRAMES_MAX = 20
 
 
 class TimedSelector(selectors.DefaultSelector):
-    """A selector that knows when its event loop was last here: what comes between two calls are the steps of tasks."""
+    """A selector that records when its event loop enters and leaves it: between two calls, tasks run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_waiting = True
-        #: When the loop began to run what was ready, monotonic s.
+        #: When the loop started to run ready tasks, monotonic s.
         self.ran_at = time.monotonic()
-        #: When it had done so, monotonic s.
+        #: When it finished doing so, monotonic s.
         self.paused_at = self.ran_at
-        #: The longest run in each of the last parts, with the beginning of the part.
+        #: (start of the part, longest run in it) for the last parts.
         self._parts: deque[tuple[float, float]] = deque(maxlen=int(WINDOW_S / PART_S))
         self._part_at = self._longest_s = 0.0
 
@@ -59,7 +59,7 @@ class TimedSelector(selectors.DefaultSelector):
         return found
 
     def lag_s(self) -> float:
-        """Return how long a task that was ready waited at most, in the last WINDOW_S; from any thread."""
+        """Return the longest time that a ready task waited in the last WINDOW_S, seconds; from any thread."""
         now = time.monotonic()
         parts = [*list(self._parts), (self._part_at, self._longest_s)]
         if not self.is_waiting:
@@ -68,10 +68,9 @@ class TimedSelector(selectors.DefaultSelector):
 
 
 class Watchdog:
-    """An OS thread that looks whether a task blocks the loop, while there are tasks; without, it sleeps.
+    """An OS thread that checks whether a task is blocking the loop. It sleeps while there are no tasks.
 
-    ``has_tasks()`` tells whether there are any; ``job_of(task)`` returns the id and type of the job that one works on,
-    or None.
+    ``has_tasks()`` returns whether there are tasks; ``job_of(task)`` returns the id and type of a task's job, or None.
     """
 
     def __init__(
@@ -84,9 +83,9 @@ class Watchdog:
         self._selector, self._loop, self._has_tasks, self._job_of = selector, loop, has_tasks, job_of
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        #: When the last look was, and the CPU time of the loop's thread then, s.
+        #: Time of the last check, and the CPU time of the loop's thread then, s.
         self._looked_at = self._cpu_s = 0.0
-        #: The run of the loop and its task at the last look, since when it is that task, and how much of that counts.
+        #: The loop's run and task at the last check, when that task was first seen, and how much of the time counts.
         self._seen: tuple[float, asyncio.Task[Any] | None] = (0.0, None)
         self._since = self._held_s = 0.0
         self._blamed: str | None = None
@@ -111,7 +110,7 @@ class Watchdog:
         while not self._stopping.is_set():
             if self._blamed is None and not self._has_tasks():
                 self._wake.clear()
-                if not self._has_tasks() and not self._stopping.is_set():  # else it was set before it was cleared
+                if not self._has_tasks() and not self._stopping.is_set():  # otherwise it was set before being cleared
                     self._wake.wait()
                 self._looked_at = time.monotonic()
             self._stopping.wait(LOOK_S)
@@ -127,9 +126,9 @@ class Watchdog:
         if task is None or self._seen != (ran_at, task):
             self._end_episode()
             self._held_s = 0.0
-            if was_running:  # the loop's thread did not let this one look, so there was one long call
+            if was_running:  # the loop's thread kept this one from checking: it was in one long call
                 self._held_s = max(0.0, passed_s - LOOK_S)
-            elif self._seen[0] != ran_at:  # the first task that is seen in a run counts from its beginning
+            elif self._seen[0] != ran_at:  # the first task seen in a run counts from the start of the run
                 self._held_s = min(now - ran_at, LOOK_S)
             self._since = max(ran_at, now - self._held_s)
             self._seen = (ran_at, task)
@@ -139,7 +138,7 @@ class Watchdog:
             self._blame(task)
 
     def _used_s(self) -> float:
-        """Return the CPU time that the loop's thread has used since the last look; 0 where that cannot be known."""
+        """Return the CPU time used by the loop's thread since the last check, seconds; 0 if unknown."""
         before = self._cpu_s
         if self._clock is not None:
             try:
@@ -152,18 +151,18 @@ class Watchdog:
         frame = sys._current_frames().get(self._thread_id)
         stack = "\n".join(_lines(frame)) if frame is not None else ""
         if (self._selector.ran_at, asyncio.current_task(self._loop)) != self._seen:
-            return  # it went on meanwhile
+            return  # it has continued meanwhile
         job = self._job_of(task)
-        self._blamed = f"Task {task.get_name()}, of no job," if job is None else f"Job {job[0]} ({job[1]})"
+        self._blamed = f"Task {task.get_name()} (not of a job)" if job is None else f"Job {job[0]} ({job[1]})"
         log.warning(
-            "%s blocks the event loop for more than %g ms, and with it every other async handler. It is at:\n%s",
+            "%s has been blocking the event loop and all other async handlers for more than %g ms. Stack:\n%s",
             self._blamed, BLOCKED_S * 1000, stack,
         )  # fmt: skip
 
     def _end_episode(self) -> None:
         if self._blamed is not None:
             ended_at = self._selector.paused_at
-            if ended_at < self._since:  # another task runs, before the loop pauses
+            if ended_at < self._since:  # another task runs before the loop waits again
                 ended_at = time.monotonic()
             lasted = duration_text((ended_at - self._since) * 1000)
             log.warning("%s blocked the event loop for %s", self._blamed, lasted)
@@ -171,7 +170,7 @@ class Watchdog:
 
 
 def _lines(frame: FrameType | None) -> list[str]:
-    """Return the lines of a stack from the handler's frame on, innermost last."""
+    """Return the lines of a stack, starting at the handler's frame, innermost last."""
     frames: list[FrameType] = []
     while frame is not None and not is_own(frame):
         frames.append(frame)

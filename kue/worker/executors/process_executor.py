@@ -1,4 +1,4 @@
-"""Attempts in child processes, each of which runs nothing else at the same time."""
+"""Run attempts in child processes, one attempt at a time in each."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .executor import Report
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds that ``stop`` gives children until they are killed, and then waits for their end.
+#: Seconds that ``stop`` gives children before it kills them, and then waits for them to end.
 STOP_S, KILLED_S = 1.0, 1.0
 
 
 class ProcessExecutor:
     """Runs each attempt in a child process of its handler.
 
-    ``set_ready(type, is_ready)`` lets jobs of a type be fetched only while it has a child that is ready.
-    ``wait(execution, is_over)`` keeps an attempt's ttl from counting until then.
+    ``set_ready(type, is_ready)``: jobs of a type are fetched only while it has a ready child. ``wait(execution,
+    is_over)`` keeps extending an attempt's ttl until a child is free.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ProcessExecutor:
     ) -> None:
         self._wait = wait
         self._prefix, self._report, self._backoffs, self._set_ready = prefix, report, backoffs, set_ready
-        #: By the identity of a handler, whose pool keeps it. For the supervising thread.
+        #: By the handler's identity; the pool keeps the handler alive. Supervising thread only.
         self._pools: dict[int, Pool] = {}
         self._prepared: set[int] = set()
         #: How many children to keep from the first attempt on, by handler. For the supervising thread.
@@ -109,14 +109,14 @@ class ProcessExecutor:
             self._supervision.pools.append(pool)
         return pool
 
-    # What a pool tells, in the supervising thread: to be handled in the engine's
+    # Called by pools in the supervising thread; handled in the engine's
 
     def ended(self, execution: Execution, message: Message) -> None:
         self._mailbox.put(self._take_in, execution, message)
 
     def died(self, execution: Execution, why: str, stderr: str) -> None:
         text = f"{why}\n{stderr}" if stderr else why
-        execution.error = RemoteError(why, "")  # what it wrote to stderr is in the log already
+        execution.error = RemoteError(why, "")  # its stderr is in the worker's log already
         self._mailbox.put(self._fail, execution, Failure(text, text, why, crashed=True))
 
     def ready(self, job_type: str) -> None:
@@ -157,12 +157,12 @@ class ProcessExecutor:
         green.spawn(self._decide, execution, failure)
 
     def _decide(self, execution: Execution, failure: Failure) -> None:
-        """Report a failure; in a thread of its own, since a backoff function is anybody's code."""
+        """Report a failure, in a separate thread because it runs the user's backoff function."""
         job = execution.job
         try:
             outcome: Any = failed(job, failure, self._backoffs)
         except Exception as exc:
-            log.exception("job %s: its outcome cannot be determined", job.id)
+            log.exception("Job %s: cannot determine its outcome", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
         self._report(execution, outcome)
 

@@ -1,4 +1,4 @@
-"""Attempts in threads: green ones in a process patched by eventlet, else those of the operating system."""
+"""Run attempts in threads: green ones in a process patched by eventlet, otherwise OS threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("kue.worker")
 
 
 class ThreadExecutor:
-    """Runs each attempt in a thread of its own, which is used again afterwards."""
+    """Runs each attempt in its own thread. Threads are reused."""
 
     def __init__(
         self, report: Report, backoffs: Mapping[str, BackoffFunction], holds: Callable[[Execution], bool]
@@ -35,7 +35,7 @@ class ThreadExecutor:
         execution.task = green.spawn(self._run, execution)
 
     def interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
-        """Stop the handler: at once in a green thread, at its next ``log`` or ``progress`` in a plain one."""
+        """Stop the handler: immediately in a green thread, at its next ``log`` or ``progress`` in an OS thread."""
         if execution.task is not None:
             execution.task.interrupt(exc)
 
@@ -51,12 +51,12 @@ class ThreadExecutor:
         self._running.add(execution)
         try:
             try:
-                job._raise_if_interrupted()  # it may have been taken away before it began
+                job._raise_if_interrupted()  # it may have been stopped before it started
                 outcome: Outcome | None = completed(job, call(execution.handler, job, execution.context))
             except BaseException as exc:
                 execution.error = exc
                 outcome = raised(job, exc, self._backoffs)
-        except BaseException as exc:  # of what comes after the handler: its slot must not be lost
+        except BaseException as exc:  # raised after the handler returned: its slot must not be lost
             if green.is_kill(exc):
                 raise
             log.exception("Job %s: cannot determine its outcome", job.id)

@@ -1,5 +1,5 @@
-"""Attempts in child processes. The parent's part: pools, handles, supervision; the child's: ``child.py`` and below.
+"""Process isolation: attempts in child processes. Parent side: pools, handles, supervision; child side: ``child.py``.
 
-Built here on ``posix_spawn`` and a socket pair, since neither pebble nor loky has all of a memory limit, the end of a
-child's stderr, requests in mid-attempt, children that end with their parent, and a parent patched by eventlet.
+Built on ``posix_spawn`` and a socket pair, since neither pebble nor loky supports all of: a memory limit, the tail of a
+child's stderr, requests during an attempt, children that end with their parent, and a parent patched by eventlet.
 """

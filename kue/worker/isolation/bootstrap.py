@@ -1,6 +1,6 @@
-"""The program of a child process: become like the parent, and go on in ``child.py``.
+"""The program of a child process: set up the parent's environment, then continue in ``child.py``.
 
-Run by its path, since the parent's ``sys.path``, by which it finds the library, comes with the first message.
+Run by path: the parent's ``sys.path``, needed to find the library, arrives with the first message.
 """
 
 import json
@@ -12,7 +12,7 @@ def read_exactly(fd: int, count: int) -> bytes:
     data = b""
     while len(data) < count:
         part = os.read(fd, count - len(data))
-        if not part:  # the parent is gone
+        if not part:  # the parent has ended
             os._exit(0)
         data += part
     return data

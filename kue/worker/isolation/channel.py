@@ -1,4 +1,4 @@
-"""A child's end of the messages: attempts come in, requests go out and are answered."""
+"""The child's end of the message channel: receives attempts, sends requests and receives replies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ...errors import KueError
 from .interrupts import Interrupts
 from .messages import Message, Unpacker, pack
 
-#: Bytes that are read at once.
+#: Bytes per read.
 READ_BYTES = 2**20
 
 
 class Channel:
-    """The socket to the parent. Any thread of a handler may ``ask``; one after another."""
+    """The socket to the parent. Any thread of a handler may call ``ask``; calls are serialized."""
 
     def __init__(self, fd: int, interrupts: Interrupts) -> None:
         self._sock = green.original("socket").socket(fileno=fd)
@@ -26,7 +26,7 @@ class Channel:
         self._interrupts, self._unpacker = interrupts, Unpacker()
         self._received: deque[Message] = deque()
         self._asked = 0
-        #: The attempt that runs.
+        #: The running attempt.
         self.run = 0
 
     def send(self, message: Message) -> None:
@@ -34,9 +34,9 @@ class Channel:
             self._sock.sendall(pack(message))
 
     def receive(self) -> Message | None:
-        """Wait for a message; None: the parent wants no more, or is gone."""
+        """Wait for a message. None: the parent has closed the socket or ended."""
         while not self._received:
-            self._poll.poll()  # here it may be interrupted: nothing has been taken yet
+            self._poll.poll()  # may be interrupted here: nothing has been received yet
             with self._interrupts.deferred():
                 data = self._sock.recv(READ_BYTES)
                 if not data:
@@ -45,15 +45,15 @@ class Channel:
         return self._received.popleft()
 
     def ask(self, what: str, *arguments: Any) -> Any:
-        """Request something of the parent, and return its answer. Raises what the parent raised."""
+        """Send a request to the parent and return its reply. Raises what the parent raised."""
         with self._lock:
             self._asked += 1
             asked = self._asked
             self.send({"ask": asked, "run": self.run, "what": what, "arguments": arguments})
             while (message := self.receive()) is not None:
-                if message.get("answer") == asked:  # else of a request that was interrupted
+                if message.get("answer") == asked:  # otherwise the reply to an interrupted request
                     return _answer(message)
-        raise KueError("this process's worker is gone")
+        raise KueError("the worker process of this child process has ended")
 
 
 def _answer(message: Message) -> Any:

@@ -1,4 +1,4 @@
-"""A child process: import the handler, and run one attempt after another until the parent closes the socket."""
+"""A child process: import the handler and run one attempt after another until the parent closes the socket."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ from .target import Target
 
 #: From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
-#: Milliseconds between two looks for the parent, where the kernel does not tell of its end.
+#: Interval of checking that the parent lives, where the kernel does not report its end, ms.
 LOOK_MS = 1000
 
 
 class Loaded(NamedTuple):
-    """What the child runs."""
+    """The handler that the child runs."""
 
     handler: Handler
     owner: JobOwner[Any]
 
 
 def run_child(setup: dict[str, Any]) -> None:
-    """Be the child that ``setup`` describes; returns when the parent wants no more of it."""
+    """Run as the child that ``setup`` describes, until the parent closes the socket."""
     end_with_parent(setup["parent"])
     faulthandler.enable(all_threads=False)
     interrupts = Interrupts(CONTROL_FD)
@@ -75,11 +75,11 @@ def run_child(setup: dict[str, Any]) -> None:
 
 
 def load(setup: dict[str, Any], channel: Channel) -> Loaded:
-    """Import the handler, without starting what its modules start in a whole program."""
+    """Import the handler without running its main module's guarded code."""
     target, prefix, job_type = Target(**setup["target"]), setup["prefix"], setup["type"]
     child_process.is_child = child_process.is_importing = True
     modules = {target.registered_in, target.module}
-    if "__main__" in modules:  # as multiprocessing does: under another name, so that its guarded part does not run
+    if "__main__" in modules:  # under another name, like multiprocessing, so that its guarded code does not run
         spawn.prepare({name: value for name, value in target.preparation.items() if name.startswith("init_main")})
     for name in sorted(modules - {"__main__"}):
         importlib.import_module(name)
@@ -101,7 +101,7 @@ def _configure_logging(json: bool = False, **options: Any) -> None:
 
 
 def _find(prefix: str, job_type: str, module: str, qualname: str) -> tuple[Callable[..., Any], JobOwner[Any] | None]:
-    """Return a handler, and the owner of its queue's jobs, if an imported module has the queue."""
+    """Return the handler, and its queue's JobOwner if an imported module created the queue."""
     recorded = recording.handler_of(prefix, job_type, module, qualname)
     if recorded is not None:
         return recorded.fn, recorded.owner
@@ -109,7 +109,7 @@ def _find(prefix: str, job_type: str, module: str, qualname: str) -> tuple[Calla
     for name in qualname.split("."):
         value = getattr(value, name)
     task_handler = getattr(value, "handler", None)
-    if callable(task_handler):  # a task, which only declares its handler
+    if callable(task_handler):  # a task only declares its handler
         return task_handler, value._owner
     return value, recording.owner_of(prefix)
 
@@ -156,7 +156,7 @@ def _call(handler: Handler, job: Job, channel: Channel, interrupts: Interrupts) 
 
 
 async def _await(handler: Handler, job: Job, interrupts: Interrupts) -> Any:
-    """Await an async handler inside the middleware. What stops it cancels it, as on a worker's event loop."""
+    """Await an async handler inside the middleware. Stopping it cancels it, as on a worker's event loop."""
     task = asyncio.ensure_future(acompose(handler.fn, job._owner.middlewares)(async_job(job)))
     loop = asyncio.get_running_loop()
     interrupts.stop_task = lambda: loop.call_soon_threadsafe(task.cancel)
@@ -169,21 +169,21 @@ async def _await(handler: Handler, job: Job, interrupts: Interrupts) -> Any:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process at once when the parent ends, however it does."""
+    """End this process immediately when the parent ends for whatever reason."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the line above
+    if os.getppid() != parent:  # it ended before the prctl call
         os._exit(0)
     green.original("threading").Thread(target=_watch, args=(parent,), name="kue parent", daemon=True).start()
 
 
 def _watch(parent: int) -> None:
-    """End the process when the control pipe is closed at its other end, or another process has become the parent."""
+    """End the process when the parent closes the control pipe, or the parent process id changes."""
     select = green.original("select")
     poll = select.poll()
-    poll.register(CONTROL_FD, 0)  # a hang-up is always told
+    poll.register(CONTROL_FD, 0)  # a hang-up is always reported
     while not poll.poll(LOOK_MS) and os.getppid() == parent:
         pass
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The parent's handle of one child process. Used by the supervising thread alone."""
+"""The parent's handle of one child process. Supervising thread only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..execution import Execution
 from .messages import Message, Unpacker, pack
 from .spawning import Spawned
 
-#: Bytes that are read at once.
+#: Bytes per read.
 READ_BYTES = 2**20
-#: Bytes of a child's stderr that are kept for the job whose attempt it dies in.
+#: Bytes kept of a child's stderr, for the error of the attempt it dies in.
 TAIL_BYTES = 4000
-#: Bytes that are passed on to the worker's stderr at once: a pipe that is writable takes them without blocking, and
-#: does not mix them with what others write.
+#: Bytes per write to the worker's stderr: a writable pipe accepts these without blocking, and does not interleave them
+#: with other writers' output.
 PASS_BYTES = select.PIPE_BUF
 
 
@@ -31,27 +31,27 @@ class State(Enum):
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
-    ENDING = "ending"  #: it was told to end, or to stop its attempt: it gets no other
+    ENDING = "ending"  #: asked to exit or to stop its attempt: it gets no other attempt
 
 
 class ChildHandle:
-    """One child process: what it runs, what is to be sent to it, what came from it."""
+    """One child process: its attempt, pending output to it, and input from it."""
 
     def __init__(self, spawned: Spawned) -> None:
         self.pid, self.sock, self.control_fd, self.stderr_fd, self.pidfd = spawned
         self.state = State.STARTING
         self.started_at = time.monotonic()
-        #: What it runs, and the number of that attempt among all of this child.
+        #: The current attempt, and how many attempts this child has run, including it.
         self.execution: Execution | None = None
         self.runs = 0
-        #: When it is killed, monotonic s, and why in words, if for a fault of its own.
+        #: When it will be killed, monotonic s, and a sentence why, if it is at fault.
         self.kill_at: float | None = None
         self.killed_for = ""
         self.is_killed = False
-        #: When its memory is looked at next, monotonic s.
+        #: When its memory is checked next, monotonic s.
         self.look_at = 0.0
         self.unread_stderr = True
-        #: Whether it has closed its end of the messages, as a process does that ends.
+        #: Whether it has closed its socket, as an ending process does.
         self.has_hung_up = False
         self._os = green.original("os")
         self._unpacker = Unpacker()
@@ -65,13 +65,13 @@ class ChildHandle:
         self.flush()
 
     def flush(self) -> None:
-        """Send what is waiting, as far as the socket takes it."""
+        """Send pending messages, as far as the socket accepts them."""
         try:
             while self._out:
                 del self._out[: self.sock.send(memoryview(self._out)[:READ_BYTES])]
         except BlockingIOError:
             pass
-        except OSError:  # it has died, which is seen elsewhere
+        except OSError:  # it has died; that is handled elsewhere
             self._out.clear()
 
     @property
@@ -79,7 +79,7 @@ class ChildHandle:
         return bool(self._out)
 
     def messages(self) -> Iterator[Message]:
-        """Yield what the child has sent. Raises ValueError if that is no message."""
+        """Yield the child's messages. Raises ValueError for malformed data."""
         while True:
             try:
                 data = self.sock.recv(READ_BYTES)
@@ -104,10 +104,10 @@ class ChildHandle:
             "worker_id": job.worker_id,
         })  # fmt: skip
 
-    # Its end
+    # Ending
 
     def interrupt(self, exc: JobInterrupt, kill_at: float) -> None:
-        """Raise ``exc`` in its handler, and kill it at ``kill_at`` if it has not ended then."""
+        """Raise ``exc`` in its handler, and kill the child at ``kill_at`` if it is still running."""
         order = {"run": self.runs, "interrupt": type(exc).__name__, "text": str(exc)}
         with contextlib.suppress(OSError):
             self._os.write(self.control_fd, json.dumps(order).encode("ascii") + b"\n")
@@ -115,7 +115,7 @@ class ChildHandle:
         self.end(kill_at)
 
     def end(self, kill_at: float) -> None:
-        """Give it no more attempts: it ends after the one that it runs. Kill it at ``kill_at`` at the latest."""
+        """Give it no more attempts, so it exits after the current one. Kill it at ``kill_at`` at the latest."""
         if self.state is not State.ENDING:
             self.state = State.ENDING
             with contextlib.suppress(OSError):
@@ -123,22 +123,22 @@ class ChildHandle:
         self.kill_at = min(kill_at, self.kill_at or kill_at)
 
     def kill(self, why: str = "") -> None:
-        """Kill it with all that it has started."""
+        """Kill it and all processes it has started."""
         self.killed_for, self.is_killed, self.kill_at = self.killed_for or why, True, None
         self.state = State.ENDING
         self._signal(signal.SIGKILL)
 
     def reap(self) -> int | None:
-        """Return how it ended, as ``Popen.returncode`` says it, or None if it has not. Ends what it left running."""
+        """Return its exit code, like ``Popen.returncode``, or None while it runs. Kills processes it left behind."""
         try:
             if hasattr(self._os, "waitid"):
                 gone = self._os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if gone is None:
                     return None
-            with contextlib.suppress(OSError):  # while its id is still its own
+            with contextlib.suppress(OSError):  # while its process id cannot have been reused
                 os.killpg(self.pid, signal.SIGKILL)
             pid, status = self._os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else has asked the system for it, who now knows
+        except ChildProcessError:  # other code in this process has already waited for it
             return 0
         return os.waitstatus_to_exitcode(status) if pid else None
 
@@ -158,7 +158,7 @@ class ChildHandle:
     # Its stderr
 
     def read_stderr(self) -> bool:
-        """Take in what it wrote; return whether there may be more."""
+        """Read what it wrote; return whether there may be more."""
         try:
             data = self._os.read(self.stderr_fd, READ_BYTES // 16)
         except BlockingIOError:
@@ -172,7 +172,7 @@ class ChildHandle:
         return True
 
     def pass_stderr_on(self) -> bool:
-        """Write to the worker's own stderr what the child wrote to its, without blocking; return whether all is out."""
+        """Copy the child's stderr to the worker's, without blocking; return whether all is written."""
         poll = green.original("select").poll()
         try:
             poll.register(2, green.original("select").POLLOUT)
@@ -185,7 +185,7 @@ class ChildHandle:
         return not self._to_pass
 
     def stderr_tail(self) -> str:
-        """Return the end of what it wrote to stderr in its attempt, from the beginning of a line on."""
+        """Return the tail of its stderr output during its attempt, starting at the beginning of a line."""
         text = self._tail.decode("utf-8", "replace").strip()
         if len(self._tail) >= TAIL_BYTES and "\n" in text:
             text = text.partition("\n")[2]
@@ -193,7 +193,7 @@ class ChildHandle:
 
 
 def describe_end(code: int, killed_for: str) -> str:
-    """Return in words how a child ended that was not told to. ``code`` as from ``reap``."""
+    """Return a sentence on how a child ended unexpectedly. ``code`` is from ``reap``."""
     if killed_for:
         return killed_for
     if code >= 0:
@@ -203,7 +203,7 @@ def describe_end(code: int, killed_for: str) -> str:
     except ValueError:
         name = f"signal {-code}"
     if -code == signal.SIGKILL:
-        return f"The handler's process was killed by {name}: by the system, if it was out of memory, or by hand"
+        return f"The handler's process was killed by {name} (out of memory, or killed manually)"
     return f"The handler's process was killed by {name}"
 
 

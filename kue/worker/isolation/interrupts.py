@@ -1,7 +1,7 @@
-"""In a child process: what the parent wants to stop is raised in the main thread, where the handler runs.
+"""In a child process: raise the parent's interrupts in the main thread, where the handler runs.
 
-The parent writes the reason to the control pipe, and then sends SIGTERM. A SIGTERM of somebody else is ignored: a
-service manager sends it to every process of a service, and the parent decides when the attempts stop.
+The parent writes the reason to the control pipe, then sends SIGTERM. A SIGTERM without a reason is ignored: a service
+manager signals every process of a service, but the parent decides when attempts stop.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from ...concurrency import green
 from ...errors import JobInterrupt
 from ...job import Job
 
-#: Reasons that an attempt is stopped for, by name.
+#: Reasons to stop an attempt, by name.
 _KINDS = {each.__name__: each for each in (errors.JobTimeout, errors.JobCancelled, errors.WorkerStopping)}
 
 
 class Interrupts:
-    """Raises what comes over the control pipe, once, while the handler runs."""
+    """Raises an interrupt from the control pipe, once, while the handler runs."""
 
     def __init__(self, control_fd: int) -> None:
         self._fd, self._os = control_fd, green.original("os")
         self._os.set_blocking(control_fd, False)
         self._text = b""
         self._run, self._job = 0, None
-        #: The reason that is to be raised; it is kept in the job too.
+        #: The interrupt to raise; also kept in the job.
         self._due: JobInterrupt | None = None
         self._is_open = self._is_deferred = False
-        #: What stops an async handler, in place of raising.
+        #: Stops an async handler, instead of raising.
         self.stop_task: Callable[[], object] | None = None
         self._thread = green.original("threading").get_ident()
         signal.signal(signal.SIGTERM, self._came)
 
     def begin(self, run: int, job: Job) -> None:
-        """The handler begins: from now on it may be interrupted."""
+        """Allow interrupts: the handler starts."""
         self._run, self._job, self._due = run, job, None  # type: ignore[assignment]
         self._is_open = True
 
@@ -47,8 +47,8 @@ class Interrupts:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Raise nothing inside, but right after it: a message must not be cut in two."""
-        if green.original("threading").get_ident() != self._thread:  # nothing is raised in other threads
+        """Defer interrupts to the end of this block: a message must not be cut in two."""
+        if green.original("threading").get_ident() != self._thread:  # interrupts are never raised in other threads
             yield
             return
         self._is_deferred = True

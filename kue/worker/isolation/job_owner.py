@@ -1,4 +1,4 @@
-"""In a child process: what a handler does with its job goes to the parent, which holds the job's lease and token."""
+"""In a child process: forward a handler's calls on its job to the parent, which holds the lease and fencing token."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .channel import Channel
 
 
 class RemoteOwner:
-    """The ``JobOwner`` of a job that runs here. ``queue_owner``: that of the queue the child imported, for the rest.
+    """The ``JobOwner`` of the job that runs here. ``queue_owner``: the imported queue's JobOwner, for other calls.
 
-    What it does through that one (creating jobs, waiting for them) connects to Redis from here.
+    Calls through the latter (creating jobs, waiting for them) connect to Redis from this process.
     """
 
     def __init__(self, channel: Channel, queue_owner: JobOwner[Any] | None) -> None:
         self._channel, self._queue_owner = channel, queue_owner
-        #: The job that runs. What is asked of others, such as its children, goes to the queue.
+        #: The running job. Calls on other jobs, such as its children, go to the queue.
         self.running_id: int | str | None = None
-        #: What jobs read without need of a queue.
+        #: Attributes that jobs read even without a queue.
         self.job_events: bool = getattr(queue_owner, "job_events", True)
         self.middlewares: Sequence[Any] = getattr(queue_owner, "middlewares", ())
 
-    # By the parent
+    # Handled by the parent
 
     def log(self, job_id: int | str, token: str, line: str) -> None:
         if job_id != self.running_id:
@@ -63,7 +63,7 @@ class RemoteOwner:
             return self._here().cancel(job_id)
         self._channel.ask("cancel")
 
-    # By the queue that was imported here
+    # Handled by the imported queue
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._here(), name)
@@ -71,7 +71,7 @@ class RemoteOwner:
     def _here(self) -> JobOwner[Any]:
         if self._queue_owner is None:
             raise KueError(
-                "this job's queue is not at hand in its child process: the modules that it imports create none with "
-                "this prefix; call kue.create_queue"
+                "this job's queue does not exist in its child process: no imported module creates a queue with "
+                "this prefix. Call kue.create_queue in the handler's module"
             )
         return self._queue_owner

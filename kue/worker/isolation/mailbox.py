@@ -1,4 +1,4 @@
-"""Hands calls over from a thread of the operating system to one of the engine's kind, which may be green."""
+"""Pass calls from an OS thread to a thread of the engine's kind, which may be green."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger("kue.worker")
 
 
 class Mailbox:
-    """Calls what is ``put``, in order, in one thread of the engine's kind."""
+    """Makes the calls given to ``put``, in order, in one thread of the engine's kind."""
 
     def __init__(self) -> None:
         self._os = green.original("os")
-        # The reading end is a socket of the engine's kind: a green thread that waits for it lets others run.
+        # The reading end is a socket of the engine's kind, so that a green thread waiting on it yields.
         self._reading, self._writing = socket.socketpair()
         self._writing_fd = self._writing.fileno()
         self._os.set_blocking(self._writing_fd, False)
@@ -31,13 +31,13 @@ class Mailbox:
         green.spawn(run_essential, "messages of child processes", self._run)
 
     def put(self, fn: Callable[..., object], *args: Any) -> None:
-        """Let ``fn(*args)`` be called. From any thread; never waits."""
+        """Schedule ``fn(*args)``. From any thread; never blocks."""
         self._calls.append((fn, args))
-        with contextlib.suppress(OSError):  # full: then it wakes up anyway; or closed
+        with contextlib.suppress(OSError):  # full, so the thread wakes up anyway; or closed
             self._os.write(self._writing_fd, b"\0")
 
     def close(self) -> None:
-        """Let the thread end when all calls are made. In a thread of the engine's kind."""
+        """End the thread after all pending calls. Call it in a thread of the engine's kind."""
         self._is_closed = True
         self.put(lambda: None)
 
@@ -49,6 +49,6 @@ class Mailbox:
                 try:
                     fn(*args)
                 except Exception:
-                    log.exception("a message of a child process could not be handled")
+                    log.exception("Cannot handle a message from a child process")
         self._reading.close()
         self._writing.close()

@@ -1,8 +1,8 @@
 """The memory limit of a child process.
 
-Measured is its resident memory, as ``top`` shows it under RES, without that of programs which it starts. The parent
-looks ten times a second, and kills a child above its limit. Since a child may allocate much within a tenth of a second,
-its data segment is limited too, well above: beyond that, allocations fail with MemoryError.
+The limit applies to its resident memory (RSS, ``RES`` in ``top``), without the programs it starts. The parent checks
+ten times a second and kills a child above its limit. Since a child can allocate a lot within a tenth of a second, its
+data segment is limited too, to a higher value: beyond that, allocations fail with MemoryError.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
-#: Seconds between two looks.
+#: Interval of checking, seconds.
 LOOK_S = 0.1
-#: A child whose memory stays above this share of its limit after an attempt is replaced: the next one is not to blame.
+#: A child above this share of its limit after an attempt is replaced, so that the next attempt is not blamed.
 WORN_SHARE = 0.75
-#: What the data segment may hold: a multiple of the limit, and bytes for stacks of threads and arenas.
+#: Limit of the data segment: a multiple of the memory limit, plus bytes for thread stacks and arenas.
 DATA_FACTOR, DATA_EXTRA_BYTES = 2, 256 * 2**20
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process; 0 if it is gone, or the system does not tell (not Linux)."""
+    """Return the resident memory of a process, bytes; 0 if it has ended, or if unknown (not Linux)."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError, ValueError):
@@ -34,7 +34,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def limit_data(limit_bytes: int) -> None:
-    """Let this process's allocations fail well above its limit."""
+    """Make this process's allocations fail well above its memory limit."""
     if resource is None:
         return
     wanted = DATA_FACTOR * limit_bytes + DATA_EXTRA_BYTES

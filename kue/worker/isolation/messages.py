@@ -1,6 +1,6 @@
-"""The messages between a worker and its children: JSON behind its length, of any size.
+"""The messages between a worker and its children: length-prefixed JSON of any size.
 
-JSON rather than pickle, so that a child with a damaged memory can make its parent execute nothing.
+JSON rather than pickle, so that a child with corrupted memory cannot make its parent execute code.
 
 To the child     {"run": n, "id", "token", "fields", "started_at", "worker_id"}   an attempt
                  {"answer": seq, "value"} or {"answer": seq, "error", "text", "job_id"}
@@ -21,29 +21,29 @@ from typing import Any
 Message = dict[str, Any]
 
 HEADER = struct.Struct("!Q")
-#: A longer message is none: what was read is no header. Bytes.
+#: Largest message, bytes. A larger length means that the bytes read are not a header.
 LENGTH_MAX = 2**40
 
 
 def pack(message: Message) -> bytes:
-    """Return a message as it is sent. JSON's escapes carry any text, also half a surrogate pair."""
+    """Encode a message. JSON escapes can carry any text, including lone surrogates."""
     body = json.dumps(message, separators=(",", ":")).encode("ascii")
     return HEADER.pack(len(body)) + body
 
 
 class Unpacker:
-    """Takes bytes as they come, and gives whole messages."""
+    """Assembles messages from received bytes."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the messages that are whole now. Raises ValueError for what is no message."""
+        """Yield the complete messages. Raises ValueError for malformed data."""
         self._data += data
         while len(self._data) >= HEADER.size:
             (length,) = HEADER.unpack_from(self._data)
             if length > LENGTH_MAX:
-                raise ValueError("no message, but other bytes")
+                raise ValueError("not a message: the length is too large")
             end = HEADER.size + length
             if len(self._data) < end:
                 return
@@ -51,5 +51,5 @@ class Unpacker:
             del self._data[:end]
             message = json.loads(body)
             if not isinstance(message, dict):
-                raise ValueError("no message, but another value")
+                raise ValueError("not a message: the JSON is not an object")
             yield message

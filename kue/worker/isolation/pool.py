@@ -1,4 +1,4 @@
-"""The children of one handler: each runs one attempt at a time, and is kept for the next. Supervising thread only."""
+"""The child processes of one handler: each runs one attempt at a time and is reused. Supervising thread only."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from .spawning import logging_setup, spawn_child
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds from SIGTERM to SIGKILL, for a child that does not end.
+#: Seconds from SIGTERM to SIGKILL for a child that does not exit.
 GRACE_S = 5.0
-#: Seconds in which a child must have imported its handler.
+#: Seconds that a child has to import its handler.
 START_S = 60.0
-#: Seconds until another child is started after one that could not start: first, and at most.
+#: Delay before another child is started after a failed start, seconds: first, and maximum.
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 30.0
 
 
 class Listener(Protocol):
-    """Whom a pool tells; see executors/process_executor.py."""
+    """Receives a pool's events; implemented in executors/process_executor.py."""
 
     def ended(self, execution: Execution, message: Message) -> None:
-        """An attempt has ended as the child said."""
+        """An attempt has ended; ``message`` is the child's report."""
 
     def died(self, execution: Execution, why: str, stderr: str) -> None:
-        """The child has died in an attempt. ``stderr``: the end of what it wrote there."""
+        """The child died during an attempt. ``stderr``: the tail of its stderr."""
 
     def ready(self, job_type: str) -> None:
-        """There is a child to run attempts."""
+        """A child is ready to run attempts."""
 
     def not_ready(self, job_type: str) -> None:
-        """There is none, and none can be started now."""
+        """No child is ready, and none can be started now."""
 
     def waits(self, execution: Execution) -> None:
         """An attempt with a ttl waits for a child."""
 
     def not_started(self, execution: Execution, why: str) -> None:
-        """An attempt cannot begin, since no child can be started."""
+        """An attempt cannot start because no child can be started."""
 
     def asked(self, child: ChildHandle, execution: Execution, message: Message) -> None:
-        """A handler requests something."""
+        """A handler made a request."""
 
 
 class Pool:
-    """``adopt(child)`` has a new child watched. ``size`` is how many children there are when none has ended."""
+    """The child processes of one handler. ``adopt(child)`` starts watching a child; ``size`` is the number to keep."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Pool:
         assert handler.isolation is not None and handler.target is not None
         self.size = 0
         self._type, self._target, self._isolation, self._prefix = job_type, handler.target, handler.isolation, prefix
-        self._handler = handler  # kept, since pools are known by its identity
+        self._handler = handler  # kept alive: pools are looked up by its identity
         self._listener, self._adopt = listener, adopt
         self._children: list[ChildHandle] = []
         self._waiting: deque[Execution] = deque()
@@ -75,10 +75,10 @@ class Pool:
 
     @property
     def is_prestarted(self) -> bool:
-        """Whether children are started ahead of the first attempt."""
+        """Whether children are started before the first attempt."""
         return self._isolation.prestart
 
-    # What the executor asks
+    # Called by the executor
 
     def start(self, execution: Execution) -> None:
         self._waiting.append(execution)
@@ -93,16 +93,16 @@ class Pool:
             self._waiting.remove(execution)
         for child in self._children:
             if child.execution is execution and child.state is State.BUSY:
-                # Of those that are to end at most as many stay as may run, whatever their handlers do.
+                # At most ``size`` stopped handlers may linger; kill the surplus, whatever they do.
                 ending = [each for each in self._children if each.state is State.ENDING and not each.is_killed]
                 for surplus in ending[: max(0, len(ending) + 1 - max(1, self.size))]:
                     surplus.kill()
                 child.interrupt(exc, time.monotonic() + GRACE_S)
                 if isinstance(exc, JobTimeout):
-                    log.warning("stop job %s: ttl exceeded, its process ends", execution.job.id)
+                    log.warning("Job %s: ttl exceeded; stopping its process", execution.job.id)
 
     def stop(self, kill_at: float) -> None:
-        """End all children, those that still run something at ``kill_at``."""
+        """End all children. Those still busy at ``kill_at`` are killed."""
         self._is_stopping, self.size = True, 0
         for child in self._children:
             if child.state is State.STARTING:
@@ -113,7 +113,7 @@ class Pool:
     # Children
 
     def wanted(self) -> int:
-        """Return how many children are to be started now."""
+        """Return how many children to start now."""
         if self._is_stopping or time.monotonic() < self._retry_at:
             return 0
         live = [each for each in self._children if each.state is not State.ENDING]
@@ -129,7 +129,7 @@ class Pool:
         return sum(each.state is State.STARTING for each in self._children)
 
     def retry_at(self) -> float | None:
-        """Return when another child is to be tried, monotonic s, if one could not be started."""
+        """Return when to retry a failed start, monotonic s, or None."""
         return self._retry_at if self._retry_at > time.monotonic() else None
 
     def start_child(self) -> None:
@@ -155,7 +155,7 @@ class Pool:
                 child.run(self._waiting.popleft())
 
     def trim(self) -> None:
-        """End idle children that are too many."""
+        """End surplus idle children."""
         live = [each for each in self._children if each.state is not State.ENDING]
         surplus = len(live) - self.size - len(self._waiting)
         for child in live:
@@ -166,7 +166,7 @@ class Pool:
                 surplus -= 1
 
     def received(self, child: ChildHandle, message: Message) -> None:
-        """Take in a message of a child. Raises ValueError or KeyError for what is none."""
+        """Handle a message from a child. Raises ValueError or KeyError if it is malformed."""
         if "ask" in message:
             if child.execution is not None and message["run"] == child.runs:
                 self._listener.asked(child, child.execution, message)
@@ -190,7 +190,7 @@ class Pool:
             child.killed_for = str(message["unusable"])
 
     def watch_memory(self, child: ChildHandle, now: float) -> float | None:
-        """Kill a child that needs too much for its attempt; return when to look again, None if it has no limit."""
+        """Kill a child above its memory limit; return when to check again, None if it has no limit."""
         limit_bytes = self._isolation.memory_limit_bytes
         if limit_bytes is None or child.state is not State.BUSY:
             return None
@@ -205,7 +205,7 @@ class Pool:
         return limit_bytes is not None and resident_bytes(child.pid) > WORN_SHARE * limit_bytes
 
     def died(self, child: ChildHandle, code: int) -> None:
-        """A child is gone, and all that it had sent is taken in."""
+        """Handle a child's end, after all its messages have been processed."""
         self._children.remove(child)
         why = describe_end(code, child.killed_for)
         if not child.runs and (child.state is not State.ENDING or child.killed_for):
@@ -220,7 +220,7 @@ class Pool:
         pause_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(self._failures, 10))
         self._failures += 1
         self._retry_at, self._why = time.monotonic() + pause_s, why
-        log.error("No child process for %s; another is started in %g s: %s", self._type, pause_s, why)
+        log.error("Cannot start a child process for %s; retrying in %g s: %s", self._type, pause_s, why)
         if not self._has_ready():
             if self.size:
                 self._listener.not_ready(self._type)

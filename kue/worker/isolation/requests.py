@@ -1,4 +1,4 @@
-"""What a handler in a child process requests of its parent, which holds the job: the parent does it and answers."""
+"""Requests of a handler in a child process, executed by its parent, which holds the job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .messages import Message
 
 
 def answer(execution: Execution, message: Message) -> Message:
-    """Do what a message requests, and return the answer. Never raises; calls Redis."""
+    """Execute a request and return the reply. Never raises; calls Redis."""
     try:
         return {"answer": message["ask"], "value": _do(execution, message["what"], message["arguments"])}
     except (KueError, errors.JobInterrupt) as exc:
@@ -41,7 +41,7 @@ def _do(execution: Execution, what: str, arguments: list[object]) -> object:
     elif what == "resume":
         execution.context.resume()
     else:
-        raise KueError(f"a child process requested {what!r}, which is nothing")
+        raise KueError(f"unknown request of a child process: {what!r}")
     return None
 
 

@@ -15,15 +15,15 @@ from ...concurrency import green
 from ...logs import JsonFormatter
 from .messages import HEADER
 
-#: The descriptors that a child finds: messages, and the control pipe.
+#: A child's descriptors: messages, and the control pipe.
 SOCKET_FD, CONTROL_FD = 3, 4
-#: Descriptors from here on are no target of those above.
+#: Descriptors from here on cannot collide with those above.
 _FIRST_FREE_FD = 16
 _PROGRAM = str(Path(__file__).with_name("bootstrap.py"))
 
 
 class Spawned(NamedTuple):
-    """A new child process, and this side's descriptors. ``pidfd`` can be read when it has ended; -1: there is none."""
+    """A new child process and the parent's descriptors. ``pidfd`` is readable once it has ended; -1: not available."""
 
     pid: int
     sock: Any
@@ -33,9 +33,9 @@ class Spawned(NamedTuple):
 
 
 def spawn_child(setup: dict[str, Any]) -> Spawned:
-    """Start a child in a process group of its own, so that Ctrl-C is the worker's alone. Raises OSError.
+    """Start a child in its own process group, so that Ctrl-C only reaches the worker. Raises OSError.
 
-    The kernel ends it when this very thread ends: it must live as long as its children.
+    The kernel kills it when the calling thread ends, so that thread must outlive its children.
     """
     import fcntl  # not on Windows
 
@@ -71,18 +71,18 @@ def spawn_child(setup: dict[str, Any]) -> Spawned:
     for fd in (control_write, stderr_read):
         os_.set_blocking(fd, False)
     body = json.dumps(setup).encode("ascii")
-    ours.setblocking(True)  # some kilobytes, which the socket's buffer holds
+    ours.setblocking(True)  # a few kilobytes: fits into the socket's buffer
     try:
         ours.sendall(HEADER.pack(len(body)) + body)
     except OSError:
-        pass  # it has died already, which is seen elsewhere
+        pass  # it has died already; that is handled elsewhere
     ours.setblocking(False)
     pidfd = os_.pidfd_open(pid) if hasattr(os_, "pidfd_open") else -1
     return Spawned(pid, ours, control_write, stderr_read, pidfd)
 
 
 def logging_setup() -> dict[str, Any] | None:
-    """Return how this process logs, for ``logging.basicConfig`` in its children; None if it is not configured."""
+    """Return ``logging.basicConfig`` arguments for children to log like this process, None if not configured."""
     root = logging.getLogger()
     if not root.handlers:
         return None

@@ -1,7 +1,7 @@
 """The thread that supervises all child processes of an engine.
 
-It is a thread of the operating system, also where threads are green: handlers that block the hub delay no kill. All
-that concerns children happens in it; other threads ``post`` calls to it, which never waits.
+It is an OS thread even where threads are green, so handlers that block the hub delay no kill. All work on children
+happens in it; other threads ``post`` calls to it without blocking.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .pool import GRACE_S, Pool
 
 log = logging.getLogger("kue.worker")
 
-#: Children that import their handlers at the same time, of all types.
+#: Maximum number of children that import their handlers at the same time, for all types.
 STARTING_MAX = max(2, os.cpu_count() or 1)
-#: Seconds between two looks for ended children where the system does not tell of them, and while stderr is held up.
+#: Interval of checking for ended children where the system does not report them, and while stderr is blocked, seconds.
 LOOK_S = 0.1
 PASS_S = 0.02
 
 
 class Supervision:
-    """Runs from ``start`` until ``stop`` has ended the last child."""
+    """Runs from ``start`` until the last child has ended after ``stop``."""
 
     def __init__(self) -> None:
         self._os = green.original("os")
@@ -43,26 +43,26 @@ class Supervision:
         self._is_stopping = self.has_ended = False
         self.pools: list[Pool] = []
         self._children: dict[ChildHandle, Pool] = {}
-        #: By descriptor: the child, and what is done when it can be read.
+        #: By descriptor: the child, and the function to call when it is readable.
         self._by_fd: dict[int, tuple[ChildHandle, Callable[[ChildHandle], object]]] = {}
 
     def start(self) -> None:
         green.real_thread(run_essential, "child processes", self._run)
 
     def post(self, fn: Callable[..., object], *args: Any) -> None:
-        """Call ``fn(*args)`` in the thread."""
+        """Call ``fn(*args)`` in the supervising thread."""
         self._calls.append((fn, args))
-        with contextlib.suppress(OSError):  # the pipe is full, so the thread wakes up anyway; or all is over
+        with contextlib.suppress(OSError):  # the pipe is full, so the thread wakes up anyway; or it has ended
             self._os.write(self._wake_write, b"\0")
 
     def stop(self, kill_at: float) -> None:
-        """End all children, at ``kill_at`` at the latest, and then the thread. In the thread."""
+        """End all children, at ``kill_at`` at the latest, and then the thread. Call via ``post``."""
         self._is_stopping = True
         for pool in self.pools:
             pool.stop(kill_at)
 
     def adopt(self, child: ChildHandle, pool: Pool) -> None:
-        """Watch a new child. In the thread."""
+        """Watch a new child. Supervising thread only."""
         self._children[child] = pool
         for fd, fn in ((child.sock.fileno(), self._receive), (child.stderr_fd, self._read_stderr), (child.pidfd, None)):
             if fd >= 0:
@@ -75,7 +75,7 @@ class Supervision:
                 try:
                     self._step()
                 except Exception:
-                    log.exception("child processes: an unforeseen error; going on")
+                    log.exception("Supervision of child processes: unexpected error; continuing")
                     green.real_sleep(LOOK_S)
         finally:
             self.has_ended = True
@@ -99,7 +99,7 @@ class Supervision:
             self._reap(child)
 
     def _upkeep(self, now: float) -> float | None:
-        """Start and kill what is due; return when the next is due, monotonic s."""
+        """Start and kill children that are due; return when the next is due, monotonic s."""
         due: list[float] = []
         starting = sum(pool.starting() for pool in self.pools)
         for pool in sorted(self.pools, key=lambda each: not each.is_waited_for):
@@ -132,7 +132,7 @@ class Supervision:
             for message in child.messages():
                 pool.received(child, message)
         except (ValueError, KeyError, TypeError) as exc:
-            child.kill(f"The handler's process sent what is no message ({exc!r})")
+            child.kill(f"The handler's process sent a malformed message ({exc!r})")
         if child.has_hung_up:
             self._unregister(child.sock.fileno())
             child.end(time.monotonic() + GRACE_S)
@@ -162,10 +162,10 @@ class Supervision:
 
 
 def _why_late(child: ChildHandle) -> str:
-    """Return why a child is killed whose time is up; "" if it was told to end."""
+    """Return why a child is killed at its deadline; "" if it was asked to exit."""
     if child.state is State.STARTING:
         return (
-            "it was not ready in time: a module that it imports runs for ever, perhaps, instead of below "
+            "it was not ready in time. Does an imported module run forever? Put such code below "
             'if __name__ == "__main__":'
         )
-    return "The handler's process closed its connection to its worker, and went on" if child.has_hung_up else ""
+    return "The handler's process closed its connection to its worker but kept running" if child.has_hung_up else ""

@@ -1,4 +1,4 @@
-"""Where a child process finds a handler: the modules that it imports, and the handler's name there."""
+"""How a child process finds a handler: the modules to import, and the handler's name there."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class Target(NamedTuple):
-    """What a child imports. ``registered_in``: the module that called ``queue.process``, which has the queue."""
+    """What a child imports. ``registered_in``: the module that called ``queue.process`` and so has the queue."""
 
     module: str
     qualname: str
     registered_in: str
-    #: What makes a fresh interpreter like this one, as multiprocessing's spawn has it: JSON values.
+    #: How to set up a fresh interpreter like this one, as for multiprocessing's spawn: JSON values.
     preparation: dict[str, Any]
 
 
 def find_target(fn: Callable[..., object], *, required: bool) -> Target | None:
-    """Return where a child finds a handler. None if it cannot be imported, or with ``required`` InvalidJob."""
+    """Return how a child finds a handler. If it cannot be imported: None, or InvalidJob if ``required``."""
     if not hasattr(os, "posix_spawn"):
         if not required:
             return None
-        raise InvalidJob("process isolation needs a POSIX system, such as Linux or macOS")
+        raise InvalidJob("process isolation requires a POSIX system, such as Linux or macOS")
     module, qualname = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
         if not required:
             return None
         raise InvalidJob(
-            f"a handler with process isolation is a function at the top level of a module, which a child process "
-            f"imports; {fn!r} cannot be imported"
+            f"a handler with process isolation must be a function at the top level of a module that a child process "
+            f"can import; {fn!r} cannot be imported"
         )
     preparation = _preparation()
     registered_in = _caller() or module
@@ -42,14 +42,14 @@ def find_target(fn: Callable[..., object], *, required: bool) -> Target | None:
         if not required:
             return None
         raise InvalidJob(
-            "a handler with process isolation must be in a file, which a child process imports, not in an interactive "
+            "a handler with process isolation must be in a file that a child process can import, not in an interactive "
             "session"
         )
     return Target(module, qualname, registered_in, preparation)
 
 
 def _preparation() -> dict[str, Any]:
-    """Return what ``multiprocessing.spawn.prepare`` takes, and the working directory; also while a main module runs."""
+    """Return the data for ``multiprocessing.spawn.prepare``, with the working directory; also in a main module."""
     found = {"sys_path": [each or os.getcwd() for each in sys.path], "sys_argv": list(sys.argv), "dir": os.getcwd()}
     main = sys.modules["__main__"]
     if name := getattr(getattr(main, "__spec__", None), "name", None):

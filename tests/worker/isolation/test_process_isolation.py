@@ -129,7 +129,7 @@ def test_a_child_that_dies_fails_its_own_attempt(queue: kue.Queue) -> None:
     for how, why in {
         "segfault": "The handler's process was killed by SIGSEGV",
         "exit": "The handler's process exited with code 3",
-        "kill": "The handler's process was killed by SIGKILL: by the system, if it was out of memory, or by hand",
+        "kill": "The handler's process was killed by SIGKILL (out of memory, or killed manually)",
     }.items():
         job = queue.create("dies", {"how": how}).attempts(2).save()
         assert failure_of(job).error == why
