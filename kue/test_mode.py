@@ -1,4 +1,4 @@
-"""Test mode: jobs that a program saves are collected in a list, for its tests to look at. Node Kue: Queue#testMode."""
+"""Test mode: collect the jobs that a program saves in a list, for its tests. Node Kue: Queue#testMode."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .storage.hash_fields import saved_fields
 class TestMode(Generic[J]):
     """The test mode of one queue.
 
-    Entered with ``process=False``, it collects jobs in ``jobs`` and sends nothing to Redis, so none is needed;
-    ``queue.process`` takes effect at the exit. With ``process=True`` jobs are created in Redis and run as well.
+    With ``process=False``, jobs are collected in ``jobs`` and nothing is sent to Redis, so none is needed;
+    ``queue.process`` takes effect on exit. With ``process=True`` jobs are also created in Redis and run.
     """
 
-    __test__ = False  # or pytest would take it for a test
+    __test__ = False  # or pytest would collect it as a test
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class TestMode(Generic[J]):
         self._put_off: list[Callable[[], object]] = []
         #: The jobs saved since ``enter`` or the last ``clear``, oldest first.
         self.jobs: list[J] = []
-        #: What collected jobs logged, by id: a test may hand a job to a handler of its own.
+        #: Log lines of collected jobs, by id: a test may pass a job to a handler.
         self.logs: dict[int | str, list[str]] = {}
 
     @property
@@ -43,11 +43,11 @@ class TestMode(Generic[J]):
         return self._on and not self._process
 
     def enter(self, process: bool = False) -> None:
-        """Collect the jobs that are saved from now on; with ``process`` also create them in Redis."""
+        """Collect jobs saved from now on; with ``process`` also create them in Redis."""
         self._on, self._process = True, process
 
     def exit(self) -> None:
-        """Save jobs as usual again; ``jobs`` stays as it is. Handlers registered meanwhile start."""
+        """Save jobs as usual again; ``jobs`` is kept. Handlers registered meanwhile start."""
         self._on = False
         with self._lock:
             put_off, self._put_off = self._put_off, []
@@ -61,17 +61,17 @@ class TestMode(Generic[J]):
             self.logs.clear()
 
     def after_fork(self) -> None:
-        """Called in a child process, where another thread of the parent's would hold the lock for ever."""
+        """Called in a forked child, where a lock held by another thread of the parent would never be released."""
         self._lock = threading.Lock()
 
-    # What the queue and its jobs ask
+    # Called by the queue and its jobs
 
     def takes(self, made: Sequence[J]) -> bool:
-        """Collect new jobs; return whether that is all that happens to them."""
+        """Collect new jobs; return whether they are only collected."""
         if not self._on:
             return False
         for job in made:
-            saved_fields(job.type, job.data, job.options)  # refuses what could not be stored
+            saved_fields(job.type, job.data, job.options)  # raises for data that could not be stored
         with self._lock:
             for job in made:
                 if self._process:
@@ -97,7 +97,7 @@ class TestMode(Generic[J]):
         job._collected = True
 
     def _same(self, job: J) -> J | None:
-        """Return the collected job that has the unique key of a new one. Collected jobs wait for ever."""
+        """Return the collected job with the same unique key as a new one. Collected jobs never end."""
         if (unique := job.options.unique) is None:
             return None
         text = unique.claim(job.data).text
@@ -107,7 +107,7 @@ class TestMode(Generic[J]):
         return None
 
     def holds(self, job: BaseJob) -> bool:
-        """Return whether a job was only collected, so that there is nothing to write."""
+        """Return whether a job was only collected, so nothing may be written."""
         return job._collected
 
     def drop(self, job: BaseJob) -> None:
@@ -119,7 +119,7 @@ class TestMode(Generic[J]):
         self.logs.setdefault(job.id or 0, []).append(line)
 
     def puts_off(self, begin: Callable[[], object]) -> bool:
-        """Keep ``begin`` for the exit, if nothing may reach Redis before."""
+        """Defer ``begin`` to the exit if nothing may reach Redis before."""
         if self.collecting:
             with self._lock:
                 self._put_off.append(begin)

@@ -1,8 +1,8 @@
-"""Helpers for tests of programs that create jobs: they are collected in a list; no Redis is needed.
+"""Helpers for testing programs that create jobs: jobs are collected in a list; no Redis is needed.
 
-In ``conftest.py``, ``pytest_plugins = ["kue.testing"]`` or ``from kue.testing import kue_queue`` gives the fixture
-``kue_queue``. For a queue of the program's own, ``collected(queue)`` is a context manager, in a fixture or a test. All
-but the fixture works without pytest.
+In ``conftest.py``, ``pytest_plugins = ["kue.testing"]`` or ``from kue.testing import kue_queue`` provides the fixture
+``kue_queue``. For your program's own queue, use the context manager ``collected(queue)`` in a fixture or a test.
+Everything but the fixture works without pytest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .base_job import J
 from .queue import Queue
 from .test_mode import TestMode
 
-#: Nothing listens there: a test that connects anyway fails, and cannot touch real jobs.
+#: Nothing listens there: a test that connects by mistake fails and cannot touch real jobs.
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -28,9 +28,9 @@ class HasTestMode(Protocol[J]):
 
 @contextmanager
 def collected(queue: HasTestMode[J], process: bool = False) -> Iterator[list[J]]:
-    """Yield a list of the jobs saved on ``queue``, which may be an asyncio one; with ``process`` they are created too.
+    """Yield a list of the jobs saved on ``queue`` (sync or asyncio). With ``process`` they are also created in Redis.
 
-    The list is empty at the start. At the end the queue is as it was before, in test mode or not.
+    The list is empty at the start. Afterwards the queue's previous mode is restored.
     """
     mode = queue.test_mode
     before = mode.entered

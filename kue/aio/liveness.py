@@ -107,7 +107,7 @@ class LiveConnection:
                 await probe.connect()
             for _ in range(2):  # by the second reply, the server has read everything sent before the first
                 await probe.send_command("PING", check_health=False)
-                with suppress(ResponseError):  # not allowed, but an answer
+                with suppress(ResponseError):  # not permitted, but a reply
                     await probe.read_response()
             return True
         except (RedisError, OSError):
@@ -122,7 +122,7 @@ class LiveConnection:
             await me.send_command("PING", check_health=False)
             return await me.read_response(timeout=PING_S) in ("PONG", b"PONG")
         except ResponseError:
-            return True  # not allowed, but an answer
+            return True  # not permitted, but a reply
         except (RedisError, OSError):
             return False
 

@@ -103,12 +103,12 @@ class AsyncSubscription:
                 self._missed = True
                 if not is_transient(exc) and str(exc) != refusal:  # Redis is reachable, so the others need not pause
                     refusal = str(exc)
-                    log.error("Cannot subscribe to %s: %s; retrying", self._channel, exc)
+                    log.error("Cannot subscribe to channel %s: %s; retrying", self._channel, exc)
                 if not is_transient(exc) or outage.failed(exc, opened_at):
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
             except Exception:  # an unforeseen message must not stop the subscription for good
-                log.exception("Cannot parse a message on %s; resubscribing", self._channel)
+                log.exception("Unparseable message on channel %s; resubscribing", self._channel)
                 self._missed = True
                 await asyncio.sleep(pause)
             finally:

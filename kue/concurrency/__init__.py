@@ -1,1 +1,1 @@
-"""Threads of either kind. Only green.py knows eventlet."""
+"""Threads, OS or green. Only green.py depends on eventlet."""

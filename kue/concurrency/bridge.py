@@ -1,9 +1,9 @@
-"""Runs code that calls and waits like any other function on an asyncio event loop, without blocking it.
+"""Run synchronous code on an asyncio event loop without blocking it.
 
-``await run(fn)`` calls ``fn`` in a greenlet. Wherever ``fn`` calls ``wait(awaitable)``, at whatever depth, the greenlet
-stands still and the caller's task awaits; other tasks go on meanwhile. So one implementation serves both worlds.
+``await run(fn)`` calls ``fn`` in a greenlet. Wherever ``fn`` calls ``wait(awaitable)``, at any depth, the greenlet is
+suspended and the caller's task awaits, while other tasks run. So the sync and asyncio APIs share one implementation.
 
-What runs so must not hold a lock over a ``wait``: another task of the same thread would block the loop for ever.
+Such code must not hold a lock during a ``wait``: another task of the same thread would block the loop forever.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-#: Idle greenlets of a thread that are kept: each new one maps memory of its own, which costs more than a short call.
+#: Maximum number of idle greenlets kept per thread: a new one maps memory, which costs more than a short call.
 IDLE_MAX = 200
 
 
 class _Done:
-    """What a carrier switches back with at the end of its function."""
+    """What a carrier returns at the end of its function."""
 
     __slots__ = ("error", "value")
 
@@ -36,7 +36,7 @@ class _Done:
 class _Carrier(greenlet):  # type: ignore[misc]
     """A greenlet that runs one function after another."""
 
-    #: Whether the task that would await is gone, so that nothing can be waited for any more.
+    #: Whether the awaiting task has ended, so that ``wait`` is no longer possible.
     deserted = False
 
     def run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class _Carrier(greenlet):  # type: ignore[misc]
             del fn, args, kwargs
             try:
                 fn, args, kwargs = self.parent.switch(done)
-            except GreenletExit:  # its thread ends
+            except GreenletExit:  # its thread is ending
                 return
             finally:
                 del done
@@ -63,7 +63,7 @@ _idle = _Idle()
 
 
 async def run(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Return ``fn(*args)``, or raise what it raises; where it waits, this task awaits.
+    """Return ``fn(*args)``, or raise what it raises. Where it waits, this task awaits.
 
     A cancellation of this task is raised in ``fn`` at the place where it waits.
     """
@@ -76,7 +76,7 @@ async def run(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     while type(answer) is not _Done:
         try:
             value = await answer
-        except GeneratorExit:  # the loop is closed: what waits can only end
+        except GeneratorExit:  # the loop is closed: waiting code can only end
             carrier.deserted = True
             carrier.throw(GeneratorExit())
             raise
@@ -92,23 +92,23 @@ async def run(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     try:
         raise error
     finally:
-        del error, answer  # or its traceback would be a circle
+        del error, answer  # or its traceback would be a reference cycle
 
 
 def wait(awaitable: Awaitable[T]) -> T:
-    """Return what an awaitable gives, or raise what it raises; only below ``run``."""
+    """Return an awaitable's result, or raise what it raises. Only under ``run``."""
     carrier = getcurrent()
     if not isinstance(carrier, _Carrier) or carrier.deserted:
         if asyncio.iscoroutine(awaitable):
             awaitable.close()
         if isinstance(carrier, _Carrier):
             raise GreenletExit
-        raise RuntimeError("this waits for an event loop: call it with bridge.run")
+        raise RuntimeError("bridge.wait was called outside bridge.run")
     return carrier.parent.switch(awaitable)  # type: ignore[no-any-return]
 
 
 def sleep(seconds: float) -> None:
-    """Sleep, below ``run`` without blocking the event loop."""
+    """Sleep; under ``run`` without blocking the event loop."""
     if isinstance(getcurrent(), _Carrier):
         wait(asyncio.sleep(seconds))
     else:

@@ -15,7 +15,7 @@ from . import green
 
 log = logging.getLogger("kue")
 
-#: Exit code of a process that ended because such a thread had: EX_SOFTWARE of <sysexits.h>.
+#: Exit code of a process ended by the failure of such a thread: EX_SOFTWARE of <sysexits.h>.
 EXIT_CODE = 70
 #: Seconds between an error in a loop and its next step: first, and at most.
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 5.0
@@ -30,7 +30,7 @@ on_exit: Callable[[str, BaseException], object] = _do_nothing
 
 
 def run_essential(name: str, fn: Callable[..., object], *args: object) -> None:
-    """Run ``fn(*args)``, as the body of a thread that should end only when it is told to.
+    """Run ``fn(*args)`` as the body of a thread that must not end by an error.
 
     An error that ends it is logged with its traceback, and ``on_exit`` is called.
     """

@@ -1,7 +1,7 @@
-"""What a process must discard that was forked after it had used a queue: the parent's connections, threads and locks.
+"""What a forked process must discard if its parent had used a queue: connections, threads and locks.
 
-The child has a copy of every object, but only of the thread that forked. A socket that both write to mixes up their
-answers, a lock that another thread held at that moment is never released, and the parent's threads do not exist.
+The child has a copy of every object, but only the thread that forked. Two processes sharing a socket would mix up their
+replies, a lock held by another thread at that moment is never released, and the parent's threads do not exist.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _queues: WeakSet[Forkable] = WeakSet()
 
 
 def watch(queue: Forkable) -> None:
-    """Let ``queue._after_fork()`` be called in each child process, as long as the queue lives."""
+    """Call ``queue._after_fork()`` in each forked child, as long as the queue exists."""
     _queues.add(queue)
 
 

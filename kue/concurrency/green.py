@@ -1,6 +1,6 @@
-"""Threads, or eventlet's green threads when the process is patched: the library's one import of eventlet.
+"""Threads, or eventlet's green threads if the process is patched: the library's only import of eventlet.
 
-Patched or not, the rest of the library uses ``threading``, ``time`` and sockets as they are; only what differs is here.
+The rest of the library uses ``threading``, ``time`` and sockets, patched or not; only what differs is here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-#: Connections that the system holds until they are accepted; beyond, clients try again after a second or three.
+#: Listen backlog; clients beyond it retry after one to three seconds.
 BACKLOG = 512
 
 
@@ -55,9 +55,9 @@ class Task:
             self._ended = True
 
     def interrupt(self, exc: BaseException) -> bool:
-        """Raise ``exc`` inside a green thread at the point where it waits; return False where that is not possible.
+        """Raise ``exc`` in a green thread where it waits. Return False if that is not possible.
 
-        One that has not begun does not begin. A plain thread cannot be interrupted from outside: its code has to ask.
+        A task that has not started never starts. An OS thread cannot be interrupted: its code has to check.
         """
         if self._ended or not enabled():
             return False
@@ -72,12 +72,12 @@ class Task:
         return True
 
     def _throw(self, exc: BaseException) -> None:
-        if not self._ended:  # its greenlet may run another task by now
+        if not self._ended:  # its greenlet may be running another task now
             self._greenlet.throw(exc)
 
 
 def spawn(fn: Callable[..., object], *args: object) -> Task:
-    """Run ``fn(*args)`` in a (green) thread, which is used again afterwards."""
+    """Run ``fn(*args)`` in a (green) thread of a pool."""
     task = Task()
     if enabled():
         _green_pool().submit(task, fn, args)
@@ -87,19 +87,19 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
 
 
 def is_kill(exc: BaseException) -> bool:
-    """Return whether an exception ends a green thread from outside, as happens when its hub ends."""
+    """Return whether an exception kills a green thread from outside, as when its hub ends."""
     greenlet = sys.modules.get("greenlet")
     return greenlet is not None and isinstance(exc, greenlet.GreenletExit)
 
 
 class _GreenPool:
-    """Green threads that are used again, of one hub.
+    """A pool of one hub's green threads.
 
-    Since Python 3.11 every new one maps memory of its own, which costs more than a short job; and what is spawned at
-    one time starts by one timer.
+    Since Python 3.11 each new one maps memory, which costs more than a short job. Tasks spawned at the same time share
+    one timer.
     """
 
-    #: Idle green threads that are kept.
+    #: Maximum number of idle green threads kept.
     IDLE_MAX = 200
 
     def __init__(self, hub: Any) -> None:
@@ -115,7 +115,7 @@ class _GreenPool:
             self._hub.schedule_call_global(0, self._start)
 
     def _start(self) -> None:
-        """Called by the hub: let what is ready run, each until it waits for the first time."""
+        """Called by the hub: run the ready tasks, each until it first waits."""
         from greenlet import greenlet  # type: ignore[import-untyped]
 
         self._scheduled = False
@@ -142,7 +142,7 @@ class _GreenPool:
 
 
 def _green_pool() -> _GreenPool:
-    """Return the pool of this operating-system thread's hub."""
+    """Return the pool of the current OS thread's hub."""
     from eventlet import hubs
 
     hub = hubs.get_hub()
@@ -153,9 +153,9 @@ def _green_pool() -> _GreenPool:
 
 
 class _ThreadPool:
-    """Daemon threads that are used again: starting one costs more than a short job does."""
+    """A pool of daemon threads: starting one costs more than a short job."""
 
-    #: Seconds after which a thread without work ends.
+    #: Seconds after which an idle thread ends.
     IDLE_S = 10.0
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class _ThreadPool:
             start = self._idle == 0
             if not start:
                 self._idle -= 1
-        if start:  # first, since it may fail: work left in the line without a thread would take that of a later one
+        if start:  # first, since it may fail: work queued without a thread would take a later task's thread
             threading.Thread(target=self._loop, name="kue", daemon=True).start()
         self._work.put((fn, args))
 
@@ -181,7 +181,7 @@ class _ThreadPool:
                     if self._idle > 0:
                         self._idle -= 1
                         return
-                continue  # work was promised to this thread in the meantime
+                continue  # work was assigned to this thread meanwhile
             try:
                 fn(*args)
             except BaseException:  # as threading does, but the thread lives on
@@ -194,15 +194,15 @@ _pool = _ThreadPool()
 
 
 def after_fork() -> None:
-    """Called in a child process: the idle threads of the pool are the parent's."""
+    """Called in a forked child: the pool's idle threads exist only in the parent."""
     global _pool
     _pool = _ThreadPool()
 
 
 def real_thread(fn: Callable[..., object], *args: object) -> None:
-    """Run ``fn(*args)`` in an OS thread, also where threads are patched.
+    """Run ``fn(*args)`` in an OS thread, even if threads are patched.
 
-    Sockets that it opens have a hub of their own there, which the main hub's handlers cannot block.
+    Sockets opened there use a separate hub, which the main hub's handlers cannot block.
     """
     threads = original("threading")
     threads.Thread(target=fn, args=args, daemon=True).start()
@@ -214,9 +214,9 @@ def real_sleep(seconds: float) -> None:
 
 
 def others() -> tuple[int, ...] | None:
-    """Return the descriptor that can be read as soon as another green thread has something to do, if threads are green.
+    """Return the descriptor that becomes readable when another green thread can run; () if threads are not green.
 
-    None: one has already, or there is no telling.
+    None: one can run already, or it is unknown.
     """
     if not enabled():
         return ()
@@ -231,12 +231,12 @@ def others() -> tuple[int, ...] | None:
 
 
 def real_event() -> Any:
-    """Return an event that OS threads can wait for."""
+    """Return an event for OS threads."""
     return original("threading").Event()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket with TCP_NODELAY, which the accepted ones inherit: small frames leave at once."""
+    """Return a listening socket with TCP_NODELAY, which accepted sockets inherit: small frames are sent immediately."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if enabled():
         import eventlet

@@ -1,4 +1,4 @@
-"""Work that blocks (fsync, hashing, looking up names) in a real OS thread, so that green threads continue."""
+"""Run blocking work (fsync, hashing, DNS lookups) in an OS thread, so that green threads continue."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kue.concurrency import green
 
 T = TypeVar("T")
 
-#: First and longest wait between two looks at the thread, seconds, under green threads.
+#: First and longest poll interval under green threads, seconds.
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.0005, 0.02
 
 
 class Offloaded(Generic[T]):
-    """``fn(*args, **options)`` in an OS thread. It may use what works outside the hub: os, hashlib, plain data."""
+    """``fn(*args, **options)`` in an OS thread. It may only use what works outside the hub: os, hashlib, plain data."""
 
     def __init__(self, fn: Callable[..., T], *args: Any, **options: Any) -> None:
         self._fn, self._args, self._options = fn, args, options
@@ -37,7 +37,7 @@ class Offloaded(Generic[T]):
             self.done = True
 
     def settle(self) -> None:
-        """Wait for the end without looking at how it ended."""
+        """Wait for the end, ignoring the result."""
         if not green.enabled():
             self._thread.join()
         wait_s = FIRST_LOOK_S
@@ -54,10 +54,10 @@ class Offloaded(Generic[T]):
 
 
 def look_names_up_aside() -> None:
-    """Let the system look names up, in OS threads, in a process patched with ``EVENTLET_NO_GREENDNS=yes``.
+    """Resolve names with the system's resolver in OS threads, in a process patched with ``EVENTLET_NO_GREENDNS=yes``.
 
-    With that, eventlet leaves its own resolver out, which spares 7 MB; but a look-up would hold up every green thread.
-    The system's knows all that the machine is told, not only ``resolv.conf``.
+    With that setting eventlet does not load its own resolver, which saves 7 MB; but a lookup would block all green
+    threads. The system's resolver also honors all of the machine's configuration, not only ``resolv.conf``.
     """
     if not green.enabled() or os.environ.get("EVENTLET_NO_GREENDNS", "").lower() != "yes":
         return

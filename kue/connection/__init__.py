@@ -1,1 +1,1 @@
-"""Reaching any Redis, and staying connected."""
+"""Connecting to any kind of Redis, and staying connected."""

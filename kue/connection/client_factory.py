@@ -1,4 +1,4 @@
-"""Makes clients: from a URL, or like a client that the user made."""
+"""Create Redis clients from a URL, or with the settings of a user's client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .clients import Cluster, OneConnection, Sentinels
 from .liveness import LATE_S, keepalive_options, make_live
 from .url import Address
 
-#: Seconds to wait for a connection, and for an answer on one, before Redis counts as unreachable.
+#: Seconds to wait for a connection, and for a reply, before Redis counts as unreachable.
 CONNECT_S = 5.0
 ANSWER_S = 5.0
-#: The same for a sentinel, and for a node of a Cluster: there is another one to ask.
+#: The same for a sentinel and for a Cluster node: there are others to ask.
 SENTINEL_S = 1.0
 NODE_CONNECT_S = 2.0
 
-#: What every connection of ours has: text, one protocol, and no hidden second try.
+#: Options of all our connections: decoded text, one protocol version, no hidden retries.
 COMMON: dict[str, Any] = {"decode_responses": True, "encoding_errors": "replace", "protocol": 2}
 
 
@@ -39,7 +39,7 @@ def base_options(answer_s: float | None) -> dict[str, Any]:
 
 
 def from_address(address: Address, answer_s: float | None, single: bool) -> Any:
-    """Return a client of what a URL names; ``single``: on one connection of its own, where that can be."""
+    """Return a client for a URL. ``single``: with one dedicated connection, where possible."""
     options = {**base_options(answer_s), **address.options}
     if "socket_timeout" in address.options and answer_s is not None:
         options["socket_timeout"] = own_answer(answer_s, address.options["socket_timeout"])
@@ -69,7 +69,7 @@ def from_address(address: Address, answer_s: float | None, single: bool) -> Any:
 
 
 def late_after(answer_s: float | None, timeout_s: float | None) -> float | None:
-    """Return the seconds after which an answer is late, what blocks being added. None: the timeout comes first."""
+    """Return when a reply counts as late, seconds, plus any blocking time. None: the timeout comes first."""
     if answer_s is None or timeout_s is None:
         return None
     late_s = LATE_S + max(0.0, answer_s - ANSWER_S)
@@ -77,7 +77,7 @@ def late_after(answer_s: float | None, timeout_s: float | None) -> float | None:
 
 
 def own_answer(answer_s: float, own_s: float) -> float:
-    """Return the timeout of a connection whose user said how long an answer may take: what blocks gets that on top."""
+    """Return the timeout of a connection whose user set one: the blocking time is added to it."""
     return answer_s - ANSWER_S + own_s if answer_s >= ANSWER_S else min(answer_s, own_s)
 
 
@@ -87,11 +87,11 @@ def for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Redis:
-    """Return a client with the settings of another, on connections of its own."""
+    """Return a client with the settings of another, on its own connections."""
     pool: Any = client.connection_pool
     kwargs = {**pool.connection_kwargs, **base_options(answer_s)}
     for name in [each for each in kwargs if each == "connection_pool" or each.startswith("maint_")]:
-        del kwargs[name]  # what belongs to that pool
+        del kwargs[name]  # options that belong to that pool
     kwargs["socket_keepalive_options"] |= own_keepalive(pool.connection_kwargs)
     late_s = late_after(answer_s, answer_s)
     if issubclass(pool.connection_class, redis.UnixDomainSocketConnection):
@@ -108,13 +108,13 @@ def like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Red
 
 
 def own_keepalive(options: Mapping[str, Any]) -> dict[int, int]:
-    """Return the keepalive options that the user's client has, which go before ours."""
+    """Return the keepalive options of the user's client, which override ours."""
     own = options.get("socket_keepalive_options")
     return dict(own) if isinstance(own, Mapping) else {}
 
 
 def like_cluster(client: Any, answer_s: float | None) -> Any:
-    """Return a client of the same Cluster as another, on connections of its own."""
+    """Return a client of the same Cluster as another, on its own connections."""
     kwargs = {**client.get_connection_kwargs(), **COMMON, "socket_timeout": answer_s, "socket_keepalive": True}
     kwargs["socket_keepalive_options"] = keepalive_options() | own_keepalive(kwargs)
     for name in ("host", "port", "connection_class", "redis_connect_func", "retry"):
@@ -124,12 +124,12 @@ def like_cluster(client: Any, answer_s: float | None) -> Any:
 
 
 def _cluster(hosts: Iterable[tuple[str, int]], options: dict[str, Any], late_s: float | None) -> Any:
-    """Return a client of the Cluster that one of ``hosts`` belongs to. Fails as a connection does if none answers."""
+    """Return a client of the Cluster that ``hosts`` belong to. Fails like a connection if none replies."""
     node: Any = ClusterNode
     nodes = [node(host, port) for host, port in hosts]
     options = {"socket_connect_timeout": NODE_CONNECT_S, **options, "retry": Retry(NoBackoff(), 0)}
     try:
-        # A shard without a node is no reason to leave the queues on the others.
+        # Queues on other shards keep working if one shard has no node.
         return Cluster(startup_nodes=nodes, require_full_coverage=False, late_s=late_s, **options)
     except RedisClusterException as exc:
         raise redis.ConnectionError(str(exc)) from exc

@@ -1,4 +1,4 @@
-"""Clients of redis-py, adapted: one connection, a Cluster, Sentinels."""
+"""Adapted redis-py clients: one connection, a Cluster, Sentinels."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .spin_wait import SpinWait
 
 @runtime_checkable
 class Pipelining(Protocol):
-    """A client that sends the next command before the answer to the one before has come."""
+    """A client that sends the next command before the previous reply has arrived."""
 
     def pipelined(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]: ...
 
 
 class OneConnection(redis.Redis):
-    """A client on one connection of its own, whose scripts are packed in C: most of the rest of a call's cost here."""
+    """A client on one dedicated connection. Packs script calls in C, since packing is most of a call's cost here."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(single_connection_client=True, **options)
         self.auto_close_connection_pool = True
-        #: Waits for the replies to scripts, if set.
+        #: Spin-waits for the replies to scripts, if set.
         self.spin_wait: SpinWait | None = None
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -58,10 +58,10 @@ class OneConnection(redis.Redis):
 
 
 def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
-    """Yield the answers to commands, each sent before the answer to the one before is waited for, if ``client`` can.
+    """Yield the replies to commands, sending each before reading the previous reply, if ``client`` can.
 
-    So the server works on one while the next is packed. After an error an answer may still be on its way: unless it was
-    the last one's, the connection must be given up.
+    So the server works on one while the next is packed. After an error a reply may still be pending: unless the last
+    command failed, the connection must be closed.
     """
     if isinstance(client, Pipelining):
         return client.pipelined(commands)
@@ -69,7 +69,7 @@ def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[A
 
 
 class Cluster(RedisCluster):
-    """A Cluster's client that fails as other clients do, on connections that notice when they are dead."""
+    """A Cluster client that raises the same errors as other clients and detects dead connections."""
 
     def __init__(self, *, late_s: float | None, **options: Any) -> None:
         self._late_s = late_s
@@ -85,12 +85,12 @@ class Cluster(RedisCluster):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except RedisClusterException as exc:  # no RedisError: nobody would catch it
+        except RedisClusterException as exc:  # not a RedisError, so callers would not catch it
             raise redis.ConnectionError(str(exc)) from exc
 
 
 class Sentinels(Sentinel):
-    """Sentinels with a short error if none knows the primary; each request goes over new connections."""
+    """Sentinels that raise a short error if none knows the primary. Each request uses new connections."""
 
     def discover_master(self, service_name: str) -> Any:
         for each in self.sentinels:

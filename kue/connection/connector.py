@@ -1,4 +1,4 @@
-"""What a queue connects to: a URL, a client, a factory, or a Redis that is located at first use."""
+"""The Redis connections of a queue: from a URL, a client, a factory, or a Redis located at first use."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class Locator(Protocol):
     """A Redis that is located when the first connection is made."""
 
     def address(self) -> Address:
-        """Return where it is. Raises redis.ConnectionError if it is not there yet."""
+        """Return its address. Raises redis.ConnectionError if there is none yet."""
 
     def close(self) -> None:
-        """Release what was started for it."""
+        """Stop what was started for it."""
 
     def after_fork(self) -> None:
-        """Called in a child process."""
+        """Called in a forked child."""
 
 
 class Connector:
-    """Makes the clients of one queue, all alike, from what the user gave.
+    """Creates all clients of one queue, with the same settings.
 
-    ``source``: a URL (see address.py), a Locator, a ``redis.Redis``, a ``RedisCluster``, or a function that
-    returns one; it is called at once, to see which, and again for each connection. A client given by the user is only a
-    pattern: ours use connections of their own, made with its settings, and never close the user's.
+    ``source``: a URL (see url.py), a Locator, a ``redis.Redis``, a ``RedisCluster``, or a function that returns one,
+    called immediately to see which and again for each connection. A user's client only supplies settings: ours use
+    their own connections and never close the user's.
     """
 
-    #: The clients that a user may give.
+    #: The accepted clients.
     patterns: tuple[type, ...] = (redis.Redis, RedisCluster)
 
     def __init__(self, source: object = DEFAULT_URL) -> None:
-        #: Whether Redis is unreachable, as all connections of this queue see it.
+        #: Whether Redis is unreachable, shared by all connections of this queue.
         self.outage = Outage()
         self._shared: Any = None
         self._source: Any = source
@@ -62,7 +62,7 @@ class Connector:
             try:
                 pattern = pattern()
             except RedisClusterException:
-                self.is_cluster = True  # only a Cluster's client connects when it is made
+                self.is_cluster = True  # only a Cluster client connects when it is created
                 return
         if not isinstance(pattern, (Address, *self.patterns)):
             if isinstance(pattern, (redis.asyncio.Redis, redis.asyncio.RedisCluster)):
@@ -75,10 +75,10 @@ class Connector:
         )
 
     def shared(self) -> Any:
-        """Return the client for everybody's occasional calls; it keeps a pool and is safe in any thread."""
+        """Return the shared client for occasional calls. It has a pool and is thread-safe."""
         if self._shared is None:
             made = self._make(ANSWER_S, single=False)
-            if self._shared is None:  # else somebody made one meanwhile, and this one has no connection yet
+            if self._shared is None:  # otherwise another thread created one, and this one has no connection yet
                 self._shared = made
             if self._shown_url:
                 log.info("Using Redis at %s", self._shown_url)
@@ -86,11 +86,11 @@ class Connector:
         return self._shared
 
     def dedicated(self, answer_s: float | None = ANSWER_S) -> Any:
-        """Return a new client with one connection of its own, for one thread; ``answer_s`` None waits for ever."""
+        """Return a new client with one dedicated connection, for one thread. ``answer_s`` None: no reply timeout."""
         return self._make(answer_s, single=True)
 
     def after_fork(self) -> None:
-        """Called in a child process: leave the parent's connections alone. Their locks may be held for ever here."""
+        """Called in a forked child: leave the parent's connections alone. Their locks may never be released here."""
         self._shared, on_unreachable = None, self.outage.on_unreachable
         self.outage = Outage()
         self.outage.on_unreachable = on_unreachable

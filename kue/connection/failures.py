@@ -1,4 +1,4 @@
-"""Which failures of a call to Redis are transient, retrying those, and the error that a caller sees in the end."""
+"""Classify failures of Redis calls, retry transient ones, and build the error that callers see."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..concurrency import bridge
 from ..errors import QueueUnavailable
 from .liveness import ConnectionForgotten
 
-#: Seconds between two tries: the first pause, and the longest.
+#: Pause before a retry, seconds: first and longest.
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 1.0
 
 T = TypeVar("T")
 
-#: Errors that pass once Redis is reachable (or writable) again. A script whose fate is unknown is safe to repeat.
+#: Errors that pass once Redis is reachable (or writable) again. A script with an unknown outcome is safe to repeat.
 TRANSIENT = (
     redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, ClusterDownError,
     TryAgainError, OSError,
@@ -41,17 +41,17 @@ def is_transient(error: BaseException) -> bool:
     """Return whether a failed call may succeed later, unchanged."""
     if isinstance(error, (*TRANSIENT, RedisClusterException)):
         return not isinstance(error, redis.AuthenticationError)
-    # Inside a script a refusal arrives as a plain ResponseError that names the reason somewhere.
+    # An error inside a script is a plain ResponseError that contains the original error's name somewhere.
     return isinstance(error, ResponseError) and any(word in str(error) for word in _TRANSIENT_WORDS)
 
 
-#: What a caller is told about a call whose fate is unknown.
+#: What callers learn about a call with an unknown outcome.
 CALL_IN_DOUBT = "The call may or may not have taken effect; try again later."
 CREATE_IN_DOUBT = "The job may or may not have been created; saving the same object again is safe."
 
 
 def unavailable(error: BaseException, in_doubt: str = CALL_IN_DOUBT) -> QueueUnavailable:
-    """Return the error that a user's call raises when Redis could not be asked."""
+    """Return the error that a user's call raises when Redis could not be reached."""
     fault = "refused the command" if isinstance(error, ResponseError) else "is unreachable"
     return QueueUnavailable(f"Redis {fault} ({str(error).rstrip('.')}). {in_doubt}", error)
 
@@ -62,9 +62,9 @@ def with_retries(
     after_failure: Callable[[], object] = lambda: None,
     in_doubt: str = CALL_IN_DOUBT,
 ) -> T:
-    """Return ``call()``, repeated for ``patience_s`` while it fails for a reason that passes; then QueueUnavailable.
+    """Return ``call()``, retried for up to ``patience_s`` on transient errors; then raise QueueUnavailable.
 
-    ``in_doubt`` is the sentence about the call that the error ends with.
+    ``in_doubt`` is the error's last sentence, about the call's possible effect.
     """
     give_up, pause, renewed = time.monotonic() + patience_s, RETRY_FIRST_S, False
     while True:
@@ -74,7 +74,7 @@ def with_retries(
             after_failure()
             if isinstance(exc, ConnectionForgotten) and not renewed:
                 renewed = True
-                continue  # however late it was found: a new connection works
+                continue  # however late it was detected: a new connection works
             if not is_transient(exc):
                 raise
             if time.monotonic() + pause > give_up:

@@ -1,12 +1,12 @@
-"""Connections that notice when they are dead although nobody closed them.
+"""Connections that detect silent connection loss.
 
-A NAT or a load balancer forgets a connection that was idle for long, and says so to neither side: what is sent on it is
-lost, and no answer ever comes. A new connection works at once. Three measures, for every kind of connection:
+A NAT or load balancer drops a long-idle connection without telling either side: data sent on it is lost, and no reply
+ever arrives. A new connection works immediately. Three measures, for every kind of connection:
 
-- TCP keepalive, so that the operating system finds a dead connection within a minute, and idle ones are kept known.
-- A connection that was idle is asked by PING, with a short timeout, before a command is sent on it.
-- While an answer is late, a second connection asks the server. If the server answers there but not here, this
-  connection is dead. So a server that is slow or unreachable still has all of the connection's timeout.
+- TCP keepalive, so that the operating system detects a dead connection within a minute, and idle ones stay alive.
+- An idle connection is checked by PING, with a short timeout, before a command is sent on it.
+- While a reply is late, a second connection probes the server. If the server replies there but not here, this
+  connection is dead. A server that is slow or unreachable still gets the connection's full timeout.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError, ResponseError
 
-#: Seconds without use after which a connection is asked before the next command.
+#: Seconds of idling after which a connection is checked before the next command.
 IDLE_S = 5.0
-#: Seconds that the answer to that may take.
+#: Timeout of that check, seconds.
 PING_S = 0.5
-#: Seconds after which an answer is late, and that the second connection may take.
+#: Seconds after which a reply counts as late; also the second connection's timeout.
 LATE_S = 1.0
-#: Seconds that the first connection has for its answer after the second one had two.
+#: Seconds that the first connection has to reply after the second one has received two replies.
 GRACE_S = 0.1
 
-#: Seconds until the first keepalive probe and between two, and the number of unanswered ones that are enough.
+#: Keepalive: seconds until the first probe and between probes, and the number of unanswered probes allowed.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 15, 5, 3
-#: Seconds that sent data may stay without an acknowledgement.
+#: Seconds that sent data may stay unacknowledged.
 UNACKNOWLEDGED_S = 30
 
 #: Whether redis-py's ``read_response`` takes a timeout, as it does from version 8 on.
@@ -41,11 +41,11 @@ _TAKES_TIMEOUT = "timeout" in inspect.signature(redis.Connection.read_response).
 
 
 class ConnectionForgotten(redis.ConnectionError):
-    """The server is reachable, but not on this connection: something in between has forgotten it."""
+    """The server is reachable, but not on this connection: something in between has dropped it."""
 
 
 def keepalive_options() -> dict[int, int]:
-    """Return the TCP options of a connection, as far as this system has them."""
+    """Return a connection's TCP keepalive options, as far as this system supports them."""
     wanted = {
         "TCP_KEEPIDLE": KEEPALIVE_IDLE_S,
         "TCP_KEEPINTVL": KEEPALIVE_INTERVAL_S,
@@ -60,7 +60,7 @@ def keepalive_options() -> dict[int, int]:
 class LiveConnection:
     """Mixed into a connection class of redis-py by ``live``."""
 
-    #: Seconds after which an answer is late; None: never.
+    #: Seconds after which a reply counts as late; None: never.
     late_s: float | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -69,13 +69,13 @@ class LiveConnection:
         super().__init__(*args, **options)
 
     def is_forgotten(self) -> bool:
-        """Return whether it was idle and does not answer any more. No other answer may be on its way."""
+        """Return whether it was idle and no longer replies. Call it only while no reply is pending."""
         now = time.monotonic()
         idle_s, self._used_at = now - self._used_at, now
         return idle_s > IDLE_S and self._me()._sock is not None and not self._answers_ping()
 
     def check_health(self) -> None:
-        """Called by redis-py before each command that no other answer is awaited before."""
+        """Called by redis-py before each command sent while no reply is pending."""
         if self.is_forgotten():
             self._me().disconnect()
             self._me().connect()
@@ -88,7 +88,7 @@ class LiveConnection:
             self._used_at = time.monotonic()
 
     def read_arrived(self) -> Any:
-        """Read an answer that is there already: nothing has to be watched."""
+        """Read a reply that has already arrived, without watching for a late one."""
         try:
             return super().read_response()  # type: ignore[misc]
         finally:
@@ -96,7 +96,7 @@ class LiveConnection:
 
     def _read_watched(self, *args: Any, **options: Any) -> Any:
         read: Any = super().read_response  # type: ignore[misc]
-        if self.late_s is None or options.get("push_request"):  # a subscription waits for messages, not for an answer
+        if self.late_s is None or options.get("push_request"):  # a subscription waits for messages, not for a reply
             return read(*args, **options)
         try:
             if _TAKES_TIMEOUT:
@@ -114,7 +114,7 @@ class LiveConnection:
         return read(*args, **options)
 
     def _wait_late(self, waited_s: float) -> None:
-        """Wait for an answer that is late: until it comes, the timeout is over, or the connection is found dead."""
+        """Wait for a late reply until it arrives, the timeout expires, or the connection is found dead."""
         me = self._me()
         give_up = time.monotonic() + (me.socket_timeout or float("inf")) - waited_s
         try:
@@ -123,8 +123,8 @@ class LiveConnection:
                 if self._server_answers_elsewhere():
                     if me.can_read(GRACE_S):
                         return
-                    if not unsent_bytes(me._sock) < unsent:  # else a long command is still on its way
-                        raise ConnectionForgotten("no answer on this connection, but on a new one")
+                    if not unsent_bytes(me._sock) < unsent:  # otherwise a large command is still being sent
+                        raise ConnectionForgotten("no reply on this connection, but on a new one")
                 left = give_up - time.monotonic()
                 if left <= 0:
                     raise redis.TimeoutError("Timeout reading from socket")
@@ -135,19 +135,19 @@ class LiveConnection:
             raise
 
     def _server_answers_elsewhere(self) -> bool:
-        probe: Any = type(self).__mro__[2](**self._made_with)  # the plain class that this one was made of
+        probe: Any = type(self).__mro__[2](**self._made_with)  # the plain base class
         probe.socket_timeout = probe.socket_connect_timeout = LATE_S
         try:
             if hasattr(probe, "connect_to"):  # no need to ask the sentinels
                 probe.connect_to((self._me().host, self._me().port))
             else:
                 probe.connect()
-            for _ in range(2):  # by the second one the server has read what came in before the first
+            for _ in range(2):  # by the second reply, the server has read everything sent before the first
                 probe.send_command("PING", check_health=False)
                 try:
                     probe.read_response()
                 except ResponseError:
-                    pass  # not allowed, but an answer
+                    pass  # not permitted, but a reply
             return True
         except (RedisError, OSError):
             return False
@@ -160,7 +160,7 @@ class LiveConnection:
             me.send_command("PING", check_health=False)
             return me.can_read(PING_S) and me.read_response() in ("PONG", b"PONG")
         except ResponseError:
-            return True  # not allowed, but an answer
+            return True  # not permitted, but a reply
         except (RedisError, OSError):
             return False
 
@@ -170,20 +170,20 @@ class LiveConnection:
 
 @cache
 def live(connection_class: Any, late_s: float | None) -> Any:
-    """Return a connection class of redis-py with LiveConnection mixed in."""
+    """Return a redis-py connection class with LiveConnection mixed in."""
     return type(connection_class.__name__, (LiveConnection, connection_class), {"late_s": late_s})
 
 
 def make_live(pool: Any, late_s: float | None) -> None:
-    """Let a connection pool make such connections from now on."""
+    """Make a connection pool use such connections from now on."""
     if not issubclass(pool.connection_class, LiveConnection):
         pool.connection_class = live(pool.connection_class, late_s)
         pool.disconnect()
-        pool.reset()  # or it would give out the connections that it has
+        pool.reset()  # or it would keep handing out its existing connections
 
 
 def unsent_bytes(sock: Any) -> int:
-    """Return how many bytes the other side has not acknowledged yet; 0 where the system does not tell."""
+    """Return the number of bytes not yet acknowledged by the other side; 0 if unknown."""
     if sys.platform != "linux":
         return 0
     import fcntl

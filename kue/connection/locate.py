@@ -1,4 +1,4 @@
-"""Where the jobs are if no URL is given: one rule for the library, the command line, the workers and the app.
+"""Locate Redis if no URL is given: the same rule for the library, the CLI, the workers and the app.
 
 1. ``REDIS_URL``, if it is set.
 2. A Redis on 127.0.0.1:6379, if one answers.
@@ -29,12 +29,12 @@ log = logging.getLogger("kue")
 
 DATA_DIR = ".kue"
 EMBEDDED = "embedded"
-#: Seconds between two looks whether another thread has found it.
+#: Poll interval while another thread is locating it, seconds.
 LOOK_S = 0.005
 
 
 def data_dir() -> Path:
-    """Return the folder of the embedded server, as the environment says."""
+    """Return the folder of the embedded server, from the environment."""
     return Path(os.environ.get("KUE_DATA_DIR", "").strip() or DATA_DIR)
 
 
@@ -47,13 +47,13 @@ def embedded_dir(url: str, default: Path | None = None) -> Path:
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment or not url.lower().startswith(f"{EMBEDDED}://"):
         raise InvalidAddress(
-            f"cannot use {url!r}: write embedded:// (jobs in {DATA_DIR}) or embedded:///path/of/a/folder"
+            f"invalid URL {url!r}: write embedded:// (jobs in {DATA_DIR}) or embedded:///path/to/folder"
         )
     return Path(unquote(parts.path)) if parts.path not in ("", "/") else default or data_dir()
 
 
 def source_of(redis: object) -> object:
-    """Return what a Connector takes for what a user gave as ``redis``: None and ``embedded://`` become a Place."""
+    """Convert a user's ``redis`` argument to a Connector source: None and ``embedded://`` become a Place."""
     if redis is None:
         redis = os.environ.get("REDIS_URL", "").strip() or None
     if redis is None:
@@ -62,28 +62,28 @@ def source_of(redis: object) -> object:
 
 
 def app_source(settings: HasRedisSettings) -> tuple[object, EmbeddedServer | None]:
-    """Return what the app's queue takes as ``redis``, and the embedded server that was started for it, to be stopped.
+    """Return the ``redis`` argument for the app's queue, and the embedded server that the caller must stop, if any.
 
-    By the same rule, but the app starts the server of its data directory if there is none. Raises ServerError.
+    Uses the same rule, but starts the server of the data directory if none runs. Raises ServerError.
     """
     if settings.redis_url and is_embedded(settings.redis_url):
         place = Embedded(embedded_dir(settings.redis_url, settings.data_dir))
-        place.address()  # what keeps it from running is told at once
+        place.address()  # start it now, so that errors show immediately
         return place, None
     url, server = ensure_redis(settings)
     return (url, None) if server is None else (Running(url, settings.data_dir), server)
 
 
 class Place:
-    """A Redis that is looked for when the first connection is made, and then stays where it is."""
+    """A Redis that is located at the first connection; the address then stays fixed."""
 
     def __init__(self) -> None:
-        # A lock of the OS, since the heartbeat asks from an OS thread; never waited for, since green threads share one.
+        # An OS lock, since the heartbeat calls from an OS thread. Polled, since blocking would stop all green threads.
         self._lock: Any = green.original("threading").Lock()
         self._address: Address | None = None
 
     def address(self) -> Address:
-        """Return where it is. Raises redis.ConnectionError if it is not there yet, ServerError if it cannot be."""
+        """Return its address. Raises redis.ConnectionError if there is none yet, ServerError if it cannot start."""
         while not self._lock.acquire(blocking=False):
             time.sleep(LOOK_S)
         try:
@@ -96,10 +96,10 @@ class Place:
             self._lock.release()
 
     def close(self) -> None:
-        """Release what was started for it."""
+        """Stop what was started for it."""
 
     def after_fork(self) -> None:
-        """Called in a child process: another thread of the parent may have held the lock."""
+        """Called in a forked child: another thread of the parent may have held the lock."""
         self._lock = green.original("threading").Lock()
 
     def _find(self) -> tuple[str, str]:
@@ -125,7 +125,7 @@ class Nearby(Place):
 
 
 class Running(Place):
-    """The embedded Valkey of a folder, which somebody else started and stops."""
+    """The embedded Valkey of a folder, started and stopped by the caller."""
 
     def __init__(self, url: str, folder: Path) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Embedded(Place):
         super().__init__()
         self._server = EmbeddedServer(folder)
         self._folder = folder
-        #: Gives what stops its user, who would miss the server; called before that ends with the program.
+        #: Returns a function that stops the queue using it; called at exit, before the server ends.
         self.user: Callable[[], Callable[[], object] | None] = lambda: None
 
     def _find(self) -> tuple[str, str]:
@@ -163,13 +163,13 @@ class Embedded(Place):
         self.close()
 
     def after_fork(self) -> None:
-        """The child is a user of its own: the server stays when the parent ends."""
+        """Called in a forked child, which becomes a separate user: the server outlives the parent."""
         super().after_fork()
         self._server, self._address = EmbeddedServer(self._server.data_dir), None
 
 
 class Borrowed:
-    """The place of another queue, which alone releases it."""
+    """The place of another queue. Only that queue closes it."""
 
     def __init__(self, place: Place) -> None:
         self.address = place.address

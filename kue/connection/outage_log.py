@@ -1,4 +1,4 @@
-"""One log line when Redis becomes unreachable, and one with the length when it recovers, whoever notices."""
+"""Log one line when Redis becomes unreachable, and one with the duration when it recovers, for all connections."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger("kue")
 
 
 class Outage:
-    """Whether Redis is unreachable, as all connections of a queue in this process see it together."""
+    """Whether Redis is unreachable, from all connections of a queue in this process."""
 
     def __init__(self) -> None:
-        #: Called with the error that begins an outage.
+        #: Called with the first error of an outage.
         self.on_unreachable: Callable[[BaseException], object] | None = None
         self._lock = threading.Lock()
         self._since: float | None = None
@@ -26,10 +26,10 @@ class Outage:
         self._refuses = False
 
     def failed(self, exc: BaseException, opened_at: float) -> bool:
-        """Note that a call failed on a connection opened then (monotonic s); return whether to pause before the next.
+        """Record a failed call on a connection opened at ``opened_at``, monotonic s; return whether to pause now.
 
-        A connection from before the last outage's end may have died in that outage: no news, and worth another try at
-        once on a new one. One that was found dead while the server answered on another is no news either.
+        A connection opened before the last outage ended may have died in that outage: this is no new outage, and a
+        retry on a new connection needs no pause. The same holds for one found dead while the server replied on another.
         """
         if isinstance(exc, ConnectionForgotten):
             return False
@@ -47,7 +47,7 @@ class Outage:
         return True
 
     def succeeded(self, began_at: float, writes: bool = True) -> None:
-        """Note that a call which began then (monotonic s) succeeded; one from before the outage tells nothing of it.
+        """Record a successful call that began at ``began_at`` (monotonic s). Calls from before the outage do not count.
 
         ``writes``: whether a full or read-only server would have refused it.
         """

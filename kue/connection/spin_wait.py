@@ -1,8 +1,8 @@
 """Spin-wait briefly for replies that arrive within a scheduler tick.
 
-A core with nothing to do goes to sleep, and on a virtual machine waking it up takes longer than a server on the same
-machine needs to answer. So who calls again and again spins for a moment before it sleeps: only where no
-other green thread has anything to do, letting other programs have the core, and not where answers come later anyway.
+An idle core goes to sleep, and on a virtual machine waking it takes longer than a local server needs to reply. So a
+thread that makes many calls spins briefly before it sleeps: only while no other green thread can run, yielding the core
+to other programs, and not if replies arrive later anyway.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from ..concurrency import green
 
-#: Seconds that one wait spins at most.
+#: Longest spin, seconds.
 SPIN_S = 0.0002
-#: Seconds from the end of one wait to the next call within which calls are a run; a single call may well sleep.
+#: Calls closer together than this form a run, seconds; an isolated call does not spin.
 RUN_S = 0.001
-#: Calls that do not spin after a reply which came too late: at first, and at most.
+#: Number of calls that do not spin after a late reply: first, and maximum.
 SKIP_FIRST, SKIP_MAX = 2, 1024
 
 
 class SpinWait:
-    """The waits for the answers of one connection, one after another."""
+    """Spin-waits for the replies of one connection, one after another."""
 
     def __init__(self) -> None:
         select = green.original("select")
@@ -33,7 +33,7 @@ class SpinWait:
         self._ended_at = 0.0
 
     def wait(self, fd: int) -> bool:
-        """Return whether ``fd`` can be read; return soon in any case, for the caller to wait on as usual."""
+        """Return whether ``fd`` is readable, within SPIN_S. If not, the caller waits as usual."""
         if self._poll is None:
             return False
         began_at, ended_at = time.perf_counter(), self._ended_at

@@ -1,4 +1,4 @@
-"""One subscription to one channel, kept up through every loss of the connection."""
+"""A subscription to one channel that survives connection losses."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .liveness import ConnectionForgotten
 
 log = logging.getLogger("kue.pubsub")
 
-#: Seconds that one poll for a message takes at most, so that a stop is seen in time.
+#: Longest poll for a message, seconds, so that a stop is noticed in time.
 POLL_S = 1.0
-#: Polls without a message after which the connection is asked whether it lives, and counts as dead after as many more.
+#: Polls without a message after which a PING is sent; after as many more, the connection counts as dead.
 SILENT_POLLS = 5
-#: Seconds between tries to reconnect: first, and at most.
+#: Pause before a reconnect, seconds: first and longest.
 RECONNECT_S, RECONNECT_MAX_S = 0.1, 2.0
-#: A read of the socket costs as much as many messages, so on a busy channel the next one waits till more have gathered:
-#: from BUSY messages in one read on, so long for each of them, and at most, seconds.
+#: A socket read costs as much as many messages, so on a busy channel the next read waits for more to arrive: after at
+#: least BUSY messages in one read, this long for each of them, and at most this long, seconds.
 BUSY, PAUSE_EACH_S, PAUSE_MAX_S = 16, 0.0001, 0.02
-#: Seconds that ``start`` waits for Redis to confirm; and if the subscription may begin later.
+#: Seconds that ``start`` waits for confirmation: if the subscription is required, and if not.
 SUBSCRIBE_S, UNREQUIRED_S = 10.0, 1.0
 
 
 class Subscription:
-    """Calls ``on_messages(texts)`` as they come in, and ``on_resync()`` after a lost connection, from its thread."""
+    """Calls ``on_messages(texts)`` as messages arrive and ``on_resync()`` after a reconnect, in its thread."""
 
     def __init__(
         self,
@@ -45,15 +45,16 @@ class Subscription:
         self._on_messages, self._on_resync = on_messages, on_resync
         self._lock = threading.Lock()
         self._started = False
-        #: Whether messages may have passed since the last ones that were received.
+        #: Whether messages may have been missed since the last one received.
         self._missed = False
         self.stopping = False
         self._ready = threading.Event()
 
     def start(self, wait_s: float = SUBSCRIBE_S, *, required: bool = True) -> None:
-        """Subscribe, if that is not done yet, and wait so many seconds for Redis to confirm.
+        """Subscribe if needed and wait up to ``wait_s`` seconds for confirmation.
 
-        If it does not: raise QueueUnavailable, or without ``required`` go on; a resync follows when it does.
+        Without confirmation, raise QueueUnavailable; unless ``required``, return, and call ``on_resync`` once
+        subscribed.
         """
         with self._lock:
             if not self._started and not self.stopping:
@@ -62,16 +63,16 @@ class Subscription:
         if self._ready.wait(wait_s):
             return
         if required:
-            raise unavailable(TimeoutError("no answer to SUBSCRIBE"))
+            raise unavailable(TimeoutError("no reply to SUBSCRIBE"))
         with self._lock:
             self._missed = self._missed or not self._ready.is_set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until Redis has confirmed it for the first time; return whether it has."""
+        """Wait for the first confirmation; return whether it has arrived."""
         return self._ready.wait(timeout_s)
 
     def stop(self) -> None:
-        """End the subscription; its thread sees it within POLL_S and closes the connection itself."""
+        """End the subscription. Its thread closes the connection within POLL_S."""
         self.stopping = True
 
     def _run(self) -> None:
@@ -81,7 +82,7 @@ class Subscription:
             opened_at = time.monotonic()
             try:
                 client = self._connector.dedicated(POLL_S * SILENT_POLLS)
-                client.ping()  # one that loads its data takes subscribers, but no other question
+                client.ping()  # a server that is loading its data accepts SUBSCRIBE, but not PING
                 pubsub = client.pubsub()
                 pubsub.subscribe(self._channel)
                 for message in self._messages(pubsub):
@@ -102,13 +103,13 @@ class Subscription:
                 if self.stopping:
                     break
                 self._missed = True
-                if not is_transient(exc) and str(exc) != refusal:  # Redis is there, so nobody else need pause
+                if not is_transient(exc) and str(exc) != refusal:  # Redis is reachable, so the others need not pause
                     refusal = str(exc)
                     log.error("Cannot subscribe to channel %s: %s; retrying", self._channel, exc)
                 if not is_transient(exc) or outage.failed(exc, opened_at):
                     green.sleep(pause)
                     pause = min(pause * 2, RECONNECT_MAX_S)
-            except Exception:  # a message that nobody could foresee: it must not make us deaf for good
+            except Exception:  # an unforeseen message must not stop the subscription for good
                 log.exception("Unparseable message on channel %s; resubscribing", self._channel)
                 self._missed = True
                 green.sleep(pause)
@@ -117,7 +118,7 @@ class Subscription:
                     self._close(each)
 
     def _messages(self, pubsub: Any) -> Iterator[dict[str, Any]]:
-        """Yield messages until the stop; raise if the connection is lost, or silent beyond doubt."""
+        """Yield messages until the stop. Raises if the connection is lost or silent."""
         silent = 0
         while not self.stopping:
             message = pubsub.get_message(timeout=POLL_S)
@@ -129,7 +130,7 @@ class Subscription:
             if silent == SILENT_POLLS:
                 pubsub.ping()
             elif silent > 2 * SILENT_POLLS:
-                raise ConnectionForgotten("no answer to PING on the subscription")
+                raise ConnectionForgotten("no reply to PING on the subscription")
 
     @staticmethod
     def _close(connection: Any) -> None:
@@ -141,9 +142,9 @@ class Subscription:
 
 
 def received(connection: Any) -> list[str]:
-    """Return the messages that came in with the last one: on a busy channel many fit into one read of the socket.
+    """Return the messages that arrived with the last one: on a busy channel, one socket read returns many.
 
-    They are in the reader of redis-py's parser. Where that has another form they come one by one, which is slower.
+    They are in the reader of redis-py's parser. If its internals change, messages arrive one by one, which is slower.
     """
     reader: Any = getattr(getattr(connection, "_parser", None), "_reader", None)
     texts: list[str] = []

@@ -1,4 +1,4 @@
-"""Parse a Redis URL and check it at once, so that a typo does not show only when the first job is saved."""
+"""Parse and validate a Redis URL early, so that a typo shows before the first job is saved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import InvalidAddress
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 
-#: Databases that a server may have at most; most have 16.
+#: Maximum number of databases of a server; the default is 16.
 DB_MAX = 65_535
 
 
@@ -29,11 +29,11 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Return what ``url`` names. Raises InvalidAddress, which shows no password.
+    """Return the Address of a URL. Raises InvalidAddress, whose message contains no password.
 
     redis://[user:password@]host[:port][/db], rediss://… (TLS), unix://[user:password@]/path[?db=n],
     redis+sentinel://[user:password@]host[:port],host[:port]/service[/db], redis+cluster://[…@]host[:port],host[:port];
-    options follow behind a ``?``: see OPTIONS.
+    options follow a ``?``: see OPTIONS.
     """
     try:
         return _parse(url)
@@ -44,7 +44,7 @@ def parse(url: str) -> Address:
 
 
 def without_password(url: str) -> str:
-    """Return the URL for people to read."""
+    """Return the URL without its password, for display."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         return url.rpartition("@")[2]
@@ -120,7 +120,7 @@ def _hosts(netloc: str, default_port: int) -> tuple[tuple[str, int], ...]:
     for part in netloc.rpartition("@")[2].split(","):
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/?#\s]*)(?::([0-9]{1,5}))?", part)
         if match is None or match[2] is not None and not 0 < int(match[2]) < 65536:
-            raise ValueError(f"{part!r} is not a host, or a host with a port from 1 to 65535")
+            raise ValueError(f"{part!r} is not a host with an optional port from 1 to 65535")
         hosts.append((match[1].strip("[]") or "localhost", int(match[2] or default_port)))
     return tuple(hosts)
 
@@ -161,7 +161,7 @@ def _text(text: str) -> str:
     return text
 
 
-#: What may follow a ``?``, as redis-py calls it. ``socket_timeout``: seconds until Redis counts as unreachable.
+#: Options after a ``?``, with redis-py's names. ``socket_timeout``: seconds until Redis counts as unreachable.
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "db": _database,
     "username": _text,

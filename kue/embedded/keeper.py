@@ -1,11 +1,11 @@
 """Keep one Valkey running for a data directory that several processes may use at once.
 
-- Each process has a keeper, a real OS thread. The keeper that holds ``valkey.lock`` *owns* the server: it starts it,
-  and starts it again should it die. The others *share* it, and try for the lock; the kernel frees it when the owner
-  ends, by ``kill -9`` too. Then one of them owns the next server, at the same address: a client only has to reconnect.
-- The server itself holds ``valkey.server.lock`` until it is gone (see ``launcher.py``), so that two never write
-  the same files, whatever happens to their owners.
-- The kernel ends the server with the *thread* that started it: the keeper, which lives as long as its process.
+- Each process has a keeper, an OS thread. The keeper that holds ``valkey.lock`` *owns* the server: it starts it, and
+  restarts it if it dies. The others *share* it, and keep trying to take the lock, which the kernel frees when the owner
+  ends, even by ``kill -9``. The next owner starts a server at the same address, so clients only reconnect.
+- The server holds ``valkey.server.lock`` until it has ended (see ``launcher.py``), so that two servers never write the
+  same files, whatever happens to their owners.
+- The kernel ends the server when the *thread* that started it ends: the keeper, which lives as long as its process.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from urllib.parse import quote
 from kue.concurrency import green
 from kue.embedded.ping import ping
 
-#: A Unix socket's path may have 107 bytes on Linux and 103 on macOS.
+#: Longest path of a Unix socket: 107 bytes on Linux, 103 on macOS.
 MAX_SOCKET_PATH_BYTES = 100
-#: How often a sharer tries to become the owner, in seconds: at most so long is a dead owner's server missed.
+#: How often a sharer tries to become the owner, seconds: the longest gap after an owner dies.
 TAKE_OVER_S = 0.1
-#: How often a server that is just starting is asked whether it is ready, in seconds.
+#: How often a starting server is checked for readiness, seconds.
 READY_S = 0.005
-#: The pause before a dead server is started again, in seconds: doubled from one to the other while it dies young.
+#: Pause before a dead server is restarted, seconds: first and longest; doubled while it keeps dying early.
 RESTART_FROM_S, RESTART_TO_S = 0.1, 5.0
-#: The server's log is put aside beyond this size, at the next start.
+#: The server's log is rotated at the next start if it is larger than this, bytes.
 MAX_LOG_BYTES = 1_000_000
-#: How the server ends with its owner; see ``launcher.py``.
+#: How the server is made to end with its owner; see ``launcher.py``.
 MODE = "deathsig" if sys.platform == "linux" else "watch"
-#: The number that the launcher finds its end of the pipe at.
+#: The file descriptor of the launcher's end of the pipe.
 STARTED_FD = 3
 
 OPTIONS = {
     "appendonly": "yes",
     "appendfsync": "everysec",
-    "save": "",  # the append-only file is the record; snapshots beside it would only cost
+    "save": "",  # the append-only file persists everything; snapshots would only cost
     "hash-max-listpack-value": "1024",  # a waiting job takes 629 bytes instead of 1,039
-    "shutdown-on-sigterm": "force",  # exits even if the disk is full, after writing what it can
+    "shutdown-on-sigterm": "force",  # exit even if the disk is full, after writing what is possible
     "maxmemory-policy": "noeviction",  # a queue must not lose a job to save memory
     "bind": "127.0.0.1",
     "unixsocketperm": "700",
@@ -60,7 +60,7 @@ def socket_path_for(data_dir: Path) -> Path:
     path = data_dir / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
-    # Not tempfile.gettempdir(): every process must come to the same path, whatever its TMPDIR.
+    # Not tempfile.gettempdir(): all processes must compute the same path, whatever their TMPDIR.
     return Path("/tmp") / f"kue-{os.getuid()}-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}" / path.name
 
 
@@ -69,7 +69,7 @@ class Keeper:
 
     def __init__(self, data_dir: Path, binary: Path, port: int) -> None:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # One name for one directory, whatever links lead to it: the name decides where the socket is.
+        # Resolve links: the directory's name determines the socket's path.
         self.data_dir = data_dir.resolve()
         self.socket_path = socket_path_for(self.data_dir)
         self.url = "unix://" + quote(os.fsencode(self.socket_path))
@@ -86,7 +86,7 @@ class Keeper:
         self._lock_fd: int | None = os.open(self._file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._process = os.getpid()  # a forked child has a copy of this object, but no keeper thread
         _forget_in_children(self)
-        # Real ones, under eventlet too. Whatever the two sides share is held only for a moment.
+        # OS locks, even under eventlet. They are only held briefly.
         self._os = green.original("os")
         threading = green.original("threading")
         self._guard = threading.Lock()
@@ -94,7 +94,7 @@ class Keeper:
         self._thread: Any = threading.Thread(target=self._keep, name="kue-valkey", daemon=True)
 
     def start(self, timeout_s: float) -> str:
-        """Wait until the server answers; return "" then, or what went wrong."""
+        """Wait until the server replies; return "", or a sentence on what went wrong."""
         self._thread.start()
         while not self._ready and not self._problem:
             if time.monotonic() - self._heard_at > timeout_s:
@@ -103,7 +103,7 @@ class Keeper:
         return "" if self._ready else self._problem
 
     def stop(self, timeout_s: float) -> None:
-        """End the keeper, and the server if it is ours; see ``EmbeddedServer.stop``."""
+        """Stop the keeper, and the server if this process owns it; see ``EmbeddedServer.stop``."""
         if self._process != os.getpid():
             return
         self._stopping.set()
@@ -124,7 +124,7 @@ class Keeper:
                 return
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signum)
-            if signum == signal.SIGKILL:  # the server under a watcher as well
+            if signum == signal.SIGKILL:  # also the server under a watcher
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signum)
 
@@ -134,10 +134,10 @@ class Keeper:
                 return f" It belongs to process {int(self._file('lock').read_text())}: stop that process, or wait."
         return ""
 
-    # All below runs in the keeper's thread. It must not log: under eventlet, logging's locks are for green threads.
+    # The methods below run in the keeper's thread. They must not log: under eventlet, logging's locks are green.
 
     def _keep(self) -> None:
-        """Own the server if nobody else does, else wait for the chance; until ``stop``."""
+        """Own the server whenever no other process does, until ``stop``."""
         pause = RESTART_FROM_S
         try:
             while not self._stopping.is_set():
@@ -152,7 +152,7 @@ class Keeper:
                     self._problem = problem
                     return
                 pause = RESTART_FROM_S if time.monotonic() - started_at > RESTART_TO_S else min(pause * 2, RESTART_TO_S)
-                self._say(f"{problem} Starting it again.")
+                self._say(f"{problem} Restarting it.")
                 self._stopping.wait(pause)
         except Exception as exc:
             self._problem = f"The Valkey of {self.data_dir} cannot run: {exc}."
@@ -165,7 +165,7 @@ class Keeper:
             self._unlock()
 
     def _own(self) -> bool:
-        """Become the owner if there is none; tell whether we are it."""
+        """Become the owner if there is none; return whether this process is the owner."""
         if not self.owner and self._lock_fd is not None:
             try:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,7 +182,7 @@ class Keeper:
             os.close(handle)
 
     def _ask(self) -> bool:
-        """See whether the server is ready, and remember when it last said anything."""
+        """Check whether the server is ready, and record when it last replied."""
         answer = ping(os.fspath(self.socket_path))
         if answer:
             self._heard_at = time.monotonic()
@@ -191,7 +191,7 @@ class Keeper:
         return answer == "+PONG"
 
     def _serve(self) -> str:
-        """Run the server until it ends; return how it ended and what it said."""
+        """Run the server until it ends; return how it ended and the end of its log."""
         log_path = self._file("log")
         log_size = log_path.stat().st_size if log_path.exists() else 0
         if log_size > MAX_LOG_BYTES:
@@ -202,7 +202,7 @@ class Keeper:
             self.pid = pid
         if self._stopping.is_set():
             self._signal(signal.SIGTERM)
-        # Ends when the launcher has become the server, so a dying one before it cannot be taken for the new one.
+        # Closed once the launcher has become the server, so a dying old server cannot be mistaken for the new one.
         self._os.read(started, 1)
         self._os.close(started)
         status = None
@@ -232,7 +232,7 @@ class Keeper:
         own = [str(os.getpid()), str(self._file("server.lock")), str(self.socket_path), str(STARTED_FD), MODE]
         started, starting = self._os.pipe()
         output = self._os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        # High numbers, so that none of the lines below overwrites what another still needs.
+        # High numbers, so that no dup2 below overwrites a descriptor that another one needs.
         high = [fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 10) for handle in (output, starting)]
         try:
             pid = os.posix_spawn(
@@ -257,7 +257,7 @@ class Keeper:
         """Return the wait status of the process, or None while it runs (with WNOHANG)."""
         try:
             ended, status = self._os.waitpid(pid, flags)
-        except ChildProcessError:  # a waitpid(-1) elsewhere in the program got it
+        except ChildProcessError:  # a waitpid(-1) elsewhere in the program reaped it
             return 0
         return status if ended else None
 
@@ -267,7 +267,7 @@ class Keeper:
 
 
 def _make_private(directory: Path) -> None:
-    """Make a directory that only we can enter, in a place where everybody may make one; raises OSError."""
+    """Create a directory private to this user in a world-writable place. Raises OSError."""
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -275,7 +275,7 @@ def _make_private(directory: Path) -> None:
 
 
 def _forget_in_children(keeper: Keeper) -> None:
-    """A forked child must not hold the lock: while it did, nobody could take over from its parent."""
+    """Close the lock file in a forked child: if it held the lock, no process could take over from its parent."""
     reference = weakref.ref(keeper)
 
     def forget() -> None:

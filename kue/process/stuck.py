@@ -1,4 +1,4 @@
-"""End a process that is stuck in C code which holds the interpreter lock: nothing in it can run, signals neither."""
+"""End a process stuck in C code that holds the interpreter lock: nothing in it can run, not even signal handlers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import faulthandler
 
 from ..concurrency import green
 
-#: Seconds between two signs of life.
+#: Interval of resetting the timer, seconds.
 SIGN_S = 0.5
 
 
 def end_if_stuck(limit_s: float) -> None:
-    """End this process, with the stacks of its threads on stderr, if no other thread has run for ``limit_s``.
+    """End this process, with its threads' stacks on stderr, if no Python thread has run for ``limit_s``.
 
-    For a process that a supervisor replaces. With twice its lease, its jobs are rescued by then. A frozen process that
-    goes on after that time may end too.
+    For a process that a supervisor restarts. With a limit of twice the lease, its jobs have been rescued by then. A
+    process suspended for longer than that may end too when it continues.
     """
     green.real_thread(_give_signs, limit_s)
 
 
 def _give_signs(limit_s: float) -> None:
     while True:
-        faulthandler.dump_traceback_later(limit_s, exit=True)  # by a thread in C, without the lock
+        faulthandler.dump_traceback_later(limit_s, exit=True)  # in a C thread that does not need the lock
         green.real_sleep(SIGN_S)

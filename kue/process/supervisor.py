@@ -25,7 +25,7 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 #: Seconds after the grace period until a process is killed. It should have ended itself by then, and docker's 10 s are
 #: not over.
 KILL_S = 4.0
-#: Exit codes that a restart cannot cure: a usage error, or an error in the user's module.
+#: Exit codes that a restart cannot fix: a usage error, or an error in the user's module.
 FATAL_EXIT_CODES = (1, 2)
 
 #: Environment variables of the processes: the parent's id, and a file descriptor to report readiness on.
