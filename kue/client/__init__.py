@@ -1,1 +1,1 @@
-"""What a program that creates jobs uses: saving, events, waiting for results."""
+"""The producer's side: saving jobs, events, waiting for results."""

@@ -1,4 +1,4 @@
-"""Events over pub/sub: a queue's listener receives what every process publishes, and calls handlers."""
+"""Events over pub/sub: a queue's listener receives the events of all processes and calls handlers."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ..storage.hash_fields import read_result
 from ..storage.keys import Keys
 from .handler_thread import Handlers, HandlerThread, Registration
 
-#: Jobs with listeners from which on it is looked whether they still live, and that one look takes.
+#: Number of jobs with listeners at which ended ones are looked for, and batch size of that check.
 SWEEP_FROM, SWEEP_BATCH = 1000, 500
-#: Seconds until a look that Redis did not answer is repeated: first, and at most.
+#: Pause before a failed check is repeated, seconds: first and longest.
 SWEEP_AGAIN_S, SWEEP_AGAIN_MAX_S = 0.5, 10.0
-#: Events kept while a save with listeners is under way.
+#: Maximum number of events kept during a save with listeners.
 CAPTURE_MAX = 100_000
 
-#: The fields of a job that tell how it ended.
+#: The fields of a job that describe how it ended.
 ENDING = ("type", "state", "started_at", "result", "exact_result", "error")
-#: Digits of an id at most; Python refuses to read numbers of thousands of digits.
+#: Maximum number of digits of an id: Python refuses to parse numbers of thousands of digits.
 ID_DIGITS_MAX = 18
-#: Levels that an event's arguments nest at most.
+#: Maximum nesting depth of an event's arguments.
 DEPTH_MAX = 200
 
-#: The beginning of a message as every Kue writes it; other JSON is read the long way.
+#: The start of a message as every Kue writes it; other JSON takes the slow path.
 _HEAD = re.compile(r'\{"id":(?:(\d+)|"([^"\\]*)"),"event":"([^"\\]*)","args":\[')
 
-#: A surrogate as JSON writes it.
+#: A surrogate in JSON's notation.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -51,7 +51,7 @@ class Event:
 
     @property
     def args(self) -> list[Any]:
-        """The arguments as on the wire, without the repeated event name; read when first asked for."""
+        """The arguments as on the wire, without the repeated event name. Parsed at first access."""
         if self._args is None:
             self._args = _args_of(self._message, self.event)
         return self._args
@@ -62,7 +62,7 @@ class Event:
 
 Handler = Callable[..., object]
 
-#: Not from the wire: the connection was lost and is back, so events may have been missed.
+#: Not from the wire: the connection was lost and restored, so events may have been missed.
 RESYNC = Event(None, "resync", [])
 
 
@@ -87,12 +87,12 @@ def parse(message: str) -> Event | None:
 
 
 def _args_of(message: str, event: str) -> list[Any]:
-    """Return the arguments in a message; none for what cannot be read or passed on. NaN and Infinity are None."""
+    """Return a message's arguments; none if they cannot be parsed or re-encoded. NaN and Infinity become None."""
     try:
         args = json.loads(message, parse_constant=lambda _: None, parse_float=_finite).get("args")
         if message.count("[") + message.count("{") > DEPTH_MAX and not _is_shallow(args):
             return []
-        if _SURROGATE.search(message):  # half a character, which cannot be sent as UTF-8
+        if _SURROGATE.search(message):  # a lone surrogate, which cannot be encoded as UTF-8
             args = json.loads(json.dumps(args, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return []
@@ -102,7 +102,7 @@ def _args_of(message: str, event: str) -> list[Any]:
 
 
 def _is_shallow(value: Any) -> bool:
-    """Tell whether a value nests so little that any JSON encoder can write it."""
+    """Return whether a value is shallow enough for any JSON encoder."""
     level = [value]
     for _ in range(DEPTH_MAX):
         level = [
@@ -122,15 +122,15 @@ def _finite(text: str) -> float | None:
 
 
 def _id(text: str) -> int | str:
-    """Return an id as the library knows it: Node's API writes numbers as text."""
+    """Return an id in the library's form: Node's API writes numbers as strings."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= ID_DIGITS_MAX else text
 
 
 class Listener:
-    """The subscription of one queue. It starts with the first interest.
+    """The subscription of one queue. It starts with the first listener.
 
-    The thread that reads the subscription runs no handler of a user: these run in a thread of their own, one after
-    another, and without the lock. So a slow handler holds up nothing but other handlers, and may itself call anything.
+    The thread that reads the subscription runs no user handlers: these run in a separate thread, one after another,
+    without the lock. So a slow handler only delays other handlers, and handlers may call anything.
     """
 
     def __init__(
@@ -142,21 +142,21 @@ class Listener:
         self._all: list[Registration] = []
         self._by_event: dict[str, list[Registration]] = {}
         self._by_job: dict[int | str, list[Registration]] = {}
-        #: What ``wait`` gave: called at once, by the thread that reads.
+        #: Callbacks of ``wait``, called immediately by the reading thread.
         self._waits: dict[int | str, list[Handler]] = {}
         self._captures: list[list[Event]] = []
-        #: Gives the last event of each job, of those with these ids, that has ended.
+        #: Returns the last events of those jobs with the given ids that have ended.
         self._ended = ended
         self._sweep_at = SWEEP_FROM
 
     def start(self) -> None:
-        """Subscribe, if that is not done yet; return when Redis has confirmed it. Raises QueueUnavailable."""
+        """Subscribe if needed; return after Redis has confirmed. Raises QueueUnavailable."""
         self._subscription.start()
 
     def stop(self) -> None:
         self._subscription.stop()
 
-    # What waits and runs, which asyncio does otherwise
+    # Overridden for asyncio
 
     def _new_subscription(self, connector: Connector, channel: str) -> Subscription:
         return Subscription(connector, channel, self.dispatch, self._resync)
@@ -170,7 +170,7 @@ class Listener:
     # Registering
 
     def subscribe(self, fn: Callable[[Event], object], required: bool = True) -> Callable[[], None]:
-        """Call ``fn(event)`` for every event of the queue; return a function that ends it."""
+        """Call ``fn(event)`` for every event of the queue; return a function that unsubscribes."""
         if required:
             self.start()
         else:
@@ -193,7 +193,7 @@ class Listener:
             self._by_event[event] = [*self._by_event.get(event, ()), Registration(event, fn)]
 
     def on_job(self, job_id: int | str, event: str, fn: Handler) -> None:
-        """Call ``fn(*args)`` for each ``event`` ("*": any, with the event first) of one job, until its last."""
+        """Call ``fn(*args)`` for each ``event`` ("*": any, with the event first) of one job, up to its last."""
         self.start()
         with self._lock:
             self._by_job.setdefault(job_id, []).append(Registration(event, fn))
@@ -201,7 +201,7 @@ class Listener:
 
     @contextmanager
     def waiting(self, job_id: int | str, fn: Handler) -> Iterator[None]:
-        """Call ``fn(event, *args)`` for each event of one job, at once, by the thread that reads: it must be quick."""
+        """Call ``fn(event, *args)`` for each event of one job, immediately in the reading thread: it must be quick."""
         self.start()
         with self._lock:
             self._waits[job_id] = [*self._waits.get(job_id, ()), fn]
@@ -217,9 +217,9 @@ class Listener:
 
     @contextmanager
     def capture(self) -> Iterator[Callable[[int | str, list[tuple[str, Handler]]], None]]:
-        """Keep events while a job is being created, so that handlers given before its id was known miss none.
+        """Keep events while a job is created, so that handlers registered before its id is known miss none.
 
-        Yields ``attach(job_id, handlers)``, which hands over what was kept of that job and registers for the rest.
+        Yields ``attach(job_id, handlers)``, which delivers the kept events of that job and registers the handlers.
         """
         self.start()
         kept: list[Event] = []
@@ -227,7 +227,7 @@ class Listener:
             self._captures.append(kept)
 
         def attach(job_id: int | str, handlers: list[tuple[str, Handler]]) -> None:
-            with self._lock:  # the lock keeps new events behind the old ones
+            with self._lock:  # the lock keeps new events behind the kept ones
                 self._by_job.setdefault(job_id, []).extend(Registration(event, fn) for event, fn in handlers)
                 self._sweep_if_many()
                 for event in kept:
@@ -243,7 +243,7 @@ class Listener:
     # Dispatching
 
     def dispatch(self, messages: Iterable[str]) -> None:
-        """Call the handlers of what the channel's messages say."""
+        """Parse the channel's messages and call the handlers of their events."""
         waits: list[tuple[Handler, Event]] = []
         with self._lock:
             for message in messages:
@@ -270,13 +270,13 @@ class Listener:
             self._spawn(self._sweep, True)
 
     def _sweep_if_many(self) -> None:
-        """Forget jobs whose last event was missed, each time that the number of those listened to has doubled."""
+        """Forget jobs whose last event was missed, whenever the number of jobs with listeners has doubled."""
         if len(self._by_job) >= self._sweep_at:
             self._sweep_at = 2 * len(self._by_job)
             self._spawn(self._sweep, False)
 
     def _sweep(self, tell: bool) -> None:
-        """Look which of the jobs have ended; with ``tell``, their last event was lost and is made up for."""
+        """Check which jobs with listeners have ended. With ``tell``, deliver their lost last event."""
         with self._lock:
             ids = list(self._by_job)
         pause_s = SWEEP_AGAIN_S
@@ -285,8 +285,8 @@ class Listener:
                 found = self._ended(ids[:SWEEP_BATCH])
             except KueError:
                 if not tell or self._subscription.stopping:
-                    break  # it is looked again when there are more
-                bridge.sleep(pause_s)  # nobody else would make up for what was lost
+                    break  # checked again when there are more jobs
+                bridge.sleep(pause_s)  # nothing else would deliver the lost events
                 pause_s = min(2 * pause_s, SWEEP_AGAIN_MAX_S)
                 continue
             ids = ids[SWEEP_BATCH:]
@@ -304,7 +304,7 @@ class Listener:
             if len(kept) < CAPTURE_MAX:
                 kept.append(event)
         if self._handlers.overflows():
-            return  # the handlers are told "resync" when they have caught up
+            return  # the handlers get "resync" when they have caught up
         for registration in self._all:
             self._handlers.put(registration, event)
         for registration in self._by_event.get(event.event, ()):
@@ -324,7 +324,7 @@ class Listener:
 
 
 def last_events(client: Any, keys: Keys, job_ids: list[int | str]) -> list[Event]:
-    """Return the last event of each of these jobs that has ended, made from what Redis holds of it."""
+    """Return the last event of each of these jobs that has ended, rebuilt from the job's hash."""
     pipe = client.pipeline(transaction=False)
     for job_id in job_ids:
         pipe.hmget(keys.job(job_id), ENDING)
@@ -341,7 +341,7 @@ def last_events(client: Any, keys: Keys, job_ids: list[int | str]) -> list[Event
 
 
 def first_line(error: str | None) -> str:
-    """Return the message of a stored error: its first line, without the exception's name if there is one."""
+    """Return the message of a stored error: its first line, without the exception's name, if any."""
     line = (error or "").partition("\n")[0]
     name, colon, message = line.partition(": ")
     return message if colon and name.isidentifier() else line

@@ -1,4 +1,4 @@
-"""Runs users' event handlers in a thread of their own, one after another in the order of the events."""
+"""Run user event handlers in a dedicated thread, one after another in the order of the events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..concurrency.essential import run_essential
 
 log = logging.getLogger("kue.events")
 
-#: Calls that wait for slow handlers at most. Beyond that, events are dropped, and the handlers are told "resync".
+#: Maximum number of waiting calls. Beyond it, events are dropped, and handlers get a "resync" later.
 BACKLOG_MAX = 100_000
 
 
 class Registration:
-    """A handler, and the event that it was registered for. Once it is not active, it is not called any more."""
+    """A handler and its event. It is only called while ``active``."""
 
     __slots__ = ("active", "event", "fn")
 
@@ -32,14 +32,14 @@ class HasArgs(Protocol):
 
 
 class Handlers(Protocol):
-    """What calls the handlers."""
+    """Calls the handlers."""
 
     def overflows(self) -> bool: ...
     def put(self, registration: Registration, *args: object, args_of: HasArgs | None = None) -> None: ...
 
 
 class HandlerThread:
-    """A thread that lives while there are calls. After an overflow, once caught up, it calls ``after_overflow``."""
+    """A thread that runs while calls are pending. After an overflow it catches up, then calls ``after_overflow``."""
 
     def __init__(self, after_overflow: Callable[[], object]) -> None:
         self._after_overflow = after_overflow
@@ -48,7 +48,7 @@ class HandlerThread:
         self._running = self._overflowed = False
 
     def overflows(self) -> bool:
-        """Return whether events are dropped at present."""
+        """Return whether events are being dropped."""
         if self._overflowed:
             return True
         if len(self._calls) < BACKLOG_MAX:
@@ -62,7 +62,7 @@ class HandlerThread:
         return self._overflowed
 
     def put(self, registration: Registration, *args: object, args_of: HasArgs | None = None) -> None:
-        """Let the handler be called with ``args`` and those of the event ``args_of``, after all put before."""
+        """Queue a call of the handler with ``args`` and the arguments of the event ``args_of``."""
         with self._lock:
             self._calls.append((registration, args, args_of))
             start, self._running = not self._running, True
@@ -72,7 +72,7 @@ class HandlerThread:
     def _start(self) -> None:
         try:
             green.spawn(run_essential, "event handlers", self._run)
-        except BaseException:  # no thread to be had: the next call tries again
+        except BaseException:  # no thread could be started: the next call tries again
             self._running = False
             raise
 
@@ -80,7 +80,7 @@ class HandlerThread:
         try:
             while self._next():
                 pass
-        except BaseException:  # ended from outside: the calls that are left need another thread
+        except BaseException:  # killed from outside: the remaining calls need another thread
             with self._lock:
                 again = self._running = bool(self._calls)
             if again:
@@ -88,7 +88,7 @@ class HandlerThread:
             raise
 
     def _next(self) -> bool:
-        """Make one call; return False when there was none left."""
+        """Make one call; return False if there was none."""
         with self._lock:
             call = self._calls.popleft() if self._calls else None
             caught_up = call is None and self._overflowed
@@ -104,7 +104,7 @@ class HandlerThread:
         if registration.active:
             try:
                 registration.fn(*args, *(args_of.args if args_of is not None else ()))
-            except BaseException as exc:  # a handler that calls sys.exit() must not end the thread either
+            except BaseException as exc:  # includes SystemExit: a handler's sys.exit() must not end the thread
                 if green.is_kill(exc):
                     raise
                 log.exception("An event handler failed")

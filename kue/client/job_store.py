@@ -28,17 +28,17 @@ from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
 
-#: Seconds that a handler's ``log`` and ``progress`` are repeated while Redis is unreachable; they go on after that,
-#: unless the attempt was stopped meanwhile.
+#: Seconds that a handler's ``log`` and ``progress`` are retried while Redis is unreachable; then again, unless the
+#: attempt was stopped meanwhile.
 HANDLER_PATIENCE_S = 5.0
-#: Jobs that are prepared at a time, some milliseconds' work: between two times others may run on an event loop.
+#: Jobs prepared at a time, a few milliseconds of work: other tasks of an event loop run in between.
 TURN_JOBS = 250
 
 
 class JobStore(Generic[J]):
-    """Creates, changes and reads the jobs of one queue; fulfils ``JobOwner``.
+    """Creates, updates and reads the jobs of one queue; implements ``JobOwner``.
 
-    ``found_by``: None if this queue indexes nothing for search, else what of a text a job may be found by.
+    ``found_by``: returns the part of a job's text to index for search; None: no indexing.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class JobStore(Generic[J]):
     def create_many(self, wanted: Iterable[J | Mapping[str, Any]]) -> list[J]:
         """Save many new jobs in pipelined calls of 250, and return them in order.
 
-        Each is an unsaved job or a mapping with ``type`` and, as ``create`` takes them, ``data`` and options. All are
-        checked before the first is saved.
+        Each is an unsaved job or a mapping with ``type``, ``data`` and the options of ``create``. All are validated
+        before the first is saved.
         """
         if isinstance(wanted, (BaseJob, Mapping)):
             raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
@@ -91,7 +91,7 @@ class JobStore(Generic[J]):
         return made
 
     def save_unique(self, job: J, name: str) -> J:
-        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then become that one.
+        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then it becomes that one.
 
         Short for ``job.unique({name: job.data[name]}).save()``.
         """
@@ -103,9 +103,9 @@ class JobStore(Generic[J]):
         return job
 
     def chain(self, *jobs: J) -> J:
-        """Save new jobs that run one after another, each when the one before has completed; return the last.
+        """Save new jobs that run one after another, each once the previous one has completed; return the last.
 
-        All are saved in one step, or none. If one fails for good, so do those after it, until it is retried.
+        Saved atomically. If one fails for good, so do those after it, until it is retried.
         """
         if not jobs:
             raise InvalidJob("chain takes the jobs that are to run one after another")
@@ -115,7 +115,7 @@ class JobStore(Generic[J]):
         return jobs[-1]
 
     def batch(self, jobs: Iterable[J], *, then: J | None = None, always: J | None = None) -> Batch[J]:
-        """Save new jobs, and what is to run after them, in one step: all or none.
+        """Atomically save new jobs and a job to run after them.
 
         ``then`` runs when all have completed, and fails if one fails for good. ``always`` runs when all have ended.
         """
@@ -130,9 +130,9 @@ class JobStore(Generic[J]):
         return Batch(made, then, always)
 
     def create(self, made: Sequence[J]) -> None:
-        """Save new jobs, in as few calls as there can be: one for each unique job, and the others together.
+        """Save new jobs in as few calls as possible: one for each unique job, and one for all others.
 
-        Raises DuplicateJob for a unique job that is to be rejected; those before it are saved.
+        Raises DuplicateJob for a rejected unique job; those before it are saved.
         """
         if any(job._children for job in made):
             self.create_flow(made)
@@ -188,15 +188,15 @@ class JobStore(Generic[J]):
         if created.fields:
             job._fill(created.fields)
         elif job.duplicate:
-            job.state = None  # it completed and was removed
+            job.state = None  # it has completed and was removed
 
     def create_flow(self, roots: Sequence[J], running: J | None = None, lane: str = "") -> None:
-        """Save new jobs and all that they wait for: all in one step, or none. ``running`` gets the roots as children.
+        """Atomically save new jobs and all jobs that they wait for. ``running`` gets the roots as children.
 
-        Safe to repeat with the same ``lane``, a name that no other call has.
+        Safe to repeat with the same ``lane``, a name unique to this call.
 
-        Raises InvalidJob for what is no flow, JobNotFound for a child that is not there any more, LeaseLost if the
-        running job's attempt has lost it.
+        Raises InvalidJob for an invalid flow, JobNotFound for a child that no longer exists, LeaseLost if the attempt
+        has lost the running job.
         """
         flow = gather(roots, of_running=running is not None)
         self._through(flow.jobs, lambda: self._save_flow(flow, running, lane))
@@ -226,20 +226,20 @@ class JobStore(Generic[J]):
             job._children = []
 
     def claim_unique(self, job: BaseJob, name: str) -> None:
-        """Let ``save_unique`` find a saved job by ``data[name]``, unless it finds another; only for strings."""
+        """Make ``save_unique`` find a saved job by ``data[name]`` (a string), unless it finds another one."""
         value = job.data.get(name) if isinstance(job.data, dict) else None
         if isinstance(value, str) and not self.test_mode.holds(job):
-            with suppress(JobNotFound):  # it has ended and was removed meanwhile
+            with suppress(JobNotFound):  # it was removed meanwhile
                 claim = Unique({name: value}, of_data=True).claim(job.data)
                 self._session.call(lambda client: self._session.scripts.claim(client, job.id, job.type, claim))
 
     def update(self, job: BaseJob) -> None:
-        """Write data and options of a job that exists."""
+        """Update the data and options of an existing job."""
         if self.test_mode.holds(job):
             return
         fields = saved_fields(job.type, job.data, job.options)
         if not fields["backoff"] and not isinstance(job.options.backoff, bool) and "backoff" in job.raw:
-            del fields["backoff"]  # a Node producer's function: left as it is
+            del fields["backoff"]  # a Node producer's function: left unchanged
         found_by = self.found_by(job)
         changed = job.options.search_keys is not None or fields["data"] != job.raw.get("data")
         self._session.call(lambda client: self._session.scripts.update(client, job.id, fields, found_by, changed))
@@ -261,7 +261,7 @@ class JobStore(Generic[J]):
                 yield page
 
     def children_page(self, job_id: int | str, after: int) -> tuple[list[tuple[int | str, str]], int | None]:
-        """Return a page of ``children``, and what to call for the next one with; None: it was the last."""
+        """Return a page of ``children``, and the argument for the next page; None: it was the last."""
         check_id(job_id)
         key, last = self._session.keys.children(job_id), after + CHILDREN_A_PAGE
         total = number(self._session.read_one("HGET", self._session.keys.job(job_id), "children", default=None)) or 0
@@ -271,14 +271,14 @@ class JobStore(Generic[J]):
         return page, last if last < total else None
 
     def foremost_children(self, job_id: int | str, count: int) -> list[int | str]:
-        """Return ``count`` of a job's children: failed ones first, then pending, then complete ones."""
+        """Return up to ``count`` of a job's children: failed ones first, then pending, then complete ones."""
         check_id(job_id)
         key = self._session.keys.children(job_id)
         found: list[int | str] = self._session.call(partial(read_foremost_children, key=key, count=count))
         return found
 
     def hashes(self, job_ids: Sequence[int | str]) -> list[dict[str, str]]:
-        """Return the hashes of jobs, in order; an empty one for a job that is not there."""
+        """Return the hashes of jobs, in order; an empty one for a missing job."""
         keys = self._session.keys
         return self._session.read_each([("HGETALL", keys.job(job_id)) for job_id in job_ids], default={})
 
@@ -312,7 +312,7 @@ class JobStore(Generic[J]):
         self._session.call(lambda client: scripts.progress(client, job.id, token, percent, data, keep), patience)
 
     def found_by(self, job: BaseJob) -> str:
-        """Return what a search finds the job by, for the scripts; "" if this queue indexes nothing."""
+        """Return the job's search terms for the scripts; "" if this queue indexes nothing."""
         if not self._searches:
             return ""
         data, keys = {} if job.data is None else job.data, job.options.search_keys
@@ -321,16 +321,16 @@ class JobStore(Generic[J]):
         return search.found_by(data, keys, to_json, self._shown)
 
     def _check_new(self, job: BaseJob, what: str) -> None:
-        """Raise InvalidJob unless the job is new and of this queue."""
+        """Raise InvalidJob unless the job is new and belongs to this queue."""
         if job.id is not None or job._owner is not self:
             raise InvalidJob(what)
 
     def after_fork(self) -> None:
-        """Called in a child process, which starts with no handlers of events: these are the parent's."""
+        """Called in a forked child: forget the parent's event handlers."""
         self._session.connector.after_fork()
         self.producer.begin()
         self.test_mode.after_fork()
-        self.listener.stop()  # its green thread, if threads are green, exists here too
+        self.listener.stop()  # with green threads, its thread exists here too
         self.listener = self._new_listener()
 
     def close(self) -> None:
@@ -347,7 +347,7 @@ class JobStore(Generic[J]):
         return list(self._session.call(lambda client: last_events(client, self._session.keys, job_ids)))
 
     def row(self, job: BaseJob) -> tuple[str, ...]:
-        """Return what ``create.lua`` takes for a new job."""
+        """Return a new job's arguments for ``create.lua``."""
         *values, remove = saved_fields(job.type, job.data, job.options).values()
         context = job.__dict__.get("trace_context")
         values.append(with_context(remove, context) if context else remove)
@@ -362,7 +362,7 @@ class JobStore(Generic[J]):
         return rows
 
     def _let_others_run(self) -> None:
-        """Called now and then while many jobs are prepared. Threads have their turns anyway."""
+        """Called periodically while many jobs are prepared. Does nothing here: threads switch anyway."""
 
     @staticmethod
     def _assign(made: Sequence[BaseJob], rows: list[tuple[str, ...]], ids: list[int]) -> None:
@@ -374,7 +374,7 @@ class JobStore(Generic[J]):
 
 
 def _check_not_importing() -> None:
-    """Raise KueError in a worker child that imports a module: each child would create the same jobs again."""
+    """Raise KueError while a worker's child process imports modules: each child would create the same jobs again."""
     if child_process.is_importing:
         raise KueError(
             "a module that creates jobs when it is imported cannot be imported by a worker's child process: put that "

@@ -1,4 +1,4 @@
-"""One lane: calls of ``create.lua`` over one connection, numbered, so that Redis knows each when it is repeated."""
+"""A lane: numbered calls of ``create.lua`` over one connection, so that Redis recognizes repeated calls."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import CREATE_IN_DOUBT
 from ..storage.scripts import Scripts
 
-#: Seconds after the first failure in which a create is repeated before its caller gets QueueUnavailable.
+#: Seconds after the first failure that a create is retried before its caller gets QueueUnavailable.
 RETRY_S = 2.0
-#: Jobs in each of the calls that many are cut into: Redis works on one while the next is packed.
+#: Maximum number of jobs per call when many are split: Redis works on one call while the next is packed.
 CALL_JOBS = 250
 
 
 class Call:
-    """One call of ``create.lua``, which may be repeated: ``lane`` and ``sequence`` name it for good."""
+    """A repeatable call of ``create.lua``, identified by ``lane`` and ``sequence``."""
 
     __slots__ = ("first", "lane", "sequence", "rows", "tried")
 
     def __init__(self, rows: Sequence[Sequence[str]], lane: str, sequence: int) -> None:
         self.rows, self.lane, self.sequence = rows, lane, sequence
-        #: The first id that it made; 0 if it is certain that it made none, None while nobody knows.
+        #: The first id it created; 0 if it certainly created none, None while unknown.
         self.first: int | None = None
         self.tried = False
 
 
 class Lane:
-    """Performs calls one after another, and repeats those whose answer was lost."""
+    """Performs calls one after another, and repeats those whose reply was lost."""
 
     def __init__(self, connector: Connector, scripts: Scripts, *, spin: bool = False) -> None:
         self._connection, self._scripts = DedicatedConnection(connector, spin=spin), scripts
         self.renew()
 
     def renew(self) -> None:
-        """Take another name: a call in doubt under the former one is not followed by others."""
+        """Take a new name: no further calls may follow a call in doubt on the same lane."""
         self._name, self._sequence = _new_name(), 0
 
     def disconnect(self) -> None:
         self._connection.disconnect()
 
     def calls(self, rows: Sequence[Sequence[str]]) -> list[Call]:
-        """Cut rows into calls. Further ones have lanes of their own, so that Redis remembers each."""
+        """Split rows into calls. All but the first get their own lanes, so that Redis remembers each."""
         self._sequence += 1
         calls = [Call(rows[:CALL_JOBS], self._name, self._sequence)]
         for at in range(CALL_JOBS, len(rows), CALL_JOBS):
@@ -51,7 +51,7 @@ class Lane:
         return calls
 
     def perform(self, calls: Sequence[Call]) -> None:
-        """Perform those that have not succeeded yet. Raises QueueUnavailable."""
+        """Perform the calls that have not succeeded yet. Raises QueueUnavailable."""
         left = [call for call in calls if call.first is None]
         for call in left:
             call.tried = True
@@ -68,7 +68,7 @@ class Lane:
                 )
 
     def _perform_pipelined(self, calls: Sequence[Call]) -> None:
-        """Send each call before the one before is answered. What goes unanswered for any reason can be repeated."""
+        """Send each call before the previous one's reply. Calls without a reply can be repeated."""
         try:
             wanted = ((call.rows, call.lane, call.sequence) for call in calls)
             answers = self._scripts.create_pipelined(self._connection.client, wanted)

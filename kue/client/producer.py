@@ -1,4 +1,4 @@
-"""Creating jobs with group commit: what many threads save at the same time goes out in one call."""
+"""Create jobs with group commit: concurrent saves of many threads are combined into one call."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .lane import RETRY_S, Call, Lane
 
 
 class _Place(NamedTuple):
-    """Where a job is in a call: its id is the call's first plus ``offset``."""
+    """A job's position in a call: its id is the call's first id plus ``offset``."""
 
     call: Call
     offset: int
 
 
 class Entry:
-    """One caller's jobs, and what became of them."""
+    """One caller's jobs and their outcome."""
 
     __slots__ = ("done", "error", "abandoned", "ids", "leads", "owners", "rows")
 
@@ -31,16 +31,16 @@ class Entry:
         self.ids: list[int] = []
         self.error: BaseException | None = None
         self.leads = self.abandoned = False
-        #: Set at its end: a ``threading.Event``, for asyncio a future.
+        #: Set when finished: a ``threading.Event``, for asyncio a future.
         self.done: Any = None
 
 
 class Producer:
-    """Group commit: while one create is under way, other threads' jobs gather and go out with the next.
+    """Group commit: while one create is in progress, other threads' jobs queue up and are sent with the next.
 
-    The calls go over one lane, one after another and numbered, and Redis remembers the last number of the lane: so a
-    call whose answer was lost can be repeated, and creates nothing twice. A caller that gets QueueUnavailable may try
-    again with the same jobs: those that were created all the same are found by the lane.
+    Calls go over one lane, one after another and numbered, and Redis remembers the lane's last number. So a call whose
+    reply was lost can be repeated without creating anything twice. A caller that gets QueueUnavailable may retry with
+    the same jobs: those that were created nevertheless are found by the lane.
     """
 
     def __init__(self, connector: Connector, scripts: Scripts) -> None:
@@ -48,19 +48,19 @@ class Producer:
         self.begin()
 
     def begin(self) -> None:
-        """Start anew, also in a process that was forked: it must share neither connection nor lane."""
+        """Reset, also in a forked child, which must share neither connection nor lane."""
         self._lane = Lane(self._connector, self._scripts, spin=True)
         self._lock = threading.Lock()
         self._waiting: list[Entry] = []
         self._busy = False
-        #: The calls that may have created jobs whose callers got QueueUnavailable, as long as these jobs live.
+        #: Calls that may have created jobs whose callers got QueueUnavailable, while these job objects exist.
         self._unresolved: WeakKeyDictionary[object, _Place] = WeakKeyDictionary()
 
     def create(self, rows: Sequence[Sequence[str]], owners: Sequence[object] = ()) -> list[int]:
-        """Create jobs given as the values of ``create.lua``; return their ids.
+        """Create jobs from arguments of ``create.lua``; return their ids.
 
-        ``owners``: for each row the object by which a second try is recognised. Raises QueueUnavailable within a
-        bounded time if Redis is unreachable.
+        ``owners``: for each row the object that identifies a second try. Raises QueueUnavailable within a bounded time
+        if Redis is unreachable.
         """
         known = self._settle(owners) if self._unresolved else {}
         if not known:
@@ -77,14 +77,14 @@ class Producer:
         self._lane.disconnect()
 
     def _settle(self, owners: Sequence[object]) -> dict[int, int]:
-        """Ask what became of an earlier try with these jobs; return the ids of those that exist, by position."""
+        """Look up the outcome of an earlier try with these jobs; return the ids of those that exist, by position."""
         known: dict[int, int] = {}
         for at, owner in enumerate(owners):
             place = self._unresolved.get(owner)
             if place is None:
                 continue
             call = place.call
-            if call.first is None:  # a call without jobs shuts out the one in doubt, if that is still on its way
+            if call.first is None:  # an empty call with the same number blocks the one in doubt, should it still arrive
                 call.first = with_retries(
                     lambda call=call: self._scripts.create(  # type: ignore[misc]
                         self._connector.shared(), [], lane=call.lane, sequence=call.sequence
@@ -106,7 +106,7 @@ class Producer:
         if entry.done is not None:
             try:
                 entry.done.wait()
-            except BaseException:  # its handler is stopped; the others go on
+            except BaseException:  # this handler is stopped; the others continue
                 self._forsake(entry)
                 raise
         if entry.leads:
@@ -124,17 +124,17 @@ class Producer:
                     self._pass_lead()
 
     def _lead(self, own: Entry) -> None:
-        """Send what has gathered, `own` first; then let the next in line lead."""
+        """Send the waiting jobs, `own` first; then pass the lead to the next in line."""
         with self._lock:
             batch = self._take_batch()
         try:
             error = self._send(own, batch)
-            if isinstance(error, QueueUnavailable):  # the others that wait would only wait as long again
+            if isinstance(error, QueueUnavailable):  # the waiting ones would only time out too
                 with self._lock:
                     for entry in self._waiting:
                         entry.error = error
                     batch, self._waiting = batch + self._waiting, []
-        except BaseException as exc:  # whatever it is: without an answer the others would wait for ever
+        except BaseException as exc:  # any error: without an outcome the others would wait forever
             for entry in batch:
                 if entry is not own and not entry.ids and entry.error is None:
                     entry.error = unavailable(exc, CREATE_IN_DOUBT)
@@ -147,7 +147,7 @@ class Producer:
                     entry.done.set()
 
     def _take_batch(self, most: int = CREATE_MAX) -> list[Entry]:
-        """Take from the line what one call creates, at most ``most`` jobs if it can be; called under the lock."""
+        """Take the next call's entries from the line, at most ``most`` jobs if possible. Called under the lock."""
         batch: list[Entry] = []
         size = 0
         while self._waiting and (not batch or size + len(self._waiting[0].rows) <= most):
@@ -157,14 +157,14 @@ class Producer:
         return batch
 
     def _send(self, own: Entry, batch: Sequence[Entry]) -> Exception | None:
-        """Create the jobs of a batch and give each entry its ids or the error, which is returned."""
+        """Create the jobs of a batch; set each entry's ids or error, and return the error."""
         calls = self._lane.calls([row for entry in batch for row in entry.rows])
         error: Exception | None = None
         try:
             self._lane.perform(calls)
         except Exception as exc:
             error = exc
-        except BaseException as exc:  # meant for this caller alone; for the others the same calls are made again
+        except BaseException as exc:  # meant for this caller only; repeat the calls for the others
             own.error = exc
             try:
                 self._lane.perform(calls)
@@ -179,7 +179,7 @@ class Producer:
         return error
 
     def _assign_ids(self, batch: Sequence[Entry], calls: Sequence[Call], error: Exception | None) -> None:
-        """Give each entry its ids or the error; if its caller does not learn where its jobs are, remember it."""
+        """Set each entry's ids or error; if its caller does not learn the ids, remember them."""
         places = [_Place(call, offset) for call in calls for offset in range(len(call.rows))]
         at = 0
         for entry in batch:
@@ -194,14 +194,14 @@ class Producer:
                 )
 
     def _remember(self, owners: Sequence[object], ids: Sequence[int]) -> None:
-        """Keep the ids of jobs whose caller does not learn them, for the next try with the same jobs."""
+        """Keep the ids of jobs whose caller did not learn them, for a second try with the same jobs."""
         for owner, job_id in zip(owners, ids, strict=True):
             call = Call((), "", 0)
             call.first = job_id
             self._unresolved[owner] = _Place(call, 0)
 
     def _pass_lead(self) -> None:
-        """Let the next in line lead; called under the lock."""
+        """Pass the lead to the next in line. Called under the lock."""
         if not self._waiting:
             self._busy = False
             return

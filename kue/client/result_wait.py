@@ -1,4 +1,4 @@
-"""Waiting for a job to finish."""
+"""Wait for a job to finish."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from ..states import COMPLETE, FAILED, TERMINAL_EVENTS
 from .events import RESYNC, Listener, first_line
 
-#: Seconds between two polls of a job that somebody waits for, in case its event was lost: first, and at most.
+#: Poll interval of an awaited job, in case its event was lost, seconds: first and longest.
 POLL_FIRST_S, POLL_S = 1.0, 5.0
 
 
 class Wake(Protocol):
-    """A flag that one side waits for, as ``threading.Event``."""
+    """A flag to wait for, like ``threading.Event``."""
 
     def set(self) -> None: ...
     def clear(self) -> None: ...
@@ -23,10 +23,10 @@ class Wake(Protocol):
 
 
 def wait_for(job: BaseJob, listener: Listener, timeout_s: float | None, wake: Wake) -> Any:
-    """Wait for a job to finish, and return its result. Raises as ``Job.wait``.
+    """Wait for a job to finish, and return its result. Raises like ``Job.wait``.
 
-    An event only says that it is time to read the job: it may be lost, or belong to an earlier run of a job that was
-    retried. So the job is read after each of its last events, and now and then.
+    An event is only a hint to read the job: it may be lost, or belong to an earlier run of a retried job. So the job is
+    read after each of its last events, and periodically.
     """
     job_id = job.id
     if job_id is None:
@@ -62,7 +62,7 @@ def wait_for(job: BaseJob, listener: Listener, timeout_s: float | None, wake: Wa
 
 
 def _outcome_of_removed(job_id: int | str, heard: list[tuple[Any, ...]]) -> Any:
-    """Return or raise what the last event says of a job that is not there any more, as after ``remove_on_complete``."""
+    """Return or raise the outcome of a removed job from its last event, as after ``remove_on_complete``."""
     for event, *args in reversed(heard):
         if event == "complete":
             return args[0] if args else None
@@ -72,7 +72,7 @@ def _outcome_of_removed(job_id: int | str, heard: list[tuple[Any, ...]]) -> Any:
 
 
 def _result(job: BaseJob, heard: list[tuple[Any, ...]]) -> Any:
-    """Return the result of a complete job. A Node worker stores no falsy one: that is in the event alone."""
+    """Return the result of a complete job. A Node worker does not store falsy results: they are only in the event."""
     if "result" not in job.raw and "exact_result" not in job.raw:
         for event, *args in reversed(heard):
             if event == "complete":
@@ -81,7 +81,7 @@ def _result(job: BaseJob, heard: list[tuple[Any, ...]]) -> Any:
 
 
 def _message(job: BaseJob, heard: list[tuple[Any, ...]]) -> str:
-    """Return why a job failed: as its event says if that belongs to the stored error, else the error's first line."""
+    """Return why a job failed: from its event if that matches the stored error, else the error's first line."""
     for event, *args in reversed(heard):
         if event == "failed" and args and args[0] and str(args[0]) in (job.error or ""):
             return str(args[0])

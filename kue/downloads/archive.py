@@ -1,4 +1,4 @@
-"""Put the files of finished downloads into one zip archive: the handler of the job that waits for them."""
+"""Archive the files of finished downloads as one zip file: the handler of the job that waits for them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from .finish import DIGEST_ATTRIBUTE, QUARANTINE, already_done
 from .limits import SizeLimits
 from .progress import Progress
 
-#: The type of jobs that put files together.
+#: The type of archive jobs.
 ARCHIVE_TYPE = "archive"
 FALLBACK = "downloads.zip"
 CHUNK_BYTES = 256 * 1024
-#: Missing files that a result names.
+#: Maximum number of missing files listed in a result.
 MAX_NAMED = 100
 #: Fast: most files that people download are compressed already.
 LEVEL = 1
 
 
 class MissingFile(TypedDict):
-    """A file that is not in the archive."""
+    """A file missing from the archive."""
 
     job: int | str | None
     "The id of its download; None for downloads that were removed."
@@ -78,7 +78,7 @@ class ArchiveBuilder:
         self._limits = SizeLimits(0, min_free)
 
     def __call__(self, job: Job) -> ArchiveResult:
-        """Build the archive of ``job``: an attempt that is stopped leaves nothing, the next one starts over."""
+        """Build the archive of ``job``. A stopped attempt leaves nothing behind; the next one starts over."""
         progress = Progress(job)
         try:
             with Folder(self.folder) as folder:
@@ -154,7 +154,7 @@ class ArchiveBuilder:
 
 
 def _look(job: Job, folder: Folder) -> tuple[list[_Found], list[MissingFile], int]:
-    """Return the files that a job's children left, which are missing, and how many these are."""
+    """Return the files of a job's children, the missing ones, and the number of missing ones."""
     found: list[_Found] = []
     missing: list[MissingFile] = []
     absent = seen = 0
@@ -177,7 +177,7 @@ def _look(job: Job, folder: Folder) -> tuple[list[_Found], list[MissingFile], in
 
 
 def _file_of(child: Job) -> tuple[str, str]:
-    """Return the name of the file that a download left, or "" and why there is none; or where it may be."""
+    """Return the name of a download's file, or "" and the reason why there is none, or where it may be."""
     if child.state == FAILED:
         lines = str(child.error or "").strip().splitlines()
         return "", f"failed: {lines[0]}" if lines else "failed"
@@ -233,13 +233,13 @@ def _sha256(fd: int, progress: Progress) -> str:
 
 
 class _Names:
-    """Names inside an archive, each once, also where capitals are the same."""
+    """Names inside an archive, unique even on case-insensitive file systems."""
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}
 
     def free(self, name: str) -> str:
-        """Return ``name``, or one like it that no file has."""
+        """Return ``name``, or a similar name that is not taken."""
         chosen = name
         while chosen.casefold() in self._taken:
             self._taken[name.casefold()] += 1

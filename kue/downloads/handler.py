@@ -50,11 +50,11 @@ class DownloadHandler:
     """Download the URL of a job into ``folder``. One instance serves any number of jobs at the same time.
 
     ``folder``: directory of finished files, created if missing.
-    ``allow``: hosts, addresses and networks to allow beside public addresses, see ``AllowList``.
+    ``allow``: hosts, addresses and networks to allow in addition to public addresses, see ``AllowList``.
     ``max_bytes``: largest file. ``min_free``: disk space to keep free, bytes.
     ``limits``, or ``slots``, ``per_host`` and ``rate`` to create one: see ``DownloadLimits``.
     ``timeouts``: how long a server may take. ``verify``: a file of CA certificates, or False for no verification.
-    ``ca_bundle``: a file of further CA certificates. ``client_cert``: a PEM file with a client certificate and its key.
+    ``ca_bundle``: a file of additional CA certificates. ``client_cert``: a PEM file with a client certificate and its key.
     ``proxy``: URL of a proxy for all downloads; a job's own ``proxy`` overrides it.
     ``env_proxies``: use HTTP_PROXY and the like; the proxy then resolves the names.
     ``own_folder``: the folder holds downloads only, so file names get date and job id, and old partial files are swept;
@@ -96,7 +96,7 @@ class DownloadHandler:
         self._env_proxies, self._keep_cancelled = env_proxies, keep_cancelled
         self._now, self._clock = now, clock
         self._own_folder = own_folder
-        #: What holds limits across processes; LimitFollower sets it. Without, they hold in this process.
+        #: Limits shared with other processes, set by LimitFollower. Without it, limits apply to this process only.
         self.shared: SharedLimits | None = None
         self._attempts: set[object] = set()
         self._finished: deque[tuple[float, str]] = deque()
@@ -172,7 +172,7 @@ class DownloadHandler:
         return nullcontext() if self.shared is None else self.shared.slot(job, host, self.limits.per_host)
 
     def share_rate(self) -> None:
-        """Look how many downloads run in other processes, with which those here share the rate."""
+        """Update the number of downloads in other processes, with which this process shares the rate."""
         if self.shared is not None and self.limits.rate is not None:
             self.limits.others = self.shared.running_elsewhere(len(self._attempts))
 
@@ -197,7 +197,7 @@ class DownloadHandler:
                 setattr(self.limits, name, number)
 
     def current(self) -> dict[str, int | None]:
-        """Return the limits as ``change`` takes them."""
+        """Return the limits as keyword arguments of ``change``."""
         limits = self.limits
         return {
             "slots": limits.slots,

@@ -24,7 +24,7 @@ FIELDS = {"rate": "download_rate", "per_host": "download_per_host", "min_free": 
 NO_LIMIT = "none"
 #: Interval of checking for changes, seconds.
 LOOK_S = 2.0
-#: Interval of looking how many downloads there are to share the bandwidth, seconds.
+#: Interval of counting the downloads that share the bandwidth, seconds.
 SHARE_S = 0.5
 
 
@@ -55,9 +55,9 @@ def changed_limits(queue: Queue) -> dict[str, int | None]:
 
 
 class LimitFollower:
-    """Apply the limits in Redis to one handler, from ``start`` to ``stop``, and let its limits hold across processes.
+    """Apply the limits in Redis to one handler, from ``start`` to ``stop``, and share its limits across processes.
 
-    ``job_type`` is that of the jobs with which the handler shares them.
+    ``job_type``: the type of the jobs that share the limits.
     """
 
     def __init__(self, queue: Queue, handler: DownloadHandler, job_type: str = "startdownload") -> None:

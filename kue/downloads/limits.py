@@ -58,7 +58,7 @@ class DownloadLimits:
         self._slots, self._per_host, self._rate = _checked(slots), _checked(per_host), _checked(rate)
         self._tokens = 0.0
         self._filled_at = clock()
-        #: Downloads in other processes, with which these here share the rate.
+        #: Number of downloads in other processes that share the rate.
         self.others = 0
 
     @property

@@ -20,9 +20,9 @@ from .request import DownloadRequest
 
 #: Content codings that are kept as file name extensions, at most.
 MAX_CODINGS = 3
-#: Extensions that say the same.
+#: Extensions with the same meaning.
 _SYNONYMS = {".gz": (".gz", ".tgz", ".gzip", ".svgz"), ".zst": (".zst", ".zstd", ".tzst"), ".xz": (".xz", ".txz")}
-#: Times that one attempt may start over because the responses do not fit together.
+#: How often one attempt may start over because the responses do not match.
 MAX_RESTARTS = 2
 
 

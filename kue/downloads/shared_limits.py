@@ -1,4 +1,4 @@
-"""Limits that all processes share: slots per host, held in Redis by running attempts, and parts of the bandwidth."""
+"""Limits shared by all processes: slots per host, held in Redis by running attempts, and shares of the bandwidth."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.downloads")
 
-#: Slots of a host without a limit: who downloads is known all the same, for when there is one.
+#: Slots of a host without a limit: downloads are registered anyway, in case a limit is set later.
 UNLIMITED = 10**9
 
 
 class SharedLimits:
-    """What the downloads of one queue share. ``job_type`` is that of its download jobs."""
+    """The limits shared by the downloads of one queue. ``job_type`` is the type of its download jobs."""
 
     def __init__(self, queue: Queue, job_type: str = "startdownload") -> None:
         self._queue, self._type = queue, job_type
@@ -43,7 +43,7 @@ class SharedLimits:
                 lambda client: session.scripts.take_slot(client, name, job.id, token, per_host or UNLIMITED)
             )
         except (KueError, OSError) as exc:
-            log.warning("job %s: its host's downloads in other processes are not known: %s", job.id, exc)
+            log.warning("Job %s: cannot check its host's downloads in other processes: %s", job.id, exc)
             running = 0
         if running:
             raise HostBusy(running)
@@ -53,8 +53,8 @@ class SharedLimits:
             try:
                 session.call(lambda client: session.scripts.return_slot(client, name, job.id, token), 0)
             except (KueError, OSError):
-                pass  # it ends with the attempt in any case
+                pass  # the slot is freed at the end of the attempt in any case
 
     def running_elsewhere(self, here: int) -> int:
-        """Return how many downloads run in other processes, if ``here`` of them run in this one."""
+        """Return the number of downloads in other processes, given that ``here`` run in this one."""
         return max(0, self._queue.active_count(self._type) - here)

@@ -1,1 +1,1 @@
-"""Querying a queue, and operating on it."""
+"""Queries and operations on a queue."""

@@ -1,4 +1,4 @@
-"""What is wrong with flows and with the claims of unique jobs, for the doctor, and how it is put right."""
+"""The doctor's checks and repairs of flows and of unique jobs' claims."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..states import DELAYED, WAIT_UNTIL_MS
 from ..storage.keys import id_of
 from ..storage.scripts import Scripts
 
-#: Parents that one script looks at, and claims: a few ms of the server's time.
+#: Parents, and claims, checked per script call: a few ms of the server's time.
 CHUNK, CLAIMS_CHUNK = 50, 500
-#: Claims without a job are normal: workers drop some each second. More of them than this are reported.
+#: Claims without a job are normal: workers drop some each second. More than this are reported.
 SURPLUS_CLAIMS = 1000
 
 #: code: what is wrong, and what a repair does.
@@ -26,7 +26,7 @@ _SENTENCES = {
 
 
 class Trouble(NamedTuple):
-    """Something that is wrong with a parent, or with no single job (None)."""
+    """A problem of a parent, or of no single job (None)."""
 
     job_id: int | str | None
     what: str
@@ -36,9 +36,9 @@ class Trouble(NamedTuple):
 def examine_flows(
     client: Any, scripts: Scripts, parents: Iterable[str], fix: bool, settle_s: float
 ) -> Iterator[tuple[Trouble, bool]]:
-    """Yield what is wrong with flows, and whether it was put right; it must look wrong twice.
+    """Yield problems of flows and whether they were repaired. A problem must be seen twice.
 
-    ``parents``: the ids of those that have a list of children. Jobs that wait for children are looked at too.
+    ``parents``: the ids of jobs with a list of children. Jobs that wait for children are checked too.
     """
     waiting = client.zrangebyscore(scripts.keys.state(DELAYED), WAIT_UNTIL_MS, WAIT_UNTIL_MS)
     first = list(_look(client, scripts, sorted({*parents, *(str(id_of(member)) for member in waiting)}), False))
@@ -53,7 +53,7 @@ def examine_flows(
 
 
 def _look(client: Any, scripts: Scripts, parents: list[str], fix: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield parent, code and detail of all that is wrong."""
+    """Yield parent, code and detail of each problem."""
     for at in range(0, len(parents), CHUNK):
         left = dict.fromkeys(parents[at : at + CHUNK], "-inf")
         while left:
@@ -67,7 +67,7 @@ def _look(client: Any, scripts: Scripts, parents: list[str], fix: bool) -> Itera
 
 
 def examine_claims(client: Any, scripts: Scripts, fix: bool) -> Iterator[tuple[Trouble, bool]]:
-    """Tell of very many claims of unique jobs whose jobs are gone, and drop them."""
+    """Report, and with ``fix`` drop, very many claims of unique jobs that no longer exist."""
     key = f"{scripts.keys.prefix}:unique"
     kind = client.type(key)
     if kind not in ("zset", "none"):

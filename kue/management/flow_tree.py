@@ -1,4 +1,4 @@
-"""A job's flow as a tree: the jobs that it waits for, and what these wait for, as much as can be looked at."""
+"""A job's flow as a tree: the jobs that it waits for, and those that these wait for, within limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, cast
 
 from ..job import Job
 
-#: How deep a tree is read, how many children of a job, and how many jobs in all.
+#: Limits of a tree: depth, children per job, and total number of jobs.
 DEPTH, CHILDREN, JOBS = 4, 12, 100
 
 
 class FlowNode(NamedTuple):
-    """A job and its children. ``more``: how many further children it has."""
+    """A job and its children. ``more``: the number of children not listed."""
 
     job: Job
     children: list[FlowNode]
@@ -19,9 +19,9 @@ class FlowNode(NamedTuple):
 
 
 def read_tree(job: Any, *, depth: int = DEPTH, children: int = CHILDREN, jobs: int = JOBS) -> FlowNode:
-    """Read the tree below a job: at most ``jobs`` of it in all, the levels nearest to it first.
+    """Read the tree below a job: at most ``jobs`` jobs in total, nearest levels first.
 
-    Of more children than there is room for, failed ones are read first, then pending ones.
+    If not all children fit, failed ones come first, then pending ones.
     """
     root = FlowNode(job, [])
     level, left = [root], jobs - 1
@@ -38,7 +38,7 @@ def read_tree(job: Any, *, depth: int = DEPTH, children: int = CHILDREN, jobs: i
 
 
 def _children(job: Any, most: int) -> list[Any]:
-    # The methods of Job: a job of kue.aio has its own, which must be awaited.
+    # Job's methods: those of a kue.aio job would have to be awaited.
     all_of, foremost_of = cast(Any, Job.children), cast(Any, Job._foremost_children)
     return list(all_of(job)) if job.children_total <= most else foremost_of(job, most)
 

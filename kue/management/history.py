@@ -1,7 +1,7 @@
-"""What happened each minute of the last hour and each half hour of the last day: kept in Redis, shared, bounded.
+"""Statistics per minute of the last hour and per half hour of the last day, kept in Redis for all web processes.
 
-Workers take no part: the web processes write what they receive (`kue.web.metrics.event_counters`). Each writes the
-same, and of each figure the largest stays.
+Web processes write what they receive as events (`kue.web.metrics.event_counters`); workers are not involved. All of
+them write the same spans, and the largest value of each figure is kept.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, TypedDict
 from ..storage.codec import MS_MAX, from_json, number
 from ..storage.scripts import Scripts
 
-#: Seconds of a span, and spans that are kept, by name. Two minutes more than an hour are shown are kept.
+#: Length of a span, seconds, and number of spans kept, by name: two minutes more than the hour shown.
 MINUTE_S, HALF_HOUR_S = 60, 1800
 KEPT = {"minutes": 62, "halves": 50}
 
 
 class Span(TypedDict, total=False):
-    """What happened in a minute or half an hour. A figure that nobody knows is left out."""
+    """Statistics of a minute or half an hour. Unknown figures are omitted."""
 
     at: int
-    """Epoch ms of its beginning."""
+    """Start time, epoch ms."""
     complete: int
     failed: int
-    """Attempts that failed, the last ones and those that are tried again."""
+    """Failed attempts, final ones and those retried."""
     waiting: int
-    """Most jobs waiting at a time, as seen every few seconds."""
+    """Maximum number of waiting jobs, sampled every few seconds."""
     wait_mid: int
-    """Median queue time of the jobs that completed, ms: from when they were due to when they started."""
+    """Median queue time of completed jobs, from due to started, ms."""
     wait_slow: int
     """Its 95th percentile (p95)."""
     run_mid: int
@@ -39,7 +39,7 @@ class Span(TypedDict, total=False):
 
 
 _FIGURES = frozenset(Span.__annotations__) - {"at"}
-#: Number of the last span that a date can name.
+#: Largest number of a span that a date can represent.
 AT_MAX = 4_000_000_000
 
 
@@ -48,7 +48,7 @@ def _is_figure(value: object) -> bool:
 
 
 class History:
-    """The spans of one queue. ``ask`` makes one call to Redis; ``read_hash`` reads a hash, {} if it is none."""
+    """The spans of one queue. ``ask`` makes one call to Redis; ``read_hash`` reads a hash ({} if it does not exist)."""
 
     def __init__(
         self,
@@ -59,25 +59,25 @@ class History:
         self._ask, self._read_hash, self._scripts = ask, read_hash, scripts
 
     def record(self, name: str, at: int, figures: Span) -> None:
-        """Keep ``figures`` of the span that began at ``at`` spans since the epoch; ``name`` is minutes or halves."""
+        """Store the ``figures`` of span number ``at`` since the epoch; ``name`` is "minutes" or "halves"."""
         known = {key: value for key, value in figures.items() if key != "at"}
         self._ask(lambda client: self._scripts.run(client, "record_history", name, at, json.dumps(known), KEPT[name]))
 
     def read(self, name: str) -> list[Span]:
-        """Return the spans that are known, oldest first; where no web process ran there is none."""
+        """Return the recorded spans, oldest first. There are none for times without a web process."""
         size_ms = (MINUTE_S if name == "minutes" else HALF_HOUR_S) * 1000
         found = self._read_hash(self._scripts.keys.history(name))
         spans: list[Span] = []
         for at, text in sorted((number(at) or 0, text) for at, text in found.items()):
             entry = from_json(text)
-            if 0 < at <= AT_MAX and isinstance(entry, dict):  # somebody else may write there
+            if 0 < at <= AT_MAX and isinstance(entry, dict):  # other programs may write there
                 figures = {key: int(value) for key, value in entry.items() if key in _FIGURES and _is_figure(value)}
                 spans.append({"at": at * size_ms, **figures})  # type: ignore[typeddict-item]
         return spans
 
 
 def combine(minutes: list[Span]) -> Span:
-    """Return what minutes are together: sums of jobs, the most that waited, the middle of the times."""
+    """Combine minutes: sum the jobs, take the maximum waiting, the median of medians and the maximum p95."""
     whole: Span = {
         "complete": sum(each.get("complete", 0) for each in minutes),
         "failed": sum(each.get("failed", 0) for each in minutes),

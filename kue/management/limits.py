@@ -21,9 +21,9 @@ _UNITS: Final = {
 }  # fmt: skip
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([a-z]+)\s*")
 _PATH = re.compile(r"data((?:\.[^.|]+)*)(\|host)?")
-#: Without ``burst``, so much time may be made up for: a worker that comes late costs nothing of the rate. ms.
+#: Without ``burst``, the delay that may be caught up, ms: a late worker does not lower the rate.
 BURST_MS = 50
-#: Weights of keys that one limit may have, and the smallest and the largest.
+#: Maximum number of weights per limit, and the smallest and largest weight.
 WEIGHTS_MAX, WEIGHT_RANGE = 1000, (0.01, 100)
 #: Largest numbers: Lua counts in doubles.
 COUNT_MAX, PERIOD_MAX_MS = 10**9, 366 * 86_400_000
@@ -35,32 +35,32 @@ class Limit(TypedDict):
     type: str
     by: str | None
     rate: str | None
-    """Jobs that may start in a time, such as ``100/min``."""
+    """Jobs that may start per period, such as ``100/min``."""
     burst: int | None
     """Jobs that may start at once after a pause; None without a rate."""
     concurrency: int | None
     """Jobs that may run at once."""
     weights: dict[str, float]
-    """Turns that a key has to one of the others, by key."""
+    """Turns of a key for each turn of an unlisted key, by key."""
     waiting: int
-    """Jobs that wait: all of the type, or those that stepped aside for their keys."""
+    """Waiting jobs: all of the type, or with ``by`` those waiting for their key's turn."""
     keys: int
-    """Keys of which jobs stepped aside."""
+    """Keys with jobs waiting for their turn."""
     running: int
-    """Jobs of the type that run."""
+    """Running jobs of the type."""
     admitted: int
-    """Jobs of the type that have started since it was first limited."""
+    """Jobs of the type started since it was first limited."""
     held_ms: int
-    """Time for which a handler asked by RateLimited that no job of the type starts, ms."""
+    """Time left during which no job of the type starts because a handler raised RateLimited, ms."""
 
 
 class Limits:
-    """Reads and changes the limits of a queue. ``collects`` tells whether jobs are only collected, by test mode."""
+    """Reads and changes the limits of a queue. ``collects`` returns whether test mode only collects jobs."""
 
     def __init__(self, session: Session, collects: Callable[[], bool] = lambda: False) -> None:
         self._session, self._keys, self._scripts = session, session.keys, session.scripts
         self._collects = collects
-        #: In test mode: by type and part, the limit and its weights.
+        #: In test mode: the limit and its weights, by type and part.
         self._collected: dict[tuple[str, str], tuple[dict[str, Any], dict[str, str]]] = {}
 
     def limit(
@@ -73,14 +73,15 @@ class Limits:
         by: str | None = None,
         weight: Mapping[str, float] | None = None,
     ) -> None:
-        """Limit the jobs of a type that start, or run at once, in all worker processes together.
+        """Limit how many jobs of a type may start per period, or run at once, across all worker processes.
 
-        ``rate``: jobs that may start in a time, such as ``"100/min"`` (units s, min, h, day; ``"5/10s"``); ``burst``:
-        how many of them at once after a pause. ``concurrency``: jobs that run at once. ``by``: what in the data names
-        the key of a job, such as ``"data.host"`` or ``"data.url|host"`` (the host of a URL); the limit is then that of
-        each key, keys take turns, and one with the ``weight`` 2 has two turns to one of another.
+        ``rate``: jobs that may start per period, such as ``"100/min"`` (units s, min, h, day; ``"5/10s"``); ``burst``:
+        how many may start at once after a pause. ``concurrency``: jobs that may run at once. ``by``: the path of a
+        job's key in its data, such as ``"data.host"`` or ``"data.url|host"`` (the host of a URL); the limit then
+        applies to each key separately, keys take turns, and a key with ``weight`` 2 gets two turns for one of the
+        others.
 
-        A type may have one limit with ``by`` and one without. Each call replaces the one before, at once. Raises
+        A type may have one limit with ``by`` and one without. Each call replaces the previous limit immediately. Raises
         InvalidJob.
         """
         check_type(job_type)
@@ -93,9 +94,9 @@ class Limits:
         self._session.call(lambda client: self._scripts.set_limit(client, job_type, part, to_json(value), flat))
 
     def unlimit(self, job_type: str, *, by: bool | None = None) -> bool:
-        """Lift the limits of a type, and return whether there were any.
+        """Remove the limits of a type; return whether there were any.
 
-        ``by``: only the limit by key (True), or only the one of the type as a whole (False).
+        ``by``: remove only the limit by key (True), or only the limit of the whole type (False).
         """
         check_type(job_type)
         parts = [part for part, of_key in (("all", False), ("key", True)) if by in (None, of_key)]
@@ -108,7 +109,7 @@ class Limits:
         return bool(self._session.call(lift))
 
     def limits(self) -> list[Limit]:
-        """Return the limits, by type; of each type first the one of the type as a whole."""
+        """Return the limits by type; for each type, the limit of the whole type comes first."""
         if self._collects():
             return [_limit(name, value, weights) for (name, _), (value, weights) in sorted(self._collected.items())]
         limits: list[Limit] = self._session.call(self._limits)
@@ -145,7 +146,7 @@ class Limits:
         return limits
 
     def limit_place(self, job_id: int | str) -> tuple[str, int] | None:
-        """Return the key for which a job stepped aside, and its place among that key's jobs, from 1; else None."""
+        """Return the key whose turn a job waits for, and its position among that key's jobs, from 1; else None."""
 
         if self._collects():
             return None
@@ -162,7 +163,7 @@ class Limits:
 
 
 def _limit(job_type: str, value: Mapping[str, Any], weights: Mapping[str, str]) -> Limit:
-    """Return a limit that nothing is known of but what it is."""
+    """Return a limit without statistics."""
     return {
         "type": job_type,
         "by": value.get("by"),
@@ -181,57 +182,57 @@ def _limit(job_type: str, value: Mapping[str, Any], weights: Mapping[str, str]) 
 def _read(
     rate: str | None, burst: int | None, concurrency: int | None, by: str | None, weight: Mapping[str, float] | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a limit as the scripts read it, and the weights of keys. Raises InvalidJob."""
+    """Return a limit in the scripts' form, and the weights of its keys. Raises InvalidJob."""
     value: dict[str, Any] = {}
     if rate is not None:
         count, period_ms = parse_rate(rate)
         value |= {"rate": rate, "count": count, "period": period_ms}
         value["burst"] = max(1, count * BURST_MS // period_ms) if burst is None else _whole("burst", burst)
     elif burst is not None:
-        raise InvalidJob('burst says how many jobs of a rate may start at once: give a rate too, such as "100/min"')
+        raise InvalidJob('burst needs a rate, such as "100/min": it is how many of its jobs may start at once')
     if concurrency is not None:
         value["concurrency"] = _whole("concurrency", concurrency)
     if not value:
-        raise InvalidJob('a limit has a rate such as "100/min", or a concurrency, or both')
+        raise InvalidJob('a limit needs a rate such as "100/min", a concurrency, or both')
     if by is not None:
         value |= parse_by(by)
     elif weight is not None:
-        raise InvalidJob('weights are those of keys: say what names the key, such as by="data.host"')
+        raise InvalidJob('weight applies to keys: also give the path of the key, such as by="data.host"')
     return value, _weights(weight or {})
 
 
 def parse_rate(rate: object) -> tuple[int, int]:
-    """Return the number of jobs and the time in ms of a rate such as "100/min" or "5/10s". Raises InvalidJob."""
+    """Return the number of jobs and the period in ms of a rate such as "100/min" or "5/10s". Raises InvalidJob."""
     match = _RATE.fullmatch(rate) if isinstance(rate, str) else None
     if match is None or match[3] not in _UNITS:
-        raise InvalidJob(f'a rate is a number of jobs and a time, such as "100/min" or "5/10s", not {rate!r}')
+        raise InvalidJob(f'rate must be a number of jobs per period, such as "100/min" or "5/10s", not {rate!r}')
     count, period_ms = int(match[1]), int(match[2] or 1) * _UNITS[match[3]]
     if not 0 < count <= COUNT_MAX or not 0 < period_ms <= PERIOD_MAX_MS:
-        raise InvalidJob(f"a rate is 1 to 10^9 jobs in 1 ms to 366 days, not {rate!r}")
+        raise InvalidJob(f"rate must be 1 to 10^9 jobs per period of 1 ms to 366 days, not {rate!r}")
     return count, period_ms
 
 
 def parse_by(by: object) -> dict[str, Any]:
-    """Return the members of a limit that say what names the key of a job. Raises InvalidJob."""
+    """Return a limit's members for the path of a job's key. Raises InvalidJob."""
     match = _PATH.fullmatch(by) if isinstance(by, str) else None
     if match is None:
-        raise InvalidJob(f'by names a member of the data, such as "data.host" or "data.url|host", not {by!r}')
+        raise InvalidJob(f'by must be a path in the data, such as "data.host" or "data.url|host", not {by!r}')
     path = match[1].split(".")[1:]
     return {"by": by, "path": path} | ({"of_url": True} if match[2] else {})
 
 
 def _weights(weight: Mapping[str, float]) -> dict[str, str]:
     if not isinstance(weight, Mapping) or len(weight) > WEIGHTS_MAX:
-        raise InvalidJob(f"weight is a mapping of at most {WEIGHTS_MAX} keys to numbers")
+        raise InvalidJob(f"weight must be a mapping of at most {WEIGHTS_MAX} keys to numbers")
     least, most = WEIGHT_RANGE
     for key, each in weight.items():
         is_number = isinstance(each, (int, float)) and not isinstance(each, bool) and math.isfinite(each)
         if not isinstance(key, str) or not is_number or not least <= each <= most:
-            raise InvalidJob(f"the weight of a key is a number from {least} to {most}, not {key!r}: {each!r}")
+            raise InvalidJob(f"the weight of a key must be a number from {least} to {most}, not {key!r}: {each!r}")
     return {key: json.dumps(each) for key, each in weight.items()}
 
 
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= COUNT_MAX:
-        raise InvalidJob(f"{name} is a whole number from 1 to 10^9, not {value!r}")
+        raise InvalidJob(f"{name} must be a whole number from 1 to 10^9, not {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""Estimate the memory of a queue from a few jobs, in a few milliseconds of the server's time."""
+"""Estimate a queue's memory from a sample of jobs, in a few milliseconds of the server's time."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from redis.exceptions import RedisClusterException, ResponseError
 from ..states import STATES
 from ..storage.keys import Keys, id_of
 
-#: Jobs whose memory is measured.
+#: Size of the sample of jobs.
 SAMPLE = 30
 
 
 class MemoryInfo(TypedDict):
-    """Bytes; None where the server does not tell."""
+    """Bytes; None if the server does not report it."""
 
     used: int | None
-    """By the whole server, other databases included."""
+    """Used by the whole server, including other databases."""
     limit: int | None
-    """``maxmemory``; None if there is none."""
+    """The memory limit (``maxmemory``); None if there is none."""
     policy: str | None
-    """What the server does at the limit. Anything but ``noeviction`` loses jobs."""
+    """The eviction policy. Anything but ``noeviction`` loses jobs at the limit."""
     jobs: int
     queue: int | None
-    """By this queue: its jobs, their logs and its sets, estimated."""
+    """Used by this queue: its jobs, their logs and its sets, estimated."""
 
 
 def read(client: Any, keys: Keys) -> MemoryInfo:
-    """Ask the server. A server that denies INFO or MEMORY to this user leaves those members None."""
+    """Measure. If the server denies INFO or MEMORY to this user, those members are None."""
     memory: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
     with contextlib.suppress(ResponseError, RedisClusterException, AttributeError):
         info = client.info("memory")
@@ -56,6 +56,6 @@ def _estimate(client: Any, keys: Keys, jobs: int) -> int:
     for name in names:
         pipe.memory_usage(name, samples=20)
     sets = [int(each or 0) for each in pipe.execute()]
-    # The sets of each type together hold what those of the states do.
+    # The sets by type together have as many members as those by state.
     shared = sum(sets) + sum(sets[2:])
     return shared + (sum(weights) * jobs // len(ids) if ids else 0)

@@ -19,15 +19,15 @@ from .flow_tree import FlowNode, read_tree
 from .history import History
 from .memory_usage import MemoryInfo
 
-#: Text that one look through the queue reads at most: a few ms of the server's time.
+#: Maximum amount of text read per script call of a scan: a few ms of the server's time.
 LOOK_BYTES = 2_000_000
-#: Jobs that a search finds at most, unless told otherwise.
+#: Default maximum number of search results.
 SEARCH_MAX = 10_000
-#: Priorities that are looked through for the newest jobs; those of further ones are left out.
+#: Maximum number of priorities read for the newest jobs; jobs of further priorities are omitted.
 PRIORITIES_MAX = 64
 #: Characters of an error's first line that are compared.
 ERROR_TEXT = 300
-#: What differs between two errors that are the same otherwise: ids, ports, sizes, addresses.
+#: Parts that may differ between otherwise equal errors: ids, ports, sizes, addresses.
 _NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+(?:[.,:-][0-9]+)*", re.IGNORECASE)
 
 
@@ -36,7 +36,7 @@ class LeaseInfo(TypedDict):
 
     held: int
     late_ms: int
-    """How long ago the first of them ended. If it is more than a few seconds, no worker rescues."""
+    """Time since the first of them expired, ms. More than a few seconds means that no worker rescues jobs."""
 
 
 class ErrorCount(TypedDict):
@@ -53,7 +53,7 @@ class ErrorCount(TypedDict):
 
 
 class Queries(Generic[J]):
-    """What a Queue answers. ``owner`` is whose the jobs are."""
+    """The read operations of a Queue. ``owner``: the JobOwner of the returned jobs."""
 
     def __init__(self, session: Session, owner: JobOwner[J]) -> None:
         self._session, self._owner = session, owner
@@ -64,7 +64,7 @@ class Queries(Generic[J]):
         return self._owner.job_class.from_hash(self._owner, job_id, self._owner.read(job_id))
 
     def get_many(self, job_ids: Sequence[int | str]) -> list[J]:
-        """Read jobs in one round trip; missing ones are left out."""
+        """Read jobs in one round trip. Missing ones are omitted."""
         if not job_ids:
             return []
 
@@ -73,59 +73,59 @@ class Queries(Generic[J]):
         return [self._owner.job_class.from_hash(self._owner, job_id, raw) for job_id, raw in jobs if "type" in raw]
 
     def fields(self, job_ids: Sequence[int | str], names: Sequence[str]) -> list[list[str | None]]:
-        """Read some fields of jobs as stored, in one round trip; all None for a job that is not there."""
+        """Read some fields of jobs as stored, in one round trip; all None for a missing job."""
 
         nothing: list[str | None] = [None] * len(names)
         return self._session.read_each([("HMGET", self._keys.job(job_id), *names) for job_id in job_ids], nothing)
 
     def range(self, start: int, stop: int, order: str = "asc") -> list[J]:
-        """Read the jobs of ranks ``start`` to ``stop`` (from 0, both included, -1 the last) by priority, by id.
+        """Read the jobs ranked ``start`` to ``stop`` (from 0, both inclusive, -1: the last) by priority, then id.
 
         As in Node, ``order`` ("asc" or "desc") reverses the page, not which jobs are on it. Node Kue: Job.range.
         """
         return self._range(self._keys.jobs, start, stop, order)
 
     def range_by_state(self, state: str, start: int, stop: int, order: str = "asc") -> list[J]:
-        """Read jobs of one state, as ``range``; delayed ones are ranked by their time. Node Kue: Job.rangeByState."""
+        """Read jobs of one state, like ``range``; delayed ones are ranked by due time. Node Kue: Job.rangeByState."""
         return self._range(self._keys.state(check_state(state)), start, stop, order)
 
     def range_by_type(self, job_type: str, state: str, start: int, stop: int, order: str = "asc") -> list[J]:
-        """Read jobs of one type and state, as ``range``. Node Kue: Job.rangeByType."""
+        """Read jobs of one type and state, like ``range``. Node Kue: Job.rangeByType."""
         return self._range(self._keys.type_state(job_type, check_state(state)), start, stop, order)
 
     def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[J]:
-        """Read jobs as ``range_by_state`` or ``range_by_type``, in any state: Node's API makes one of any word."""
+        """Read jobs like ``range_by_state`` or ``range_by_type``, but accept any state name, as Node's API does."""
         return self._range(self._set(state, job_type), start, stop, order)
 
     def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
-        """Count the jobs in any state, of one type or of all; without a state, all there are."""
+        """Count the jobs in a state (any name; None: all jobs), of one type or of all."""
         return self._cards([self._keys.jobs if state is None else self._set(state, job_type)])[0]
 
     def tree(self, job_id: int | str) -> FlowNode:
-        """Return a job with the jobs that it waits for, and what these wait for: at most 100 of them, 4 levels deep.
+        """Return a job with the jobs that it waits for, and those that these wait for: at most 100 jobs, 4 levels deep.
 
         Raises JobNotFound.
         """
         return read_tree(self.get(job_id))
 
     def search(self, text: str, limit: int = SEARCH_MAX) -> list[int | str]:
-        """Return the ids of the jobs that hold all words of ``text``, best first, at most ``limit``.
+        """Return the ids of the jobs that contain all words of ``text``, best first, at most ``limit``.
 
-        Found are the jobs that were saved by queues made with ``search=True`` or by Node Kue with its search on; this
-        queue's own setting does not matter. English words match by their stem and sound, as in Node ("welcomes" finds
-        "Welcome"); words with other letters as they are, and by their plain letters too ("gioi" finds "giới").
+        Finds jobs saved by queues with ``search=True`` or by Node Kue with search enabled; this queue's own setting
+        does not matter. English words match by stem and sound, as in Node ("welcomes" finds "Welcome"); words with
+        other letters match exactly or without accents ("gioi" finds "giới").
         """
         found = self._found(query(text), limit)
-        if not found and not text.isascii():  # a job that Node indexed is known by the ASCII parts of its words only
+        if not found and not text.isascii():  # Node indexes only the ASCII parts of words
             found = self._found(node_query(text), limit, of_node=True)
         return found
 
     def log(self, job_id: int | str, start: int = 0) -> list[str]:
-        """Return a job's log from line ``start`` (from 0) on, oldest first. Node Kue: Job.log."""
+        """Return a job's log, starting at line ``start`` (from 0), oldest first. Node Kue: Job.log."""
         return list(self._session.read_one("LRANGE", self._keys.log(job_id), start, -1, default=[]))
 
     def types(self) -> list[str]:
-        """Return every type that was ever saved, sorted."""
+        """Return all types ever saved, sorted."""
         return sorted(self._session.read_one("SMEMBERS", self._keys.types, default=[]))
 
     def ids(self, state: str, job_type: str | None = None) -> list[int | str]:
@@ -154,7 +154,7 @@ class Queries(Generic[J]):
         return self.counts(job_type)[check_state(state)]
 
     def counts(self, job_type: str | None = None) -> dict[str, int]:
-        """Count the jobs in each state, in one step."""
+        """Count the jobs in each state, atomically."""
         return dict(zip(STATES, self._cards([self._set(state, job_type) for state in STATES]), strict=True))
 
     def counts_by_type(self) -> dict[str, dict[str, int]]:
@@ -185,58 +185,58 @@ class Queries(Generic[J]):
         return number(self._session.read_one("GET", self._keys.work_time, default=None)) or 0
 
     def rank(self, job: BaseJob) -> int | None:
-        """Return how many jobs of its type go before a waiting job; None if it does not wait."""
+        """Return how many jobs of its type are ahead of a waiting job; None if it is not waiting."""
         key = self._keys.type_state(job.type, INACTIVE)
         rank = self._session.read_one("ZRANK", key, zid(job.id), default=None)
         return None if rank is None else int(rank)
 
     def rank_in(self, job_id: int | str, state: str, job_type: str | None = None) -> int | None:
-        """Return a job's rank among those of a state (and type), from 0; None if it is not there."""
+        """Return a job's rank among those of a state (and type), from 0; None if it is not among them."""
         key = self._set(check_state(state), job_type)
         rank = self._session.read_one("ZRANK", key, zid(job_id), default=None)
         return None if rank is None else int(rank)
 
     def place(self, job: BaseJob) -> tuple[int | None, int | str | None]:
-        """Return what ``rank`` does, and the id of the job right before it; None if there is none."""
+        """Return the same as ``rank``, and the id of the job right before it; None if there is none."""
         key = self._keys.type_state(job.type, INACTIVE)
         rank = self.rank(job)
         before = self._session.read_one("ZRANGE", key, rank - 1, rank - 1, default=[]) if rank else []
         return rank, id_of(before[0]) if before else None
 
     def setting(self, name: str) -> str | None:
-        """Return a value of the hash ``q:settings``, which Kue reads and never writes. Node Kue: Queue#setting."""
+        """Return a value of the hash ``q:settings``, which Node Kue only reads. Node Kue: Queue#setting."""
         return self.settings(name)[0]
 
     def settings(self, *names: str) -> list[str | None]:
-        """Return several values of ``q:settings`` in one round trip; None where there is none."""
+        """Return several values of ``q:settings`` in one round trip; None for missing ones."""
         return list(self._session.read_one("HMGET", self._keys.settings, *names, default=[None] * len(names)))
 
     def paused(self) -> list[str]:
-        """Return the types that are paused for every worker, sorted."""
+        """Return the types paused for all workers, sorted."""
         return sorted(self._session.read_one("SMEMBERS", self._keys.paused, default=[]))
 
     def workers(self) -> list[WorkerInfo]:
-        """Return the worker processes, sorted by name, as they last described themselves (each third of a lease)."""
+        """Return the worker processes, sorted by name, as of their last heartbeat (three per lease)."""
         return read_workers(self._session.read_one("HGETALL", self._keys.workers, default={}))
 
     @property
     def history(self) -> History:
-        """What happened in the last hour and the last day, as the web processes recorded it."""
+        """Statistics of the last hour and the last day, as recorded by web processes."""
         session = self._session
         return History(session.call, lambda key: session.read_one("HGETALL", key, default={}), session.scripts)
 
     def server_ms(self) -> int:
-        """Return the time of the Redis server, epoch ms. All times in Redis are by this clock."""
+        """Return the Redis server's time, epoch ms. All times in Redis use this clock."""
         seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
         return int(seconds) * 1000 + int(micros) // 1000
 
     def waiting_parents(self) -> int:
-        """Return how many jobs wait for their children."""
+        """Return the number of jobs waiting for children."""
         counted = ("ZCOUNT", self._keys.state(DELAYED), WAIT_UNTIL_MS, WAIT_UNTIL_MS)
         return int(self._session.read_one(*counted, default=0) or 0)
 
     def leases(self) -> LeaseInfo:
-        """Return how many running jobs are held under a lease, and how late the latest of them is."""
+        """Return the number of leases of running jobs, and how long ago the first of them expired."""
 
         key = self._keys.leases
         held, first = self._session.read_each([("ZCARD", key), ("ZRANGE", key, 0, 0, "WITHSCORES")], None)
@@ -245,7 +245,7 @@ class Queries(Generic[J]):
         return {"held": int(held or 0), "late_ms": late_ms}
 
     def memory(self) -> MemoryInfo:
-        """Return what the server uses and what this queue costs of it, estimated from a few jobs. Bounded in time."""
+        """Return the server's memory usage and this queue's share, estimated from a sample in bounded time."""
         return self._session.call(lambda client: memory_usage.read(client, self._keys))  # type: ignore[no-any-return]
 
     def first_ids(self, state: str, job_type: str | None, number: int) -> list[int | str]:
@@ -253,7 +253,7 @@ class Queries(Generic[J]):
         if state == INACTIVE or job_type is None:
             key = self._set(state, job_type)
             return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, number - 1, default=[])]
-        # The delayed jobs of one type are kept by priority; only the set of all is in order of time.
+        # A type's delayed jobs are sorted by priority; only the set of all types is sorted by time.
         jobs = [job for job in self.get_many(self.ids(state, job_type)) if job.id is not None]
         jobs.sort(key=lambda job: job.promote_at or 0)
         return [job.id for job in jobs[:number] if job.id is not None]
@@ -261,7 +261,7 @@ class Queries(Generic[J]):
     def newest_ids(self, state: str | None, job_type: str | None, number: int) -> list[int | str]:
         """Return the highest ids of a state (None: all), highest first.
 
-        The sets are in order of priority, and of id within one: so the end of each priority is read.
+        The sets are sorted by priority, then id, so the end of each priority is read.
         """
         if state is not None:
             keys = [self._set(state, job_type)]
@@ -275,8 +275,8 @@ class Queries(Generic[J]):
     def oldest_waiting(self) -> J | None:
         """Return the waiting job that was created first, None if no job waits.
 
-        Its set is in order of priority, and of id within one: so the first job of each priority is read, of at most
-        PRIORITIES_MAX of them.
+        The set is sorted by priority, then id, so the first job of each priority is read, for at most PRIORITIES_MAX
+        priorities.
         """
         key = self._keys.state(INACTIVE)
         firsts: list[int | str] = []
@@ -291,7 +291,7 @@ class Queries(Generic[J]):
         return min(jobs, key=lambda job: (job.created_at or 0, zid(job.id)), default=None)
 
     def recent_errors(self, newest: int = 200) -> list[ErrorCount]:
-        """Return the errors of the ``newest`` failed jobs, most frequent first; numbers in them do not matter."""
+        """Return the errors of the ``newest`` failed jobs, most frequent first; numbers in them are ignored."""
         ids = self.newest_ids(FAILED, None, newest)
         groups: dict[tuple[str, str], ErrorCount] = {}
         for job_id, (job_type, error, at) in zip(ids, self.fields(ids, ("type", "error", "failed_at")), strict=True):
@@ -307,14 +307,14 @@ class Queries(Generic[J]):
         return sorted(groups.values(), key=lambda group: -group["count"])
 
     def look_through(self, words: Sequence[str], start: int, count: int, most: int) -> tuple[list[int | str], int]:
-        """Look at ``count`` jobs from rank ``start``, counted from the end of the queue's order, for all of ``words``.
+        """Scan ``count`` jobs from rank ``start``, counted from the end of the queue's order, for all of ``words``.
 
-        Returns the ids found, at most ``most``, and how many jobs were looked at: fewer if they are large. What counts
-        is id, type, data and error as stored, regardless of case.
+        Returns the ids found, at most ``most``, and the number of jobs scanned: fewer if they are large. Matches id,
+        type, data and error as stored, ignoring case.
         """
         asked: list[object] = [start, start + count - 1, most, LOOK_BYTES, len(words)]
         for word in words:
-            # The server lowers A to Z only, so words with other letters are sent in each way they may be written.
+            # The server lowercases only A to Z, so words with other letters are sent in all their cases.
             forms = {f(word) for f in (str, str.lower, str.upper, str.title, str.capitalize, str.casefold)}
             spellings = sorted({_ascii_lower(form) for form in forms})
             asked += [len(spellings), *spellings]

@@ -1,4 +1,4 @@
-"""Retention: removes old completed and failed jobs by the user's rules, in a maintenance task or ``clean``."""
+"""Retention: remove old completed and failed jobs by the user's rules, in a maintenance task or ``clean``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..storage.scripts import Scripts
 
 log = logging.getLogger("kue.retention")
 
-#: Seconds between two looks. Between them a state may hold more than it should.
+#: Interval between sweeps, seconds. In between, a state may hold more jobs than the rule allows.
 RETAIN_S = 1.0
-#: Jobs that one call of the script removes: a few ms of the server's time.
+#: Jobs removed per script call: a few ms of the server's time.
 BATCH = 500
 #: A job is never removed within this time of its end, ms: a listener may be about to read it, and a Node worker writes
 #: its last field after the job is complete. For a failed one with attempts left it is a minute: see retain.lua.
@@ -26,7 +26,7 @@ ENDED = (COMPLETE, FAILED)
 
 
 class Rule(NamedTuple):
-    """What to keep of one state; None is no limit."""
+    """What to keep of one state; None means no limit."""
 
     keep: int | None = None
     max_age_ms: int | None = None
@@ -37,7 +37,7 @@ class Rule(NamedTuple):
 
 
 class Retention:
-    """The rules of one queue in this process, and where its sweeps are."""
+    """The rules of one queue in this process, and the state of its sweeps."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -48,7 +48,7 @@ class Retention:
         self.rules = {state: rule for state, rule in rules.items() if rule.limits}
 
     def run(self, client: Any) -> float:
-        """A maintenance task: remove one batch of each state; return the seconds until it wants to run again."""
+        """A maintenance task: remove one batch of each state; return the seconds until its next run."""
         pause = RETAIN_S
         for state, rule in self.rules.items():
             removed, more, self._ranks[state] = self._scripts.retain(
@@ -62,7 +62,7 @@ class Retention:
 
 
 def clean(scripts: Scripts, client: Any, state: str, rule: Rule) -> int:
-    """Remove at once all jobs of an ended state that the rule does not keep; return how many that were."""
+    """Remove immediately all jobs of an ended state that the rule does not keep; return their number."""
     total = rank = 0
     if not rule.limits:
         return 0
@@ -76,7 +76,7 @@ def clean(scripts: Scripts, client: Any, state: str, rule: Rule) -> int:
 
 
 def rule(keep: Any, max_age: Any) -> Rule:
-    """Return a checked rule; ``max_age`` in ms, or a timedelta. Raises InvalidJob."""
+    """Return a validated rule. ``max_age``: ms, or a timedelta. Raises InvalidJob."""
     if isinstance(max_age, timedelta):
         max_age = math.floor(in_ms(max_age))
     for name, value in (("a count of jobs to keep", keep), ("max_age in ms", max_age)):

@@ -116,7 +116,7 @@ def test_a_type_is_limited_and_the_limit_removed_on_the_system_page(
     form.locator("[name=type]").fill("crawl")
     form.locator("[name=rate]").fill("fast")
     form.locator("button").click()
-    page.wait_for_selector("#type_limit_message:has-text('a rate is a number of jobs and a time')")
+    page.wait_for_selector("#type_limit_message:has-text('rate must be a number of jobs per period')")
     form.locator("[name=rate]").fill("2/s")
     form.locator("[name=by]").fill("data.host")
     form.locator("button").click()

@@ -20,7 +20,7 @@ NO_ROOM_MS = 60_000
 
 
 class Disk:
-    """Watch one partial file while it grows. ``look`` is cheap: call it after every chunk."""
+    """Watch one partial file while it grows. ``look`` is cheap: call it after each chunk."""
 
     def __init__(self, part: Part, size_limits: SizeLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._part, self._size_limits, self._clock = part, size_limits, clock

@@ -1,4 +1,4 @@
-"""From a socket into a file without a detour through this process, where the system can do that (Linux ``splice``)."""
+"""Copy from a socket to a file inside the kernel, where supported (Linux ``splice``)."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import os
 
 from .disk_space import write_all
 
-#: What the pipe between the two holds, bytes. The system may allow less.
+#: Size of the pipe between the two, bytes. The system may allow less.
 PIPE_BYTES = 1024 * 1024
-#: A file system that cannot do it answers with one of these.
+#: Errors of file systems that do not support splice.
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 
 
 def possible() -> bool:
-    """Return whether this system can do it at all."""
+    """Return whether this system has ``splice``."""
     return hasattr(os, "splice")
 
 
 class Pipe:
-    """Moves bytes from a socket that does not block to a file. Close it."""
+    """Moves bytes from a non-blocking socket to a file. Close it after use."""
 
     def __init__(self) -> None:
         self._out, self._in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        #: Whether it is of use: False once the system has refused.
+        #: Whether splice works: False after the system has refused it.
         self.works = True
         try:
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except (OSError, AttributeError):
-            pass  # then the pipe is smaller, and each turn moves less
+            pass  # the pipe is then smaller, and each call moves less
 
     def take(self, sock_fd: int, most: int) -> int | None:
-        """Take what a socket has into the pipe; 0 at the end of its stream, None if it is silent or this is no use."""
+        """Move received bytes into the pipe. Return 0 at the end of the stream, None if there are none yet or on failure."""
         try:
             return os.splice(sock_fd, self._in, most, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         except BlockingIOError:
@@ -44,7 +44,7 @@ class Pipe:
             return None
 
     def give(self, file_fd: int, position: int, size: int) -> None:
-        """Write the ``size`` bytes in the pipe to ``position`` of a file. After an error the rest of them is lost."""
+        """Write the ``size`` bytes in the pipe to ``position`` of a file. After an error the rest is lost."""
         while size:
             moved = self._drain(file_fd, position, size)
             size, position = size - moved, position + moved

@@ -16,7 +16,7 @@ from .response import Response
 from .urls import Url, host_label, join_url, redact_url, split_url
 
 MAX_REDIRECTS = 20
-#: Statuses that another attempt may not get again, beside all from 500 on.
+#: Statuses, besides 5xx, that may not occur again in another attempt.
 TEMPORARY = frozenset({202, 408, 425, 429})
 #: Longest wait that a server's Retry-After may ask for, seconds.
 MAX_RETRY_AFTER_S = 6 * 3600
@@ -134,7 +134,7 @@ class Source:
         for line in head.skipped:
             if line not in self._reported:
                 self._reported.add(line)
-                self._log(f"Ignored a malformed header line of {host_label(parts)}: {line}")
+                self._log(f"Ignored a malformed header line from {host_label(parts)}: {line}")
         return Response(head, stream, shown, host_label(parts), hops)
 
     def _own_headers(self, parts: Url, is_own_server: bool) -> dict[str, str]:

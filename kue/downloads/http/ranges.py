@@ -63,11 +63,11 @@ def range_mismatch(
         return "the server did not say which range it sent"
     start, last, total = span[0], span[1], span[2]
     if start != first or last < first or (end is not None and last >= end):
-        return "the server sent another range than requested"
+        return "the server sent a different range than requested"
     if response.length is not None and response.length != last - first + 1:
         return "the length of the body contradicts the server's Content-Range"
     if state.length is not None and total not in (None, state.length):
-        return "the file has another length now"
+        return "the length of the file has changed on the server"
     if (state.length is not None and last >= state.length) or (total is not None and last >= total):
         return "the server sent a range beyond the end of the file"
     if tag is not None and tag != state.validator:

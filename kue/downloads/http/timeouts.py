@@ -1,7 +1,7 @@
 """Timeouts and limits of what a server sends.
 
 Every byte read, including headers, passes through MonitoredReader: it yields to the hub, lets interrupts through while
-the server is silent, and drops servers that are too slow or send too much beside the body.
+the server is silent, and drops servers that are too slow or send too much besides the body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..files.splice import Pipe
 
 #: Longest blocking read before checking for interrupts, seconds.
 LOOK_S = 0.5
-#: Limit of all bytes beside a body (headers, interim responses, trailers).
+#: Limit of all bytes besides the body (headers, interim responses, trailers).
 OVERHEAD_BYTES = 256 * 1024
 
 
@@ -72,7 +72,7 @@ class MonitoredReader(io.RawIOBase):
         self._overhead = 0
 
     def delivered(self) -> None:
-        """Body bytes have reached the caller: reset the count of bytes beside the body."""
+        """Body bytes have reached the caller: reset the count of other bytes."""
         self._overhead = 0
 
     def readinto(self, buffer: Any) -> int | None:

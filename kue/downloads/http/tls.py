@@ -14,7 +14,7 @@ from kue.concurrency import green
 
 from ..errors import DownloadError, DownloadFailed
 
-#: Reasons of OpenSSL that another attempt meets again, and what they mean.
+#: OpenSSL's reasons that another attempt would meet again, and their meaning.
 _FINAL = {
     "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "its TLS is outdated: it lacks secure renegotiation",
     "UNSUPPORTED_PROTOCOL": "its TLS version is outdated",
@@ -42,11 +42,11 @@ _HOST_MISMATCH, _IP_MISMATCH, _REVOKED = 62, 64, 23
 
 
 class TlsOptions:
-    """How servers are verified, and what we show them.
+    """How servers are verified, and which client certificate they get.
 
-    ``verify``: True (public CAs), False, or a file or directory of CA certificates. ``ca_bundle``: further CA
-    certificates beside the public ones. ``client_cert``: a PEM file with certificate and key, shown to the server of
-    the job's own URL only. Raises ValueError for files that cannot be loaded.
+    ``verify``: True (public CAs), False, or a file or directory of CA certificates. ``ca_bundle``: CA certificates in
+    addition to the public ones. ``client_cert``: a PEM file with certificate and key, shown to the server of the job's
+    own URL only. Raises ValueError for files that cannot be loaded.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class HandshakeTimer:
             self._timer.start()
 
     def end(self) -> None:
-        """The handshake is over; from now on the descriptor may belong to another file."""
+        """The handshake is over: stop watching, since the descriptor may be reused."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
