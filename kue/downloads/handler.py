@@ -54,7 +54,7 @@ class DownloadHandler:
     ``max_bytes``: largest file. ``min_free``: disk space to keep free, bytes.
     ``limits``, or ``slots``, ``per_host`` and ``rate`` to create one: see ``DownloadLimits``.
     ``timeouts``: how long a server may take. ``verify``: a file of CA certificates, or False for no verification.
-    ``ca_bundle``: a file of additional CA certificates. ``client_cert``: a PEM file with a client certificate and its key.
+    ``ca_bundle``: a file of additional CA certificates. ``client_cert``: a PEM file with client certificate and key.
     ``proxy``: URL of a proxy for all downloads; a job's own ``proxy`` overrides it.
     ``env_proxies``: use HTTP_PROXY and the like; the proxy then resolves the names.
     ``own_folder``: the folder holds downloads only, so file names get date and job id, and old partial files are swept;

@@ -32,7 +32,7 @@ class Pipe:
             pass  # the pipe is then smaller, and each call moves less
 
     def take(self, sock_fd: int, most: int) -> int | None:
-        """Move received bytes into the pipe. Return 0 at the end of the stream, None if there are none yet or on failure."""
+        """Move received bytes into the pipe. Return 0 at the end of the stream, None if none are there or it failed."""
         try:
             return os.splice(sock_fd, self._in, most, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         except BlockingIOError:
