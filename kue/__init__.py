@@ -51,7 +51,7 @@ from .worker.executors.asyncio_executor import HandlerJobs
 
 
 def _handler_jobs(queue: Queue) -> HandlerJobs:
-    """Make what makes the jobs of async handlers. Only they need kue.aio, which programs without them never load."""
+    """Return the job factory of async handlers. Only they need kue.aio, which other programs never import."""
     from .aio.handler_job import HandlerJobs
 
     return HandlerJobs(queue)
@@ -102,19 +102,16 @@ def create_queue(
     search: bool | Callable[[str], str] = False,
     job_events: bool = True,
 ) -> Queue:
-    """Return a queue on the Redis that ``redis`` names: a URL, a client, or a factory.
+    """Return a queue. ``redis``: the URL of a Redis, a client, or a function that returns one.
 
-    Without ``redis``, the queue looks for REDIS_URL, then a Redis on 127.0.0.1:6379, then the embedded Valkey that runs
-    in KUE_DATA_DIR (``.kue``). ``embedded://`` and ``embedded:///path`` start an embedded Valkey, or share the running
-    one.
+    Without ``redis``, the queue uses REDIS_URL, else a Redis on 127.0.0.1:6379, else the embedded Valkey running in
+    KUE_DATA_DIR (``.kue``). ``embedded://`` and ``embedded:///path`` start an embedded Valkey, or share a running one.
 
     ``prefix`` begins all of the queue's keys; queues with different prefixes are independent. ``lease_ms`` (30,000; or
-    a timedelta): how long a job stays with a worker that does not renew its lease. ``search``: index the jobs that
-    this queue saves, for ``queue.search`` here and in Node; given as a function, it returns the part of a text to
-    index.
+    a timedelta): how long a worker keeps a job without renewing its lease. ``search``: index the jobs that this queue
+    saves, for ``queue.search`` here and in Node; if a function, it returns the part of a text to index.
     ``job_events=False``: ``job.on`` of new jobs receives nothing, unless the job's own ``events()`` enables it.
 
-    The queue connects only when it needs to. Raises InvalidAddress for an unusable URL, InvalidJob for an unusable
-    prefix.
+    The queue connects at first use. Raises InvalidAddress for an unusable URL, InvalidJob for an unusable prefix.
     """
     return Queue(redis, prefix, lease_ms=lease_ms, search=search, job_events=job_events)

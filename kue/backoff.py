@@ -1,4 +1,4 @@
-"""How long a failed attempt waits before the next one. Pure: text and numbers in, a decision out."""
+"""Compute how long a failed job waits before its next attempt. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BackoffFunction = Callable[[int, int], Duration]
 
 
 class Retry(NamedTuple):
-    """What a failed attempt does next, in the words of ``fail.lua``."""
+    """What happens after a failed attempt, in the terms of ``fail.lua``."""
 
     retry: str  #: "now", "wait" or "never"
     delay: str = ""  #: ms; "" with "wait" keeps the old promote_at
@@ -26,12 +26,12 @@ class Retry(NamedTuple):
 
 
 def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> dict[str, Any] | bool | None:
-    """Return ``backoff`` in the form that is stored, or raise InvalidJob.
+    """Return ``backoff`` in its stored form. Raises InvalidJob.
 
-    Taken are None and False (no backoff), True (the job's own delay again), the name of a registered function, and
-    ``{"type": "fixed" | "exponential", "delay": ms, "maxDelay": ms, "jitter": 0..1}``, where all may be left out, and
-    a timedelta may stand for ms. Node Kue dies of any other type, so a name travels as
-    ``{"type": "fixed", "name": …}``, which it reads as fixed.
+    Accepts None and False (no backoff), True (the job's own delay again), the name of a registered function, and
+    ``{"type": "fixed" | "exponential", "delay": ms, "maxDelay": ms, "jitter": 0..1}``. All members are optional, and
+    timedeltas are accepted for ms. Node Kue crashes on any other type, so a name is stored as ``{"type": "fixed",
+    "name": …}``, which Node reads as fixed.
     """
     if backoff is None or backoff is False:
         return None
@@ -69,7 +69,7 @@ def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> d
 
 
 def decide(text: str | None, attempts_made: int, delay_ms: float | None, names: Mapping[str, BackoffFunction]) -> Retry:
-    """Return what follows attempt number ``attempts_made`` (from 1) of a job with ``backoff`` field ``text``.
+    """Return what follows failed attempt number ``attempts_made`` (from 1) of a job with ``backoff`` field ``text``.
 
     ``delay_ms`` is the job's delay field. Text that is not JSON is JavaScript from a Node producer: it is never run,
     the job's own delay is used, and its log says so. Node Kue: ``Job#_getBackoffImpl``, lib/queue/job.js.
@@ -87,7 +87,7 @@ def decide(text: str | None, attempts_made: int, delay_ms: float | None, names: 
         return Retry("wait", own)
     try:
         return _from_object(backoff, attempts_made, delay_ms or 0, own, names)
-    except Exception as exc:  # a user's function may raise anything
+    except Exception as exc:  # the user's function may raise anything
         return Retry("wait", own, f"The backoff could not be computed ({exc}); using the job's delay.")
 
 
@@ -119,5 +119,5 @@ def _from_object(
 
 
 def _ms(value: float) -> str:
-    """Write ms as JavaScript would."""
+    """Format ms like JavaScript."""
     return number_text(float(value))

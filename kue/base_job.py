@@ -1,4 +1,4 @@
-"""What every job has, blocking or awaited: its options before it is saved, and its fields after."""
+"""The common part of sync and asyncio jobs: options before a job is saved, fields after."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .storage.codec import (
 )
 from .storage.hash_fields import FIELDS, ON_DUPLICATE, UNTIL, JobOptions, Unique, read_options
 
-#: The option methods, which are also what ``create`` takes by name.
+#: The option methods; also the keyword options of ``create``.
 OPTIONS = (
     "title", "priority", "attempts", "backoff", "delay", "ttl", "remove_on_complete", "search_keys", "events",
     "unique",
 )  # fmt: skip
-#: What the option ``unique`` takes as a mapping.
+#: The members of the option ``unique`` as a mapping.
 UNIQUE = ("key", "until", "for_ms", "on_duplicate")
-#: What may become of a job when one that it waits for fails.
+#: What can happen to a job when one of its children fails.
 ON_CHILD_FAILURE = ("fail", "ignore", "wait")
 
 
 class Wait:
-    """The kind of ``WAIT``."""
+    """The type of ``WAIT``."""
 
     def __repr__(self) -> str:
         return "kue.WAIT"
 
 
-#: Returned by a handler: run the job again when its children have ended. The attempt is not counted. For type checkers
-#: it has every type, so that a function with a declared result may return it.
+#: Returned by a handler: run the job again when its children have ended. The attempt is not counted. Typed as Any, so
+#: that functions with a declared result may return it.
 WAIT: Final[Never] = cast(Never, Wait())
 
 
@@ -46,18 +46,18 @@ J = TypeVar("J", bound="BaseJob")
 
 
 class JobOwner(Protocol[J]):
-    """What a job asks of the queue that it belongs to; client/job_store.py answers."""
+    """What a job needs from its queue; implemented in client/job_store.py."""
 
-    #: What its jobs are: Job, or in kue.aio AsyncJob.
+    #: The class of its jobs: Job, or in kue.aio AsyncJob.
     job_class: type[J]
     #: The Queue, for users: ``job.queue``.
     queue: Any
-    #: Whether ``job.on`` of new jobs listens.
+    #: Whether ``job.on`` of new jobs receives events.
     job_events: bool
     #: Backoff functions by name.
     backoffs: dict[str, backoffs.BackoffFunction]
     test_mode: Any
-    #: What runs around the creation and the execution of jobs, outermost first: see kue/middleware.py.
+    #: Middleware around the creation and execution of jobs, outermost first: see kue/middleware.py.
     middlewares: list[Any]
 
     def create(self, made: Sequence[J]) -> None: ...
@@ -78,7 +78,7 @@ class JobOwner(Protocol[J]):
 
 
 class BaseJob:
-    """What every job has: its options, its fields, its JSON form. Nothing here asks Redis."""
+    """Options, fields and JSON form of a job. Nothing here calls Redis."""
 
     id: int | str | None
     type: str
@@ -98,30 +98,30 @@ class BaseJob:
     progress_percent: int
     progress_data: Any
     rescues: int
-    #: Worker processes that died in a row while they ran the job; two make it a suspect, which runs alone.
+    #: Consecutive worker process deaths while running the job. After two it is a suspect, which runs alone.
     deaths: int
     attempt_log: list[dict[str, Any]]
-    #: The schedule that created the job, and the time for which it did, epoch ms.
+    #: The schedule that created the job, and its scheduled time, epoch ms.
     schedule: str | None
     occurrence: int | None
-    #: The job that this one was run again from, and those that were run again from it.
+    #: The job that this one is a copy of, and the copies of this one.
     copy_of: str | None
     copies: list[str]
-    #: The ids of the jobs that wait for this one.
+    #: The ids of the jobs waiting for this one.
     parents: list[int | str]
-    #: How many jobs this one waits for, or waited for, and how many of them have ended.
+    #: The number of jobs that this one waits for, or waited for, and how many of them have ended.
     children_total: int
     children_ended: int
     #: The trace that the job belongs to: ``traceparent``, ``tracestate``, ``baggage`` as in W3C Trace Context. May be
     #: replaced, as a whole, before the job is saved; {} for none.
     trace_context: dict[str, str]
     raw: dict[str, str]
-    #: After ``save()`` of a unique job: whether the job was there already. ``id`` and all fields are that one's.
+    #: After ``save()`` of a unique job: whether it already existed. ``id`` and all fields are then the existing job's.
     duplicate = False
     _token = ""
-    #: Names the call that saves it, while the outcome is unknown: a second try is known as the same call.
+    #: Identifies the call that saves it while the outcome is unknown, so that a second try is recognized.
     _call = ""
-    #: Only in its queue's test mode, not in Redis.
+    #: Collected by test mode, not in Redis.
     _collected = False
     _interrupt: BaseException | None = None
     _children: list[Any] = []  # replaced, never added to: shared while empty
@@ -139,7 +139,7 @@ class BaseJob:
 
     @classmethod
     def from_hash(cls, owner: JobOwner[Any], job_id: int | str, raw: dict[str, str]) -> Self:
-        """Return the job of a hash read from Redis. Raises JobNotFound for a hash without a type, which is no job."""
+        """Return the job of a hash read from Redis. Raises JobNotFound if the hash has no type."""
         if "type" not in raw:
             raise JobNotFound(job_id)
         job = cls.__new__(cls)
@@ -148,13 +148,13 @@ class BaseJob:
 
     @classmethod
     def from_options(cls, owner: JobOwner[Any], job_type: str, data: Any, options: Mapping[str, Any]) -> Self:
-        """Return an unsaved job with options as ``set_options`` takes them. Raises InvalidJob."""
+        """Return an unsaved job; options are those of ``set_options``. Raises InvalidJob."""
         job = cls(owner, job_type, data)
         job.set_options(options)
         return job
 
     def set_options(self, options: Mapping[str, Any]) -> None:
-        """Set options given as keywords, None meaning left out; an unknown one raises InvalidJob."""
+        """Set options given as keywords; None means not given. Raises InvalidJob for an unknown one."""
         for name, value in options.items():
             if name not in OPTIONS:
                 raise InvalidJob(f"a job has no option {name!r}; its options are {', '.join(OPTIONS)}")
@@ -181,7 +181,7 @@ class BaseJob:
     # Options
 
     def title(self, text: str) -> Self:
-        """Set the title that Kue's pages show; it is kept as ``data["title"]``, so the data must be a dict."""
+        """Set the title shown by the monitor. It is stored as ``data["title"]``, so the data must be a dict."""
         if not isinstance(self.data, dict):
             raise InvalidJob("a title is kept in the job's data, so the data must be a dict")
         self.data["title"] = text
@@ -203,10 +203,9 @@ class BaseJob:
         return self
 
     def delay(self, delay: float | timedelta | datetime) -> Self:
-        """Hold the job back for ``delay`` (ms, or a timedelta) after it is saved, or until a datetime (naive: local
-        time).
+        """Delay the job by ``delay`` (ms, or a timedelta) after it is saved, or until a datetime (naive: local).
 
-        A fraction of a ms is kept in the field but not waited for, as in Node.
+        Fractions of a ms are stored but ignored, as in Node.
 
         Redis: field ``delay``; the score in ``q:jobs:delayed`` is ``created_at + delay``. Node Kue: Job#delay.
         """
@@ -227,7 +226,7 @@ class BaseJob:
         return self
 
     def search_keys(self, keys: str | list[str]) -> Self:
-        """Name the fields of the data to index for search (paths such as ``a.b[0]``); without, all of it is."""
+        """Set the fields of the data to index for search (paths such as ``a.b[0]``). Default: all."""
         named = [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Iterable) else [keys]
         if not all(isinstance(key, str) for key in named):
             raise InvalidJob(f'search keys must be names of fields in the data, such as "title", not {keys!r}')
@@ -235,7 +234,7 @@ class BaseJob:
         return self
 
     def events(self, enabled: bool = True) -> Self:
-        """Choose whether ``on`` of this object receives events; other processes are not affected."""
+        """Set whether ``on`` of this object receives events. Other processes are not affected."""
         self.options.events = bool(enabled)
         return self
 
@@ -247,15 +246,15 @@ class BaseJob:
         for_ms: float | timedelta | None = None,
         on_duplicate: str = "return",
     ) -> Self:
-        """Save the job only if there is none of its type with the same ``key``, any JSON value; without, the same data.
+        """Save the job only if none of its type has the same ``key`` (any JSON value; default: the data).
 
-        ``until``: "end", until the job has completed or failed for good; "start", while it waits, so that one may wait
-        beside a running one; "success", until it has completed or is removed. ``for_ms`` (or a timedelta): at least
-        that long after it was saved, even if it has ended.
+        ``until``: how long the existing job counts. "end": until it has completed or failed for good; "start": while it
+        waits, so that one may wait while another runs; "success": until it has completed or is removed. ``for_ms`` (or
+        a timedelta): at least this long after it was saved, even if it has ended.
 
-        ``on_duplicate`` says what ``save`` does if there is such a job. "return": become that job, with ``duplicate``
-        True. "reject": raise DuplicateJob. "replace": give it this job's data and options if it still waits; its delay
-        begins anew. "extend": only its delay begins anew. With the last two, ``until`` is "start" unless given.
+        ``on_duplicate``: what ``save`` does if there is such a job. "return": become that job, with ``duplicate`` True.
+        "reject": raise DuplicateJob. "replace": if it still waits, replace its data and options and restart its delay.
+        "extend": only restart its delay. With the last two, ``until`` defaults to "start".
 
         Redis: ``q:unique``, and the job's fields ``unique…``.
         """
@@ -273,13 +272,13 @@ class BaseJob:
     # Flows
 
     def after(self, jobs: Self | Iterable[Self], *, on_failure: str = "fail") -> Self:
-        """Let this job, the parent, wait until ``jobs``, its children, have completed.
+        """Make this job, the parent, wait until ``jobs``, its children, have completed.
 
-        ``save`` then saves the parent and all of its unsaved children, theirs too, in one step: all or none. Children
-        that are saved already are only waited for. If the parent has a delay, it begins when they have ended.
+        ``save`` then saves the parent and all its unsaved descendants atomically. Children that are already saved are
+        only waited for. If the parent has a delay, it starts when they have ended.
 
-        ``on_failure`` says what happens if a child fails for good, is cancelled or removed. "fail": the parent fails;
-        it waits again when the child is retried. "ignore": it does not matter. "wait": the parent waits until the
+        ``on_failure``: what happens if a child fails for good, is cancelled or removed. "fail": the parent fails; it
+        waits again when the child is retried. "ignore": the child counts as ended. "wait": the parent waits until the
         child is retried and completes, or is removed.
 
         Redis: ``q:job:ID:children``; the parent is delayed meanwhile.
@@ -287,7 +286,7 @@ class BaseJob:
         if on_failure not in ON_CHILD_FAILURE:
             raise InvalidJob(f"on_failure must be one of {', '.join(ON_CHILD_FAILURE)}, not {on_failure!r}")
         if self.id is not None:
-            raise InvalidJob(f"{self!r} is saved already: call after() first, or add_children() in its handler")
+            raise InvalidJob(f"{self!r} is already saved: call after() before save(), or add_children() in its handler")
         self._children = [*self._children, *self._jobs_of(jobs)]
         self._on_child_failure = on_failure
         return self
@@ -297,17 +296,17 @@ class BaseJob:
         """What stopped this attempt: a JobTimeout, JobCancelled or WorkerStopping; None while it holds the job."""
         return self._interrupt
 
-    # Its forms
+    # Representations
 
     def to_dict(self) -> dict[str, Any]:
-        """Return Kue's JSON form: members in Node's order, those that do not apply left out.
+        """Return Kue's JSON form: members in Node's order, without those that do not apply.
 
-        Times, durations, ``delay``, ``ttl`` and a progress are strings, as Node's API gives them.
+        Times, durations, ``delay``, ``ttl`` and ``progress`` are strings, as in Node's API.
         """
         raw = self.raw
         made, most = self.attempts_made, self.options.attempts
         form: dict[str, Any] = {"id": self.id, "type": self.type, "data": self.data}
-        if "result" in raw:  # truthy ones only, as Node keeps them: `result` has any
+        if "result" in raw:  # only truthy ones, as in Node; `result` has any value
             form["result"] = from_json(raw["result"])
         form["priority"] = self.options.priority
         form["progress"] = raw.get("progress", 0)
@@ -319,10 +318,10 @@ class BaseJob:
         form["attempts"] = {"made": made, "remaining": most - made if made else most or 1, "max": most or 1}
         return form
 
-    # Inside
+    # Internal
 
     def _raise_if_interrupted(self) -> None:
-        """Raise what interrupts the attempt: a handler in a plain thread cannot be interrupted anywhere else."""
+        """Raise the attempt's interrupt: a handler in an OS thread cannot be interrupted anywhere else."""
         if self._interrupt is not None:
             raise self._interrupt
 
@@ -332,7 +331,7 @@ class BaseJob:
         found = [jobs] if isinstance(jobs, BaseJob) else list(jobs)
         for each in found:
             if not isinstance(each, BaseJob):
-                raise InvalidJob(f"a job waits for jobs, such as queue.create(…), not {each!r}")
+                raise InvalidJob(f"a job can only wait for jobs, such as queue.create(…), not {each!r}")
         return found
 
     def _not_collected(self, what: str) -> None:
@@ -345,7 +344,7 @@ class BaseJob:
         return self.id
 
     def _fill(self, raw: dict[str, str]) -> Self:
-        """Take over the fields of a hash as it stands in Redis; each is read when it is first asked for."""
+        """Set the fields from a hash in Redis. Each is parsed at first access."""
         self.raw = raw
         self.type = raw.get("type", self.type)
         for name in FIELDS:
@@ -369,5 +368,5 @@ class BaseJob:
 
 
 def now_ms() -> int:
-    """Return this machine's time, epoch ms; the scripts use the server's."""
+    """Return this machine's time, epoch ms. The scripts use the server's."""
     return int(time.time() * 1000)

@@ -1,7 +1,7 @@
-"""The doctor: finds inconsistencies that crashes, Node Kue and accidents leave in a queue, and repairs them on request.
+"""The doctor: find inconsistencies left in a queue by crashes, Node Kue or accidents, and repair them on request.
 
-It may run beside working processes of either kind. Each look at a job is one atomic script; since Node Kue changes a
-job in several steps, only what looks the same some time later is reported. All keys are walked with cursors.
+It may run while workers of either kind are active. Each check of a job is one atomic script; since Node Kue changes a
+job in several steps, a problem is reported only if it is unchanged some time later. All keys are scanned with cursors.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .storage.keys import id_of, zid
 
 #: Seconds between two checks of a suspected problem.
 SETTLE_S = 1.0
-#: Looks, after the first, at a job that was changed lately: Node Kue may be in the middle of something. Others get one.
+#: Further checks of a recently changed job, which Node Kue may be changing right now. Others get one.
 LOOKS = 4
-#: Milliseconds since its last change after which a job is left alone by everybody.
+#: Time since its last change after which no process is changing a job, ms.
 QUIET_MS = 10_000
 #: The same for missing tokens: any working process restores them within 3 s.
 TOKENS_SETTLE_S = 4.0
-#: Jobs that one script looks at: a few ms of the server's time.
+#: Jobs checked per script call: a few ms of the server's time.
 CHUNK = 100
-#: Suspects that are gathered before they are looked at again.
+#: Number of suspected problems collected before they are checked again.
 SUSPECTS_MAX = 10_000
 #: Tokens without a job are normal (each removal of a waiting job leaves one); more of them than this are reported.
 SURPLUS_TOKENS = 1000
-#: Times that a suspect may look different from before: then it is being worked with.
+#: How often a suspected problem may change between checks: more often means that the job is in use.
 CHANGES_MAX = 4
-#: A larger number is no id that the counter could reach.
+#: Larger numbers cannot be ids from the counter.
 ID_MAX = 2**53 - 1
 
 
@@ -80,9 +80,9 @@ def examine(
 ) -> Iterator[Finding]:
     """Yield the problems of a queue; with ``fix``, repair each one first.
 
-    A repair never loses a job that can be recovered: one with a type goes back into the sets of its state; one without
-    a usable state waits again if it never ran, and fails otherwise. ``settle_s``, ``tokens_settle_s``: seconds between
-    the looks at something that is wrong; None for SETTLE_S, TOKENS_SETTLE_S. Raises QueueUnavailable.
+    A repair never loses a job that can be recovered: one with a type is put back into the sets of its state; one
+    without a valid state is queued again if it never ran, and fails otherwise. ``settle_s``, ``tokens_settle_s``:
+    seconds between the checks of a problem; None for SETTLE_S, TOKENS_SETTLE_S. Raises QueueUnavailable.
     """
     try:
         pause = SETTLE_S if settle_s is None else settle_s
@@ -96,9 +96,9 @@ def examine(
 
 
 class _Suspect:
-    """A job that looked wrong: ``sets`` are further keys that it was found in, ``signature`` how it looked.
+    """A job with a suspected problem. ``sets``: further keys that contain it; ``signature``: its state when checked.
 
-    ``looks``: how often it must look the same before it is told.
+    ``looks``: how many more checks must find it unchanged before it is reported.
     """
 
     __slots__ = ("changes", "looks", "sets", "signature")
@@ -147,10 +147,10 @@ class _Doctor:
         flows = flow_examination.examine_flows(self._client, self._scripts, self._parents, self._fix, self._settle_s)
         return chain(flows, flow_examination.examine_claims(self._client, self._scripts, self._fix))
 
-    # Walking
+    # Scanning
 
     def _all_keys(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield the queue's keys by chunks, as "hash" (jobs), "zset" (sets of jobs), "leavings" (of maybe no job)."""
+        """Yield the queue's keys in chunks: "hash" (jobs), "zset" (sets of jobs) or "leavings" (leftovers)."""
         prefix = self._keys.prefix
         batch: list[str] = []
         for key in self._client.scan_iter(match=f"{_escape(prefix)}:*", count=1000):
@@ -181,14 +181,14 @@ class _Doctor:
         yield from kinds.items()
 
     def _owner(self, key: str) -> str:
-        """Return the id of the job that a hash, a log or a search object is of."""
+        """Return the job id in the key of a hash, a log or a search object."""
         job_key = self._keys.job("")
         if key.startswith(job_key):
             return key.removeprefix(job_key).removesuffix(":log")
         return key.partition(":object:")[2]
 
     def _walk(self, key: str) -> Iterator[Finding]:
-        """Look at each member of a set."""
+        """Check each member of a set."""
         rest = key.removeprefix(f"{self._keys.jobs}:")
         words: tuple[str, str, str]
         if key == self._keys.jobs:
@@ -214,7 +214,7 @@ class _Doctor:
         ids = []
         for member in members:
             job_id = member if kind == "ids" else str(id_of(member))
-            if kind != "ids" and zid(job_id) != member:  # no job could have it, now or later
+            if kind != "ids" and zid(job_id) != member:  # cannot become valid
                 if self._fix:
                     self._client.zrem(key, member)
                 yield Finding(None, f'{key} contains "{member}", which is not a job id', self._fix, "removed")
@@ -224,10 +224,10 @@ class _Doctor:
                 self._suspects.setdefault(job_id, _Suspect()).sets.add(key)
         yield from self._look(ids)
 
-    # Looking
+    # Checking
 
     def _look(self, ids: list[str]) -> Iterator[Finding]:
-        """Look at jobs; remember those with something wrong for a second look."""
+        """Check jobs; remember suspected problems for a second check."""
         for at in range(0, len(ids), CHUNK):
             part = dict.fromkeys(ids[at : at + CHUNK])
             answers = {answer[0]: answer for answer in self._ask({job_id: "" for job_id in part})}
@@ -240,7 +240,7 @@ class _Doctor:
             yield from self._confirm()
 
     def _confirm(self) -> Iterator[Finding]:
-        """Look at the suspects again, after a while; tell (and repair) what is still as it was."""
+        """Check suspected problems again after a pause; report (and repair) those that are unchanged."""
         while self._suspects:
             time.sleep(self._settle_s)
             looked, self._suspects = self._suspects, {}
@@ -278,14 +278,14 @@ class _Doctor:
             args += (job_id, signature if self._fix else "", len(sets), *sets)
         return list(self._scripts.run(self._client, "doctor", *args))
 
-    # What is not one job's
+    # Problems of no single job
 
     def _check_types(self) -> Iterator[Finding]:
         self._types |= set(self._client.smembers(self._keys.types))
         types = sorted(self._types)
         lasting = self._token_troubles(types)
         give_up = time.monotonic() + self._tokens_settle_s
-        while lasting and time.monotonic() < give_up:  # a worker may be between its token and its job
+        while lasting and time.monotonic() < give_up:  # a worker may have taken a token but not yet its job
             time.sleep(min(0.25, self._tokens_settle_s))
             lasting = {name: now for name, now in self._token_troubles(list(lasting)).items() if name in lasting}
         last = number(self._client.get(self._keys.ids)) or 0

@@ -1,4 +1,4 @@
-"""The exceptions of the library. Each says what the caller can do."""
+"""The exceptions of the library."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from .durations import in_ms
 
 
 class KueError(Exception):
-    """Base of all errors that the library raises on purpose."""
+    """Base class of the library's errors."""
 
 
 class InvalidJob(KueError, ValueError):
-    """A job, option or argument that cannot be stored; the message says what to write instead."""
+    """A job, option or argument is invalid. The message says what to write instead."""
 
 
 class DuplicateJob(KueError):
-    """Raised by ``save`` of a job with ``unique(on_duplicate="reject")``: ``job_id`` is the one that is there."""
+    """Raised by ``save`` of a job with ``unique(on_duplicate="reject")``. ``job_id`` is the existing job."""
 
     def __init__(self, job_id: object) -> None:
-        super().__init__(f"job {job_id} is there already with the same unique key; this one was not saved")
+        super().__init__(f"job {job_id} already exists with the same unique key; this one was not saved")
         self.job_id = job_id
 
 
 class JobNotFound(KueError, LookupError):
-    """There is no such job: it was removed, or never saved."""
+    """The job does not exist: it was removed, or never saved."""
 
     def __init__(self, job_id: object) -> None:
         super().__init__(f"job {job_id} does not exist")
@@ -33,7 +33,7 @@ class JobNotFound(KueError, LookupError):
 
 
 class ScheduleNotFound(KueError, LookupError):
-    """There is no such schedule: it was removed, or never made."""
+    """The schedule does not exist: it was removed, or never created."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"schedule {name!r} does not exist")
@@ -41,7 +41,7 @@ class ScheduleNotFound(KueError, LookupError):
 
 
 class WrongState(KueError):
-    """The job is not in a state from which this step is possible; read it again before another try."""
+    """The operation is not possible in the job's current state. Read the job again before you retry."""
 
     def __init__(self, job_id: object, expected: str, found: str | None) -> None:
         super().__init__(f"job {job_id} is {found or 'in no state'}, not {expected}")
@@ -49,9 +49,9 @@ class WrongState(KueError):
 
 
 class LeaseLost(KueError):
-    """This attempt no longer holds the job: it was timed out, cancelled, moved or given to another worker.
+    """This attempt no longer holds the job: it timed out, or was cancelled, moved or rescued.
 
-    Nothing that the attempt writes is kept. A handler that sees this should stop.
+    The attempt's further writes are discarded. The handler should stop.
     """
 
     def __init__(self, job_id: object) -> None:
@@ -68,43 +68,43 @@ class JobFailed(KueError):
 
 
 class WaitTimeout(KueError, TimeoutError):
-    """``job.wait`` reached its time limit. The job is unaffected; waiting again is safe."""
+    """``job.wait`` timed out. The job is not affected; waiting again is safe."""
 
     def __init__(self, job_id: object, timeout_s: float) -> None:
-        super().__init__(f"job {job_id} had not finished after {timeout_s:g} s; it is still waiting or running")
+        super().__init__(f"job {job_id} did not finish within {timeout_s:g} s; it is still waiting or running")
         self.job_id, self.timeout_s = job_id, timeout_s
 
 
 class InvalidAddress(KueError, ValueError):
-    """A Redis URL that cannot be used; the message says what to write instead."""
+    """A Redis URL is invalid. The message says what to write instead."""
 
 
 class QueueUnavailable(KueError, ConnectionError):
     """Redis is unreachable, or refuses writes. The call may or may not have taken effect; try again later.
 
-    Saving the same Job objects again is safe for ten minutes: a job that was created although its answer was lost is
-    found, not created twice.
+    Saving the same Job objects again is safe for ten minutes: a job that was created although the reply was lost is not
+    created twice.
     """
 
     def __init__(self, message: str = "", reason: BaseException | None = None) -> None:
         super().__init__(message)
-        #: The error of the connection, or of the server that refused; None if unknown.
+        #: The connection's or the server's error; None if unknown.
         self.reason = reason
 
 
 class UnrecoverableError(KueError):
-    """Raised by a handler: fail the job for good, whatever attempts are left."""
+    """Raise it in a handler to fail the job for good, even if attempts are left."""
 
-    #: The message explains the failure, so the job stores it alone, without class name and traceback. Any exception
-    #: class may say so.
+    #: The message explains the failure, so the job stores only the message, without class name and traceback. Any
+    #: exception class may set this.
     expected = True
 
 
 class RetryLater(KueError):
-    """Raised by a handler: this attempt failed, and the next one starts after ``delay_ms`` (ms, or a timedelta).
+    """Raise it in a handler to fail the attempt and start the next one after ``delay_ms`` (ms, or a timedelta).
 
-    A delay that lies in the past is 0. With ``counts`` False it is no failure: the job waits as delayed, with the
-    message in its log, and the attempt is not counted.
+    A negative delay counts as 0. With ``counts`` False the attempt neither fails nor counts: the job becomes delayed,
+    with the message in its log.
     """
 
     expected = True
@@ -118,10 +118,10 @@ class RetryLater(KueError):
 
 
 class RateLimited(RetryLater):
-    """Raised by a handler: a service asks to wait for ``retry_after_ms`` (ms, or a timedelta), as by an HTTP 429.
+    """Raise it in a handler when a service asks to wait ``retry_after_ms`` (ms, or a timedelta), as with HTTP 429.
 
-    The job waits for that time, its attempt not counted, and no other job of its key starts meanwhile, in whatever
-    process; none of its type, if that has no limit by key.
+    The job is delayed for that time, and the attempt is not counted. Meanwhile no other job of its key starts in any
+    process; if the type has no limit by key, no other job of its type.
     """
 
     def __init__(self, retry_after_ms: float | timedelta, message: str = "rate limited") -> None:
@@ -130,7 +130,7 @@ class RateLimited(RetryLater):
 
 
 class JobInterrupt(BaseException):
-    """Stops a running handler. A BaseException, so that a handler's ``except Exception`` lets it through."""
+    """Stops a running handler. A BaseException, so that a handler's ``except Exception`` does not catch it."""
 
 
 class JobTimeout(JobInterrupt):

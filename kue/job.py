@@ -1,4 +1,4 @@
-"""A job that blocks where it talks to Redis: its life, and what its handler may do with it."""
+"""The synchronous job: saving, reading, waiting, and the methods for its handler."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .storage.arguments import check_callable, check_job_event, check_timeout
 from .storage.codec import format_line, percent, to_json
 from .storage.hash_fields import read_result
 
-#: Seconds that an attempt which has lost its job waits for the reason.
+#: Seconds that an attempt waits for the reason after losing its job.
 REASON_S = 0.5
 
 
 class Job(BaseJob):
-    """One job of a queue, made by ``queue.create`` or read by ``queue.get``.
+    """A job of a queue, created by ``queue.create`` or read by ``queue.get``.
 
-    The option methods return the job, so that they chain. The fields hold what Redis held when the job was read or
-    saved; ``refresh()`` reads it again. Times are epoch ms, durations ms; a field that does not apply is None.
+    The option methods return the job, for chaining. The fields are as of the last read or save; ``refresh()`` reads
+    them again. Times are epoch ms, durations ms; a field that does not apply is None.
     """
 
     # Life
 
     def save(self) -> Self:
-        """Create the job, or write data and options again if it exists; ``id`` is set afterwards.
+        """Create the job and set ``id``; if it exists already, update its data and options.
 
-        Raises InvalidJob for what cannot be stored, JobNotFound if it was removed meanwhile, QueueUnavailable within
-        seconds if Redis is unreachable.
+        Raises InvalidJob for data that cannot be stored, JobNotFound if the job was removed meanwhile, QueueUnavailable
+        within seconds if Redis is unreachable.
         """
         try:
             if self.id is None:
@@ -40,7 +40,7 @@ class Job(BaseJob):
             else:
                 self._owner.update(self)
         except QueueUnavailable as exc:
-            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
+            raise exc.with_traceback(None) from None  # hide the library's frames from the caller
         return self
 
     def refresh(self) -> Self:
@@ -70,7 +70,7 @@ class Job(BaseJob):
     def on(self, event: str, fn: Callable[..., object]) -> Self:
         """Call ``fn(*args)`` for each ``event`` of this job ("complete", "failed attempt" …), in the listener's thread.
 
-        Call it before ``save()`` to miss no event. It ends with the job's last event.
+        Call it before ``save()`` to miss no event. It stops after the job's last event.
         """
         check_job_event(event)
         check_callable(fn, "the handler of an event")
@@ -88,13 +88,13 @@ class Job(BaseJob):
         self._not_collected("end")
         return self._owner.wait(self, check_timeout(timeout_s))
 
-    # For its handler
+    # For handlers
 
     def log(self, template: Any, *args: Any) -> None:
-        """Append a line to the job's log: printf style as in Node, with any objects (as JSON where they can be).
+        """Append a line to the job's log, printf style as in Node. Objects are formatted as JSON if possible.
 
-        In an attempt that no longer holds the job it raises what stopped it: JobTimeout, JobCancelled, or LeaseLost if
-        that is not known. Raises JobNotFound if the job is gone.
+        If the attempt no longer holds the job, raises the reason: JobTimeout, JobCancelled, or LeaseLost if unknown.
+        Raises JobNotFound if the job was removed.
         """
         self._raise_if_interrupted()
         line = format_line(template, args)
@@ -106,7 +106,7 @@ class Job(BaseJob):
     def progress(self, done: float, total: float = 100, data: Any = None) -> None:
         """Report progress: ``done`` of ``total``, with any JSON data. Restarts the ttl.
 
-        Raises what ``log`` raises.
+        Raises the same errors as ``log``.
         """
         self._raise_if_interrupted()
         text, keep = to_json(data), data is not None
@@ -121,20 +121,20 @@ class Job(BaseJob):
     # Flows
 
     def add_children(self, jobs: Job | Iterable[Job]) -> None:
-        """In the job's handler: save new jobs as its children, in one step. Return ``kue.WAIT`` to wait for them.
+        """In the job's handler: save new jobs as its children, atomically. Return ``kue.WAIT`` to wait for them.
 
-        Raises what ``log`` raises, and InvalidJob.
+        Raises InvalidJob, and the same errors as ``log``.
         """
         self._raise_if_interrupted()
         added = self._jobs_of(jobs)
         if any(job.id is not None for job in added):
-            raise InvalidJob("add_children takes new jobs: save the job with after() to wait for those that exist")
+            raise InvalidJob("add_children takes new jobs: to wait for existing ones, save the job with after()")
         if added:
-            lane = uuid.uuid4().hex[:16]  # the same for each try
+            lane = uuid.uuid4().hex[:16]  # the same for every retry
             self._write(lambda: self._owner.create_flow(added, self, lane))
 
     def children(self) -> Iterator[Self]:
-        """Yield the jobs that this one waits for, or waited for, in their order; removed ones are left out."""
+        """Yield the jobs that this one waits for, or waited for, in order. Removed jobs are skipped."""
         for page in self._owner.children(self._saved_id()):
             ids = [child for child, _ in page]
             for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
@@ -142,13 +142,13 @@ class Job(BaseJob):
                     yield self.from_hash(self._owner, child, raw)
 
     def _foremost_children(self, count: int) -> list[Self]:
-        """Return ``count`` of the children, those first that need a look: failed, then pending, then complete ones."""
+        """Return up to ``count`` of the children: failed ones first, then pending, then complete ones."""
         ids = self._owner.foremost_children(self._saved_id(), count)
         hashes = zip(ids, self._owner.hashes(ids), strict=True)
         return [self.from_hash(self._owner, child, raw) for child, raw in hashes if "type" in raw]
 
     def child_results(self) -> Iterator[tuple[int | str, Any]]:
-        """Yield (id, result) for each child that has completed, in their order; removed ones are left out."""
+        """Yield (id, result) for each completed child, in order. Removed jobs are skipped."""
         for page in self._owner.children(self._saved_id()):
             ids = [child for child, state in page if state == "complete"]
             for child, raw in zip(ids, self._owner.hashes(ids), strict=True):
@@ -156,9 +156,9 @@ class Job(BaseJob):
                     yield child, read_result(raw)
 
     def _write(self, write: Callable[[], object]) -> None:
-        """Write to the job; if the attempt has lost it, wait a moment for the reason, which is on its way.
+        """Write to the job. If the attempt has lost it, wait briefly for the reason to arrive.
 
-        While Redis is unreachable an attempt waits, however long that is: its handler has done nothing wrong.
+        While Redis is unreachable, an attempt waits without limit.
         """
         try:
             while True:

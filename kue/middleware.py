@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from .errors import InvalidJob
 from .job import Job
 
-#: Hands a new job on: to the next middleware, and at last to Redis.
+#: Passes a new job to the next middleware, finally to Redis.
 CreateNext = Callable[[Job], None]
-#: Hands a running job on: to the next middleware, and at last to its handler, whose result it returns.
+#: Passes a running job to the next middleware, finally to its handler, and returns the handler's result.
 ExecuteNext = Callable[[Job], Any]
 AsyncCreateNext = Callable[[Any], Awaitable[None]]
 AsyncExecuteNext = Callable[[Any], Awaitable[Any]]
@@ -19,42 +19,42 @@ METHODS = ("create", "execute", "acreate", "aexecute")
 
 
 class Middleware(Protocol):
-    """What ``queue.use`` takes. Inherit from it, and write the methods you need: those here only hand the job on.
+    """Base class for ``queue.use``. Override the methods you need: by default they only pass the job on.
 
-    A method does something, calls ``call_next(job)``, and does something else. An exception is that of the next: it may
-    be looked at, replaced, or raised instead of a call.
+    A method can act before and after ``call_next(job)``. It may catch or replace the exceptions of ``call_next``, or
+    raise instead of calling it.
     """
 
     def create(self, job: Job, call_next: CreateNext) -> None:
-        """Called with each new job before it is saved: its data and options may be changed. Raise to refuse it.
+        """Called with each new job before it is saved. May change its data and options, or raise to reject it.
 
-        After ``call_next`` the job has its id; among several saved by ``create_many`` it has not yet, since all are
-        saved together once each was handed on. Not called for the jobs of a schedule: Redis creates them.
+        After ``call_next`` the job has its id, except with ``create_many``, which saves all jobs together after each
+        was passed on. Not called for jobs of a schedule: Redis creates them.
         """
         call_next(job)
 
     def execute(self, job: Job, call_next: ExecuteNext) -> Any:
-        """Called in a worker for each attempt, in place of its handler; what it returns is the job's result.
+        """Called in a worker for each attempt, instead of the handler. Its return value is the job's result.
 
-        What it raises fails the attempt, which is retried as if the handler had raised it.
+        An exception fails the attempt as if the handler had raised it.
         """
         return call_next(job)
 
     async def acreate(self, job: Any, call_next: AsyncCreateNext) -> None:
-        """Called in place of ``create`` for a job of ``kue.aio``."""
+        """Called instead of ``create`` for a job of ``kue.aio``."""
         await call_next(job)
 
     async def aexecute(self, job: Any, call_next: AsyncExecuteNext) -> Any:
-        """Called in place of ``execute`` for an ``async def`` handler."""
+        """Called instead of ``execute`` for an ``async def`` handler."""
         return await call_next(job)
 
 
 def check_middleware(middleware: object) -> None:
-    """Require an object that has the methods. Raises InvalidJob."""
+    """Raise InvalidJob unless the object has the methods."""
     missing = [name for name in METHODS if not callable(getattr(middleware, name, None))]
     if missing or isinstance(middleware, type):
         wrong = "a class" if isinstance(middleware, type) else f"{middleware!r}, which has no {missing[0]}"
-        raise InvalidJob(f"queue.use takes an object of a class that inherits from kue.Middleware, not {wrong}")
+        raise InvalidJob(f"queue.use takes an instance of a subclass of kue.Middleware, not {wrong}")
 
 
 def compose(handler: ExecuteNext, middlewares: Sequence[Middleware]) -> ExecuteNext:
@@ -74,9 +74,9 @@ def acompose(handler: AsyncExecuteNext, middlewares: Sequence[Middleware]) -> As
 def create_through(
     creates: Sequence[Callable[[Any, Callable[[Any], None]], None]], made: Sequence[Any], save: Callable[[], None]
 ) -> None:
-    """Hand new jobs through the ``create`` of each middleware, the first outermost, to ``save``, which saves all.
+    """Pass new jobs through each middleware's ``create``, the first outermost, to ``save``, which saves them all.
 
-    One job is saved inside them; several after each has been handed on, in as few calls as there can be.
+    A single job is saved inside them; several are saved after each was passed on, in as few calls as possible.
     """
     handed_on: set[int] = set()
 
@@ -91,7 +91,7 @@ def create_through(
     for job in made:
         chain(job)
         if id(job) not in handed_on:
-            raise InvalidJob(f"a middleware did not pass on {job!r}: it must call call_next, or raise to refuse it")
+            raise InvalidJob(f"a middleware did not pass on {job!r}: it must call call_next, or raise to reject it")
     if len(made) != 1:
         save()
 

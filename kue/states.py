@@ -29,13 +29,13 @@ DELAYED: Final = "delayed"
 
 STATES: Final = (INACTIVE, ACTIVE, COMPLETE, FAILED, DELAYED)
 
-#: The time at which a suspended job is due: the last second of the year 9999, which every program can show. Epoch ms.
+#: Due time of a suspended job, epoch ms: the last second of the year 9999, which every program can display.
 HOLD_UNTIL_MS: Final = 253_402_300_799_000
 
-#: The time at which a job is due that waits for its children, epoch ms.
+#: Due time of a job that waits for its children, epoch ms.
 WAIT_UNTIL_MS: Final = HOLD_UNTIL_MS - 1000
 
-#: The time at which a job is due that stepped aside for a limit by key, epoch ms.
+#: Due time of a job that waits for its key's turn under a limit, epoch ms.
 ASIDE_UNTIL_MS: Final = HOLD_UNTIL_MS - 2000
 
 #: Events of one job, as they are spelled on the channel. ``rescue``, ``cancel``, ``postpone``, ``duplicate`` and
@@ -64,7 +64,7 @@ TERMINAL_EVENTS: Final = ("complete", "failed", "remove")
 
 
 class Transition(NamedTuple):
-    """One way from state to state; ``script`` is the Lua file that takes it, in one atomic step."""
+    """A state transition. ``script`` is the Lua file that performs it atomically."""
 
     script: str
     sources: tuple[str, ...]
@@ -131,7 +131,7 @@ TRANSITIONS: Final = (
 
 
 def check_state(state: str) -> str:
-    """Return ``state`` if it is one; raise InvalidJob otherwise."""
+    """Return ``state`` if it is valid; raise InvalidJob otherwise."""
     if state not in STATES:
         raise InvalidJob(f"state must be one of {', '.join(STATES)}, not {state!r}")
     return state

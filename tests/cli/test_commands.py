@@ -53,7 +53,7 @@ def test_create_waits_for_the_result(kue: Kue, queue: Queue) -> None:
     failed = kue("create", "double", '{"bad": true}', "--wait")
     assert failed == (1, "", "kue: job 3 failed: no\n")
     late = kue("create", "nobody", "--wait", "--timeout", "50ms")
-    assert late.code == 1 and "had not finished after 0.05 s" in late.err
+    assert late.code == 1 and "did not finish within 0.05 s" in late.err
 
 
 @pytest.mark.parametrize(

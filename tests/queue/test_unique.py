@@ -96,7 +96,7 @@ def test_a_throttled_job_counts_though_it_was_removed_as_it_completed_but_not_by
 def test_a_duplicate_can_be_rejected(queue: kue.Queue) -> None:
     first = queue.create("t").unique("k").save()
     second = queue.create("t").unique("k", on_duplicate="reject")
-    with pytest.raises(kue.DuplicateJob, match=f"job {first.id} is there already") as caught:
+    with pytest.raises(kue.DuplicateJob, match=f"job {first.id} already exists") as caught:
         second.save()
     assert caught.value.job_id == first.id and second.id is None and sum(queue.counts().values()) == 1
 

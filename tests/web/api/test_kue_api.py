@@ -208,7 +208,7 @@ def test_a_unique_job_is_made_once(site: Any, queue: Any) -> None:
     refused = http.post("/job", json={**mail, "options": {"unique": {"for": 7}}})
     assert refused.status_code == 400 and "unique takes key, until, for_ms, on_duplicate" in refused.json["error"]
     rejected = http.post("/job", json={**mail, "options": {"unique": {"on_duplicate": "reject"}}})
-    assert rejected.status_code == 409 and "is there already" in rejected.json["error"]
+    assert rejected.status_code == 409 and "already exists" in rejected.json["error"]
 
 
 def test_a_job_joins_the_trace_of_the_request(site: Any, queue: Any) -> None:
