@@ -42,7 +42,9 @@ def check(backoff: Any, names: Mapping[str, BackoffFunction] | None = None) -> d
             return {"type": backoff}
         if names is not None and backoff in names:
             return {"type": "fixed", "name": backoff}
-        raise InvalidJob(f"no backoff named {backoff!r}: register it with queue.backoff({backoff!r}, fn) first")
+        raise InvalidJob(
+            f'no backoff named {backoff!r}: use "fixed", "exponential", or register it with queue.backoff(name, fn)'
+        )
     if not isinstance(backoff, Mapping):
         raise InvalidJob(
             f'backoff must be True, {{"type": "fixed" or "exponential", "delay": ms}} or a name, not {backoff!r}'

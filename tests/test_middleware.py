@@ -238,5 +238,5 @@ def test_async_handlers_have_their_own_methods() -> None:
 
 @pytest.mark.parametrize("wrong", [5, None, Refuse, object()])
 def test_what_is_no_middleware_is_refused(queue: kue.Queue, wrong: Any) -> None:
-    with pytest.raises(kue.InvalidJob, match=r"takes an object of a class that inherits from kue\.Middleware, not "):
+    with pytest.raises(kue.InvalidJob, match=r"takes an instance of a subclass of kue\.Middleware, not "):
         queue.use(wrong)

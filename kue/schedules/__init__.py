@@ -1,4 +1,4 @@
-"""Schedules: jobs that are created at given times, once for each time."""
+"""Schedules: create jobs at given times, exactly once per time."""
 
 from .definition import Schedule
 from .saved import SavedSchedule

@@ -1,4 +1,4 @@
-"""The schedules of a queue in test mode: kept in this process, for its tests to look at; none of them fires."""
+"""The schedules of a queue in test mode: kept in this process for its tests, and never fired."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .saved import SavedSchedule
 
 
 class CollectedSchedules:
-    """Schedules by name, as Redis would hold them."""
+    """Schedules by name, as in Redis."""
 
-    __test__ = False  # or pytest would take it for a test
+    __test__ = False  # or pytest would collect it as a test
 
     def __init__(self) -> None:
         self._raw: dict[str, dict[str, str]] = {}

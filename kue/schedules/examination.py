@@ -1,4 +1,4 @@
-"""What is wrong with the keys of schedules, for the doctor, and how it is put right."""
+"""The doctor's checks and repairs of schedules."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .store import move
 
 
 class Trouble(NamedTuple):
-    """Something that is wrong with a schedule."""
+    """A problem of a schedule."""
 
     name: str
     what: str
     repair: str
-    """What a repair does; "" if there is nothing that it could do."""
+    """What a repair does; "" if it cannot be repaired."""
     saved: SavedSchedule | None = None
-    """As it was read, if a repair needs that."""
+    """The schedule as read, if a repair needs it."""
 
 
 def examine(client: Any, scripts: Scripts, fix: bool, settle_s: float) -> Iterator[tuple[Trouble, bool]]:
-    """Yield what is wrong with schedules, and whether it was put right; it must look the same twice."""
+    """Yield problems of schedules and whether they were repaired. A problem must be seen twice."""
     first = _look(client, scripts)
     if not first:
         return
@@ -41,11 +41,11 @@ def _look(client: Any, scripts: Scripts) -> list[Trouble]:
     keys = scripts.keys
     prefix = keys.schedule("")
     if client.type(keys.schedules) not in ("zset", "none"):
-        return [Trouble("", f"{keys.schedules} is no sorted set, so no schedule fires", "")]
+        return [Trouble("", f"{keys.schedules} is not a sorted set, so no schedule fires", "")]
     due = dict(client.zrange(keys.schedules, 0, -1, withscores=True))
     pattern = "".join(f"\\{letter}" if letter in "*?[]\\^-" else letter for letter in prefix)
     names = {key.removeprefix(prefix) for key in client.scan_iter(match=f"{pattern}*", count=1000)}
-    names = {name for name in names if name != "jobs" and not name.endswith(":jobs")}  # tokens of types
+    names = {name for name in names if name != "jobs" and not name.endswith(":jobs")}  # wake-up tokens of types
     return [trouble for name in sorted({*due, *names}) if (trouble := _trouble(client, keys.schedule(name), name, due))]
 
 
@@ -70,7 +70,7 @@ def _trouble(client: Any, key: str, name: str, due: dict[str, float]) -> Trouble
 
 
 def _repair(client: Any, scripts: Scripts, trouble: Trouble) -> bool:
-    """Put it right, unless it has changed meanwhile."""
+    """Repair it, unless it has changed meanwhile."""
     if trouble.saved is None:
         return bool(client.zrem(scripts.keys.schedules, trouble.name))
     following = None if trouble.saved.paused else trouble.saved.next_at

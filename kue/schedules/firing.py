@@ -1,4 +1,4 @@
-"""Firing the schedules that are due: a task that any process with workers runs."""
+"""Fire the schedules that are due: a maintenance task of any process with workers."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from .store import job_of, move
 
 log = logging.getLogger("kue.schedules")
 
-#: Longest time between two looks, s: a schedule that is due before those known may have been made.
+#: Longest poll interval, seconds: a new schedule may be due before the known ones.
 LOOK_S = 0.1
-#: Schedules that one look fires: a few ms of the server's time.
+#: Maximum number of schedules fired per poll: a few ms of the server's time.
 BATCH = 100
-#: Ms by which the server's clock runs ahead of this process's own before that is a jump.
+#: Difference between the server's clock and this process's that counts as a forward jump, ms.
 JUMP_MS = 3000
-#: What fire_schedule.lua answers if the schedule was as read.
+#: Replies of fire_schedule.lua if the schedule was unchanged.
 CREATED, LEFT_OUT, SKIPPED, REFUSED = 1, 2, 3, 4
-#: Smaller steps back are the ordinary correction of a clock, ms.
+#: Smaller backward steps are ordinary clock corrections, ms.
 BACK_MS = 1000
 
 
 class Firing:
-    """Fires what is due; of all processes the first one does. Times are the server's."""
+    """Fires due schedules; the first process to do so wins. Times are the server's."""
 
     def __init__(self, session: Session, owner: ScheduleOwner[Any], before: Callable[[], object]) -> None:
-        """``before`` is called first at each look: it writes what the program declares."""
+        """``before`` is called first at each poll: it saves the program's declared schedules."""
         self._before = before
         self._owner, self._scripts, self._keys = owner, session.scripts, session.keys
-        #: By name and stored text.
+        #: By name and stored form.
         self._definition = lru_cache(maxsize=1000)(Schedule.read)
         self._row = lru_cache(maxsize=1000)(self._new_row)
-        #: The last look: the server's time and this process's own, ms.
+        #: At the last poll: the server's time and this process's, ms.
         self._seen: tuple[int, float] | None = None
         self._jumped: tuple[int, int] | None = None
-        #: Schedules that could not be read or fired, and why, so that each is logged once.
+        #: Schedules that could not be parsed or fired, and why, so that each is logged once.
         self._told: set[tuple[str, str]] = set()
 
     def run(self, client: Any) -> float:
-        """A maintenance task: fire what is due; return the seconds until it wants to run again."""
+        """A maintenance task: fire due schedules; return the seconds until its next run."""
         self._before()
         now_ms, next_ms, found = self._scripts.run(client, "due_schedules", BATCH)
         if self._was_set_back(now_ms):
@@ -60,7 +60,7 @@ class Firing:
         return LOOK_S if next_ms < 0 else min(LOOK_S, max(0.001, (next_ms - now_ms) / 1000))
 
     def _was_set_back(self, now_ms: int) -> bool:
-        """Look at the clock; tell whether it was set back, or may have been while nobody looked: at the first look."""
+        """Check the server's clock; return whether it was set back, or may have been (at the first poll)."""
         own_ms, seen = time.monotonic() * 1000, self._seen
         self._seen = now_ms, own_ms
         if seen is None:
@@ -70,7 +70,7 @@ class Firing:
         return now_ms < seen[0] - BACK_MS
 
     def _choose_anew(self, client: Any, now_ms: int) -> None:
-        """Let each schedule go on with its first time from now, where the clock had been ahead."""
+        """Move each schedule to its first time from now, in case the clock had been ahead."""
         for name in client.zrange(self._keys.schedules, 0, -1):
             saved = self._readable(name, client.hgetall(self._keys.schedule(name)))
             if saved is None or saved.paused:
@@ -83,12 +83,12 @@ class Firing:
         fields = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
         try:
             return SavedSchedule(name, fields, self._definition(name, fields.get("definition", "")))
-        except InvalidJob as exc:  # made by a newer version, or by hand
+        except InvalidJob as exc:  # created by a newer version, or by hand
             self._tell(name, exc)
             return None
 
     def _fire(self, client: Any, due: list[SavedSchedule], now_ms: int) -> bool:
-        """Fire each, all in one round trip; return whether all could be."""
+        """Fire all in one round trip; return whether all succeeded."""
         calls = [(saved.name, self._arguments(saved, now_ms)) for saved in due]
         answers = self._scripts.run_each(client, "fire_schedule", [call for _, call in calls])
         all_fired = True
@@ -101,9 +101,9 @@ class Firing:
             elif answer[0] == CREATED:
                 log.debug("schedule %s created job %s", name, answer[1])
             elif answer[0] == LEFT_OUT:
-                log.info("schedule %s: left out, since its last job has not ended", name)
+                log.info("schedule %s: skipped, because its last job has not ended", name)
             elif answer[0] == SKIPPED:
-                log.info("schedule %s: skipped what was missed", name)
+                log.info("schedule %s: skipped missed times", name)
             elif answer[0] == REFUSED:
                 self._tell(name, answer[1])
         return all_fired
@@ -111,10 +111,10 @@ class Firing:
     def _tell(self, name: str, why: object) -> None:
         if (name, str(why)) not in self._told:
             self._told.add((name, str(why)))
-            log.warning("schedule %s does not fire: %s", name, why)
+            log.warning("schedule %s cannot fire: %s", name, why)
 
     def _arguments(self, saved: SavedSchedule, now_ms: int) -> list[object]:
-        """Return what ``fire_schedule.lua`` takes."""
+        """Return the arguments of ``fire_schedule.lua``."""
         schedule, first = saved.definition, saved.next_at or 0
         plan = times.plan(schedule, saved.anchor, first, now_ms, saved.handled, self._jumped)
         asked = {
@@ -133,5 +133,5 @@ class Firing:
         return ["", to_json(asked), 1, *self._row(saved.name, saved.text)]
 
     def _new_row(self, name: str, text: str) -> tuple[str, ...]:
-        """Return what the scripts take for the job of a schedule."""
+        """Return the scripts' arguments for a schedule's job."""
         return self._owner.row(job_of(self._owner, self._definition(name, text)))

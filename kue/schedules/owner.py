@@ -1,4 +1,4 @@
-"""What schedules ask of the queue that they belong to."""
+"""What schedules need from their queue."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..base_job import BaseJob, J, JobOwner
 
 
 class ScheduleOwner(JobOwner[J], Protocol[J]):
-    """Fulfilled by client/job_store.py."""
+    """Implemented in client/job_store.py."""
 
     def row(self, job: BaseJob) -> tuple[str, ...]:
-        """Return what the scripts take for a new job."""
+        """Return the scripts' arguments for a new job."""
 
     def get(self, job_id: int | str) -> J:
         """Read a job. Raises JobNotFound."""

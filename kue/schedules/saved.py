@@ -1,4 +1,4 @@
-"""A schedule as it is in Redis: its definition, its next time, and how its last runs were."""
+"""A schedule in Redis: its definition, next time and recent runs."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from .definition import Schedule
 
 
 class Run(NamedTuple):
-    """One occurrence that was handled lately. Times are epoch ms."""
+    """A recently handled occurrence. Times are epoch ms."""
 
     at: int
-    """The time it was for."""
+    """The scheduled time."""
     late_ms: int
-    """How long after it was due."""
+    """How long after the due time."""
     job_id: int | None
-    """None if it was left out, since the last job had not ended."""
+    """None if it was skipped because the last job had not ended."""
     by_hand: bool
-    """Whether it is none of the schedule's times: somebody ran it."""
+    """Whether it was run by hand rather than at a scheduled time."""
 
 
 class SavedSchedule:
     """A schedule read from Redis. Times are epoch ms; one that does not apply is None."""
 
     def __init__(self, name: str, raw: Mapping[str, str], definition: Schedule | None = None) -> None:
-        #: The definition as it is stored.
+        #: The definition in its stored form.
         self.text = raw.get("definition", "")
         self.definition = definition or Schedule.read(name, self.text)
         self.name, self.type, self.data = name, self.definition.type, self.definition.data
-        #: Who declared it: the ``owner`` of ``declare_schedules``; "" for one that was made by hand.
+        #: The ``owner`` of ``declare_schedules``; "" for one created by hand.
         self.owner = raw.get("owner", "")
         self.paused = raw.get("paused") == "1"
-        #: The next time, and when it is due: later by the jitter. None while paused, or once ended.
+        #: The next time, and when it is due (later by the jitter). None while paused, or once ended.
         self.next_at = number(raw.get("next_at"))
         self.due_at = None if self.next_at is None else times.due(self.definition, self.next_at)
-        #: The last time that was handled, how long after it was due, and the job; None if it was left out.
+        #: The last handled time, how long after the due time, and the job (None if skipped).
         self.last_at, self.late_ms = number(raw.get("last_at")), number(raw.get("late_ms"))
         self.last_job = number(raw.get("last_job"))
-        #: When the last time was handled.
+        #: When the last occurrence was handled.
         self.fired_at = number(raw.get("fired_at"))
-        #: Jobs created, and times left out since the last job had not ended.
+        #: Jobs created, and times skipped because the last job had not ended.
         self.count, self.skipped = number(raw.get("count")) or 0, number(raw.get("skipped")) or 0
         self.created_at, self.updated_at = number(raw.get("created_at")), number(raw.get("updated_at"))
-        #: The last times that were handled, newest first.
+        #: Recently handled occurrences, newest first.
         self.runs = [run for part in reversed(raw.get("runs", "").split(",")) if (run := _run(part))]
         self.anchor = number(raw.get("anchor")) or 0
         self.sha = sha(self.text)
@@ -57,7 +57,7 @@ class SavedSchedule:
 
     @property
     def when(self) -> str:
-        """The rule in a few words."""
+        """The rule for display."""
         return self.definition.when
 
     @property
@@ -66,7 +66,7 @@ class SavedSchedule:
         return self.next_at is None and not self.paused
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON. Times are epoch ms, durations ms."""
+        """Return all fields for JSON. Times are epoch ms, durations ms."""
         definition = self.definition
         return {
             "name": self.name,
@@ -97,7 +97,7 @@ class SavedSchedule:
         }
 
     def upcoming(self, count: int = 10) -> list[int]:
-        """Return the next times that are known now, epoch ms; none while paused, or once ended."""
+        """Return the next times, epoch ms; none while paused, or once ended."""
         if self.next_at is None:
             return []
         limit = self.definition.limit
@@ -106,7 +106,7 @@ class SavedSchedule:
         return [each for _, each in zip(range(count), found, strict=False)]
 
     def first_time(self, now_ms: int) -> int | None:
-        """Return the next time if it were to be chosen anew; None if there is none."""
+        """Return the next time from now, ignoring the stored one; None if there is none."""
         limit = self.definition.limit
         if limit is not None and self.count >= limit:
             return None
@@ -114,7 +114,7 @@ class SavedSchedule:
 
 
 def sha(text: str) -> str:
-    """Return the digest by which the scripts know a definition; "" for none."""
+    """Return the digest that identifies a definition in the scripts; "" for none."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() if text else ""
 
 
@@ -128,7 +128,7 @@ def _hole(text: str) -> tuple[int, int] | None:
 
 
 def _run(text: str) -> Run | None:
-    """Read ``at:late:job``, as include/schedules.lua writes it: no job if left out, "h" before one run by hand."""
+    """Parse ``at:late:job``, as written by include/schedules.lua: no job if skipped, "h" prefix if run by hand."""
     parts: list[Any] = text.split(":")
     if len(parts) != 3 or (at := number(parts[0])) is None:
         return None

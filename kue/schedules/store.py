@@ -1,4 +1,4 @@
-"""Making, changing, listing and removing schedules. Firing them is in firing.py."""
+"""Create, change, list and remove schedules. They are fired in firing.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .definition import Missed, Overlap, Schedule, check_name
 from .owner import ScheduleOwner
 from .saved import SavedSchedule, sha
 
-#: Tries of a change that others make at the same time: each time somebody's has been made.
+#: Tries of a concurrent change: each failure means that another process's change succeeded.
 TRIES_MAX = 50
 
 
@@ -51,10 +51,10 @@ class Schedules(Generic[J]):
         missed: Missed = "once",
         **options: Any,
     ) -> SavedSchedule:
-        """Create jobs of a type by ``cron``, ``every`` so long, or ``at`` a time; replace the schedule of that name.
+        """Create jobs of a type by ``cron``, ``every`` interval, or ``at`` a time; replaces the schedule of that name.
 
-        The arguments are those of ``kue.Schedule``. One that is saved already with the same definition keeps its next
-        time; a changed one goes on with the next time from now. Any process with workers fires it. Raises InvalidJob.
+        The arguments are those of ``kue.Schedule``. A saved schedule with the same definition keeps its next time; a
+        changed one continues with the next time from now. Any process with workers fires it. Raises InvalidJob.
         """
         wanted = Schedule(
             name, job_type, data, cron=cron, timezone=timezone, every=every, at=at, start=start, end=end, limit=limit,
@@ -63,15 +63,15 @@ class Schedules(Generic[J]):
         return self.save_schedule(wanted)
 
     def save_schedule(self, wanted: Schedule) -> SavedSchedule:
-        """Save a ``kue.Schedule``, as ``schedule`` does with its arguments."""
+        """Save a ``kue.Schedule``, like ``schedule``."""
         self._define([wanted], "", prune=False)
         return self.get_schedule(wanted.name)
 
     def declare(self, wanted: Iterable[Schedule], owner: str) -> list[str]:
-        """Make the schedules of ``owner`` exactly these, in one step; return the names that were removed."""
+        """Atomically replace the schedules of ``owner``; return the names of removed ones."""
         listed = self.check_declared(wanted)
         if not isinstance(owner, str) or not owner:
-            raise InvalidJob(f'the owner of schedules is a text such as "billing", not {owner!r}')
+            raise InvalidJob(f'the owner of schedules must be a string such as "billing", not {owner!r}')
         return self._define(listed, owner, prune=True)
 
     def check_declared(self, wanted: Iterable[Schedule]) -> list[Schedule]:
@@ -80,7 +80,7 @@ class Schedules(Generic[J]):
         seen = set()
         for each in listed:
             if not isinstance(each, Schedule):
-                raise InvalidJob(f"schedules are declared as kue.Schedule(name, type, …), not {each!r}")
+                raise InvalidJob(f"a declared schedule must be a kue.Schedule(name, type, …), not {each!r}")
             if each.name in seen:
                 raise InvalidJob(f"there are two schedules named {each.name!r}; give one of them another name")
             seen.add(each.name)
@@ -88,24 +88,24 @@ class Schedules(Generic[J]):
         return listed
 
     def schedules(self) -> list[SavedSchedule]:
-        """Return all schedules, the next to fire first; paused and ended ones come last."""
+        """Return all schedules, the next to fire first, paused and ended ones last."""
         if self._collects:
             return self._collected.all()
         names = self._session.read_one("ZRANGE", self._keys.schedules, 0, -1, default=[])
         found = []
         for name, raw in zip(names, self._read(names), strict=True):
-            with suppress(InvalidJob):  # not readable here: the doctor names it
+            with suppress(InvalidJob):  # invalid: the doctor reports it
                 found.append(SavedSchedule(name, raw))
         return found
 
     def schedule_count(self) -> int:
-        """Return the number of schedules, paused and ended ones included."""
+        """Return the number of schedules, including paused and ended ones."""
         if self._collects:
             return len(self._collected.all())
         return int(self._session.read_one("ZCARD", self._keys.schedules, default=0))
 
     def preview_schedule(self, wanted: Schedule, count: int = 10) -> list[int]:
-        """Return the times, epoch ms, with which a schedule would begin if it were saved now, without the jitter."""
+        """Return the first times that a schedule would have if saved now, epoch ms, without jitter."""
         if self._collects:
             return times.preview(wanted, now_ms(), now_ms(), count)
 
@@ -120,7 +120,7 @@ class Schedules(Generic[J]):
         return found
 
     def get_schedule(self, name: str) -> SavedSchedule:
-        """Return a schedule as it is now. Raises ScheduleNotFound."""
+        """Return a schedule. Raises ScheduleNotFound."""
         check_name(name)
         if self._collects:
             return self._collected.get(name)
@@ -130,7 +130,7 @@ class Schedules(Generic[J]):
         return SavedSchedule(name, raw)
 
     def pause_schedule(self, name: str) -> bool:
-        """Let a schedule create no jobs until ``resume_schedule``; return whether it did before.
+        """Pause a schedule until ``resume_schedule``; return whether it was active.
 
         A declared one stays paused when it is declared again. Raises ScheduleNotFound.
         """
@@ -140,9 +140,9 @@ class Schedules(Generic[J]):
         return self._checked(name, self._session.call(lambda client: self._move(client, name, "pause")))
 
     def resume_schedule(self, name: str) -> bool:
-        """Let a paused schedule go on with its next time from now; return whether it was paused.
+        """Resume a paused schedule with its next time from now; return whether it was paused.
 
-        The times of the pause are not made up for, but for an ``at`` that passed meanwhile. Raises ScheduleNotFound.
+        Times during the pause are skipped, except an ``at`` that passed meanwhile. Raises ScheduleNotFound.
         """
         check_name(name)
         if self._collects:
@@ -152,15 +152,15 @@ class Schedules(Generic[J]):
             saved = self.get_schedule(name)
             if not saved.paused:
                 return 0
-            # The script's 0 says that it changed meanwhile.
+            # 0 from the script means that it changed meanwhile.
             return self._move(client, name, "resume", saved, saved.first_time(now_ms)) or None
 
         return self._checked(name, self._try(name, resume))
 
     def run_schedule_now(self, name: str) -> J:
-        """Create a schedule's job at once, paused or not and whatever still runs, and return it.
+        """Create a schedule's job now and return it, even if the schedule is paused or a job still runs.
 
-        The schedule's times stay as they are. Raises ScheduleNotFound.
+        The schedule's times do not change. Raises ScheduleNotFound.
         """
         check_name(name)
         definition = self.get_schedule(name).definition
@@ -177,7 +177,7 @@ class Schedules(Generic[J]):
         return self._owner.get(job_id)
 
     def unschedule(self, name: str) -> bool:
-        """Remove a schedule; its jobs stay. Return whether there was one."""
+        """Remove a schedule but not its jobs; return whether it existed."""
         check_name(name)
         if self._collects:
             return self._collected.remove(name)
@@ -190,7 +190,7 @@ class Schedules(Generic[J]):
 
         return bool(self._session.call(remove))
 
-    # Inside
+    # Internal
 
     @property
     def _collects(self) -> bool:
@@ -217,12 +217,12 @@ class Schedules(Generic[J]):
         return removed
 
     def _try(self, what: str, change: Callable[[Any, int], Any]) -> Any:
-        """Return what ``change(client, now_ms)`` returns; None means that it came upon somebody else's change."""
+        """Return the result of ``change(client, now_ms)``; retry while it returns None after a concurrent change."""
         for _ in range(TRIES_MAX):
             answer = self._session.call(lambda client: change(client, server_ms(client)))
             if answer is not None:
                 return answer
-        raise KueError(f"schedule {what} is being changed by others all the time; try again")
+        raise KueError(f"schedule {what} is being changed by other processes; try again")
 
     def _move(
         self, client: Any, name: str, verb: str, saved: SavedSchedule | None = None, following: int | None = None
@@ -239,7 +239,7 @@ class Schedules(Generic[J]):
 def move(
     scripts: Any, client: Any, name: str, verb: str, saved: SavedSchedule | None, following: int | None
 ) -> int:
-    """Call ``move_schedule.lua`` for a schedule as it was read."""
+    """Call ``move_schedule.lua`` for a schedule as read."""
     known = ("", "") if saved is None else (saved.sha, _text(saved.next_at))
     due = "" if saved is None or following is None else str(times.due(saved.definition, following))
     return int(scripts.run(client, "move_schedule", name, verb, *known, _text(following), due))
@@ -251,14 +251,14 @@ def job_of(owner: ScheduleOwner[J], definition: Schedule) -> J:
     if definition.task is None:
         return owner.job_class.from_options(owner, definition.type, data, definition.options)
     if not isinstance(data, dict):
-        raise InvalidJob(f"schedule {definition.name!r}: a task's data is a dict of its arguments, not {data!r}")
+        raise InvalidJob(f"schedule {definition.name!r}: a task's data must be a dict of its arguments, not {data!r}")
     job: J = definition.task.create(**data)
     job.set_options(definition.options)
     return job
 
 
 def _with_checked_options(owner: ScheduleOwner[Any], wanted: Schedule) -> Schedule:
-    """Return a schedule whose options are as they are stored. Raises InvalidJob for what no job could have."""
+    """Return a schedule with its options in stored form. Raises InvalidJob for invalid options."""
     job = job_of(owner, wanted)
     options = job.options
     stored = {
@@ -272,7 +272,7 @@ def _with_checked_options(owner: ScheduleOwner[Any], wanted: Schedule) -> Schedu
 
 
 def _to_define(wanted: Schedule, text: str, raw: Mapping[str, str], now_ms: int) -> dict[str, str]:
-    """Return what ``define_schedules.lua`` takes for a schedule of which Redis has ``raw``."""
+    """Return the arguments of ``define_schedules.lua`` for a schedule whose hash in Redis is ``raw``."""
     known = raw.get("definition", "")
     asked = {"name": wanted.name, "definition": text, "sha": sha(known), "next_at": raw.get("next_at", "")}
     anchor, following = now_ms, None
@@ -286,7 +286,7 @@ def _to_define(wanted: Schedule, text: str, raw: Mapping[str, str], now_ms: int)
 
 
 def _kept_anchor(wanted: Schedule, known: str, raw: Mapping[str, str], now_ms: int) -> int:
-    """Return from when an interval counts: as before, if another part of the schedule was changed."""
+    """Return the start of an interval schedule: unchanged if only other parts of the schedule changed."""
     try:
         before = SavedSchedule(wanted.name, {**raw, "definition": known})
     except InvalidJob:

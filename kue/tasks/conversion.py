@@ -1,7 +1,8 @@
-"""Values of a declared type, to JSON and back, by msgspec.
+"""Convert values of a declared type to JSON and back, with msgspec.
 
-Strict: nothing is guessed, "5" is no int. In JSON a datetime, date, time, UUID or Decimal is text, a timedelta is ISO
-8601 ("PT90S"), bytes are base64, an enum is its value, and a dataclass, TypedDict or pydantic model is an object.
+Strict: nothing is coerced; "5" is not an int. In JSON, a datetime, date, time, UUID or Decimal is a string, a timedelta
+is ISO 8601 ("PT90S"), bytes are base64, an enum is its value, and a dataclass, TypedDict or pydantic model is an
+object.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from ..storage.codec import to_json
 
-#: What a Python value may be that JSON has only as text.
+#: Python types that are strings in JSON.
 _NATIVE = (
     bytes, bytearray, memoryview, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID,
     decimal.Decimal,
@@ -26,7 +27,7 @@ _FIRST_WORDS = ("Expected", "Invalid", "Object", "Type")
 
 
 class Mismatch(ValueError):
-    """A value is not of the declared type; the message says what was expected, and where."""
+    """A value is not of the declared type. The message says what was expected, and where."""
 
 
 class Unsupported(TypeError):
@@ -38,7 +39,7 @@ class Converter:
 
     def __init__(self, declared: Any) -> None:
         self._type = declared
-        #: The type itself, if its values need no conversion: a look at them is enough, and much faster.
+        #: The type itself if its values need no conversion: an isinstance check is much faster.
         self._plain = declared if declared in (str, int, float, bool) else None
         try:
             info = msgspec.inspect.type_info(declared)
@@ -49,7 +50,7 @@ class Converter:
                 raise Unsupported(f"{each.cls.__name__} has no JSON form")
 
     def encode(self, value: Any) -> Any:
-        """Return a value of the type as JSON has it. Raises Mismatch for a value that is not of the type."""
+        """Return the JSON form of a value. Raises Mismatch if it is not of the type."""
         if type(value) is self._plain:
             return value
         try:
@@ -59,11 +60,11 @@ class Converter:
             encoded = msgspec.to_builtins(value, str_keys=True, enc_hook=_encode_model)
         except (TypeError, ValueError, RecursionError) as exc:
             raise Mismatch(_sentence(exc)) from exc
-        self.decode(encoded)  # an object's own fields may hold anything
+        self.decode(encoded)  # an object's fields may hold anything
         return encoded
 
     def decode(self, value: Any) -> Any:
-        """Return the value that JSON stands for. Raises Mismatch."""
+        """Return the value of a JSON form. Raises Mismatch."""
         if self._type is Any or type(value) is self._plain:
             return value
         try:
@@ -73,12 +74,12 @@ class Converter:
 
 
 def _types_in(info: Any) -> Iterator[Any]:
-    """Yield a type and all that it is made of."""
+    """Yield a type and all its component types."""
     seen: dict[int, Any] = {}
     left = [info]
     while left:
         each = left.pop()
-        if id(each) in seen:  # a dataclass that holds others of its kind
+        if id(each) in seen:  # a recursive dataclass
             continue
         seen[id(each)] = each
         yield each
@@ -95,7 +96,7 @@ def _sentence(exc: BaseException) -> str:
     return " ".join([first.lower() if first in _FIRST_WORDS else first, *others])
 
 
-# pydantic models are known by their methods, so that pydantic need not be installed.
+# pydantic models are recognized by their methods, so that pydantic is optional.
 
 
 def _is_model(cls: Any) -> bool:
@@ -109,7 +110,7 @@ def _encode_model(value: Any) -> Any:
 
 
 def _require(declared: type, value: Any) -> Any:
-    """Take a Python value for a model: only one of that model."""
+    """Accept only instances of the model."""
     if isinstance(value, declared):
         return value
     raise TypeError(f"Expected {declared.__name__}, got {type(value).__name__}")

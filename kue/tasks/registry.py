@@ -1,4 +1,4 @@
-"""The tasks declared on a queue, and which of them work in this process."""
+"""The tasks declared on a queue, and which of them run in this process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .task import Declare, FunctionTask, Task
 
 
 class TaskRegistry:
-    """``process`` is ``Queue.process``; ``process_options`` are what it takes beside type, concurrency and handler."""
+    """``process`` is ``Queue.process``; ``process_options`` are its options besides type, concurrency and handler."""
 
     def __init__(self, owner: JobOwner[Any], process: Callable[..., object], process_options: Iterable[str]) -> None:
         self._owner, self._process, self._process_options = owner, process, frozenset(process_options)
         self._lock = threading.Lock()
         self._working: set[str] = set()
-        #: By name, in the order in which they were declared.
+        #: By name, in order of declaration.
         self.tasks: dict[str, Task[..., Any]] = {}
 
     def declare(
@@ -50,7 +50,7 @@ class TaskRegistry:
         return cast(Declare, decorate)
 
     def work(self, only: str | Iterable[str] | None) -> None:
-        """Start the handlers of all tasks, or of those named, that do not work in this process yet."""
+        """Start the handlers of all tasks, or the named ones, that do not run in this process yet."""
         wanted = list(self.tasks) if only is None else [only] if isinstance(only, str) else list(only)
         for name in wanted:
             if name not in self.tasks:
@@ -65,10 +65,10 @@ class TaskRegistry:
             self._process(name, task.concurrency, task.handler, **task.process_options)
 
     def after_fork(self) -> None:
-        """Called in a child process, in which no task works."""
+        """Called in a forked child, where no task runs."""
         self._lock, self._working = threading.Lock(), set()
 
 
 def place(task: Task[..., Any]) -> str:
-    """Return where a task's function is defined, for people."""
+    """Return where a task's function is defined, for display."""
     return f"{task.handler.__module__}.{task.handler.__qualname__}"

@@ -1,4 +1,4 @@
-"""A task's function as a contract: which arguments a job's data holds, and what the function returns."""
+"""A task's signature: the arguments in a job's data, and the function's return type."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..errors import InvalidJob
 from .conversion import Converter, Mismatch, Unsupported
 
 _EMPTY = inspect.Parameter.empty
-#: Where Kue keeps a job's title: in its data, beside the arguments.
+#: Kue stores a job's title in its data, next to the arguments.
 TITLE = "title"
 
 
 class Parameter(NamedTuple):
-    """One argument of a task; ``default`` is ``inspect.Parameter.empty`` for one that must be given."""
+    """A parameter of a task. ``default`` is ``inspect.Parameter.empty`` if required."""
 
     name: str
     kind: Any
@@ -26,9 +26,9 @@ class Parameter(NamedTuple):
 
 
 class Signature:
-    """The parameters and the result of one function.
+    """The parameters and the return type of one function.
 
-    Raises InvalidJob, which names the task and the parameter, for what cannot be kept as JSON, and NameError for an
+    Raises InvalidJob, which names the task and the parameter, for types without a JSON form, and NameError for an
     annotation that cannot be resolved yet.
     """
 
@@ -55,7 +55,7 @@ class Signature:
         self._result = self._converter("result", hints.get("return", Any))
 
     def data(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the JSON object of the arguments of a call; those left out are not in it. Raises InvalidJob."""
+        """Return a call's arguments as a JSON object, without omitted ones. Raises InvalidJob."""
         if len(args) > len(self._positional):
             raise self._error(f"it takes {len(self._positional)} positional arguments, not {len(args)}")
         given = {parameter.name: value for parameter, value in zip(self._positional, args, strict=False)}
@@ -67,10 +67,10 @@ class Signature:
         return {name: self._encode(name, value) for name, value in given.items()}
 
     def arguments(self, job: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and the keyword arguments that a job's data stands for. Raises InvalidJob."""
+        """Return the positional and keyword arguments from a job's data. Raises InvalidJob."""
         data = job.data
         if not isinstance(data, dict):
-            raise self._error(f"the data is a JSON object of the arguments, not {type(data).__name__}")
+            raise self._error(f"the data must be a JSON object of the arguments, not {type(data).__name__}")
         if TITLE in data and self._others is None and TITLE not in self._parameters:
             data = {name: value for name, value in data.items() if name != TITLE}
         self._check_names(data)
@@ -82,13 +82,13 @@ class Signature:
         return args, kwargs
 
     def encode_result(self, value: Any) -> Any:
-        """Return what the function returned as JSON has it, or ``WAIT``. Raises InvalidJob."""
+        """Return the JSON form of the function's return value, or ``WAIT``. Raises InvalidJob."""
         if value is WAIT:
             return value
         return self._convert("result", self._result.encode, value)
 
     def decode_result(self, value: Any) -> Any:
-        """Return the result that a job's JSON stands for. Raises InvalidJob."""
+        """Return the result from a job's JSON. Raises InvalidJob."""
         return self._convert("result", self._result.decode, value)
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Signature:
 
 
 def _function_of(fn: Any) -> Any:
-    """Return what has the annotations: the function of a partial, the ``__call__`` of an object."""
+    """Return the annotated function: that of a partial, or the ``__call__`` of an object."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     return fn if inspect.isroutine(fn) else type(fn).__call__

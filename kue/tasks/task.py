@@ -1,4 +1,4 @@
-"""A task: a function that is called as ever, and whose calls can be saved as jobs."""
+"""A task: a function that can be called as usual, or run as a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TypedJob(Job, Generic[R]):
-    """A job of a task: ``wait`` returns what the task's function is declared to return."""
+    """A job of a task: ``wait`` returns a value of the task function's return type."""
 
     def __init__(self, owner: JobOwner[Any], job_type: str, data: Any, read_result: Callable[[Any], R]) -> None:
         super().__init__(owner, job_type, data)
@@ -33,24 +33,24 @@ class TypedJob(Job, Generic[R]):
     def wait(self, timeout_s: float | timedelta | None = None) -> R:
         """Wait until the job has finished, and return its result in the declared type.
 
-        Raises as ``Job.wait``, and InvalidJob if another worker's result is not of that type.
+        Raises the same errors as ``Job.wait``, and InvalidJob if another worker's result is not of that type.
         """
         return self._read_result(super().wait(timeout_s))
 
 
 class Task(Generic[P, R]):
-    """A declared task, made by ``queue.task``. ``P`` are the parameters of its jobs, ``R`` is their result.
+    """A declared task, created by ``queue.task``. ``P``: the parameters of its jobs; ``R``: their result.
 
-    It only declares: nothing runs in this process before ``queue.work()`` or ``kue worker``.
+    It is only a declaration: nothing runs in this process before ``queue.work()`` or ``kue worker``.
     """
 
     #: The type of its jobs.
     name: str
-    #: How many of its jobs run at once in a process.
+    #: Maximum number of its jobs that run at once in a process.
     concurrency: int
     #: Further options of ``queue.process``.
     process_options: Mapping[str, Any]
-    #: What a worker calls with the job: a coroutine function if the task's function is one.
+    #: The handler: a coroutine function if the task's function is one.
     handler: Callable[[Any], Any]
 
     def __init__(
@@ -68,7 +68,7 @@ class Task(Generic[P, R]):
         self.handler = self._new_handler()
         update_wrapper(cast(Any, self), fn)
         Job.from_options(owner, name, None, options)
-        with suppress(NameError):  # an annotation names what the module defines further down
+        with suppress(NameError):  # an annotation refers to a name defined later in the module
             self._known = Signature(name, fn)
 
     def __repr__(self) -> str:
@@ -83,12 +83,12 @@ class Task(Generic[P, R]):
         return self._new_job(args, kwargs)
 
     async def acreate(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTypedJob[R]:
-        """Create and save a job for a call with these arguments, without blocking the event loop; return it.
+        """Create and save a job for a call with these arguments, without blocking the event loop; return the job.
 
         It is saved by the ``kue.aio.Queue`` that the task was declared on. For a task of a ``kue.Queue``, each event
-        loop has connections of its own, which are closed when ``asyncio.run`` ends.
+        loop has its own connections, which are closed when ``asyncio.run`` ends.
         """
-        from ..aio.typed_job import AsyncTypedJob  # not above: programs without an event loop need none of it
+        from ..aio.typed_job import AsyncTypedJob  # imported here: programs without an event loop do not need it
 
         signature = self._signature
         data = signature.data(args, kwargs)
@@ -100,7 +100,7 @@ class Task(Generic[P, R]):
     def create_many(self, calls: Iterable[Mapping[str, Any] | TypedJob[R]]) -> list[TypedJob[R]]:
         """Save a job for each mapping of arguments or unsaved job, in pipelined calls; return the jobs in order.
 
-        All are checked before the first is saved.
+        All are validated before the first is saved.
         """
         made = []
         for each in calls:
@@ -152,7 +152,7 @@ class Task(Generic[P, R]):
             return self._result(await fn(*args, **kwargs))
 
         made = async_handler if is_async(fn) else handler
-        # Its place is the task's, by which another process finds it. Its signature stays: it takes the job.
+        # Located like the task, so that another process finds it. It keeps its own signature: it takes the job.
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(fn, name):
                 setattr(made, name, getattr(fn, name))
@@ -160,7 +160,7 @@ class Task(Generic[P, R]):
 
 
 class FunctionTask(Task[P, R], Generic[P, R, F]):
-    """A task with the signature of its function ``F``: calling it calls the function, here and now."""
+    """A task with the signature of its function ``F``: calling it calls the function directly."""
 
     if TYPE_CHECKING:
         __call__: F
@@ -171,13 +171,13 @@ class FunctionTask(Task[P, R], Generic[P, R, F]):
 
 
 class _Anything:
-    """Stands for a first parameter that takes any value, the job too."""
+    """Stands for a first parameter of any type, including the job."""
 
 
 class Declare(Protocol):
-    """What ``queue.task`` returns: a decorator that makes a function a task.
+    """The decorator returned by ``queue.task``: makes a function a task.
 
-    A first parameter annotated as ``kue.Job`` is the running job, and no parameter of ``create``.
+    A first parameter annotated as ``kue.Job`` is the running job, and not a parameter of ``create``.
     """
 
     @overload

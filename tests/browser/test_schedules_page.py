@@ -30,7 +30,7 @@ def test_a_schedule_is_made_run_changed_paused_and_removed(
     page.fill("[name=name]", "nightly")
     page.fill("[name=type]", "report")
     page.fill("[name=cron]", "nonsense")
-    page.wait_for_selector("#form_message:has-text('cannot be read')")
+    page.wait_for_selector("#form_message:has-text('invalid cron')")
     page.fill("[name=cron]", "30 2 * * *")
     page.wait_for_selector("#preview li >> nth=9")
     assert page.inner_text("#preview_heading") == "Next 10 times (Europe/Berlin)"

@@ -220,7 +220,7 @@ def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) ->
         with pytest.raises((kue.InvalidJob, kue.JobNotFound)):
             queue.create("p").after([queue.create("c"), child]).save()
     assert sum(queue.counts().values()) == 0
-    with pytest.raises(kue.InvalidJob, match="waits for jobs"):
+    with pytest.raises(kue.InvalidJob, match="wait for jobs"):
         queue.create("p").after(["x"])  # type: ignore[list-item]
     with pytest.raises(kue.InvalidJob, match="fail, ignore, wait"):
         queue.create("p").after([], on_failure="stop")

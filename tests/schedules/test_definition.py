@@ -27,10 +27,10 @@ def test_what_is_stored_is_read_back_as_it_was(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    ({}, "one of cron"), ({"cron": "0 3 * * *", "every": 5000}, "one of cron"), ({"cron": 5}, "cron is a text"),
-    ({"cron": "61 * * * *"}, "cannot be read"), ({"cron": "0 0 31 2 *"}, "cron"), ({"cron": "*," * 200}, "cron is"),
+    ({}, "one of cron"), ({"cron": "0 3 * * *", "every": 5000}, "one of cron"), ({"cron": 5}, "cron must be an expression"),
+    ({"cron": "61 * * * *"}, "invalid cron"), ({"cron": "0 0 31 2 *"}, "cron"), ({"cron": "*," * 200}, "cron must be"),
     ({"every": 99}, "every"), ({"every": timedelta(days=4000)}, "every"), ({"every": "5m"}, "every"),
-    ({"every": True}, "every"), ({"at": "2030"}, "at is a datetime"), ({"every": FIVE, "jitter": -1}, "jitter"),
+    ({"every": True}, "every"), ({"at": "2030"}, "at must be a datetime"), ({"every": FIVE, "jitter": -1}, "jitter"),
     ({"every": FIVE, "start": SOON, "end": SOON - FIVE}, "end lies before"), ({"every": FIVE, "limit": 0}, "limit"),
     ({"every": FIVE, "limit": 1.5}, "limit"), ({"every": FIVE, "overlap": "both"}, "overlap"),
     ({"every": FIVE, "missed": "some"}, "missed"), ({"every": FIVE, "timezone": "../etc/passwd"}, "timezone"),

@@ -147,7 +147,7 @@ def test_a_wrong_argument_is_named_when_the_job_is_created(
         ({"width": 5}, 'task "resize": parameter "url" is missing'),
         ({"url": "u", "hight": 5}, 'task "resize": there is no parameter "hight"; the parameters are url, width, size'),
         ({"url": 5}, 'task "resize": parameter "url": expected str, got int'),
-        (["u"], 'task "resize": the data is a JSON object of the arguments, not list'),
+        (["u"], 'task "resize": the data must be a JSON object of the arguments, not list'),
     ],
     ids=str,
 )
