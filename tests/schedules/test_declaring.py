@@ -83,7 +83,7 @@ def test_a_handler_or_a_task_may_say_when_it_runs(queue: kue.Queue) -> None:
     with pytest.raises(kue.InvalidJob, match="to"):
         queue.save_schedule(Schedule("bad", digest, {"days": 1}, every=60_000))
     queue.scheduled(every=60_000)(print)
-    with pytest.raises(kue.InvalidJob, match="is no handler"):
+    with pytest.raises(kue.InvalidJob, match="is not a handler"):
         queue.declare_schedules()
     with pytest.raises(kue.InvalidJob, match="one of cron"):
         queue.scheduled()

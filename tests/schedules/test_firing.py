@@ -260,7 +260,7 @@ def test_what_nobody_can_read_or_store_keeps_no_other_schedule_from_firing(
     assert producer.get_schedule("type").last_job is None and producer.get_schedule("type").next_at is not None
     said = [record.getMessage() for record in caplog.records]
     assert [line.split(" cannot fire")[0] for line in said] == ["schedule bad", "schedule type"]
-    assert "not readable" in said[0] and "WRONGTYPE" in said[1]
+    assert "is invalid" in said[0] and "WRONGTYPE" in said[1]
     assert "wrong" not in redis_client.zrange("q:schedules", 0, -1)
 
 
