@@ -26,8 +26,8 @@ from kue.web.api.openapi import openapi
 from kue.web.api.schedules_api import schedules_api
 from kue.web.links import link
 from kue.web.live import client_script
+from kue.web.live.monitor import Monitor
 from kue.web.live.packets import ClientPacket
-from kue.web.live.socket_events import Monitor
 from kue.web.pages.files import files
 from kue.web.pages.home import pages
 from kue.web.pages.overview import overview

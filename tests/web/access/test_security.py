@@ -364,7 +364,7 @@ ODD_SECRETS = [None, "", [], {}, 0, "x" * 100_000, "\ud800", "s3cret:with colon\
 def test_what_is_no_password_is_refused_whatever_it_is(locked: Any) -> None:
     headers = {"Host": locked.url.removeprefix("http://")}
     for secret in ODD_SECRETS:
-        locked.monitor.security.accounts._throttle._failures.clear()
+        locked.app.extensions["kue_security"].accounts._throttle._failures.clear()
         for auth in ({"token": secret}, {"user": "anna", "password": secret}, {"user": secret}, [secret]):
             assert not locked.socketio.test_client(locked.app, headers=headers, auth=auth).is_connected(), secret
         for user in ("anna", "", "anna\0"):
