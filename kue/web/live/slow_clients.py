@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import threading
 from typing import Any
 
 from flask_socketio import SocketIO
 
 from kue.web.live.rooms import PAGES
+from kue.web.live.web_socket import cut
 
 log = logging.getLogger("kue.web")
 
@@ -48,10 +48,10 @@ class SlowClients:
             if waiting > (PAGE_BACKLOG if eio_sid in pages else PLAIN_BACKLOG):
                 self.dropped += 1
                 log.warning("Disconnected a client that reads too slowly: %d packets were unread", waiting)
-                _cut(server, eio_sid, connection)
+                _disconnect(server, eio_sid, connection)
 
 
-def _cut(server: Any, eio_sid: str, connection: Any) -> None:
+def _disconnect(server: Any, eio_sid: str, connection: Any) -> None:
     environ = server.environ.get(eio_sid) or {}
     # Engine.IO would wait until the client has read everything: empty its queue and close at once.
     with contextlib.suppress(Exception):
@@ -60,9 +60,4 @@ def _cut(server: Any, eio_sid: str, connection: Any) -> None:
     connection.close(wait=False, abort=True)
     server.eio.sockets.pop(eio_sid, None)
     # The writer is blocked in a send to that client; only closing the TCP connection ends it.
-    raw = environ.get("werkzeug.socket")
-    if raw is None and "eventlet.input" in environ:
-        raw = environ["eventlet.input"].get_socket()
-    if raw is not None:
-        with contextlib.suppress(OSError):
-            raw.shutdown(socket.SHUT_RDWR)
+    cut(environ)
