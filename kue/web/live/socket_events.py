@@ -59,7 +59,7 @@ class SocketHandlers:
         if visitor is None:
             return False
         self._visitors[request.sid] = self._security.standing(visitor)  # type: ignore[attr-defined]
-        if self._security.accounts.required and self._security.is_by_session():
+        if self._security.is_by_session():
             self._sessions[request.sid] = session["id"]  # type: ignore[attr-defined]
         join_room(PLAIN)
         return None

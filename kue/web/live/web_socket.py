@@ -30,15 +30,28 @@ def web_sockets_of_threads(socketio: SocketIO, max_message_bytes: int) -> None:
             if line is not None:
                 line.accept()
                 return self._handler(line)
-            if not any(name in environ for name in (*SOCKETS, "eventlet.input")):
-                start_response("501 Not Implemented", [("Content-Type", "text/plain")])
-                return [b"this server does not support WebSockets\n"]
             inner = SimpleWebSocketWSGI(self._handler, self._server, max_message_size=max_message_bytes)
             answer: Iterable[bytes] = inner(environ, start_response)
             return answer
 
     engine = socketio.server.eio
     engine._async = {**engine._async, "websocket": WebSocket}
+
+
+def refuse_unsupported(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Return a WSGI application that answers handshakes with 501 where the server gives no connection away.
+
+    Clients then poll. ``app`` would take such a handshake for a client of its own before it failed.
+    """
+
+    def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        is_handshake = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        if is_handshake and not any(name in environ for name in (WEB_SOCKET, *SOCKETS, "eventlet.input")):
+            start_response("501 Not Implemented", [("Content-Type", "text/plain")])
+            return [b"this server does not support WebSockets\n"]
+        return app(environ, start_response)
+
+    return around
 
 
 def cut(environ: dict[str, Any]) -> None:

@@ -79,9 +79,9 @@ def _everywhere() -> dict[str, Any]:
         "page_config": page_config(),
         "when_ms": when_ms,
         "when_text": lambda row: when_text(row, time.time() * 1000),
-        "accounts": current_app.extensions["kue_security"].accounts,
+        "knows_visitors": current_app.extensions["kue_security"].knows_visitors,
         "visitor": visitor(),
-        "single_sign_on": current_app.extensions["kue_security"].user_of_proxy() is not None,
+        "offers_logout": current_app.extensions["kue_security"].offers_logout(),
         "may_write": visitor().may_write,
     }
 

@@ -28,6 +28,9 @@ WEB_SOCKET = "kue.web_socket"
 #: In the scope, if the server is ours: the connection, to close it at once.
 TRANSPORT = "kue.transport"
 
+#: In the scope: what else is to stand in the environ.
+MORE_ENVIRON = "kue.environ"
+
 #: Seconds that a client may take for each part of a body.
 BODY_S = 60.0
 
@@ -246,16 +249,11 @@ async def _send_if_open(send: Send, message: Message) -> None:
 def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """Return the environ of a request. Names of headers with an underscore would pass for others and are left out."""
     root = scope.get("root_path", "")
-    raw_path = scope.get("raw_path")
-    path = scope["path"].encode() if raw_path is None else unquote_to_bytes(raw_path.partition(b"?")[0])
-    # Servers differ in whether the path includes the one below which the application is mounted.
-    if root and (path == root.encode() or path.startswith(root.encode() + b"/")):
-        path = path[len(root.encode()) :]
     server = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.get("method", "GET"),
         "SCRIPT_NAME": root.encode().decode("latin-1"),
-        "PATH_INFO": path.decode("latin-1"),
+        "PATH_INFO": path_of(scope).decode("latin-1") or "/",
         "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1] or 0),
@@ -282,4 +280,11 @@ def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:
         environ[key] = text
     if scope["type"] == "websocket":
         environ["HTTP_UPGRADE"], environ["HTTP_CONNECTION"] = "websocket", "Upgrade"
-    return environ
+    return {**environ, **scope.get(MORE_ENVIRON, {})}
+
+
+def path_of(scope: Scope) -> bytes:
+    """Return the path below the one at which the application is mounted. Servers differ in whether it includes that."""
+    raw_path, root = scope.get("raw_path"), scope.get("root_path", "").encode()
+    path = scope["path"].encode() if raw_path is None else unquote_to_bytes(raw_path.partition(b"?")[0])
+    return path[len(root) :] if root and (path == root or path.startswith(root + b"/")) else path

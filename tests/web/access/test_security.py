@@ -252,7 +252,7 @@ def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[.
 
 
 def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    http, sessions = locked.http(), locked.monitor.security.sessions
+    http, sessions = locked.http(), locked.app.extensions["kue_security"].sessions
     monkeypatch.setattr(sessions, "_lifetime_s", 0)
     log_in(http)
     assert http.get("/stats").status_code == 401
