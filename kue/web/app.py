@@ -11,6 +11,7 @@ from kue.concurrency import green
 from kue.web.access.login import login
 from kue.web.access.security import Security
 from kue.web.assembly import assemble
+from kue.web.pages.sample_file import sample
 from kue.web.server.proxies import behind_proxies
 from kue.web.server.start import server_of
 
@@ -35,7 +36,7 @@ def create_app(
     """
     app, socketio = assemble(
         settings, queue, Security(settings, queue), downloads=downloads, template_folder=template_folder,
-        static_folder=static_folder, async_mode=async_mode, more_pages=(login,),
+        static_folder=static_folder, async_mode=async_mode, more_pages=(login, sample),
     )  # fmt: skip
     app.wsgi_app = behind_proxies(  # type: ignore[method-assign]
         app.wsgi_app,

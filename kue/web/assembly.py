@@ -36,7 +36,6 @@ from kue.web.live.web_socket import refuse_unsupported, web_sockets_of_threads
 from kue.web.pages.files import files
 from kue.web.pages.home import pages
 from kue.web.pages.overview import overview
-from kue.web.pages.sample_file import sample
 from kue.web.pages.schedules import schedules
 from kue.web.pages.search import finder
 from kue.web.pages.system import system
@@ -56,7 +55,7 @@ Payload.max_decode_packets = 1000
 PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
 #: Largest message from a client, so that a megabyte of url gets an answer instead of a cut line.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-PAGES = (pages, overview, finder, files, system, schedules, sample)
+PAGES = (pages, overview, finder, files, system, schedules)
 
 #: Largest body of an HTTP request.
 MAX_BODY_BYTES = 1024 * 1024

@@ -14,6 +14,9 @@ from kue.web.links import link
 
 openapi = Blueprint("openapi", __name__)
 
+#: What only a server of its own has.
+OWN_PATHS = frozenset({"/login", "/logout", "/sample/10mb.bin"})
+
 ABOUT = """Kue's JSON API with the right status codes, and what the pages use (/monitor).
 
 Errors are JSON with a sentence under `error`. 400 also means a Host header that is not this server's, 401
@@ -63,7 +66,7 @@ def document(has_login: bool = True) -> dict[str, Any]:
         "login": {"type": "apiKey", "in": "cookie", "name": "kue_session"},
     }
     if not has_login:
-        schemes, paths = {}, {path: each for path, each in paths.items() if path not in ("/login", "/logout")}
+        schemes, paths = {}, {path: each for path, each in paths.items() if path not in OWN_PATHS}
         for operation in (each for path in paths.values() for each in path.values()):
             del operation["security"]
     return {

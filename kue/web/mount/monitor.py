@@ -29,7 +29,7 @@ class MountedMonitor:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request that holds its visitor, and whose ``SCRIPT_NAME`` is where the monitor is."""
         path = environ["PATH_INFO"]
-        if environ.get(VISITOR) is None and path.startswith(SOCKET_PATH) and not is_open(path):
+        if environ.get(VISITOR) is None and path.lower().startswith(SOCKET_PATH) and not is_open(path):
             start_response("403 Forbidden", [("Content-Type", "text/plain")])
             return [NO_ACCESS.encode()]
         self._start_once()

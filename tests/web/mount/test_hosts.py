@@ -210,7 +210,7 @@ def test_who_may_read_sees_all_and_changes_nothing(host: Host, queue: Any) -> No
 def test_without_access_a_visitor_is_told_so(host: Host) -> None:
     bob = host.client("bob")
     page = bob.get(f"{PREFIX}/", headers=HTML)
-    assert page.status_code == 403 and NO_ACCESS[1:] in page.text
+    assert page.status_code == 403 and NO_ACCESS[1:] in page.text and "<nav" not in page.text
     assert bob.get(f"{PREFIX}/stats").json == {"error": NO_ACCESS}
     assert bob.get(f"{PREFIX}/metrics").status_code == bob.get(f"{PREFIX}/healthz").status_code == 403
     assert bob.get(f"{PREFIX}/socket.io/?EIO=4&transport=polling").status_code == 403
@@ -296,3 +296,16 @@ def test_what_the_application_raises_is_its_own_answer(queue: Any) -> None:
     app.before_request_funcs[None].append(lambda: ("closed today", 503))
     assert app.test_client().get("/jobs/stats").text == "closed today"
     monitor.close()
+
+
+def test_downloads_are_offered_where_the_application_wants_them(queue: Any) -> None:
+    def authorize(request: Any) -> str:
+        return "write"
+
+    for downloads in (True, False):
+        gate = web.wsgi(queue, authorize=authorize, downloads=downloads)
+        client = Host(gate).client()
+        page = client.get("/", headers=HTML).text
+        assert ('id="button_start"' in page) == downloads and "10mb.bin" not in page
+        assert client.get("/sample/10mb.bin").status_code == 404
+        gate.close()
