@@ -52,7 +52,7 @@ def authorize(request: Any) -> Any:
     return role and (role, user)
 
 
-kue.web.init_app(app, queue, url_prefix="/jobs", authorize=authorize)
+kue.web.init_app(app, queue, url_prefix="/jobs", authorize=authorize, back=("Reports", "/"))
 
 
 @app.get("/")

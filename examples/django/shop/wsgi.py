@@ -10,4 +10,4 @@ from .jobs import authorize, queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 
-application = kue.web.wsgi(queue, get_wsgi_application(), "/jobs", authorize=authorize)
+application = kue.web.wsgi(queue, get_wsgi_application(), "/jobs", authorize=authorize, back=("Shop", "/"))

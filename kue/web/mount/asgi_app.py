@@ -83,6 +83,7 @@ def asgi(
     queue: Queue | AsyncQueue,
     *,
     authorize: Callable[[HTTPConnection], Any],
+    back: tuple[str, str] | None = None,
     downloads: bool = False,
     settings: Settings | None = None,
 ) -> MountedAsgi:
@@ -94,4 +95,4 @@ def asgi(
     the answer to the visitor; ``HTTPException`` may be raised.
     """
     plain = queue.sync if isinstance(queue, AsyncQueue) else queue
-    return MountedAsgi(MountedMonitor(plain, downloads=downloads, settings=settings), authorize)
+    return MountedAsgi(MountedMonitor(plain, back=back, downloads=downloads, settings=settings), authorize)

@@ -24,25 +24,27 @@ def init_app(
     url_prefix: str = "/jobs",
     *,
     authorize: Callable[[Request], Any],
+    back: tuple[str, str] | None = None,
     downloads: bool = False,
     settings: Settings | None = None,
 ) -> MountedMonitor:
     """Show the monitor of ``queue`` below ``url_prefix`` of a Flask application. ``url_for("kue")`` is its address.
 
     ``authorize(request)`` decides for each request: ``"write"``, ``"read"`` (sees all, changes nothing), or None, which
-    is answered with 403. A pair such as ``("write", "ada")`` also names the user in the audit log. What else a view may
-    return, such as ``redirect("/login")``, is the answer to the visitor. ``request`` is Flask's own, a GET for the same
+    is answered with 403. A pair such as ``("write", "ada")`` also names the user in the audit log. A response, such
+    as ``redirect("/login")``, is the answer to the visitor. ``request`` is Flask's own, a GET for the same
     address without a body; ``session``, ``g`` and ``current_user`` work, and the application's ``before_request``
     functions have run.
 
-    With ``downloads`` the home page has the form to start one; a worker must run them. ``settings`` are those of
+    ``back``, such as ``("Shop", "/")``, is the text and the address of a link to the application, in the head of each
+    page. With ``downloads`` the home page has the form to start one; a worker must run them. ``settings`` are those of
     downloads; the ones of access have no meaning here.
 
     The returned monitor has ``close()``, which stops its threads; there is no need to call it.
     Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``.
     """
     prefix = check_prefix(url_prefix)
-    monitor = MountedMonitor(queue, downloads=downloads, settings=settings)
+    monitor = MountedMonitor(queue, back=back, downloads=downloads, settings=settings)
 
     def kue(path: str = "") -> Any:
         question = request.environ.get(QUESTION)
@@ -52,8 +54,8 @@ def init_app(
         if is_answer(answer):
             question.answer(answer, request.environ)
             return Response(status=204)
-        if isinstance(answer, bool | int | bytes):
-            raise NotAnAnswer(answer, "what a view may return")
+        if isinstance(answer, bool | int | str | bytes | dict | list):
+            raise NotAnAnswer(answer, "a Flask response")
         return answer
 
     for path in ("/", "/<path:path>"):

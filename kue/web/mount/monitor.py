@@ -18,8 +18,10 @@ from kue.web.server.capacity import SOCKET_PATH
 class MountedMonitor:
     """Pages, API and live part. It starts with its first request, in the process that answers it."""
 
-    def __init__(self, queue: Queue, *, downloads: bool, settings: Settings | None) -> None:
-        self._queue, self._downloads = queue, downloads
+    def __init__(
+        self, queue: Queue, *, back: tuple[str, str] | None, downloads: bool, settings: Settings | None
+    ) -> None:
+        self._queue, self._back, self._downloads = queue, back, downloads
         self._settings = settings or Settings.load({})
         self._lock = threading.Lock()
         self._started_in: int | None = None
@@ -43,6 +45,7 @@ class MountedMonitor:
     def _build(self) -> None:
         security = MountedSecurity(self._settings, self._queue)
         self.app, _ = assemble(self._settings, self._queue, security, downloads=self._downloads)
+        self.app.config["KUE_BACK"] = self._back
         self._live: Any = self.app.extensions["kue"]
 
     def _start_once(self) -> None:

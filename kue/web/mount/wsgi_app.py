@@ -24,6 +24,7 @@ def wsgi(
     url_prefix: str = "",
     *,
     authorize: Callable[[Any], Any],
+    back: tuple[str, str] | None = None,
     downloads: bool = False,
     settings: Settings | None = None,
 ) -> Gate:
@@ -40,7 +41,7 @@ def wsgi(
     """
     if application is not None or url_prefix:
         check_prefix(url_prefix)
-    monitor = MountedMonitor(queue, downloads=downloads, settings=settings)
+    monitor = MountedMonitor(queue, back=back, downloads=downloads, settings=settings)
     how = _ask_django(authorize) if _is_django(application) else _ask_here(authorize)
     return Gate(application or NotFound(), monitor, url_prefix, how)
 

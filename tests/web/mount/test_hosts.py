@@ -251,6 +251,14 @@ def test_pages_of_other_sites_change_nothing(host: Host, queue: Any) -> None:
 
 
 def test_what_authorize_may_not_return_is_an_error(queue: Any) -> None:
+    import flask
+
+    app = flask.Flask("host")
+    app.testing = True  # it raises
+    monitor = web.init_app(app, queue, authorize=lambda request: "admin")
+    with pytest.raises(TypeError, match="or a Flask response; it returned 'admin'"):
+        app.test_client().get("/jobs/")
+    monitor.close()
     for answer in (True, 1, "admin", ("write",), {"role": "write"}):
         gate = web.wsgi(queue, lambda environ, start: [], PREFIX, authorize=lambda request, answer=answer: answer)
         with pytest.raises(TypeError, match="authorize must return 'write', 'read', None"):
