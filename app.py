@@ -1,4 +1,6 @@
-"""The program: patch, then run the app. `python app.py --help` lists the settings; kue/app/serving.py puts it together.
+"""The program: patch unless KUE_GREEN=0, then run the app. kue/app/serving.py puts it together.
+
+`python app.py --help` lists the settings.
 
 `python -m kue worker app:queue` works on its jobs without serving the page.
 """
@@ -9,12 +11,16 @@ import warnings
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 if __name__ == "__main__":  # who imports this file has chosen the kind of threads already
+    import importlib.util
     import os
 
-    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")  # the system looks names up, in threads of its own
-    import eventlet
+    # As kue/cli/green_start.py decides it. That file cannot be imported yet: patching comes first.
+    chosen = os.environ.get("KUE_GREEN", "").strip().lower()
+    if chosen not in ("0", "no", "off", "false") and (chosen or importlib.util.find_spec("eventlet")):
+        os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")  # the system looks names up, in threads of its own
+        import eventlet
 
-    eventlet.monkey_patch()  # before anything that imports socket, threading or ssl
+        eventlet.monkey_patch()  # before anything that imports socket, threading or ssl
 
 import sys  # noqa: E402
 

@@ -56,10 +56,10 @@ class MonitorServer:
     def run(self, app: Any, socketio: Any) -> None:
         """Serve until a signal arrives, then shut down gracefully. A second signal releases running jobs at once."""
         from ..web import stop
-        from ..web.server.wsgi_server import WsgiServer
+        from ..web.server.start import server_of
 
         assert self._socket is not None
-        green.spawn(essential.run_essential, "web server", WsgiServer(self._socket, app).run)
+        green.spawn(essential.run_essential, "web server", server_of(self._socket, app).run)
         shown = "localhost" if self._settings.host in ("127.0.0.1", "::1") else self._settings.host
         log.info("Open http://%s:%d", shown, self._settings.port)
         set_title(f"web {self._settings.host}:{self._settings.port}")

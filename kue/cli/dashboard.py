@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..settings import Settings, SettingsError
-from .green_start import ensure_patched, need
+from .green_start import start_web
 from .options import Place, open_queue, with_place
 
 
@@ -31,7 +31,6 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
     The environment variables of `python app.py` that concern the monitor apply here too.
     """
     url, prefix = place.with_environment()
-    need("flask", "flask_socketio", "eventlet", "prometheus_client", extra="web", what="the dashboard")
     flags = ["--workers", "0", "--port", str(port), "--prefix", prefix, *(["--redis-url", url] if url else [])]
     for name, value in given.items():
         if value is not None:
@@ -42,7 +41,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
         settings = Settings.load(os.environ, flags)
     except SettingsError as exc:
         raise click.UsageError(str(exc)) from None
-    ensure_patched()
+    start_web(what="the dashboard")
     serve(settings, place)
 
 

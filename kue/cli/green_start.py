@@ -40,6 +40,23 @@ def need(*modules: str, extra: str, what: str) -> None:
         raise click.ClickException(f"{what} needs {', '.join(missing)}: {how}")
 
 
+def wants_green() -> bool:
+    """Tell whether a web process should use eventlet: KUE_GREEN says so, or is not set and eventlet is installed."""
+    chosen = os.environ.get("KUE_GREEN", "").strip().lower()
+    if chosen in ("0", "no", "off", "false"):
+        return False
+    return bool(chosen) or importlib.util.find_spec("eventlet") is not None
+
+
+def start_web(*modules: str, what: str) -> None:
+    """Return in a process of the chosen kind of threads that can run the web part, or raise a clear error."""
+    is_green = wants_green()
+    needed = ("flask", "flask_socketio", "eventlet" if is_green else "uvicorn", "prometheus_client", *modules)
+    need(*needed, extra="web", what=what)
+    if is_green:
+        ensure_patched()
+
+
 def ensure_patched() -> None:
     """Return in a patched process. Otherwise replace this process by a patched one with the same command line."""
     if green.enabled():

@@ -6,7 +6,7 @@ import click
 
 from ..errors import KueError
 from ..settings import SettingsError
-from .green_start import ensure_patched, need
+from .green_start import start_web
 from .options import Place, with_place
 
 
@@ -22,8 +22,7 @@ def serve(place: Place, flags: tuple[str, ...]) -> int:
 
     Without a Redis it starts an embedded Valkey, which stores the jobs in .kue and stops with the program.
     """
-    need("flask", "flask_socketio", "eventlet", "prometheus_client", "certifi", "idna", extra="web", what="kue serve")
-    ensure_patched()
+    start_web("certifi", "idna", what="kue serve")
     from ..app.serving import serve as run
 
     given = (("--redis-url", place.url), ("--prefix", place.prefix))

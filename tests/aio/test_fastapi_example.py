@@ -33,12 +33,12 @@ def base(redis_url: str) -> Iterator[str]:
     port = free_port()
     environ = {**environment(), "REDIS_URL": redis_url}
     commands = (
-        ("uvicorn", "fastapi_app:app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
-        ("kue", "worker", "fastapi_app:queue", "--quiet"),
+        ("uvicorn", "app:app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
+        ("kue", "worker", "app:queue", "--quiet"),
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=ROOT / "examples", env=environ, stdout=subprocess.PIPE,
+            [sys.executable, "-m", *words], cwd=ROOT / "examples" / "fastapi", env=environ, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True,
         )
         for words in commands

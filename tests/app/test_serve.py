@@ -21,12 +21,16 @@ pytestmark = pytest.mark.usefixtures("nothing_on_the_usual_port")
 LIMIT_S = 30
 
 
-def test_kue_serve_is_the_whole_app(tmp_path: Path) -> None:
+WITHOUT_EVENTLET = "import sys; sys.modules['eventlet'] = None; from kue.cli import main; main()"
+
+
+@pytest.mark.parametrize("start", [("-m", "kue"), ("-c", WITHOUT_EVENTLET)], ids=["green", "threads"])
+def test_kue_serve_is_the_whole_app(tmp_path: Path, start: tuple[str, str]) -> None:
     import urllib.request
 
     port = free_port()
     environ = environment({"PORT": str(port), "REDIS_URL": "embedded://", "KUE_DATA_DIR": str(tmp_path / "data")})
-    words = [sys.executable, "-m", "kue", "serve"]
+    words = [sys.executable, *start, "serve"]
     process = subprocess.Popen(words, cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
     try:
         wait_until(lambda: process.poll() is not None or _answers(port), LIMIT_S)

@@ -67,15 +67,25 @@ class Program:
             self.process.wait(timeout=10)
 
 
+#: Marks a test that runs with eventlet's green threads and with plain ones.
+both_ways = pytest.mark.parametrize("green", ["1", "0"], ids=["green", "threads"])
+
+
 @pytest.fixture
-def make_program(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+def green() -> str:
+    """KUE_GREEN of the program."""
+    return "1"
+
+
+@pytest.fixture
+def make_program(redis_url: str, tmp_path: Path, green: str) -> Iterator[Callable[..., Program]]:
     """A factory: ``make_program(KUE_CONCURRENCY="5")`` starts the program."""
     made: list[Program] = []
 
     def make(**environ: str) -> Program:
         folder = tmp_path / f"program{len(made)}"
         folder.mkdir()
-        program = Program(redis_url, folder, **environ)
+        program = Program(redis_url, folder, **{"KUE_GREEN": green, **environ})
         made.append(program)
         program.start()
         return program

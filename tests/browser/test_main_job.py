@@ -10,6 +10,7 @@ import pytest
 
 import kue
 from kue.web.pages.sample_file import SIZE_BYTES, sample_bytes
+from tests.browser.conftest import both_ways
 from tests.support import wait_until
 
 LIVE = '#live_status[data-live="live"]'
@@ -34,10 +35,12 @@ def label(page: Any, job_id: str, text: str) -> None:
     page.wait_for_selector(f'#log_{job_id}:text-is("{text}")')
 
 
+@both_ways
 @pytest.mark.slow
 def test_two_browsers_see_a_download_run_and_complete_and_the_file_is_there(
-    program: Any, open_page: Callable[..., Any]
+    make_program: Callable[..., Any], open_page: Callable[..., Any]
 ) -> None:
+    program = make_program(DOWNLOAD_RATE="2M")  # it still runs when the last page has come
     first, second = open_page(program.url), open_page(program.url)
     second.wait_for_selector(LIVE)
     job_id = start(first)

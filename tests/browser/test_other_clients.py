@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import both_ways
 from tests.support import NODE_DIR, require_node, wait_until
 
 HERE = Path(__file__).parent
@@ -37,6 +38,7 @@ DEMO = """<!doctype html><html><body>
 </script></body></html>"""
 
 
+@both_ways
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_official_clients_hear_each_start_and_complete_once(make_program: Callable[..., Any], transport: str) -> None:
     node = require_node("socket.io-client")
@@ -54,6 +56,7 @@ def test_official_clients_hear_each_start_and_complete_once(make_program: Callab
     assert told["long"]["code"] == "bad_url" and told["connected"] == [True, True]
 
 
+@both_ways
 def test_a_page_written_for_a_node_server_works_unchanged(program: Any, open_page: Callable[..., Any]) -> None:
     jquery = NODE_DIR / "node_modules" / "jquery" / "dist" / "jquery.min.js"
     require_node("jquery")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.serving import make_server
 
 from kue import web
+from kue.concurrency import green
 from kue.settings import Settings
+from kue.web.server.thread_server import ThreadServer
 from tests.support import free_port
 
 
@@ -60,10 +61,11 @@ def make_site(queue: Any, tmp_path: Path) -> Iterator[Callable[..., Site]]:
         app, socketio = web.create_app(settings, queue, async_mode="threading", downloads=downloads)
         stops.append(lambda: web.close(app))
         if listen:
-            server = make_server("127.0.0.1", port, app, threaded=True)
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            sock = green.listen("127.0.0.1", port)
+            server = ThreadServer(sock, app)
+            thread = threading.Thread(target=server.run, daemon=True)
             thread.start()
-            stops.append(server.shutdown)
+            stops.extend((sock.close, thread.join, server.stop))
         return Site(app, socketio, queue, settings, f"http://127.0.0.1:{port}")
 
     yield make

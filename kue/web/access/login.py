@@ -72,5 +72,5 @@ def leave() -> ResponseReturnValue:
     """Log out: the session ends in every copy of its cookie, and its live connections are closed."""
     audit("log out", "")
     if _security().accounts.required and (ended := _security().sessions.end(session)) is not None:
-        current_app.extensions["kue"].end_session(ended)
+        current_app.extensions["kue"].sockets.end_session(ended)
     return redirect(link("/login"), 303)

@@ -20,6 +20,7 @@ from kue.web.access.sessions import Sessions
 from kue.web.access.throttle import LoginDelayed
 from kue.web.errors import error_response, wants_page
 from kue.web.links import link
+from kue.web.server.capacity import SOCKET_PATH
 from kue.web.server.proxies import IGNORED, VIA_TRUSTED
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-#: Paths without a login: the login page, the sample file (the download worker has no password), health, the client.
-OPEN_PATHS = frozenset(
-    {"/login", "/healthz", "/sample/10mb.bin", "/socket.io/socket.io.js", "/socket.io/socket.io.min.js"}
-)
+CLIENT_SCRIPTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
 OPEN_FOLDER = "/static/"
 
 
@@ -93,9 +91,16 @@ class _Sessions(SecureCookieSessionInterface):
 class Security:
     """The checks of one app."""
 
+    #: Whether visitors may differ in what they may do; a page then says when it is read-only.
+    knows_visitors: bool
+    #: Paths for everybody, beside the static files: the login page, the sample file (the download worker has no
+    #: password), health, the client.
+    open_paths = frozenset({"/login", "/healthz", "/sample/10mb.bin", *CLIENT_SCRIPTS})
+
     def __init__(self, settings: Settings, queue: Queue) -> None:
         self.settings = settings
         self.accounts = Accounts(settings)
+        self.knows_visitors = self.accounts.required
         self.key = SessionKey(queue)
         self.sessions = Sessions(queue, self.accounts, self.key, settings.session_lifetime)
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
@@ -130,32 +135,38 @@ class Security:
         changes = request.method not in audit.SAFE_METHODS
         if changes:
             self._check_origin()
-        if request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER):
+        if request.path in self.open_paths or request.path.startswith(OPEN_FOLDER):
             return None
         try:
             visitor = self.visitor()
         except LoginDelayed as exc:
             return delayed_response(exc)
         if visitor is None:
-            if (named := self.user_of_proxy()) is not None:
-                abort(403, f"user {named!r} has no access; see KUE_AUTH_HEADER_USERS and KUE_AUTH_HEADER_GROUPS")
-            if wants_page() and not changes:
-                return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
-            response = error_response(401, "authentication required")
-            response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
-            return response
+            return self.refuse(changes)
         g.kue_visitor = visitor
         if changes and not visitor.may_write and request.path != "/logout":
             return error_response(403, READ_ONLY)
         return None
 
-    def _check_origin(self) -> None:
+    def refuse(self, changes: bool) -> ResponseReturnValue:
+        """Return the answer to a visitor without access."""
+        if (named := self.user_of_proxy()) is not None:
+            abort(403, f"user {named!r} has no access; see KUE_AUTH_HEADER_USERS and KUE_AUTH_HEADER_GROUPS")
+        if wants_page() and not changes:
+            return redirect(link("/login?next=") + quote(request.full_path.rstrip("?"), safe=""))
+        response = error_response(401, "authentication required")
+        response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
+        return response
+
+    def is_same_site(self) -> bool:
+        """Tell whether the request under way comes from a page of ours, or from no page."""
         origin = request.headers.get("Origin")
         if origin is not None:
-            is_ours = self.origin_is_ours(origin)
-        else:
-            is_ours = request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
-        if not is_ours:
+            return self.origin_is_ours(origin)
+        return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+
+    def _check_origin(self) -> None:
+        if not self.is_same_site():
             abort(403, FOREIGN + (BEHIND_PROXY if request.environ.get(IGNORED) else ""))
 
     def user_of_proxy(self) -> str | None:
@@ -199,13 +210,17 @@ class Security:
             return self.accounts.check_token(given.token, request.remote_addr)
         return self.accounts.check(given.username, given.password, request.remote_addr)
 
+    def offers_logout(self) -> bool:
+        """Tell whether the visitor of the request under way can log out here."""
+        return self.accounts.required and self.user_of_proxy() is None
+
     def is_by_session(self) -> bool:
         """Tell whether it is the session that lets this visitor in, rather than a proxy, a token or a password."""
-        return self.user_of_proxy() is None and self.sessions.visitor_of(session) is not None
+        return self.offers_logout() and self.sessions.visitor_of(session) is not None
 
     def standing(self, visitor: Visitor) -> Callable[[], Visitor | None]:
         """Return what tells for a socket, at any later time, as whom it is let in; None: no more."""
-        if self.accounts.required and self.is_by_session():
+        if self.is_by_session():
             cookie = dict(session)
             return lambda: self.sessions.visitor_of(cookie)
         if not visitor.by_password:
@@ -220,7 +235,7 @@ class Security:
         except LoginDelayed:
             return None
 
-    def socket_origins(self) -> list[str] | str | None:
+    def socket_origins(self) -> Any:
         """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""
         if not self.origins:
             return None
@@ -246,7 +261,7 @@ class Security:
         """
 
         def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-            if environ.get("PATH_INFO", "").startswith("/socket.io/"):
+            if environ.get("PATH_INFO", "").startswith(SOCKET_PATH):
                 query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
                 if "j" in query or not self.host_is_ours(environ.get("HTTP_HOST", "")):
                     start_response("400 Bad Request", [("Content-Type", "text/plain")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
 
 from kue.web.api.routes import MEDIA, OPEN, PARAMETERS, PARTS, ROUTES, Route
@@ -13,6 +13,9 @@ from kue.web.api.schema import schema_of
 from kue.web.links import link
 
 openapi = Blueprint("openapi", __name__)
+
+#: What only a server of its own has.
+OWN_PATHS = frozenset({"/login", "/logout", "/sample/10mb.bin"})
 
 ABOUT = """Kue's JSON API with the right status codes, and what the pages use (/monitor).
 
@@ -51,8 +54,8 @@ def _operation(route: Route, parts: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def document() -> dict[str, Any]:
-    """Return the document: OpenAPI 3.1, whose schemas are JSON Schema."""
+def document(has_login: bool = True) -> dict[str, Any]:
+    """Return the document: OpenAPI 3.1, whose schemas are JSON Schema. Without ``has_login`` an application decides."""
     parts: dict[str, Any] = dict(PARTS)
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -62,6 +65,10 @@ def document() -> dict[str, Any]:
         "token": {"type": "http", "scheme": "bearer"},
         "login": {"type": "apiKey", "in": "cookie", "name": "kue_session"},
     }
+    if not has_login:
+        schemes, paths = {}, {path: each for path, each in paths.items() if path not in OWN_PATHS}
+        for operation in (each for path in paths.values() for each in path.values()):
+            del operation["security"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "kue", "version": "1", "description": ABOUT},
@@ -74,4 +81,5 @@ def document() -> dict[str, Any]:
 def show() -> ResponseReturnValue:
     """The document."""
     base_path = link("")
-    return jsonify({**document(), **({"servers": [{"url": base_path}]} if base_path else {})})
+    has_login = "login" in current_app.blueprints
+    return jsonify({**document(has_login), **({"servers": [{"url": base_path}]} if base_path else {})})

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from kue.errors import QueueUnavailable
-from kue.web.live.socket_events import PAGES, PLAIN
+from kue.web.live.rooms import PAGES, PLAIN
 from kue.web.metrics.event_counters import BUCKETS, MAX_TYPES, OTHERS, Histogram
 from kue.web.present.worker_rows import worker_views
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from kue.queue import Queue
-    from kue.web.live.socket_events import Monitor
+    from kue.web.live.monitor import Monitor
 
 
 def _histogram(name: str, help_text: str, by_type: dict[str, Histogram]) -> HistogramMetricFamily:
@@ -176,7 +176,7 @@ class QueueMetrics(Collector):
         yield CounterMetricFamily(
             "kue_relay_clients_cut_off",
             "Clients disconnected for reading too slowly.",
-            value=self.monitor.slow_clients_dropped,
+            value=self.monitor.slow_clients.dropped,
         )
         yield GaugeMetricFamily(
             "kue_relay_stale", "1 while live updates are interrupted.", value=int(bool(relay.stale))

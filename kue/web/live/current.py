@@ -8,7 +8,7 @@ from flask import current_app
 
 from kue.errors import JobNotFound
 from kue.queue import Queue
-from kue.web.live.socket_events import Monitor
+from kue.web.live.monitor import Monitor
 
 
 def queue() -> Queue:

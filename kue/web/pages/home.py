@@ -6,7 +6,7 @@ import time
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from flask import Blueprint, abort, current_app, jsonify, render_template, request
+from flask import Blueprint, abort, current_app, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from kue.humanize import duration_text, relative_text, size_text
@@ -44,7 +44,9 @@ BULK_ACTIONS = {
 
 
 def sample_url() -> str:
-    """Return the built-in sample's URL as this server's own worker reaches it."""
+    """Return the built-in sample's URL as this server's own worker reaches it; empty inside an application."""
+    if "sample" not in current_app.blueprints:
+        return ""
     settings = current_app.config["KUE_SETTINGS"]
     host = "127.0.0.1" if settings.host in LOOPBACK else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{SAMPLE_PATH}"
@@ -79,10 +81,11 @@ def _everywhere() -> dict[str, Any]:
         "page_config": page_config(),
         "when_ms": when_ms,
         "when_text": lambda row: when_text(row, time.time() * 1000),
-        "accounts": current_app.extensions["kue_security"].accounts,
+        "knows_visitors": current_app.extensions["kue_security"].knows_visitors,
         "visitor": visitor(),
-        "single_sign_on": current_app.extensions["kue_security"].user_of_proxy() is not None,
+        "offers_logout": current_app.extensions["kue_security"].offers_logout(),
         "may_write": visitor().may_write,
+        "has_access": "kue_visitor" in g,
     }
 
 

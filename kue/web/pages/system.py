@@ -15,7 +15,7 @@ from kue.management.limits import Limit
 from kue.web.access.audit import audit
 from kue.web.answers import SafeResponse
 from kue.web.live.current import monitor, queue
-from kue.web.live.socket_events import PAGES, PLAIN
+from kue.web.live.rooms import PAGES, PLAIN
 from kue.web.pages import figures
 from kue.web.present.limits_view import limits_view
 from kue.web.present.worker_rows import WorkerView, capacity_by_type, worker_views
@@ -72,7 +72,7 @@ def _facts(memory: Any, leases: Any, free: int | None, answered_ms: float) -> di
         "Free disk space": None if free is None else size_text(free),
         "Open pages": f"{here.members(PAGES):,}",
         "Other Socket.IO clients": f"{here.members(PLAIN):,}",
-        "Slow clients disconnected": f"{here.slow_clients_dropped:,}",
+        "Slow clients disconnected": f"{here.slow_clients.dropped:,}",
         "Events received": f"{sum(here.relay.received.values()):,}",
         "Web process": f"pid {os.getpid()}, up {duration_text((time.monotonic() - _started) * 1000)}",
         "Event loop lag": f"{here.lag.worst_s * 1000:.0f} ms (maximum of {here.lag.WINDOW_S:.0f} s)",

@@ -18,18 +18,12 @@ import eventlet
 from eventlet import wsgi
 
 from kue.concurrency import green
-from kue.process import descriptors
+from kue.web.server.capacity import LIVE_SHARE, connections_max, live_share
 from kue.web.server.connection import Answer, Connection
 from kue.web.server.framing import CHUNK_LINE_MAX, BadFraming, check_head, chunk_size
 
 log = logging.getLogger("kue.web")
 
-#: Connections that one process serves at most, however many descriptors there are.
-CONNECTIONS_MAX = 10_000
-#: Part of the connections that WebSockets and long polls may take together; the rest is for requests.
-LIVE_SHARE = 0.75
-#: Where long polls come in, below whatever path a proxy passes on.
-SOCKET_PATH = "/socket.io/"
 #: Seconds that a connection may take for the head of a request, silence before it included.
 HEAD_S = 75.0
 #: Seconds that one read or write on a connection may take.
@@ -45,11 +39,6 @@ DISCARD_MAX = 64 * 1024
 _CLOSED = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 #: Not enough of something; it passes.
 _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-def connections_max() -> int:
-    """Return how many connections this process can hold, by its limit on descriptors."""
-    return max(8, min(CONNECTIONS_MAX, descriptors.limit() - descriptors.reserved()))
 
 
 class Body(wsgi.Input):  # type: ignore[misc]
@@ -233,12 +222,10 @@ class WsgiServer:
         self._max = max_connections or connections_max()
         self._connections: dict[int, Connection] = {}
         self._numbers = itertools.count()
-        self._live = 0
         self._short_since: float | None = None
-        self._app = app
         self._server = wsgi.Server(
-            sock, sock.getsockname(), self._serve, logging.getLogger("kue.web.wsgi"), protocol=Protocol,
-            log_output=False, debug=False, socket_timeout=SOCKET_S,
+            sock, sock.getsockname(), live_share(app, self._max * LIVE_SHARE), logging.getLogger("kue.web.wsgi"),
+            protocol=Protocol, log_output=False, debug=False, socket_timeout=SOCKET_S,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -260,6 +247,10 @@ class WsgiServer:
                 continue
             self._start(sock, address)
 
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._socket.close()
+
     def _start(self, sock: Any, address: Any) -> None:
         number, connection = next(self._numbers), Connection(sock)
         self._connections[number] = connection
@@ -275,20 +266,6 @@ class WsgiServer:
                 sock.close()
 
         green.spawn(serve)
-
-    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Call the application. WebSockets and long polls stay, so they may take a part of the connections only."""
-        is_poll = environ["REQUEST_METHOD"] == "GET" and SOCKET_PATH in environ["PATH_INFO"].lower()
-        if not is_poll and environ.get("HTTP_UPGRADE", "").lower() != "websocket":
-            return self._app(environ, start_response)
-        if self._live >= self._max * LIVE_SHARE:
-            start_response("503 Service Unavailable", [("Content-Type", "text/plain"), ("Connection", "close")])
-            return [b"too many live connections\n"]
-        self._live += 1
-        try:
-            return self._app(environ, start_response)
-        finally:
-            self._live -= 1
 
     def _close_idle(self) -> bool:
         """Close the idle connection whose request began first, or is awaited longest; return whether there was one."""

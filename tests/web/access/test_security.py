@@ -252,7 +252,7 @@ def test_the_sockets_of_a_session_are_closed_by_the_logout(make_site: Callable[.
 
 
 def test_a_session_expires(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    http, sessions = locked.http(), locked.monitor.security.sessions
+    http, sessions = locked.http(), locked.app.extensions["kue_security"].sessions
     monkeypatch.setattr(sessions, "_lifetime_s", 0)
     log_in(http)
     assert http.get("/stats").status_code == 401
@@ -364,7 +364,7 @@ ODD_SECRETS = [None, "", [], {}, 0, "x" * 100_000, "\ud800", "s3cret:with colon\
 def test_what_is_no_password_is_refused_whatever_it_is(locked: Any) -> None:
     headers = {"Host": locked.url.removeprefix("http://")}
     for secret in ODD_SECRETS:
-        locked.monitor.security.accounts._throttle._failures.clear()
+        locked.app.extensions["kue_security"].accounts._throttle._failures.clear()
         for auth in ({"token": secret}, {"user": "anna", "password": secret}, {"user": secret}, [secret]):
             assert not locked.socketio.test_client(locked.app, headers=headers, auth=auth).is_connected(), secret
         for user in ("anna", "", "anna\0"):

@@ -78,7 +78,7 @@ def test_a_change_counts_at_once_and_ends_the_sessions_it_concerns(site: Any, pa
     assert (status(site, "anna", "annas word"), status(site, "anna", "new word!")) == (401, 200)
     answer = socket.emit("start", {"type": "download", "url": "http://example.com/x"}, callback=True)
     assert "session has ended" in answer["error"] and queue.counts()["inactive"] == 0
-    site.monitor.close_ended()
+    site.monitor.sockets.close_ended()
     assert not socket.is_connected() and not by_session.is_connected()
     # When one is removed
     anna = log_in(site, "anna", "new word!")
@@ -135,7 +135,7 @@ def test_a_user_who_does_not_exist_takes_as_long_as_a_wrong_password(
 def test_a_slow_check_holds_up_neither_others_nor_lets_guesses_pass_the_delay(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts, begun, go_on = site.monitor.security.accounts, threading.Event(), threading.Event()
+    accounts, begun, go_on = site.app.extensions["kue_security"].accounts, threading.Event(), threading.Event()
     check = passwords.check_password_hash
 
     def slow(stored: str, word: str) -> bool:

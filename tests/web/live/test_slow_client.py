@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import simple_websocket
 
-from kue.web.live import socket_events as monitor_module
+from kue.web.live import slow_clients
 from tests.support import wait_until
 
 
@@ -52,8 +52,8 @@ def deafen(url: str, *said: str) -> socket.socket:
 def test_a_client_that_does_not_read_is_cut_off(
     make_site: Callable[..., Any], queue: Any, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(monitor_module, "PLAIN_BACKLOG", 40)
-    monkeypatch.setattr(monitor_module, "PAGE_BACKLOG", 10)
+    monkeypatch.setattr(slow_clients, "PLAIN_BACKLOG", 40)
+    monkeypatch.setattr(slow_clients, "PAGE_BACKLOG", 10)
     site = make_site(listen=True)
     deaf, other = deafen(site.url, *said), connect(site.url)
     job = queue.create("t", {"title": "x" * 100}).save()
@@ -61,13 +61,13 @@ def test_a_client_that_does_not_read_is_cut_off(
     jobs = queue.create_many([{"type": "t", "data": {"url": "http://x/" + "y" * 300}} for _ in range(300)])
     with contextlib.closing(deaf):
         deadline = time.monotonic() + 20
-        while site.monitor.slow_clients_dropped == 0 and time.monotonic() < deadline:
+        while site.monitor.slow_clients.dropped == 0 and time.monotonic() < deadline:
             if said:
                 site.monitor.relay.touch([each.id for each in jobs])
             else:
                 job.progress(1, 2, "z" * 50_000)
             time.sleep(0.02)
-        assert site.monitor.slow_clients_dropped == 1
+        assert site.monitor.slow_clients.dropped == 1
         last = queue.create("last").save()
 
         def told() -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from kue.web.app import folder
+from kue.web.assembly import folder
 from kue.web.live.client_script import classic
 from kue.web.pages import sample_file as sample_module
 from kue.web.pages.sample_file import ETAG, PATH, SIZE_BYTES, sample, sample_bytes

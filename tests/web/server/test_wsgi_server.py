@@ -27,14 +27,15 @@ FEW = 220
 
 #: Starts app.py; with a name, that method raises once the page is up.
 APP = """
-import sys, warnings
+import os, sys, time, warnings
 warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
-import eventlet
-eventlet.monkey_patch()
+if os.environ["KUE_GREEN"] == "1":
+    import eventlet
+    eventlet.monkey_patch()
 sys.path.insert(0, {root!r})
 import importlib
 def fail(*args, **options):
-    eventlet.sleep(0.5)
+    time.sleep(0.5)
     raise SystemExit("injected")
 if len(sys.argv) > 1:
     module, name, method = sys.argv[1].split(":")
@@ -50,7 +51,7 @@ class App:
 
     def __init__(self, redis_url: str, folder: Path, *words: str, **more: str) -> None:
         self.port, self.downloads = free_port(), folder / "downloads"
-        own = {"PORT": str(self.port), "REDIS_URL": redis_url, "DOWNLOAD_DIR": str(self.downloads)}
+        own = {"KUE_GREEN": "1", "PORT": str(self.port), "REDIS_URL": redis_url, "DOWNLOAD_DIR": str(self.downloads)}
         environ = {**os.environ, **own, **more}
         self.log = folder / "log"
         with self.log.open("wb") as log:
@@ -75,7 +76,7 @@ class App:
                 answer += piece
             return answer
 
-    def stop(self) -> None:
+    def close(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
@@ -89,15 +90,15 @@ def _few_descriptors() -> None:
 def app(redis_url: str, redis_client: redis.Redis, tmp_path: Path) -> Iterator[App]:
     app = App(redis_url, tmp_path)
     yield app
-    app.stop()
+    app.close()
 
 
-@pytest.fixture(scope="module")
-def page(_valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+@pytest.fixture(scope="module", params=["1", "0"], ids=["green", "threads"])
+def page(_valkey_url: str, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[App]:
     """The app without workers, started once for all tests of what one request may be."""
-    app = App(_valkey_url, tmp_path_factory.mktemp("page"), KUE_WORKERS="0")
+    app = App(_valkey_url, tmp_path_factory.mktemp("page"), KUE_WORKERS="0", KUE_GREEN=request.param)
     yield app
-    app.stop()
+    app.close()
 
 
 def answers(port: int) -> bool:
@@ -148,25 +149,32 @@ def long_poll(app: App) -> socket.socket:
     return sock
 
 
-@pytest.mark.parametrize("kind", [silent, slow, websocket, slow_body, slow_chunk, long_poll])
+@pytest.mark.parametrize(
+    ("is_green", "kinds"),
+    [
+        *(("1", [kind]) for kind in (silent, slow, websocket, slow_body, slow_chunk, long_poll)),
+        ("0", [silent, slow, websocket, slow_body, slow_chunk, long_poll]),
+    ],
+)
 def test_the_page_a_job_and_a_download_survive_more_clients_than_descriptors(
-    app: App, queue: Any, kind: Callable[[App], socket.socket]
+    redis_url: str, queue: Any, tmp_path: Path, is_green: str, kinds: list[Callable[[App], socket.socket]]
 ) -> None:
     # Given more connections than the process has descriptors, that stay open
-    held = []
-    for _ in range(300):
-        try:
-            held.append(kind(app))
-        except OSError:
-            break
-    # Then everything works as before
-    assert app.get("/healthz").status == 200 and b"button_start" in app.get("/").read()
-    url = f"http://localhost:{app.port}/static/css/monitor.css"
-    job = queue.create("startdownload", {"url": url}).save()
-    assert job.wait(20)["file"] in os.listdir(app.downloads)
-    for sock in held:
-        sock.close()
-    assert app.get("/").status == 200 and app.process.poll() is None
+    with closing(App(redis_url, tmp_path, KUE_GREEN=is_green)) as app:
+        held = []
+        for number in range(300):
+            try:
+                held.append(kinds[number % len(kinds)](app))
+            except OSError:
+                break
+        # Then everything works as before
+        assert app.get("/healthz").status == 200 and b"button_start" in app.get("/").read()
+        url = f"http://localhost:{app.port}/static/css/monitor.css"
+        job = queue.create("startdownload", {"url": url}).save()
+        assert job.wait(20)["file"] in os.listdir(app.downloads)
+        for sock in held:
+            sock.close()
+        assert app.get("/").status == 200 and app.process.poll() is None
 
 
 def deaf(app: App) -> socket.socket:

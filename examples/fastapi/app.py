@@ -1,13 +1,6 @@
-"""A FastAPI application that creates jobs, waits for results, and streams events. A worker runs the jobs elsewhere.
+"""A FastAPI application that creates jobs, waits for results, streams events, and has the job monitor at /jobs.
 
-    pip install fastapi uvicorn
-    uvicorn fastapi_app:app
-    kue worker fastapi_app:queue -p 2
-
-    curl localhost:8000/reports -H 'Content-Type: application/json' -d '{"month": "2026-11", "rows": 1000}'
-    curl localhost:8000/reports/1
-    curl localhost:8000/reports/1/result
-    curl -N localhost:8000/events
+A worker runs the jobs elsewhere. README.md says how to start both.
 """
 
 from __future__ import annotations
@@ -16,13 +9,20 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qs
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 from pydantic import BaseModel
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import HTTPConnection
 
 import kue
 import kue.aio
+import kue.web
+
+#: Password, and what the user may do with jobs. A real application keeps users, with hashed passwords, elsewhere.
+USERS = {"ada": ("enigma", "write"), "eve": ("enigma", "read"), "bob": ("enigma", None)}
 
 #: One for the process. It finds its Redis as ``kue.create_queue()`` does: REDIS_URL, for example.
 queue = kue.aio.create_queue()
@@ -36,13 +36,49 @@ def report(job: kue.Job, month: str, rows: int = 100) -> dict[str, Any]:
     return {"month": month, "total": sum(range(rows))}
 
 
+async def authorize(request: HTTPConnection) -> Any:
+    """Say what the visitor may do with jobs."""
+    user = request.session.get("user")
+    if user is None:
+        return RedirectResponse(f"/login?next={request.url.path}")
+    role = USERS[user][1]
+    return role and (role, user)
+
+
+monitor = kue.web.asgi(queue, authorize=authorize)
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with queue:  # closes its connections when the application stops
         yield
+        monitor.close()
 
 
 app = FastAPI(lifespan=lifespan)
+app.add_middleware(SessionMiddleware, secret_key="change me")
+app.mount("/jobs", monitor)
+
+LOGIN = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Log in</title></head><body><main><h1>Log in</h1>
+<form method="post"><label>User <input name="user" autocomplete="username"></label>
+<label>Password <input name="password" type="password" autocomplete="current-password"></label>
+<button>Log in</button></form></main></body></html>"""
+
+
+@app.get("/login")
+async def login_form() -> HTMLResponse:
+    return HTMLResponse(LOGIN)
+
+
+@app.post("/login")
+async def log_in(request: Request, next: str = "/jobs/") -> RedirectResponse:
+    form = parse_qs((await request.body()).decode())
+    user, password = form.get("user", [""])[0], form.get("password", [""])[0]
+    if user not in USERS or USERS[user][0] != password:
+        raise HTTPException(401, "wrong user or password")
+    request.session["user"] = user
+    return RedirectResponse(next if next.startswith("/jobs") else "/jobs/", 303)
 
 
 class NewReport(BaseModel):

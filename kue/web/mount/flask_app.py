@@ -1,0 +1,65 @@
+"""``init_app``: the monitor inside a Flask application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Request, Response, abort, request
+
+from kue.queue import Queue
+from kue.settings import Settings
+from kue.web.mount.access import NotAnAnswer, is_answer
+from kue.web.mount.gate import Gate
+from kue.web.mount.monitor import MountedMonitor, check_prefix
+from kue.web.mount.subrequest import QUESTION, Question, ask
+
+#: Name of the route: ``url_for("kue")`` is the monitor's address.
+ENDPOINT = "kue"
+
+
+def init_app(
+    flask_app: Flask,
+    queue: Queue,
+    url_prefix: str = "/jobs",
+    *,
+    authorize: Callable[[Request], Any],
+    back: tuple[str, str] | None = None,
+    downloads: bool = False,
+    settings: Settings | None = None,
+) -> MountedMonitor:
+    """Show the monitor of ``queue`` below ``url_prefix`` of a Flask application. ``url_for("kue")`` is its address.
+
+    ``authorize(request)`` decides for each request: ``"write"``, ``"read"`` (sees all, changes nothing), or None, which
+    is answered with 403. A pair such as ``("write", "ada")`` also names the user in the audit log. A response, such
+    as ``redirect("/login")``, is the answer to the visitor. ``request`` is Flask's own, a GET for the same
+    address without a body; ``session``, ``g`` and ``current_user`` work, and the application's ``before_request``
+    functions have run.
+
+    ``back``, such as ``("Shop", "/")``, is the text and the address of a link to the application, in the head of each
+    page. With ``downloads`` the home page has the form to start one; a worker must run them. ``settings`` are those of
+    downloads; the ones of access have no meaning here.
+
+    The returned monitor has ``close()``, which stops its threads; there is no need to call it.
+    Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``.
+    """
+    prefix = check_prefix(url_prefix)
+    monitor = MountedMonitor(queue, back=back, downloads=downloads, settings=settings)
+
+    def kue(path: str = "") -> Any:
+        question = request.environ.get(QUESTION)
+        if not isinstance(question, Question):
+            abort(404)  # something in front of this application has changed the path
+        answer = flask_app.ensure_sync(authorize)(request._get_current_object())  # type: ignore[attr-defined]
+        if is_answer(answer):
+            question.answer(answer, request.environ)
+            return Response(status=204)
+        if isinstance(answer, bool | int | str | bytes | dict | list):
+            raise NotAnAnswer(answer, "a Flask response")
+        return answer
+
+    for path in ("/", "/<path:path>"):
+        flask_app.add_url_rule(prefix + path, ENDPOINT, kue)
+    behind = flask_app.wsgi_app
+    flask_app.wsgi_app = Gate(behind, monitor, prefix, lambda environ: ask(behind, environ))  # type: ignore[method-assign]
+    return monitor
