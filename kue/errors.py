@@ -40,6 +40,14 @@ class ScheduleNotFound(KueError, LookupError):
         self.name = name
 
 
+class WebhookNotFound(KueError, LookupError):
+    """There is no such webhook: it was removed, or never made."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"webhook {name!r} does not exist")
+        self.name = name
+
+
 class WrongState(KueError):
     """The job is not in a state from which this step is possible; read it again before another try."""
 

@@ -61,6 +61,8 @@ class Attempts:
         self._executor, self._isolates = executor, isolates
         #: The attempts that run, by job id. One that is not here has ended, whatever its handler still does.
         self.running: dict[str, Execution] = {}
+        #: Attempts that ended since this process began, by type and verb ("complete", "fail", "release").
+        self.finished: Counter[tuple[str, str]] = Counter()
         self._ended: list[Ended] = []
         self._sent: list[Ended] = []
         self._lost: deque[Execution] = deque()
@@ -211,6 +213,7 @@ class Attempts:
         if self.running.get(job_id) is not execution:
             return
         if outcome is not None:
+            self.finished[execution.type, outcome.verb] += 1
             self._ended.append(Ended(execution.type, outcome))  # first: the lease is renewed at any moment
         del self.running[job_id]
         self._types[execution.type].release(execution.slot)
