@@ -81,7 +81,7 @@ class DeliveryHandler:
             status=None if answer is None else answer.status,
             duration_ms=int((time.monotonic() - begun) * 1000),
         )  # fmt: skip
-        failing_since = self._store.record(name, delivery, True)
+        failing_since = self._store.record(name, delivery)
         if not error:
             return {"status": delivery["status"]}
         raise self._failure(name, answer, failure, error, failing_since)

@@ -150,27 +150,12 @@ class Webhooks(Generic[J]):
             found.append(raw["old_secret"])
         return Webhook(name, raw), found
 
-    def record(self, name: str, delivery: Delivery, next_try: bool) -> int | None:
+    def record(self, name: str, delivery: Delivery) -> int | None:
         """Keep how an attempt went; return since when all have failed, epoch ms, None after a success."""
-        key = self._keys.webhook(name)
-
-        def write(client: Any) -> int | None:
-            if not client.sismember(self._keys.webhooks, name):  # removed meanwhile
-                return None
-            pipe = client.pipeline(transaction=False)
-            pipe.lpush(self._keys.deliveries(name), to_json(delivery))
-            pipe.ltrim(self._keys.deliveries(name), 0, deliveries.KEPT - 1)
-            pipe.hincrby(key, "failed" if delivery["error"] else "delivered", 1)
-            if delivery["error"]:
-                pipe.hsetnx(key, "failing_since", str(delivery["at"]))
-                pipe.hget(key, "failing_since")
-            else:
-                pipe.hdel(key, "failing_since")
-            last = pipe.execute()[-1]
-            return number(last) if delivery["error"] else None
-
-        since: int | None = self._session.call(write)
-        return since
+        has_failed = int(bool(delivery["error"]))
+        arguments = (name, to_json(delivery), has_failed, deliveries.KEPT)
+        since = self._session.call(lambda client: self._scripts.run(client, "record_delivery", *arguments))
+        return int(since) or None
 
     # Inside
 
