@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -49,6 +50,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 def serve(settings: Settings, place: Place) -> None:
     """Serve until a signal comes, in a patched process."""
     from ..app.monitor_process import MonitorServer
+    from ..app.webhooks import WebhookFollower
     from ..web import create_app
 
     queue = open_queue(place)
@@ -56,4 +58,6 @@ def serve(settings: Settings, place: Place) -> None:
     program.listen()
     if not program.wait_for_redis():
         return
+    queue.alert_rules(replace(settings.alert_rules, disk_free=None))  # it downloads nothing
+    WebhookFollower(queue).start()
     program.run(*create_app(settings, queue, downloads=False))

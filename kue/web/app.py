@@ -24,10 +24,12 @@ from kue.web.api.health import health
 from kue.web.api.kue_api import api, lower_case_words
 from kue.web.api.openapi import openapi
 from kue.web.api.schedules_api import schedules_api
+from kue.web.api.webhooks_api import webhooks_api
 from kue.web.links import link
 from kue.web.live import client_script
 from kue.web.live.packets import ClientPacket
 from kue.web.live.socket_events import Monitor
+from kue.web.pages.alerts import alerts
 from kue.web.pages.files import files
 from kue.web.pages.home import pages
 from kue.web.pages.overview import overview
@@ -133,9 +135,9 @@ def create_app(
     monitor = Monitor(socketio, queue, security, settings.all_download_allow)
     app.extensions["kue"] = monitor
     errors.install(app)
-    pages_of_app = (pages, overview, finder, files, system, schedules, login, sample)
+    pages_of_app = (pages, overview, finder, files, system, schedules, alerts, login, sample)
     actions = (job_actions, bulk, limits, type_limits, url_list)
-    for blueprint in (api, health, openapi, schedules_api, *pages_of_app, *actions):
+    for blueprint in (api, health, openapi, schedules_api, webhooks_api, *pages_of_app, *actions):
         app.register_blueprint(blueprint)
     monitor.start()
     return app, socketio

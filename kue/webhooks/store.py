@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Generic
+from typing import Any, Generic, TypedDict
 from urllib.parse import urlsplit
 
 from ..base_job import J, now_ms
@@ -23,6 +23,15 @@ from .deliveries import Delivery
 PER_WEBHOOK = 3
 #: How long the secret before the present one signs too, ms.
 OLD_SECRET_MS = 24 * 3_600_000
+
+
+class Backlog(TypedDict):
+    """Events that have not become delivery jobs."""
+
+    waiting: int
+    """In the outbox."""
+    lost: int
+    """Since 100,000 others waited in it."""
 
 
 class Webhooks(Generic[J]):
@@ -129,10 +138,11 @@ class Webhooks(Generic[J]):
             self._session.read_one("LRANGE", self._keys.deliveries(name), 0, count - 1, default=[])
         )
 
-    def webhook_backlog(self) -> tuple[int, int]:
+    def webhook_backlog(self) -> Backlog:
         """Return how many events wait to become delivery jobs, and how many were lost since too many waited."""
         waiting = self._session.read_one("XLEN", self._keys.webhook_outbox, default=0)
-        return int(waiting), number(self._session.read_one("GET", self._keys.webhooks_dropped, default=None)) or 0
+        lost = number(self._session.read_one("GET", self._keys.webhooks_dropped, default=None))
+        return Backlog(waiting=int(waiting), lost=lost or 0)
 
     # For dispatching and delivery
 

@@ -144,7 +144,7 @@ def test_deliveries_are_no_events_themselves_and_end_without_a_loop(queue: kue.Q
         queue.remove(delivery.id or 0)
     queue.remove(job.id or 0)
     wait_until(lambda: len(receiver.of("/ok")) == 4, 10)
-    assert queue.webhook_backlog() == (0, 0)
+    assert queue.webhook_backlog() == {"waiting": 0, "lost": 0}
     assert {each.json["data"]["id"] for each in receiver.received} == {job.id}
 
 
@@ -154,7 +154,7 @@ def test_an_event_is_not_lost_while_nobody_listens_and_a_killed_dispatcher_repea
     # Given events of which nobody has made delivery jobs yet
     queue.webhook(["enqueue"], receiver.url(), name="w")
     jobs = queue.create_many([{"type": "t"} for _ in range(250)])
-    assert queue.webhook_backlog() == (250, 0)
+    assert queue.webhook_backlog() == {"waiting": 250, "lost": 0}
     # When many dispatch at once, and the answer to a call is lost
     client = queue.session.connector.shared()
     run = queue.session.scripts.run
@@ -177,7 +177,7 @@ def test_an_event_is_not_lost_while_nobody_listens_and_a_killed_dispatcher_repea
     # Then there is one delivery a job
     made = queue.range_by_type(DELIVERY_TYPE, "delayed", 0, 1000)  # for the limit of a webhook
     assert sorted(each.data["job"] for each in made) == sorted(job.id for job in jobs)
-    assert queue.webhook_backlog() == (0, 0)
+    assert queue.webhook_backlog() == {"waiting": 0, "lost": 0}
 
 
 def test_a_webhook_is_changed_disabled_tested_and_removed(queue: kue.Queue, receiver: Receiver) -> None:
@@ -197,7 +197,7 @@ def test_a_webhook_is_changed_disabled_tested_and_removed(queue: kue.Queue, rece
 
     assert queue.disable_webhook(first.name) and not queue.disable_webhook(first.name)
     queue.create("t").save().wait(timeout_s=10)
-    assert queue.webhook_backlog() == (0, 0)
+    assert queue.webhook_backlog() == {"waiting": 0, "lost": 0}
     with pytest.raises(InvalidJob, match="disabled .by hand.; enable it first"):
         queue.test_webhook(first.name)
     assert queue.enable_webhook(first.name) and not queue.enable_webhook(first.name)
