@@ -1,7 +1,8 @@
 --[[
   save_webhook: write, change or remove a webhook, and with it what events are put into the outbox.
 
-  ARGV[3] name   ARGV[4] verb: save, enable, disable, remove
+  ARGV[3] name   ARGV[4] verb: save, enable, disable, remove, or repair: put it into the
+           list again, or only bring q:webhooks:events up to date with ''
   ARGV[5…] field, value, … to write, with save and disable; a value '' takes the field away. With save, a field
            "new_secret" replaces the secret, and the one before stays valid for a day beside it; "first_secret" is used only
            if there is none.
@@ -12,12 +13,14 @@
 local name, verb = ARGV[3], ARGV[4]
 local names, key = prefix .. ':webhooks', prefix .. ':webhook:' .. name
 local exists = redis.call('SISMEMBER', names, name) == 1
-if not exists and verb ~= 'save' then return -1 end
+if not exists and verb ~= 'save' and verb ~= 'repair' then return -1 end
 
 local done = 1
 if verb == 'remove' then
   redis.call('SREM', names, name)
   redis.call('DEL', key, key .. ':deliveries')
+elseif verb == 'repair' then
+  if name ~= '' then redis.call('SADD', names, name) end
 elseif verb == 'enable' then
   done = redis.call('HDEL', key, 'disabled_at', 'disabled_why', 'failing_since') > 0 and 1 or 0
 else
