@@ -226,7 +226,7 @@ def parser(program_name: str = "python app.py") -> argparse.ArgumentParser:
     for option in OPTIONS:
         default = f"; default {option.default}" if option.default else ""
         switch: dict[str, Any] = {"nargs": "?", "const": "1"} if option.parse is yes_or_no else {}
-        text = f"{option.help} [{option.variable}{default}]"
+        text = f"{option.help} [{option.variable}{default}]".replace("%", "%%")
         result.add_argument(option.flag, dest=option.field, metavar=option.metavar, help=text, **switch)
     return result
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import re
-
 from .errors import InvalidJob
 from .setting_parsers import Option, comma_list, duration_or_off, hosts, percent_or_off, size_or_off
-from .webhooks.definition import EVENTS, FORMATS
+from .webhooks.definition import DELIVERY_TYPE, EVENTS, FORMATS, check_url
 from .webhooks.signature import check_secret
 
 
 def webhook_url(text: str) -> str | None:
-    """The URL of a webhook. Messages do not repeat it, since it may be a secret."""
-    if text and not re.match(r"https?://[^\s/]", text):
-        raise ValueError("write a URL such as https://example.com/hook")
-    return text or None
+    """The URL of a webhook. The message does not repeat it, since it may be a secret."""
+    try:
+        return check_url(text) if text else None
+    except InvalidJob:
+        raise ValueError("write a URL such as https://example.com/hook, without user, password or fragment") from None
+
+
+def webhook_types(text: str) -> tuple[str, ...]:
+    """Job types, with commas between."""
+    types = comma_list(text)
+    if DELIVERY_TYPE in types:
+        raise ValueError(f"jobs of type {DELIVERY_TYPE} deliver to webhooks; write other types")
+    return types
 
 
 def webhook_secret(text: str) -> str | None:
@@ -60,7 +67,7 @@ WEBHOOK_OPTIONS = (
         webhook_events,
     ),
     Option(
-        "webhook_types", "KUE_WEBHOOK_TYPES", "", "LIST", "job types whose events are sent; default: all", comma_list
+        "webhook_types", "KUE_WEBHOOK_TYPES", "", "LIST", "job types whose events are sent; default: all", webhook_types
     ),
     Option(
         "webhook_secret",
