@@ -52,5 +52,5 @@ local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/'))
 local function publish(id, event, args)
   local json_id = string.find(id, '^%d+$') and id or json(id)
   redis.call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
-  if event ~= 'progress' then note_event(id, event, args) end
+  if wanted_events ~= false and event ~= 'progress' then note_event(id, event, args) end
 end

@@ -1,15 +1,16 @@
 -- What webhooks are told of: an event that one of them wants goes into the stream q:webhooks:outbox in the step in which it
 -- happens, so nobody who is killed loses it. dispatch_webhooks.lua makes jobs of it.
 local OUTBOX_MAX = 100000       -- events that wait there at most; further ones are counted in q:webhooks:dropped
-local OUTBOX_TEXT_MAX = 65536   -- bytes of a job's data, or of an event's arguments, above which they are left out
-local DELIVERY_TYPE = 'webhook-delivery'
 local wanted_events   -- "\nfailed\t*\nfailed\t"email"\n…", as save_webhook.lua writes it; false: no webhook wants anything
 
+local function read_wanted_events()
+  local text = redis.pcall('GET', prefix .. ':webhooks:events')
+  wanted_events = type(text) == 'string' and text
+  return wanted_events
+end
+
 local function wants_event(event)
-  if wanted_events == nil then
-    local text = redis.pcall('GET', prefix .. ':webhooks:events')
-    wanted_events = type(text) == 'string' and text
-  end
+  if wanted_events == nil then read_wanted_events() end
   return wanted_events and string.find(wanted_events, '\n' .. event .. '\t', 1, true)
 end
 
@@ -24,6 +25,7 @@ end
 
 -- `args` is JSON that begins with a comma, or ''. The jobs that deliver to webhooks are none of their business.
 local function note_event(id, event, args)
+  local text_max, delivery_type = 65536, 'webhook-delivery'   -- longer data, and arguments of an event, are left out
   if not wants_event(event) then return end
   local names = {'data', 'state', 'priority', 'attempts', 'max_attempts', 'created_at', 'started_at', 'failed_at', 'duration',
     'workerId'}
@@ -32,14 +34,14 @@ local function note_event(id, event, args)
   if not job_type then   -- it was removed: the event tells its type, or it is nobody's
     job_type = string.sub(args, 1, 2) == ',"' and cjson.decode('[' .. string.sub(args, 2) .. ']')[1] or ''
   end
-  if job_type == DELIVERY_TYPE then return end
+  if job_type == delivery_type then return end
   local line = '\n' .. event .. '\t'
   if not string.find(wanted_events, line .. '*\n', 1, true)
     and not string.find(wanted_events, line .. json(job_type) .. '\n', 1, true) then return end
-  local entry = {'id', id, 'type', job_type, 'args', #args > OUTBOX_TEXT_MAX and '' or string.sub(args, 2)}
+  local entry = {'id', id, 'type', job_type, 'args', #args > text_max and '' or string.sub(args, 2)}
   for n, name in ipairs(names) do
     local value = field[n + 1]
-    if value and #value > OUTBOX_TEXT_MAX then name, value = 'left_out', name end
+    if value and #value > text_max then name, value = 'left_out', name end
     if value then
       entry[#entry + 1] = name
       entry[#entry + 1] = value
