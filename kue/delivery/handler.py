@@ -63,7 +63,7 @@ class DeliveryHandler:
             raise _NotDelivered(f"webhook {name!r} was removed") from None
         if webhook.disabled_at is not None:
             raise _NotDelivered(f"webhook {name!r} is disabled: {webhook.disabled_why}; enable it, then retry this job")
-        encoded = body.encode()
+        encoded = body.encode(errors="replace")
         headers = signature.headers(message, int(time.time()), encoded, with_secrets)
         headers["Content-Type"] = str(data.get("content_type") or "application/json")
         if webhook.format == "ntfy":

@@ -67,8 +67,8 @@ class Dispatching:
         ids: list[str] = []
         for what in found:
             for webhook in self._webhooks:
-                if webhook.wants(what.event, what.job_type):
-                    rows.append(self._owner.row(self._store.new_delivery(webhook, what)))
+                if webhook.wants(what.event, what.job_type) and (row := self._row(webhook, what)):
+                    rows.append(row)
             ids.append(what.id)
             if len(rows) >= JOBS_MAX:
                 break
@@ -77,6 +77,13 @@ class Dispatching:
         done = self._scripts.run(client, "dispatch_webhooks", "", asked, len(rows), *values)
         if not done:  # another process was faster, or a webhook has changed since they were read
             self._version = None
+
+    def _row(self, webhook: Webhook, what: Occurrence) -> tuple[str, ...] | None:
+        try:
+            return self._owner.row(self._store.new_delivery(webhook, what))
+        except Exception:  # or the events behind it would wait for ever
+            log.exception("Event %s of job %s cannot be sent to webhook %s", what.event, what.job_id, webhook.name)
+            return None
 
     def _begin(self) -> None:
         if self._is_started:

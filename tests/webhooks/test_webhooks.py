@@ -12,9 +12,11 @@ import redis
 from standardwebhooks.webhooks import WebhookVerificationError
 
 import kue
+import kue.aio
 from kue.errors import InvalidJob, WebhookNotFound
 from kue.webhooks.definition import DELIVERY_TYPE, EVENTS
 from tests.support import wait_until
+from tests.support.loops import on_loop
 from tests.webhooks.receiver import Receiver
 
 #: How keys that could hold a secret are read.
@@ -204,11 +206,40 @@ def test_a_webhook_is_changed_disabled_tested_and_removed(queue: kue.Queue, rece
     queue.create("t").save().wait(timeout_s=10)
     wait_until(lambda: len(receiver.received) == 2, 10)
 
+    # Of another URL it is enabled too
+    queue.disable_webhook(first.name)
+    assert queue.webhook(["complete"], receiver.url(), name=first.name).disabled_at is not None
+    assert queue.webhook(["complete"], receiver.url("/201"), name=first.name).disabled_at is None
+
     assert queue.remove_webhook(first.name) and not queue.remove_webhook(first.name)
     for call in (queue.get_webhook, queue.enable_webhook, queue.disable_webhook, queue.test_webhook):
         with pytest.raises(WebhookNotFound):
             call(first.name)
     assert queue.webhooks() == [] and queue.deliveries(first.name) == []
+
+
+def test_a_slow_receiver_keeps_no_other_waiting(queue: kue.Queue, receiver: Receiver) -> None:
+    queue.webhook(["enqueue"], receiver.url("/slow"), name="slow")
+    queue.webhook(["enqueue"], receiver.url("/ok"), name="fast")
+    queue.process("else", lambda job: None)
+    queue.create_many([{"type": "t"} for _ in range(30)])
+    wait_until(lambda: len(receiver.of("/ok")) == 30, 20)
+    assert len(receiver.of("/slow")) <= 3
+    receiver.ending.set()
+    wait_until(lambda: len(receiver.of("/slow")) == 30, 20)
+
+
+def test_what_a_job_holds_is_sent_as_far_as_it_can_be(queue: kue.Queue, receiver: Receiver) -> None:
+    queue.webhook(["complete"], receiver.url(), name="standard")
+    queue.webhook(["complete"], receiver.url("/201"), name="slack", format="slack")
+    queue.process("t\n%s", lambda job: job.data)
+    values = [{"x": "y" * 70_000}, "\u2028 \x00 \ud83d\ude00", None, {"a": [1.5, 2**60, {"b": None}]}]
+    for value in values:
+        queue.create("t\n%s", value).save()
+    wait_until(lambda: len(receiver.received) == 2 * len(values), 20)
+    told = {each.json["data"]["id"]: each.json["data"] for each in receiver.of("/ok")}
+    assert told[1]["truncated"] and "data" not in told[1]
+    assert told[4]["data"] == told[4]["result"] == values[3]
 
 
 @pytest.mark.parametrize(
@@ -239,3 +270,18 @@ def test_what_is_no_webhook_is_refused_with_a_hint(wrong: dict[str, Any], messag
     with pytest.raises(InvalidJob, match=message) as caught:
         queue.webhook(**arguments)
     assert "swordfish" not in str(caught.value) and ":pw@" not in str(caught.value)
+
+
+@on_loop
+async def test_an_asyncio_queue_has_the_same_webhooks_and_alerts(redis_url: str) -> None:
+    async with kue.aio.create_queue(redis_url) as queue:
+        made = await queue.webhook(["failed"], "https://example.com/hook", name="w")
+        assert made.secret and [each.name for each in await queue.webhooks()] == ["w"]
+        assert (await queue.get_webhook("w")).secret is None and await queue.webhook_count() == 1
+        job = await queue.test_webhook("w")
+        assert (await queue.get(job.id or 0)).data["webhook"] == "w"
+        assert await queue.deliveries("w") == [] and await queue.alerts() == []
+        assert await queue.webhook_backlog() == {"waiting": 0, "lost": 0}
+        assert await queue.disable_webhook("w") and await queue.enable_webhook("w") and await queue.remove_webhook("w")
+        with pytest.raises(WebhookNotFound):
+            await queue.get_webhook("w")

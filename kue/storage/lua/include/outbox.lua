@@ -38,7 +38,8 @@ local function note_event(id, event, args)
   local line = '\n' .. event .. '\t'
   if not string.find(wanted_events, line .. '*\n', 1, true)
     and not string.find(wanted_events, line .. json(job_type) .. '\n', 1, true) then return end
-  local entry = {'id', id, 'type', job_type, 'args', #args > text_max and '' or string.sub(args, 2)}
+  local entry = {'id', id, 'type', job_type, 'args', string.sub(args, 2)}
+  if #args > text_max then entry[5], entry[6] = 'left_out', 'args' end
   for n, name in ipairs(names) do
     local value = field[n + 1]
     if value and #value > text_max then name, value = 'left_out', name end

@@ -31,6 +31,9 @@ else
   redis.call('HSET', key, verb == 'disable' and 'disabled_at' or 'updated_at', now_text)
   for at = 5, #ARGV, 2 do
     local field, value = ARGV[at], ARGV[at + 1]
+    if field == 'definition' and redis.call('HGET', key, field) ~= value then   -- what was wrong with the old one is over
+      redis.call('HDEL', key, 'disabled_at', 'disabled_why', 'failing_since')
+    end
     if field == 'first_secret' then
       redis.call('HSETNX', key, 'secret', value)
     elseif field == 'new_secret' then
