@@ -41,6 +41,7 @@ PAGES = {
     "search": "/search?q=invoice",
     "system": "/system",
     "schedules": "/schedules",
+    "alerts": "/alerts",
     "files": "/files",
 }
 #: Largest picture that belongs into the repository, bytes.
@@ -64,6 +65,12 @@ class Slow(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(bytes(200_000))
                 if not small:
                     time.sleep(0.05)
+
+    def do_POST(self) -> None:
+        """Receive a webhook; one whose path says so is broken."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(503 if self.path == "/broken" else 204)
+        self.end_headers()
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
@@ -90,7 +97,8 @@ def app(folder: Path, file_port: int) -> Iterator[tuple[str, str]]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("KUE_", "DOWNLOAD_"))}
     environ |= {
         "PORT": str(port), "REDIS_URL": redis_url, "DOWNLOAD_DIR": str(folder / "downloads"), "KUE_CONCURRENCY": "2",
-        "DOWNLOAD_ALLOW": f"127.0.0.1:{file_port}", "PYTHONPATH": str(ROOT),
+        "DOWNLOAD_ALLOW": f"127.0.0.1:{file_port}", "PYTHONPATH": str(ROOT), "KUE_WEBHOOK_ALLOW": "127.0.0.1",
+        "KUE_ALERT_NO_WORKER": "1s", "KUE_ALERT_DISK_FREE": "off",
     }  # fmt: skip
     with (folder / "app.log").open("wb") as log:
         command = [sys.executable, str(ROOT / "app.py")]
@@ -118,6 +126,9 @@ def app(folder: Path, file_port: int) -> Iterator[tuple[str, str]]:
 def fill(queue: kue.Queue, file_port: int) -> dict[str, int | str | None]:
     """Create jobs of all kinds and run some; return the ids that PAGES names."""
     stay = threading.Event()
+    os.environ["KUE_WEBHOOK_ALLOW"] = "127.0.0.1"
+    queue.webhook(["failed", "alert"], f"http://127.0.0.1:{file_port}/hooks/kue", name="on-call")
+    queue.webhook(["failed"], f"http://127.0.0.1:{file_port}/broken", name="billing", types=["email"])
 
     @queue.process("email", 4)
     def send(job: kue.Job) -> Any:
@@ -155,6 +166,9 @@ def fill(queue: kue.Queue, file_port: int) -> dict[str, int | str | None]:
     wait(lambda: queue.get(reports[1].id or 0).progress_percent > 50, "a report is under way")
     wait(lambda: queue.complete_count() >= 62, "emails and small downloads are complete")
     wait(lambda: queue.active_count("startdownload") == 2, "two downloads run")
+    wait(lambda: queue.alerts() and len(queue.deliveries("on-call")) > 1, "an alert is delivered")
+    queue.test_webhook("on-call")
+    wait(lambda: len(queue.deliveries("on-call")) > 2, "a test is delivered")
     return {"report": reports[1].id, "waiting": waiting.id, "failed": bad.id}
 
 

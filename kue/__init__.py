@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from . import queue as _queue
+from .alerts import Alert, AlertRules
 from .base_job import WAIT
 from .client.events import Event
 from .client.flow import Batch
@@ -39,6 +41,7 @@ from .errors import (
     ScheduleNotFound,
     UnrecoverableError,
     WaitTimeout,
+    WebhookNotFound,
     WorkerStopping,
     WrongState,
 )
@@ -47,6 +50,8 @@ from .middleware import Middleware
 from .queue import LEASE_MS, Queue
 from .schedules import SavedSchedule, Schedule
 from .tasks import Task, TypedJob
+from .webhooks import Webhook
+from .webhooks.store import Webhooks
 from .worker.executors.asyncio_executor import HandlerJobs
 
 
@@ -57,11 +62,21 @@ def _handler_jobs(queue: Queue) -> HandlerJobs:
     return HandlerJobs(queue)
 
 
+def _delivery_handler(webhooks: Webhooks[Job]) -> tuple[int, Callable[[Job], Any]]:
+    """Make the handler of deliveries. Only programs with webhooks need what it uses of the downloader."""
+    from .delivery import delivery_handler
+
+    return delivery_handler(webhooks)
+
+
 _queue.make_handler_jobs = _handler_jobs
+_queue.make_delivery_handler = _delivery_handler
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alert",
+    "AlertRules",
     "Batch",
     "DuplicateJob",
     "Event",
@@ -88,6 +103,8 @@ __all__ = [
     "UnrecoverableError",
     "WAIT",
     "WaitTimeout",
+    "Webhook",
+    "WebhookNotFound",
     "WorkerStopping",
     "WrongState",
     "create_queue",

@@ -21,6 +21,7 @@ from .schedules import examination
 from .states import STATES
 from .storage.codec import number
 from .storage.keys import id_of, zid
+from .webhooks import examination as webhook_examination
 
 #: Seconds between two checks of a suspected problem.
 SETTLE_S = 1.0
@@ -142,6 +143,9 @@ class _Doctor:
         for trouble, fixed in examination.examine(self._client, self._scripts, self._fix, self._settle_s):
             what = f'schedule "{trouble.name}": {trouble.what}' if trouble.name else trouble.what
             yield Finding(None, what, fixed, trouble.repair or "nothing: look at it with redis-cli")
+        hooks = webhook_examination.examine(self._client, self._scripts, self._fix, self._settle_s)
+        for wrong, fixed in hooks:
+            yield Finding(None, wrong.what, fixed, wrong.repair or "nothing: look at it with redis-cli")
 
     def _flows_and_claims(self) -> Iterator[tuple[flow_examination.Trouble, bool]]:
         flows = flow_examination.examine_flows(self._client, self._scripts, self._parents, self._fix, self._settle_s)

@@ -40,6 +40,14 @@ class ScheduleNotFound(KueError, LookupError):
         self.name = name
 
 
+class WebhookNotFound(KueError, LookupError):
+    """There is no such webhook: it was removed, or never made."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"webhook {name!r} does not exist")
+        self.name = name
+
+
 class WrongState(KueError):
     """The operation is not possible in the job's current state. Read the job again before you retry."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 from weakref import WeakMethod
 
 from . import backoff, child_process
+from .alerts.evaluation import Alerts
 from .client.events import Event
 from .client.job_store import JobStore
 from .concurrency import fork
@@ -31,6 +32,9 @@ from .storage.codec import check_ms
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
+from .webhooks.definition import DELIVERY_TYPE
+from .webhooks.dispatching import Dispatching
+from .webhooks.store import Webhooks
 from .worker.executors.asyncio_executor import HandlerJobs
 from .worker.isolation.options import Isolation, check_isolation, size_bytes
 from .worker.isolation.target import find_target
@@ -63,12 +67,14 @@ def _of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concate
     return call
 
 
-def _not_set(queue: Queue) -> HandlerJobs:
+def _not_set(queue: Any) -> Any:
     raise NotImplementedError
 
 
 #: Returns what makes the jobs of a queue's async handlers; kue/__init__.py sets it, since kue.aio imports this module.
 make_handler_jobs: Callable[[Queue], HandlerJobs] = _not_set
+#: Returns how many deliveries to webhooks a process runs at once, and their handler; kue/__init__.py sets it as well.
+make_delivery_handler: Callable[[Webhooks[Job]], tuple[int, Callable[[Job], Any]]] = _not_set
 
 
 class Queue:
@@ -103,9 +109,17 @@ class Queue:
         self._schedules = Schedules(session, self._store)
         self._declared = DeclaredSchedules(self._schedules)
         self._limits = Limits(session, lambda: self.test_mode.collecting)
+        self._webhooks = Webhooks(session, self._store)
+        self._dispatching = Dispatching(session, self._store, self._webhooks, self._start_deliveries)
+        self._alerts = Alerts(
+            session, self._queries, lambda: self._worker.finished, frozenset({DELIVERY_TYPE})
+        )
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
-            self._tell_error, (retention.run, Firing(session, self._store, self._declared.write).run),
+            self._tell_error, (
+                retention.run, Firing(session, self._store, self._declared.write).run, self._dispatching.run,
+                self._alerts.run,
+            ),
             lambda: make_handler_jobs(self),
         )  # fmt: skip
         #: Those of ``acreate``, once it was called.
@@ -443,7 +457,27 @@ class Queue:
     scheduled = _of("_declared", DeclaredSchedules.scheduled)
     declare_schedules = _of("_declared", DeclaredSchedules.declare_schedules)
 
+    # Webhooks and alerts
+
+    webhook = _of("_webhooks", Webhooks[Job].webhook)
+    webhooks = _of("_webhooks", Webhooks[Job].webhooks)
+    webhook_count = _of("_webhooks", Webhooks[Job].webhook_count)
+    get_webhook = _of("_webhooks", Webhooks[Job].get_webhook)
+    remove_webhook = _of("_webhooks", Webhooks[Job].remove_webhook)
+    enable_webhook = _of("_webhooks", Webhooks[Job].enable_webhook)
+    disable_webhook = _of("_webhooks", Webhooks[Job].disable_webhook)
+    test_webhook = _of("_webhooks", Webhooks[Job].test_webhook)
+    deliveries = _of("_webhooks", Webhooks[Job].deliveries)
+    webhook_backlog = _of("_webhooks", Webhooks[Job].webhook_backlog)
+    alert_rules = _of("_alerts", Alerts.alert_rules)
+    alerts = _of("_alerts", Alerts.alerts)
+
     # Inside
+
+    def _start_deliveries(self) -> None:
+        """Let this process deliver to webhooks, among its other jobs."""
+        count, handler = make_delivery_handler(self._webhooks)
+        self._worker.process(DELIVERY_TYPE, count, handler)
 
     async def _loop_store(self) -> AsyncJobStore:
         """Return what saves the jobs of ``task.acreate``."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from .connection.locate import embedded_dir, is_embedded
@@ -18,6 +20,24 @@ URL_FORMS = "a URL looks like redis://127.0.0.1:6379/0 or unix:///run/redis.sock
 SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 #: Units of a duration, ms.
 DURATION_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as people meet it. ``data_dir`` is KUE_DATA_DIR in the environment and ``--data-dir`` as a flag."""
+
+    field: str
+    variable: str
+    default: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    #: May hold a password, so an error message does not repeat it.
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.field.replace("_", "-")
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -278,3 +298,28 @@ def duration_ms(text: str) -> int:
     if found is None:
         raise ValueError(f'"{text}" is not a duration; write a number with ms, s, m, h, d or w, such as 90s or 7d')
     return round(float(found[1]) * DURATION_UNITS[found[2]])
+
+
+def duration_or_off(text: str) -> int | None:
+    """A duration in ms, or None for ``off``."""
+    return None if text.lower() in ("", "off") else duration_ms(text)
+
+
+def percent_or_off(text: str) -> float | None:
+    """``20`` or ``20%`` of a whole; None for ``off``."""
+    if text.lower() in ("", "off"):
+        return None
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%?", text)
+    if found is None or not 0 < float(found[1]) <= 100:
+        raise ValueError(f"{text!r} is not a percentage; write for example 20%, or off")
+    return float(found[1])
+
+
+def size_or_off(text: str) -> int | None:
+    """A size in bytes, or None for ``off``."""
+    return None if text.lower() in ("", "off") else size_bytes(text)
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """Texts with commas between, which may hold spaces."""
+    return tuple(filter(None, (each.strip() for each in text.split(","))))

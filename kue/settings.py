@@ -6,14 +6,16 @@ import argparse
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .alerts.rules import AlertRules
 from .errors import KueError
 from .setting_parsers import (
     MAX_CONCURRENCY,
+    Option,
     base_path,
     bearer_token,
     credentials,
@@ -40,28 +42,11 @@ from .setting_parsers import (
     whole_number,
     yes_or_no,
 )
+from .webhook_options import WEBHOOK_OPTIONS
 
 
 class SettingsError(KueError, ValueError):
     """A setting that cannot be used; the message names it and says what to write instead."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting as people meet it. ``data_dir`` is KUE_DATA_DIR in the environment and ``--data-dir`` as a flag."""
-
-    field: str
-    variable: str
-    default: str
-    metavar: str
-    help: str
-    parse: Callable[[str], Any]
-    #: May hold a password, so an error message does not repeat it.
-    secret: bool = False
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.field.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -119,6 +104,19 @@ class Settings:
     session_lifetime: float = 7 * 24 * 3600
     #: "text" or "json"
     log_format: str = "text"
+    #: A webhook, and where webhooks may be beside public addresses.
+    webhook_url: str | None = None
+    webhook_events: tuple[str, ...] = ("failed", "alert")
+    webhook_types: tuple[str, ...] = ()
+    webhook_secret: str | None = None
+    webhook_format: str = "standard"
+    webhook_allow: tuple[str, ...] = ()
+    #: Thresholds of alerts: percent, ms and bytes; None: off.
+    alert_failure_rate: float | None = None
+    alert_queue_time: int | None = None
+    alert_no_worker: int | None = None
+    alert_redis_memory: float | None = None
+    alert_disk_free: int | None = None
 
     @classmethod
     def load(
@@ -159,6 +157,14 @@ class Settings:
         hosts = dict.fromkeys((self.host, "localhost", "127.0.0.1", "[::1]"))
         return (*self.download_allow, *(f"{host}:{self.port}" for host in hosts))
 
+    @property
+    def alert_rules(self) -> AlertRules:
+        """The rules of alerts that a process with these settings evaluates."""
+        return AlertRules(
+            self.alert_failure_rate, self.alert_queue_time, self.alert_no_worker, self.alert_redis_memory,
+            self.alert_disk_free, self.download_dir,
+        )  # fmt: skip
+
     def _check_exposure(self) -> None:
         tokens = self.token or self.token_readonly
         locked = self.auth or self.auth_readonly or tokens or self.auth_header or self.users_file
@@ -191,7 +197,7 @@ class Settings:
 
     def __repr__(self) -> str:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
-        secrets = ("auth", "auth_readonly", "token", "token_readonly")
+        secrets = ("auth", "auth_readonly", "token", "token_readonly", "webhook_url", "webhook_secret")
         hidden: dict[str, Any] = {name: "***" if getattr(self, name) else None for name in secrets}
         hidden["redis_url"] = _without_password(self.redis_url)
         hidden["download_proxy"] = _without_password(self.download_proxy)
@@ -220,7 +226,7 @@ def parser(program_name: str = "python app.py") -> argparse.ArgumentParser:
     for option in OPTIONS:
         default = f"; default {option.default}" if option.default else ""
         switch: dict[str, Any] = {"nargs": "?", "const": "1"} if option.parse is yes_or_no else {}
-        text = f"{option.help} [{option.variable}{default}]"
+        text = f"{option.help} [{option.variable}{default}]".replace("%", "%%")
         result.add_argument(option.flag, dest=option.field, metavar=option.metavar, help=text, **switch)
     return result
 
@@ -404,4 +410,5 @@ OPTIONS = (
         session_lifetime,
     ),
     Option("log_format", "KUE_LOG_FORMAT", "text", "FORMAT", "log lines: text, or json", one_of("text", "json")),
+    *WEBHOOK_OPTIONS,
 )

@@ -90,6 +90,9 @@ TRANSITIONS: Final = (
         ("enqueue", "cancel", "error", "failed"),
         "any process with workers, on a timer; may cancel the schedule's last job",
     ),
+    Transition(
+        "dispatch_webhooks", (), (INACTIVE,), ("enqueue",), "any process with workers, for events that webhooks want"
+    ),
     Transition("run_schedule", (), (INACTIVE, DELAYED), ("enqueue",), "an operator, besides a schedule's times"),
     Transition(
         "reserve",

@@ -13,7 +13,7 @@ import kue
 NAMES = {
     "kue": "Event InvalidAddress InvalidJob Job JobCancelled JobFailed JobInterrupt JobNotFound JobTimeout KueError LeaseLost Middleware "
            "Queue QueueUnavailable RateLimited RetryLater Task TypedJob UnrecoverableError WaitTimeout WorkerStopping WrongState create_queue __version__ "
-           "SavedSchedule Schedule ScheduleNotFound",
+           "SavedSchedule Schedule ScheduleNotFound Alert AlertRules Webhook WebhookNotFound",
     "kue.errors": "KueError InvalidJob JobNotFound JobFailed QueueUnavailable WrongState LeaseLost WaitTimeout RetryLater",
     "kue.testing": "collected collecting_queue kue_queue",
     "kue.settings": "Settings SettingsError",
@@ -35,6 +35,9 @@ QUEUE = (
     "retention retry run_as_new running save_unique search server_ms set_priority set_slots set_state setting settings "
     "waiting_parents end_session end_sessions_of session_has_ended schedule schedules save_schedule schedule_count preview_schedule get_schedule pause_schedule resume_schedule "
     "run_schedule_now unschedule scheduled declare_schedules "
+    "waiting_parents end_session session_has_ended schedule schedules save_schedule schedule_count preview_schedule get_schedule pause_schedule resume_schedule "
+    "run_schedule_now unschedule scheduled declare_schedules webhook webhooks webhook_count get_webhook remove_webhook "
+    "enable_webhook disable_webhook test_webhook deliveries webhook_backlog alerts alert_rules "
     "shutdown subscribe task tasks types unlimit use watch_stuck_jobs work work_time workers keys prefix test_mode backoffs job_events"
 ).split()  # fmt: skip
 

@@ -77,6 +77,24 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
         (("anna@a.example", "write"), ("eva", "read"), ("*", "read")),
     ),
     ("KUE_ALLOWED_HOSTS", "--allowed-hosts", "Jobs.example, *.b", "allowed_hosts", ("jobs.example", "*.b")),
+    ("KUE_WEBHOOK_URL", "--webhook-url", "https://h.example/x?y", "webhook_url", "https://h.example/x?y"),
+    (
+        "KUE_WEBHOOK_EVENTS",
+        "--webhook-events",
+        "failed, failed attempt,alert",
+        "webhook_events",
+        ("failed", "failed attempt", "alert"),
+    ),
+    ("KUE_WEBHOOK_TYPES", "--webhook-types", "bill, big mail", "webhook_types", ("bill", "big mail")),
+    ("KUE_WEBHOOK_SECRET", "--webhook-secret", f"whsec_{'A' * 32}", "webhook_secret", f"whsec_{'A' * 32}"),
+    ("KUE_WEBHOOK_FORMAT", "--webhook-format", "slack", "webhook_format", "slack"),
+    ("KUE_WEBHOOK_ALLOW", "--webhook-allow", "10.0.0.0/8,intra:80", "webhook_allow", ("10.0.0.0/8", "intra:80")),
+    ("KUE_ALERT_FAILURE_RATE", "--alert-failure-rate", "20%", "alert_failure_rate", 20.0),
+    ("KUE_ALERT_FAILURE_RATE", "--alert-failure-rate", "off", "alert_failure_rate", None),
+    ("KUE_ALERT_QUEUE_TIME", "--alert-queue-time", "15m", "alert_queue_time", 900_000),
+    ("KUE_ALERT_NO_WORKER", "--alert-no-worker", "Off", "alert_no_worker", None),
+    ("KUE_ALERT_REDIS_MEMORY", "--alert-redis-memory", "75", "alert_redis_memory", 75.0),
+    ("KUE_ALERT_DISK_FREE", "--alert-disk-free", "500M", "alert_disk_free", 500 * 2**20),
 ]
 
 GOOD += [
@@ -164,6 +182,19 @@ BAD = [
     ("KUE_TOKEN_READONLY", "short", "at least 16"),
     ("KUE_ALLOW_ANONYMOUS", "perhaps", "1 or 0"),
     ("KUE_CORS_ORIGINS", "example.org", "https://example.org"),
+    ("KUE_WEBHOOK_URL", "h.example", "https://example.com/hook"),
+    ("KUE_WEBHOOK_URL", "https://u:p@h.example/", "without user"),
+    ("KUE_WEBHOOK_TYPES", "bill,webhook-delivery", "deliver to webhooks"),
+    ("KUE_ALERT_NO_WORKER", "5", "not a duration"),
+    ("KUE_ALERT_REDIS_MEMORY", "much", "20%, or off"),
+    ("KUE_WEBHOOK_EVENTS", "fialed", "there is no event 'fialed'"),
+    ("KUE_WEBHOOK_SECRET", "swordfish", "24 to 64 bytes"),
+    ("KUE_WEBHOOK_FORMAT", "teams", "standard, slack, ntfy"),
+    ("KUE_WEBHOOK_ALLOW", "http://intranet", "without http://|not a host"),
+    ("KUE_ALERT_FAILURE_RATE", "0", "20%, or off"),
+    ("KUE_ALERT_FAILURE_RATE", "101%", "20%, or off"),
+    ("KUE_ALERT_QUEUE_TIME", "soon", "not a duration"),
+    ("KUE_ALERT_DISK_FREE", "little", "500M"),
     ("KUE_CORS_ORIGINS", "https://example.org/page", "https://example.org"),
 ]
 
@@ -196,6 +227,10 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         token_readonly=None,
         allow_anonymous=False,
         cors_origins=(),
+        alert_failure_rate=50.0,
+        alert_no_worker=300_000,
+        alert_redis_memory=90.0,
+        alert_disk_free=2**30,
     )
 
 

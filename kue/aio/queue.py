@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from ..alerts.evaluation import Alerts
 from ..backoff import BackoffFunction
 from ..client.events import Event
 from ..client.handler_thread import Registration
@@ -27,6 +28,7 @@ from ..schedules.declared import OWNER
 from ..schedules.definition import Schedule
 from ..schedules.store import Schedules
 from ..storage.arguments import check_callable, check_queue_event
+from ..webhooks.store import Webhooks
 from .connector import source_like, sync_source
 from .event_stream import EventStream
 from .job import AsyncJob
@@ -101,6 +103,8 @@ class Queue:
         self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
         self._limits = Limits(session, lambda: self.test_mode.collecting)
         self._schedules = Schedules(session, self._store)
+        self._webhooks = Webhooks(session, self._store)
+        self._alerts = Alerts(session, self._queries)
         self._on_error: list[Callable[[BaseException], object]] = []
         fork.watch(self)
 
@@ -306,6 +310,18 @@ class Queue:
     run_schedule_now = _of("_schedules", Schedules[AsyncJob].run_schedule_now)
     unschedule = _of("_schedules", Schedules[AsyncJob].unschedule)
     scheduled = _OfSync(lambda queue: queue.scheduled)
+    webhook = _of("_webhooks", Webhooks[AsyncJob].webhook)
+    webhooks = _of("_webhooks", Webhooks[AsyncJob].webhooks)
+    webhook_count = _of("_webhooks", Webhooks[AsyncJob].webhook_count)
+    get_webhook = _of("_webhooks", Webhooks[AsyncJob].get_webhook)
+    remove_webhook = _of("_webhooks", Webhooks[AsyncJob].remove_webhook)
+    enable_webhook = _of("_webhooks", Webhooks[AsyncJob].enable_webhook)
+    disable_webhook = _of("_webhooks", Webhooks[AsyncJob].disable_webhook)
+    test_webhook = _of("_webhooks", Webhooks[AsyncJob].test_webhook)
+    deliveries = _of("_webhooks", Webhooks[AsyncJob].deliveries)
+    webhook_backlog = _of("_webhooks", Webhooks[AsyncJob].webhook_backlog)
+    alerts = _of("_alerts", Alerts.alerts)
+    alert_rules = _OfSync(lambda queue: queue.alert_rules)
 
     async def declare_schedules(self, schedules: Iterable[Schedule] = (), *, owner: str = OWNER) -> list[str]:
         """Replace the schedules in Redis with those in the code; see ``kue.Queue.declare_schedules``."""

@@ -12,6 +12,7 @@ from ..queue import Queue
 from ..settings import Settings
 from .archive import work_on_archives
 from .monitor_process import MonitorServer
+from .webhooks import WebhookFollower, apply_settings
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
@@ -31,6 +32,7 @@ def download_handler(settings: Settings) -> DownloadHandler:
 
 def work(settings: Settings, queue: Queue) -> None:
     """Start download workers in this process, and beside it one that puts downloads into archives."""
+    apply_settings(settings, queue)
     queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
     handler = download_handler(settings)
     LimitFollower(queue, handler).start()
@@ -64,4 +66,7 @@ def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None
     program.listen()
     if settings.workers:
         work(settings, queue)
+    else:
+        apply_settings(settings, queue)
+        WebhookFollower(queue).start()
     program.run(*create_app(settings, queue))

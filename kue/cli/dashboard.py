@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -22,7 +23,8 @@ from .options import Place, open_queue, with_place
 @click.option("--cors-origins", metavar="LIST", help="Other origins allowed to connect.  [KUE_CORS_ORIGINS]")
 @with_place
 def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> None:
-    """Serve the monitor and Kue's JSON API for any Kue queue, including Node's. It runs no jobs.
+    """Serve the monitor and Kue's JSON API for any Kue queue, including Node's. It runs no jobs but deliveries to
+    webhooks.
 
     \b
     kue dashboard -p 3050 -r redis://127.0.0.1:6379/0 -q q
@@ -48,6 +50,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 def serve(settings: Settings, place: Place) -> None:
     """Serve until a signal comes, in a patched process."""
     from ..app.monitor_process import MonitorServer
+    from ..app.webhooks import WebhookFollower
     from ..web import create_app
 
     queue = open_queue(place)
@@ -55,4 +58,6 @@ def serve(settings: Settings, place: Place) -> None:
     program.listen()
     if not program.wait_for_redis():
         return
+    queue.alert_rules(replace(settings.alert_rules, disk_free=None))  # it downloads nothing
+    WebhookFollower(queue).start()
     program.run(*create_app(settings, queue, downloads=False))

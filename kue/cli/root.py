@@ -28,6 +28,7 @@ from .serve import serve
 from .stats import stats
 from .tree import tree
 from .user import user
+from .webhook import alerts, webhook
 from .worker import worker
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -62,6 +63,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     kue serve                       serve the monitor and run download workers
     kue download URL                download a file, without a server
     kue schedule ls                 list schedules
+    kue webhook add URL             send events and alerts to a URL
     kue dashboard -p 3050           serve the monitor for an existing queue
     kue worker app:queue            run the handlers of app.py
 
@@ -71,7 +73,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 
 COMMANDS = (
-    *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule),
+    *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule, webhook, alerts),
     *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, user, bench, completion),
 )
 for command in COMMANDS:

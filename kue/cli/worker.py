@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from ..aio.queue import Queue as AsyncQueue
+from ..alerts import AlertRules
 from ..concurrency import essential, green
 from ..errors import QueueUnavailable
 from ..process import descriptors, supervisor
@@ -23,6 +24,7 @@ from ..process.stop_signals import GRACE_S, StopSignals, log_shutdown, wait_for_
 from ..process.stuck import end_if_stuck
 from ..process.title import set_title
 from ..queue import Queue
+from ..settings import Settings
 from ..worker import selection
 from ..worker.gate import gate
 from .green_start import command, ensure_patched, need
@@ -209,6 +211,8 @@ def run_worker(options: WorkerOptions) -> int:
         queue = load(options.target)
         queue._declare_at_start(options.target)
         queue.work()
+        if queue.alert_rules() == AlertRules():
+            queue.alert_rules(_alert_rules())
     except BaseException:
         gate.release()
         signals.close()
@@ -236,6 +240,12 @@ def run_worker(options: WorkerOptions) -> int:
         signals.ignore()
     log.info("Stopped; running jobs released: %d", left)
     return 0
+
+
+def _alert_rules() -> AlertRules:
+    """Return the alert rules of the environment, for a program that has set none. Raises SettingsError."""
+    given = {name: text for name, text in os.environ.items() if name.startswith("KUE_ALERT_")}
+    return replace(Settings.load(given).alert_rules, disk_free=None)  # it downloads nothing
 
 
 def _show_load(queue: Queue, target: str) -> None:

@@ -42,6 +42,14 @@ def read(client: Any, keys: Keys) -> MemoryInfo:
     return memory
 
 
+def of_server(client: Any) -> tuple[int | None, int | None]:
+    """Return the bytes that the server uses and may use; None where it does not tell, or has no limit."""
+    with contextlib.suppress(ResponseError, RedisClusterException, AttributeError):
+        info = client.info("memory")
+        return info.get("used_memory"), info.get("maxmemory") or None
+    return None, None
+
+
 def _estimate(client: Any, keys: Keys, jobs: int) -> int:
     ranks = random.sample(range(jobs), SAMPLE) if jobs > SAMPLE else range(jobs)
     pipe = client.pipeline(transaction=False)

@@ -65,6 +65,16 @@ class Keys:
         self.workers = f"{prefix}:workers"
         #: Ours: schedules by the epoch ms at which they are due (zset).
         self.schedules = f"{prefix}:schedules"
+        #: Ours: names of webhooks (set).
+        self.webhooks = f"{prefix}:webhooks"
+        #: Ours: the events that webhooks want (string); a queue without webhooks has none.
+        self.webhook_events = f"{prefix}:webhooks:events"
+        #: Ours: events that no delivery job has been made of yet (stream).
+        self.webhook_outbox = f"{prefix}:webhooks:outbox"
+        #: Ours: events that were lost since the outbox was full (string, a number).
+        self.webhooks_dropped = f"{prefix}:webhooks:dropped"
+        #: Ours: alerts that are active, or may soon be (hash, name -> JSON).
+        self.alerts = f"{prefix}:alerts"
 
     def job(self, job_id: object) -> str:
         return f"{self.prefix}:job:{job_id}"
@@ -120,6 +130,14 @@ class Keys:
     def schedule(self, name: str) -> str:
         """Ours: a schedule's definition, and how its last runs were (hash)."""
         return f"{self.prefix}:schedule:{name}"
+
+    def webhook(self, name: str) -> str:
+        """Ours: what a webhook is, its secret, and how its deliveries go (hash)."""
+        return f"{self.prefix}:webhook:{name}"
+
+    def deliveries(self, name: str) -> str:
+        """Ours: the last attempts to deliver to a webhook, newest first (list, JSON)."""
+        return f"{self.prefix}:webhook:{name}:deliveries"
 
     def lane(self, lane: str) -> str:
         """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""

@@ -28,11 +28,13 @@ from kue.web.api.health import health
 from kue.web.api.kue_api import api, lower_case_words
 from kue.web.api.openapi import openapi
 from kue.web.api.schedules_api import schedules_api
+from kue.web.api.webhooks_api import webhooks_api
 from kue.web.links import link
 from kue.web.live import client_script
 from kue.web.live.monitor import Monitor
 from kue.web.live.packets import ClientPacket
 from kue.web.live.web_socket import refuse_unsupported, web_sockets_of_threads
+from kue.web.pages.alerts import alerts
 from kue.web.pages.files import files
 from kue.web.pages.home import pages
 from kue.web.pages.overview import overview
@@ -55,7 +57,7 @@ Payload.max_decode_packets = 1000
 PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
 #: Largest message from a client, so that a megabyte of url gets an answer instead of a cut line.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-PAGES = (pages, overview, finder, files, system, schedules)
+PAGES = (pages, overview, finder, files, system, schedules, alerts)
 
 #: Largest body of an HTTP request.
 MAX_BODY_BYTES = 1024 * 1024
@@ -136,7 +138,7 @@ def assemble(
     app.extensions["kue"] = Monitor(socketio, queue, security, settings.all_download_allow)
     errors.install(app)
     actions = (job_actions, bulk, limits, type_limits, url_list)
-    for blueprint in (api, health, openapi, schedules_api, *PAGES, *actions, *more_pages):
+    for blueprint in (api, health, openapi, schedules_api, webhooks_api, *PAGES, *actions, *more_pages):
         app.register_blueprint(blueprint)
     return app, socketio
 

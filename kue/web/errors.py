@@ -16,6 +16,7 @@ from kue.errors import (
     KueError,
     QueueUnavailable,
     ScheduleNotFound,
+    WebhookNotFound,
     WrongState,
 )
 from kue.web.answers import SafeResponse
@@ -23,7 +24,7 @@ from kue.web.answers import SafeResponse
 log = logging.getLogger("kue.web")
 
 #: Paths for programs: their errors are JSON unless the client prefers HTML.
-API_PATH = re.compile(r"/(job|jobs|limits|schedules|stats|monitor|healthz|metrics)(/|$)")
+API_PATH = re.compile(r"/(job|jobs|limits|schedules|webhooks|alerts|stats|monitor|healthz|metrics)(/|$)")
 
 
 def error_response(status: int, message: str) -> Response:
@@ -55,7 +56,8 @@ def install(app: Flask) -> None:
         return _answer(404, f'job "{exc.job_id}" doesnt exist')  # as Node Kue spells it
 
     @app.errorhandler(ScheduleNotFound)
-    def no_schedule(exc: ScheduleNotFound) -> Response:
+    @app.errorhandler(WebhookNotFound)
+    def no_schedule(exc: KueError) -> Response:
         return _answer(404, str(exc))
 
     @app.errorhandler(DuplicateJob)

@@ -61,6 +61,8 @@ class Attempts:
         self._executor, self._isolates = executor, isolates
         #: The running attempts, by job id. An attempt not listed has ended, even if its handler still runs.
         self.running: dict[str, Execution] = {}
+        #: Attempts that ended since this process began, by type and verb ("complete", "fail", "release").
+        self.finished: Counter[tuple[str, str]] = Counter()
         self._ended: list[Ended] = []
         self._sent: list[Ended] = []
         self._lost: deque[Execution] = deque()
@@ -211,6 +213,7 @@ class Attempts:
         if self.running.get(job_id) is not execution:
             return
         if outcome is not None:
+            self.finished[execution.type, outcome.verb] += 1
             self._ended.append(Ended(execution.type, outcome))  # first: the heartbeat may renew the lease at any moment
         del self.running[job_id]
         self._types[execution.type].release(execution.slot)

@@ -75,6 +75,11 @@ class Worker:
     def types(self) -> dict[str, int]:
         return {} if self.engine is None else self.engine.types()
 
+    @property
+    def finished(self) -> dict[tuple[str, str], int]:
+        """How many attempts ended in this process, by type and verb."""
+        return {} if self.engine is None else dict(self.engine.attempts.finished)
+
     def running_ids(self) -> list[int | str]:
         return [] if self.engine is None else self.engine.running_ids()
 

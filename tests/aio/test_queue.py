@@ -23,7 +23,7 @@ MORE_OF_QUEUE, MORE_OF_JOB = {"events", "sync"}, set[str]()
 NOT_AWAITED = {
     "create", "backoff", "process", "scheduled", "concurrency", "processing", "running", "watch_stuck_jobs", "quiet",
     "retain",
-    "retention", "events", "task", "work", "use",
+    "retention", "events", "task", "work", "use", "alert_rules",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ EVIL = [
 ]  # fmt: skip
 PATHS = (
     "/", "/overview", "/active", "/inactive", "/failed", "/complete", "/delayed", "/job/1", "/job/3", "/files",
-    "/system", "/schedules", "/search?q=job", "/search", "/job/999",
+    "/system", "/schedules", "/alerts", "/search?q=job", "/search", "/job/999",
 )  # fmt: skip
 
 
@@ -53,6 +54,10 @@ def fill(queue: Any, texts: list[str]) -> None:
              {"type": f"wait{text}", "data": data}, {"type": f"wait{text}", "data": data, "delay": 600_000}]
         )  # fmt: skip
         queue.schedule(text.replace("\u202e", "")[:200], f"wait{text}", data, cron="0 3 * * *", jitter=1000)
+    queue.webhook(["failed"], "https://h.invalid/", name="w", types=texts[:100])
+    for text in texts:
+        entry = {"text": text, "bad_since": "1", "started_at": "1", "seen_at": "2"}
+        queue.session.connector.shared().hset("q:alerts", f"queue_time{text}", json.dumps(entry))
     queue.declare_schedules([kue.Schedule("declared", "x", every=3_600_000)], owner=texts[0])
     wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=20)
 

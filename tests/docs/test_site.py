@@ -10,6 +10,7 @@ import pytest
 import kue
 import kue.downloads
 from docs.generate import PART, renewed
+from kue.alerts.evaluation import Alerts
 from kue.client.events import Event
 from kue.client.job_store import JobStore
 from kue.errors import KueError
@@ -22,12 +23,13 @@ from kue.states import EVENTS
 from kue.storage.keys import Keys
 from kue.web.api.routes import ROUTES
 from kue.web.live.relay import plain_event
+from kue.webhooks.store import Webhooks
 from tests.support import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (JobStore, Queries, Operations, Limits, Schedules, DeclaredSchedules)
+PARTS = (JobStore, Queries, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
 
 
 def label(page: Path) -> str:
@@ -90,6 +92,7 @@ def test_every_key_is_in_the_reference() -> None:
     plain = {value for name, value in vars(keys).items() if name != "prefix"}
     assert [key for key in plain if f"`{key}`" not in text] == []
     made = [keys.history("minutes"), keys.secret("session"), keys.schedule("NAME")]
+    made += [keys.webhook("NAME"), keys.deliveries("NAME")]
     made += [name("") for name in (keys.bulk, keys.commands, keys.wake, keys.lane)]
     assert [key for key in made if key not in text] == []
 

@@ -79,8 +79,31 @@ class QueueMetrics(Collector):
             "kue_flow_parents_waiting", "Jobs that wait for their children.", value=self.queue.waiting_parents()
         )
         yield from self._of_the_schedules()
+        yield from self._of_the_webhooks()
         yield from self._of_the_limits()
         yield from self._of_the_workers()
+
+    def _of_the_webhooks(self) -> Iterator[Metric]:
+        active = GaugeMetricFamily("kue_alert_active", "1 for each alert that is active.", labels=("alert",))
+        for alert in self.queue.alerts()[:MAX_TYPES]:
+            active.add_metric((alert["name"],), 1)
+        yield active
+        attempts = CounterMetricFamily(
+            "kue_webhook_attempts", "Attempts to deliver to a webhook, by outcome.", labels=("webhook", "outcome")
+        )
+        disabled = GaugeMetricFamily("kue_webhook_disabled", "1 if a webhook is disabled.", labels=("webhook",))
+        for webhook in self.queue.webhooks()[:MAX_TYPES]:
+            attempts.add_metric((webhook.name, "delivered"), webhook.delivered)
+            attempts.add_metric((webhook.name, "failed"), webhook.failed)
+            disabled.add_metric((webhook.name,), int(webhook.disabled_at is not None))
+        yield from (attempts, disabled)
+        backlog = self.queue.webhook_backlog()
+        yield GaugeMetricFamily(
+            "kue_webhook_outbox", "Events that wait to be dispatched to webhooks.", value=backlog["waiting"]
+        )
+        yield CounterMetricFamily(
+            "kue_webhook_events_lost", "Events lost since too many waited to be dispatched.", value=backlog["lost"]
+        )
 
     def _of_the_limits(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily("kue_limit_waiting", "Jobs that wait for a limit, by type.", labels=("type",))

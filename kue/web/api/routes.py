@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kue.alerts import Alert
 from kue.management.limits import Limit
 from kue.schedules.definition import MISSED, OVERLAPS
 from kue.states import STATES
@@ -13,6 +14,8 @@ from kue.web.live.snapshots import HomeAnswer, StateList
 from kue.web.pages.search import SearchAnswer
 from kue.web.present.limits_view import READERS, LimitsView
 from kue.web.present.schedule_view import ScheduleView
+from kue.web.present.webhook_view import WebhookView
+from kue.webhooks.definition import FORMATS
 
 #: What an answer or a body is: a TypedDict, a schema, or one of MEDIA's words.
 Shape = Any
@@ -108,6 +111,8 @@ PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
     ),
     "schedule": (TEXT, "nightly", "the name of a schedule"),
     "verb": ({"enum": ["pause", "resume", "run"]}, "pause", ""),
+    "webhook": (TEXT, "ops", "the name of a webhook"),
+    "deed": ({"enum": ["enable", "disable", "test"]}, "disable", ""),
     "what": ({"enum": ["pause", "resume", "concurrency"]}, "pause", ""),
     "bulk": (TEXT, "0123456789abcdef", "the id of a bulk action"),
     "name": (TEXT, "20260101120000-1-x.bin", "of a finished file"),
@@ -165,6 +170,9 @@ _LIMIT = members(
 _HEALTH = members(status={"enum": ["ok"]}, redis_ms={"type": "number"})
 _BULK = members({"type": TEXT, "state": STATE, "q": TEXT, "ids": many(NUMBER)}, act={"enum": list(STATES_OF)})
 _CLIENTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
+_WEBHOOK = members(
+    {"name": TEXT, "types": TEXTS, "format": {"enum": list(FORMATS)}}, url=TEXT, events=TEXTS, secret=TEXT
+)
 _PAGES = ("/{state} " + _LIST_QUERY, "/search q from", "/files", "/system", "/overview", "/login next", "/")
 
 ROUTES = (
@@ -222,6 +230,23 @@ ROUTES = (
         "Pause or resume a schedule, or create its job now.",
         {200: DONE, **NOT_FOUND, **CONFLICT},
     ),
+    Route("get", "/alerts", "Active alerts, the oldest first: JSON, or HTML if preferred.", {200: list[Alert]}),
+    Route("get", "/webhooks", "Webhooks by name: JSON, or HTML if preferred.", {200: list[WebhookView]}),
+    Route(
+        "post",
+        "/webhooks",
+        "Make a webhook, or replace the one of that name. Its secret is sent with it, and never shown.",
+        {200: WebhookView, **BAD},
+        body=_WEBHOOK,
+    ),
+    Route("get", "/webhooks/{webhook}", "One webhook.", {200: WebhookView, **NOT_FOUND}),
+    Route("delete", "/webhooks/{webhook}", "Remove a webhook.", {200: DONE, **NOT_FOUND}),
+    Route(
+        "post",
+        "/webhooks/{webhook}/{deed}",
+        "Enable or disable a webhook, or send it a test.",
+        {200: DONE, **BAD, **NOT_FOUND, **CONFLICT},
+    ),
     # What the pages use
     Route("get", "/monitor/home", "The lists of the home page.", {200: HomeAnswer}, "also"),
     Route("get", "/monitor/list/{state}", "A page of a list.", {200: StateList, **BAD}, _LIST_QUERY),
@@ -267,6 +292,7 @@ ROUTES = (
     Route("delete", "/limits", "Lift the limits of a type.", {200: list[Limit], **BAD, **NOT_FOUND}, "type part"),
     Route("get", "/monitor/overview", "The part of the overview that changes.", {200: "page"}),
     Route("get", "/monitor/schedules", "The part of the page of schedules that changes.", {200: "page"}),
+    Route("get", "/monitor/alerts", "The part of the page of alerts and webhooks that changes.", {200: "page"}),
     Route("get", "/monitor/system", "The part of the system page that changes.", {200: "page"}),
     Route(
         "post",

@@ -138,6 +138,7 @@ def test_no_link_leaves_the_path(proxied: str, queue: Any) -> None:
     queue.create("a", {"title": "delayed"}).delay(3_600_000).save()
     queue.create("b").after([queue.create("a").save()]).save()
     queue.schedule("nightly", "a", every=3_600_000)
+    queue.webhook(["failed"], "https://h.invalid/", name="w")
     visitor = Visitor(proxied)
     status, headers, _ = visitor.log_in("/kue")
     assert (status, headers["Location"]) == (303, "/kue/failed")
@@ -158,6 +159,7 @@ def test_no_link_leaves_the_path(proxied: str, queue: Any) -> None:
                 waiting.append(address)
     assert not waiting
     assert {"/kue/job/1", "/kue/job/4", "/kue/failed", "/kue/schedules", "/kue/system", "/kue/files"} <= seen
+    assert "/kue/alerts" in seen
     assert {"/kue/static/js/lib/links.js", "/kue/static/js/live/polling.js", "/kue/static/icon.svg"} <= seen
 
 

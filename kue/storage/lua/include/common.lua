@@ -47,8 +47,10 @@ end
 -- JSON text as JavaScript writes it: cjson alone would escape the slash.
 local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
 
+--- @include "outbox"
 -- `args` is JSON beginning with a comma, or ''.
 local function publish(id, event, args)
   local json_id = string.find(id, '^%d+$') and id or json(id)
   redis.call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
+  if wanted_events ~= false and event ~= 'progress' then note_event(id, event, args) end
 end

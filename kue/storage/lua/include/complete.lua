@@ -16,8 +16,8 @@ local function complete(id, token, result, kept)
   gather(completed.leave, type_key(type, 'active'), zid)
   if job.remove_on_complete then
     let_claim_outlive(id)
+    publish(id, 'complete', ',' .. result .. ',null')   -- while a webhook can be told of its data
     erase_rest(id, zid)
-    publish(id, 'complete', ',' .. result .. ',null')
     publish(id, 'remove', ',' .. json(type))
     if job.parents then settle(id, 'complete', '', job.parents) end
     return OK

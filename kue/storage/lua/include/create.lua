@@ -98,6 +98,12 @@ local function create(waits, found_by)
   end
   if lane ~= '' then call('SET', lane, sequence .. ':' .. whole(first), 'EX', LANE_S) end
   for n = 1, events.n do call('PUBLISH', channel, events[n]) end
+  if events.n > 0 and wants_event('enqueue') then
+    for n = 1, events.n do
+      local id, type = string.match(events[n], '^{"id":(%d+),.*%["enqueue",(.*)%]}$')
+      note_event(id, 'enqueue', ',' .. type)
+    end
+  end
   found_by = found_by or 6 + count * 8
   for at = found_by, math.min(#ARGV, found_by + count - 1) do
     if ARGV[at] ~= '' then index(whole(first + at - found_by), ARGV[at]) end

@@ -20,7 +20,8 @@ if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 1
   local call, prefix, now, lane, sequence, type, priority = redis.call, ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[8]
   local last = lane ~= '' and call('GET', lane)
   local is_limited = redis.pcall('HEXISTS', prefix .. ':limits', type) == 1
-  if not is_limited and (not last or string.sub(last, 1, #sequence + 1) ~= sequence .. ':') then
+  local has_webhooks = call('EXISTS', prefix .. ':webhooks:events') == 1
+  if not is_limited and not has_webhooks and (not last or string.sub(last, 1, #sequence + 1) ~= sequence .. ':') then
     if now == '0' then
       local time = call('TIME')
       now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

@@ -1,0 +1,62 @@
+"""The webhook and the alert rules of the settings; and webhooks in a web process that runs no jobs."""
+
+from __future__ import annotations
+
+import logging
+
+from ..concurrency import green
+from ..errors import QueueUnavailable
+from ..queue import Queue
+from ..settings import Settings
+
+log = logging.getLogger("kue")
+
+#: The name of the webhook of KUE_WEBHOOK_URL.
+NAME = "settings"
+#: Seconds between two looks of a process that runs no jobs.
+LOOK_S = 1.0
+
+
+def apply_settings(settings: Settings, queue: Queue) -> None:
+    """Let the queue have the webhook and the alert rules of the settings, once Redis is reached."""
+    queue.alert_rules(settings.alert_rules)
+    queue._dispatching.at_start(lambda: _write(settings, queue))
+
+
+def _write(settings: Settings, queue: Queue) -> None:
+    if settings.webhook_url is None:
+        if queue.remove_webhook(NAME):
+            log.info("Webhook %r removed, since KUE_WEBHOOK_URL is not set", NAME)
+        return
+    queue.webhook(
+        settings.webhook_events, settings.webhook_url, name=NAME, types=settings.webhook_types,
+        secret=settings.webhook_secret, format=settings.webhook_format,
+    )  # fmt: skip
+
+
+class WebhookFollower:
+    """Dispatches, and evaluates alerts, until the process has workers: then their maintenance does."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._failed = False
+
+    def start(self) -> None:
+        green.spawn(self._run)
+
+    def _run(self) -> None:
+        while not self._queue.processing():
+            try:
+                self._queue.session.call(self._look)
+                self._failed = False
+            except QueueUnavailable:
+                pass  # the pages tell of it
+            except Exception:
+                if not self._failed:
+                    log.exception("Webhooks and alerts failed; retrying every second")
+                self._failed = True
+            green.sleep(LOOK_S)
+
+    def _look(self, client: object) -> None:
+        self._queue._dispatching.run(client)
+        self._queue._alerts.run(client)

@@ -1,0 +1,194 @@
+"""``kue webhook``: list, add, remove, test, enable and disable webhooks; and ``kue alerts``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ..base_job import now_ms
+from ..errors import InvalidJob
+from ..queue import Queue
+from ..webhooks.definition import EVENTS, FORMATS
+from .options import json_option, with_queue
+from .output import ago, duration, plain, print_json, table
+
+NAME = click.argument("name", metavar="NAME")
+
+
+@click.group(short_help="List, add, remove and test webhooks.")
+def webhook() -> None:
+    """Send events of jobs, and alerts, to URLs. Any running worker process delivers them.
+
+    \b
+    kue webhook add https://example.com/hook -e failed -e alert
+    kue webhook add https://hooks.slack.com/services/… -e alert --format slack
+    kue webhook ls
+    kue webhook test example.com-1b2c3d
+    """
+
+
+@webhook.command(short_help="List webhooks.")
+@json_option
+@with_queue
+def ls(queue: Queue, as_json: bool) -> None:
+    """List webhooks. No secret is shown: of some URLs not even the path."""
+    found = queue.webhooks()
+    if as_json:
+        print_json([each.to_dict() for each in found])
+        return
+    rows = [
+        (
+            each.name,
+            "disabled" if each.disabled_at else "failing" if each.failing_since else "enabled",
+            each.delivered,
+            each.failed,
+            ",".join(each.events),
+            ",".join(each.types) or "all",
+            each.format,
+            each.shown_url,
+        )
+        for each in found
+    ]
+    table(
+        ("NAME", "STATE", "DELIVERED", "FAILED", "EVENTS", "TYPES", "FORMAT", "URL"), rows, right="DELIVERED FAILED"
+    )
+
+
+@webhook.command(short_help="Add a webhook, or replace the one of that name.")
+@click.argument("target", metavar="URL")
+@click.option(
+    "-e",
+    "--event",
+    "events",
+    multiple=True,
+    default=("failed", "alert"),
+    show_default="failed, alert",
+    type=click.Choice(EVENTS),
+    metavar="EVENT",
+    help=f"One of {', '.join(EVENTS)}; may be repeated.",
+)
+@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Only of these types; may be repeated.")
+@click.option("--name", metavar="NAME", help="By default made of the URL.")
+@click.option("--format", default=FORMATS[0], show_default=True, type=click.Choice(FORMATS), help="Of the messages.")
+@click.option("--secret", metavar="SECRET", envvar="KUE_WEBHOOK_SECRET", help="whsec_ and base64; made if left out.")
+@json_option
+@with_queue
+def add(
+    queue: Queue,
+    target: str,
+    events: Sequence[str],
+    types: Sequence[str],
+    name: str | None,
+    format: str,
+    secret: str | None,
+    as_json: bool,
+) -> None:
+    """Send EVENTs to URL, or replace the webhook of that name. Prints the secret that messages are signed with, once.
+
+    \b
+    kue webhook add https://example.com/hook
+    kue webhook add https://example.com/hook -e failed -e complete -t bill
+    kue webhook add https://ntfy.sh/my-topic -e alert --format ntfy
+    """
+    try:
+        made = queue.webhook(events, target, name=name, types=types, secret=secret, format=format)
+    except InvalidJob as exc:
+        raise click.UsageError(str(exc)) from None
+    if as_json:
+        print_json({**made.to_dict(), "secret": made.secret})
+        return
+    print(f"webhook {plain(made.name)} is told of {', '.join(made.events)}")
+    if format == FORMATS[0] and secret is None:
+        print(f"its messages are signed with {made.secret}")
+
+
+@webhook.command(short_help="Remove webhooks.")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@with_queue
+def rm(queue: Queue, names: Sequence[str]) -> int:
+    """Remove webhooks. What was not delivered to them yet is not delivered."""
+    missing = 0
+    for name in names:
+        if queue.remove_webhook(name):
+            print(f"webhook {plain(name)} removed")
+        else:
+            click.echo(f"kue: webhook {plain(name)!r} does not exist", err=True)
+            missing = 1
+    return missing
+
+
+@webhook.command(short_help="Send a test to a webhook.")
+@NAME
+@json_option
+@with_queue
+def test(queue: Queue, name: str, as_json: bool) -> None:
+    """Let a worker send a test message. Prints the id of the job that delivers it."""
+    job = queue.test_webhook(name)
+    print_json({"id": job.id}) if as_json else print(job.id)
+
+
+@webhook.command(short_help="Send to a disabled webhook again.")
+@NAME
+@with_queue
+def enable(queue: Queue, name: str) -> None:
+    """Send to a webhook again that was disabled by hand, by a 410, or after five days of failures."""
+    print(f"webhook {plain(name)} {'enabled' if queue.enable_webhook(name) else 'was enabled already'}")
+
+
+@webhook.command(short_help="Send nothing to a webhook.")
+@NAME
+@with_queue
+def disable(queue: Queue, name: str) -> None:
+    """Send nothing to a webhook until `kue webhook enable`."""
+    print(f"webhook {plain(name)} {'disabled' if queue.disable_webhook(name) else 'was disabled already'}")
+
+
+@webhook.command(name="log", short_help="Show the last deliveries to a webhook.")
+@NAME
+@json_option
+@with_queue
+def deliveries(queue: Queue, name: str, as_json: bool) -> None:
+    """Show the last attempts to deliver to a webhook, newest first."""
+    queue.get_webhook(name)
+    found = queue.deliveries(name)
+    if as_json:
+        print_json(found)
+        return
+    now = now_ms()
+    rows = [
+        (
+            ago(each["at"], now),
+            each["event"],
+            each["job"],
+            f"{each['attempt']} of {each['attempts']}",
+            each["status"],
+            duration(each["duration_ms"]),
+            each["message"],
+            each["error"],
+        )
+        for each in found
+    ]
+    table(
+        ("AGO", "EVENT", "JOB", "ATTEMPT", "STATUS", "TIME", "MESSAGE", "ERROR"), rows, right="AGO JOB STATUS TIME"
+    )
+
+
+@click.command(short_help="List active alerts.")
+@json_option
+@with_queue
+def alerts(queue: Queue, as_json: bool) -> int:
+    """List active alerts, the oldest first. The exit code is 1 if there are any.
+
+    Worker and web processes evaluate the rules, by KUE_ALERT_… in their environment.
+    """
+    found = queue.alerts()
+    if as_json:
+        print_json(found)
+    elif found:
+        now = now_ms()
+        rows = [(ago(each["started_at"], now), each["name"], each["text"]) for each in found]
+        table(("SINCE", "ALERT", "WHAT"), rows)
+    else:
+        print("no alert is active")
+    return int(bool(found))

@@ -1,0 +1,78 @@
+"""The page of alerts and webhooks: what is wrong now, and how the last deliveries went."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Blueprint, current_app, render_template
+from flask.typing import ResponseReturnValue
+
+from kue.errors import QueueUnavailable
+from kue.web.answers import SafeResponse
+from kue.web.live.current import monitor, queue
+from kue.web.pages import figures
+from kue.web.present.webhook_view import webhook_view
+
+alerts = Blueprint("alerts", __name__)
+
+#: Webhooks that the page lists.
+MAX_WEBHOOKS = 100
+#: Seconds for which a page remembers how many alerts there are: each page asks, for its tab.
+TAB_S = 5.0
+
+
+@alerts.app_context_processor
+def _tab() -> dict[str, Any]:
+    return {"alert_count": alert_count}
+
+
+def alert_count() -> int:
+    """Return the number of active alerts, for the tab."""
+    kept: tuple[float, int] | None = current_app.extensions.get("kue_alerts")
+    if monitor().relay.stale:  # Redis is unreachable: no page waits for it once more
+        return 0 if kept is None else kept[1]
+    if kept is None or time.monotonic() - kept[0] > TAB_S:
+        try:
+            kept = time.monotonic(), len(queue().alerts())
+        except QueueUnavailable:
+            kept = time.monotonic(), 0
+        current_app.extensions["kue_alerts"] = kept
+    return kept[1]
+
+
+def _view() -> dict[str, Any]:
+    found = queue().webhooks()
+    backlog = queue().webhook_backlog()
+    waiting, lost = backlog["waiting"], backlog["lost"]
+    warnings = []
+    if lost:
+        warnings.append(f"{lost:,} events were lost for webhooks, since more than 100,000 waited to be dispatched.")
+    if found and waiting > 1000:
+        warnings.append(f"{waiting:,} events wait to be dispatched to webhooks: is a worker process running?")
+    return {
+        "warnings": warnings,
+        "alerts": queue().alerts(),
+        "webhooks": [webhook_view(queue(), each) for each in found[:MAX_WEBHOOKS]],
+        "more": max(0, len(found) - MAX_WEBHOOKS),
+    }
+
+
+def alerts_page() -> ResponseReturnValue:
+    """Return the page. While Redis is unreachable it says so, under the status 503."""
+    mark = monitor().relay.mark()
+    try:
+        view, counts = _view(), queue().counts()
+    except QueueUnavailable:
+        away = {"warnings": [figures.UNAVAILABLE], "unavailable": True}
+        return render_template("alerts.html", page="alerts", mark=mark, counts={}, view=away), 503
+    return render_template("alerts.html", page="alerts", mark=mark, counts=counts, view=view)
+
+
+@alerts.get("/monitor/alerts")
+def part() -> ResponseReturnValue:
+    """The part of it that changes, as HTML."""
+    mark = monitor().relay.mark()
+    body = render_template("_alerts.html", view=_view())
+    headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
+    return SafeResponse(body, mimetype="text/html", headers=headers)
