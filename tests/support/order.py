@@ -1,8 +1,8 @@
 """In which order the tests run, and which of them alone.
 
 pytest-randomly has shuffled them. Tests marked ``slow`` or ``long`` come first, spread over the processes of
-pytest-xdist, so that the last of them does not keep everybody waiting. Those marked ``serial`` come last, one after another: each waits until
-the other processes have run all that is not serial, and nothing begins while it runs.
+pytest-xdist, so that the last of them does not keep everybody waiting. Those marked ``serial`` come last, one after
+another: each waits until the other processes have run all that is not serial, and nothing begins while it runs.
 """
 
 from __future__ import annotations
