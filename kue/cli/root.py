@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import KueError, QueueUnavailable
 from .actions import cancel, clean, pause, promote, resume, retry, rm
 from .bench import bench
+from .check import check
 from .completion import completion
 from .dashboard import dashboard
 from .doctor import doctor
@@ -34,7 +35,7 @@ from .worker import worker
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 EPILOG = """\b
-Exit codes: 0 success; 1 job not found, in the wrong state or failed, or the doctor found problems;
+Exit codes: 0 success; 1 job not found, in the wrong state or failed, or the doctor or the check found problems;
 2 usage error; 3 Redis is unreachable or refused the command."""
 
 
@@ -66,6 +67,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     kue webhook add URL             send events and alerts to a URL
     kue dashboard -p 3050           serve the monitor for an existing queue
     kue worker app:queue            run the handlers of app.py
+    kue check                       tell before a deployment what is wrong
 
     -r and -q work before or after the command.
     """
@@ -74,7 +76,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 COMMANDS = (
     *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule, webhook, alerts),
-    *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, user, bench, completion),
+    *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, check, user, bench, completion),
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -62,6 +62,26 @@ def test_a_backoff_function_is_kept_but_not_run(
         assert any("backoff" in line for line in python.queue.log(job_id))
 
 
+def test_node_leaves_the_trace_of_a_job_alone(
+    node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Tap(redis_url) as tap:
+        # Given a job that belongs to a trace
+        trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "baggage": "tenant=acme"}
+        job = python.queue.create("email", {"to": "tj"}).attempts(2)
+        job.trace_context = trace
+        job.save()
+        # When Node saves it again, fails it and completes it
+        node.call("setPriority", job.id, "high")
+        node.call("process", "email", [[["fail", "boom"]], [["return", 1]]], 1)
+        tap.wait(job.id, "complete")
+        # Then it still does, and its data are what they were
+        job = python.queue.get(job.id)
+        assert job.trace_context == trace and job.data == {"to": "tj"}
+        python.queue.remove(job.id)
+        assert redis_client.exists(f"q:job:{job.id}") == 0
+
+
 def test_a_backoff_function_of_a_node_producer_is_kept_for_nodes_workers(
     node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
 ) -> None:

@@ -1,4 +1,4 @@
-"""The wheel, built once, and installed once into an empty virtual environment."""
+"""The source distribution and the wheel, built once, and installed once into an empty virtual environment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,25 +35,45 @@ def by_one(folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def wheel(shared: Path) -> Path:
-    """The wheel of a copy of the project, built as ``pip install .`` builds it."""
+def sdist(shared: Path) -> Path:
+    """The source distribution of a copy of the project."""
     with by_one(shared):
-        if not list(shared.glob("wheel/*.whl")):
+        if not list(shared.glob("dist/*.whl")):
             build(shared)
-    (wheel,) = shared.glob("wheel/*.whl")
+    (sdist,) = shared.glob("dist/*.tar.gz")
+    return sdist
+
+
+@pytest.fixture(scope="session")
+def wheel(sdist: Path) -> Path:
+    """The wheel that is built of what is in the source distribution, as ``pip install`` of it does."""
+    (wheel,) = sdist.parent.glob("*.whl")
     return wheel
 
 
 def build(shared: Path) -> None:
-    source = shared / "source" / "kue"
-    ignored = shutil.ignore_patterns(".git", ".venv*", "node_modules", ".kue", ".*_cache", "__pycache__")
+    source, backend, dist = shared / "source" / "kue", shared / "backend", shared / "dist"
+    ignored = shutil.ignore_patterns(".git", ".venv*", "node_modules", ".kue", ".*_cache", "__pycache__", "build")
     shutil.copytree(ROOT, source, ignore=ignored, dirs_exist_ok=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(backend)]
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    fetched = subprocess.run([*pip, *requires], capture_output=True, text=True, timeout=300)
+    if fetched.returncode != 0 and "No matching distribution" in fetched.stderr:
+        missing("hatchling cannot be fetched, so nothing can be built")
+    assert fetched.returncode == 0, fetched.stderr
+    call_backend("build_sdist", source, backend, dist)
+    (sdist,) = dist.glob("*.tar.gz")
+    shutil.unpack_archive(sdist, shared / "unpacked", filter="data")
+    (unpacked,) = (shared / "unpacked").iterdir()
+    call_backend("build_wheel", unpacked, backend, dist)
+
+
+def call_backend(hook: str, source: Path, backend: Path, dist: Path) -> None:
+    program = f"import sys, hatchling.build; hatchling.build.{hook}(sys.argv[1])"
     built = subprocess.run(
-        [*command, "--wheel-dir", str(shared / "wheel"), str(source)], capture_output=True, text=True, timeout=300
-    )
-    if built.returncode != 0 and "hatchling" in built.stderr and "No matching distribution" in built.stderr:
-        missing("hatchling cannot be fetched, so no wheel can be built")
+        [sys.executable, "-c", program, str(dist)], cwd=source, env={**clean(), "PYTHONPATH": str(backend)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert built.returncode == 0, built.stderr
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import email
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import urllib.request
 import venv
@@ -40,6 +43,42 @@ def test_the_wheel_holds_the_library_its_scripts_and_the_page(wheel: Path) -> No
     assert any(name.startswith("kue/storage/lua/") and name.endswith(".lua") for name in names)
     roots = {name.split("/")[0] for name in names}
     assert roots == {"kue", f"kue-{PROJECT['version']}.dist-info"}
+
+
+@pytest.mark.long
+def test_the_metadata_says_what_it_is_and_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = f"kue-{PROJECT['version']}.dist-info"
+        said = email.message_from_bytes(archive.read(f"{inside}/METADATA"))
+        assert f"{inside}/licenses/LICENSE" in archive.namelist()
+        scripts = archive.read(f"{inside}/entry_points.txt").decode()
+    assert (said["Name"], said["Version"], said["Requires-Python"]) == ("kue", PROJECT["version"], ">=3.11")
+    assert said["License-Expression"] == "MIT" and said["Author"] and said["Summary"] == PROJECT["description"]
+    assert said["Description-Content-Type"] == "text/markdown"
+    text = said.get_payload(decode=True)
+    assert isinstance(text, bytes) and text == (ROOT / "README.md").read_bytes()
+    assert {"Typing :: Typed", "Programming Language :: Python :: 3.11"} <= set(said.get_all("Classifier", []))
+    assert set(said.get_all("Provides-Extra", [])) == {"web", "server", "otel", "all"}
+    assert "kue = kue.cli:main" in scripts
+    # Without an extra it needs neither a web framework nor a server
+    plain = [each for each in said.get_all("Requires-Dist", []) if "extra ==" not in each]
+    assert {re.split("[<>;= ]", each)[0] for each in plain} == {
+        "redis", "msgspec", "hiredis", "click", "cronsim", "tzdata", "setproctitle", "greenlet",
+    }  # fmt: skip
+
+
+@pytest.mark.long
+def test_the_source_distribution_has_what_its_readers_need_and_no_more(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tops = {name.split("/")[0] for name in names if name}
+    wanted = {"kue", "templates", "static", "app.py", "README.md", "CHANGELOG.md", "LICENSE", "docs", "examples"}
+    assert wanted | {"pyproject.toml", "PKG-INFO", "requirements.txt"} <= tops
+    assert not {"tests", "bench", ".ci", "downloads", ".git", ".venv"} & tops
+    assert not [name for name in names if name.endswith((".pyc", ".so")) or "__pycache__" in name]
+    # The links of the readme lead to files that are there
+    links = re.findall(r"\]\(([\w./-]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 10 and set(links) <= names | {"CONTRIBUTING.md"}
 
 
 @pytest.mark.long

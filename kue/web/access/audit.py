@@ -21,9 +21,14 @@ def visitor() -> Visitor:
 
 
 def audit(action: str, target: object, by: Visitor | None = None) -> None:
-    """Write who did what to what. Text from a client is written by ``repr``, so that it cannot forge a line."""
+    """Write who did what to what, in the record too: ``action``, ``target``, ``user``, ``address``.
+
+    Text from a client is written by ``repr``, so that it cannot forge a line.
+    """
     g.kue_audited = True
-    log.info("%s %s by %s from %s", action, target, (by or visitor()).name, request.remote_addr)
+    user, address = (by or visitor()).name, request.remote_addr
+    said = {"action": action, "target": str(target), "user": user, "address": address}
+    log.info("%s %s by %s from %s", action, target, user, address, extra=said)
 
 
 def _rest(response: Response) -> Response:

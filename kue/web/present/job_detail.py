@@ -11,6 +11,7 @@ from kue.humanize import duration_text
 from kue.management.flow_tree import read_tree
 from kue.redaction import safe, safe_text
 from kue.storage.codec import PRIORITY_NAMES
+from kue.trace_context import trace_id
 from kue.web.present.flow_view import FlowView, flow_view
 from kue.web.present.humanize import pretty_json
 from kue.web.present.job_row import JobRow, job_row, reason
@@ -197,6 +198,7 @@ def _options(job: Job) -> dict[str, str]:
         "Rescues": job.rescues or None,
         "Suspect": f"yes, {job.deaths} worker processes died in a row" if is_suspect(job) else None,
         "Worker": job.worker_id,
+        "Trace": trace_id(job.trace_context) or None,
     }
     return {name: str(value) for name, value in names.items() if value is not None}
 

@@ -303,6 +303,8 @@ def test_a_token_may_do_all_and_is_named_in_the_audit_log(
         "refused DELETE '/job/1' from 127.0.0.1: 403",
     ]
     assert TOKEN not in caplog.text
+    removed = next(record for record in caplog.records if record.message.startswith("remove"))
+    assert {"user": "token", "action": "remove", "target": "job 1"}.items() <= removed.__dict__.items()
 
 
 @pytest.mark.parametrize("secret", [TOKEN_READ, "look"])

@@ -217,3 +217,5 @@ def test_a_job_joins_the_trace_of_the_request(site: Any, queue: Any) -> None:
     assert http.post("/job", json={"type": "a"}, headers=trace).status_code == 200
     assert http.post("/job", json=[{"type": "a"}], headers={"traceparent": "00-x", "baggage": "a=b"}).status_code == 200
     assert [queue.get(number).trace_context for number in (1, 2)] == [trace, {}]
+    pages = [http.get(f"/job/{number}", headers={"Accept": "text/html"}).text for number in (1, 2)]
+    assert ["4bf92f3577b34da6a3ce929d0e0e4736" in page for page in pages] == [True, False]

@@ -1,0 +1,86 @@
+"""Checks of the settings themselves: each by itself, then how they fit together, and names that are no setting."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..settings import OPTIONS, Settings, SettingsError
+from .finding import Finding, error, ok, warning
+
+#: How the names of this project's variables begin.
+_OURS = ("KUE_", "DOWNLOAD_")
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
+
+
+def read_file(path: Path) -> dict[str, str]:
+    """Return the variables of a file such as systemd's EnvironmentFile or a container's env_file.
+
+    Raises OSError, and ValueError for a line that sets nothing.
+    """
+    values = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        text = line.strip()
+        if not text or text[0] in "#;":
+            continue
+        found = _LINE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"line {number} is not of the form NAME=value")
+        name, value = found.groups()
+        quoted = re.fullmatch(r"\"(.*)\"|'(.*)'", value.strip())
+        values[name] = value.strip() if quoted is None else quoted[1] or quoted[2] or ""
+    return values
+
+
+def check(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
+    """Return the settings, None if they cannot be put together, and what was found. What is bad is left out."""
+    found = list(_typing_errors(environ))
+    usable = dict(environ)
+    for option in OPTIONS:
+        text = environ.get(option.variable, "").strip()
+        try:
+            option.parse(text or option.default)
+        except ValueError as exc:
+            shown = option.variable if option.secret else f"{option.variable}={text}"
+            found.append(error("settings", f"{shown} cannot be used", f"{_sentence(str(exc))}."))
+            del usable[option.variable]
+    settings = None
+    while settings is None:
+        try:
+            settings = Settings.load(usable)
+        except SettingsError as exc:
+            found.append(_misfit(str(exc).rstrip(".")))
+            named = set(re.findall(r"[A-Z][A-Z_]+", str(exc))) & usable.keys()
+            if not named:
+                return None, found
+            usable = {name: value for name, value in usable.items() if name not in named}  # to check the others
+    if not found:
+        count = sum(bool(environ.get(option.variable, "").strip()) for option in OPTIONS)
+        found.append(ok("settings", f"{count} set, the others have their defaults"))
+    return settings, found
+
+
+def _misfit(message: str) -> Finding:
+    """Return the finding for settings that do not fit together, out of a sentence or two, or ``NAME: what to do``."""
+    what, _, remedy = message.partition(". ")
+    if not remedy and ": " in what:
+        name, _, remedy = what.partition(": ")
+        what = f"{name} does not fit the other settings"
+    return error("settings", what, f"{_sentence(remedy)}." if remedy else "Set all of them, or none.")
+
+
+def _typing_errors(environ: Mapping[str, str]) -> list[Finding]:
+    known = [option.variable for option in OPTIONS]
+    unknown = sorted(name for name in environ if name.startswith(_OURS) and name not in known)
+    found = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, known, 1)
+        remedy = f"Did you mean {near[0]}?" if near else "Remove it, or look its name up in the settings' reference."
+        found.append(warning("settings", f"{name} is no setting and has no effect", remedy))
+    return found
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

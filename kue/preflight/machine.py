@@ -1,0 +1,150 @@
+"""Checks of the machine: folders, disk space, certificates, the port, packages, the system user."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..humanize import size_text
+from ..process import descriptors
+from ..settings import Settings
+from .finding import Finding, error, ok, warning
+
+#: Fewer open files than this are soon used up by connections and downloads.
+FILES_FEW = 1024
+#: Seconds that a proxy may take to accept a connection.
+CONNECT_S = 3.0
+#: Default ports of proxies by scheme.
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found on this machine, as the system user who runs the check."""
+    yield from _download_folder(settings)
+    yield from _certificates(settings)
+    yield from _download_proxy(settings)
+    yield from _port(settings)
+    yield from _packages()
+    yield from _process()
+
+
+def folder_problem(folder: Path) -> str | None:
+    """Return why a folder cannot be written to, or made; None if it can."""
+    present = folder.absolute()
+    while not present.exists():
+        present = present.parent
+    if not present.is_dir():
+        return f"{present} is a file"
+    try:
+        with tempfile.TemporaryFile(dir=present):
+            return None
+    except OSError as exc:
+        where = "" if present == folder.absolute() else f", in which {folder} would be made,"
+        return f"{present}{where} cannot be written to by this user ({exc.strerror or exc})"
+
+
+def _download_folder(settings: Settings) -> Iterator[Finding]:
+    about, folder = "download folder", settings.download_dir.absolute()
+    if problem := folder_problem(folder):
+        yield error(about, problem, "Give it to the user who runs the workers, or set DOWNLOAD_DIR to another folder.")
+        return
+    present = folder
+    while not present.exists():
+        present = present.parent
+    free, reserve = shutil.disk_usage(present).free, settings.download_min_free or 0
+    amount = f"{folder} has {size_text(free)} free"
+    if free < reserve:
+        yield error(
+            about, f"{amount}, less than DOWNLOAD_MIN_FREE ({size_text(reserve)}): downloads wait",
+            "Free some space, or lower DOWNLOAD_MIN_FREE.",
+        )  # fmt: skip
+    elif free - reserve < settings.download_max_bytes:
+        yield warning(
+            about, f"{amount}; a file may have {size_text(settings.download_max_bytes)}",
+            "Free some space, or lower DOWNLOAD_MAX_BYTES.",
+        )  # fmt: skip
+    else:
+        yield ok(about, amount)
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    context = ssl.create_default_context()
+    if bundle := settings.download_ca_bundle:
+        try:
+            if bundle.is_dir():
+                context.load_verify_locations(capath=bundle)
+            else:
+                context.load_verify_locations(cafile=bundle)
+        except (OSError, ssl.SSLError) as exc:
+            yield error("certificates", f"DOWNLOAD_CA_BUNDLE {bundle} cannot be used ({exc})", "Write a PEM file.")
+    if certificate := settings.download_client_cert:
+        try:
+            context.load_cert_chain(certificate)
+        except (OSError, ssl.SSLError) as exc:
+            yield error(
+                "certificates", f"DOWNLOAD_CLIENT_CERT {certificate} cannot be used ({exc})",
+                "Put the certificate and its key, without a password, into one PEM file that the workers may read.",
+            )  # fmt: skip
+
+
+def _download_proxy(settings: Settings) -> Iterator[Finding]:
+    if not settings.download_proxy:
+        return
+    parts = urlsplit(settings.download_proxy)
+    where = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    try:
+        socket.create_connection(where, CONNECT_S).close()
+        yield ok("download proxy", f"{where[0]}:{where[1]} accepts connections")
+    except OSError as exc:
+        yield error(
+            "download proxy", f"{where[0]}:{where[1]} cannot be connected to ({exc.strerror or exc})",
+            "Correct DOWNLOAD_PROXY, or start the proxy.",
+        )  # fmt: skip
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    about, where = "port", f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((settings.host, settings.port))
+        yield ok(about, f"{where} is free")
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            yield warning(about, f"{where} is in use", "If that is not the running page, choose another PORT.")
+        elif isinstance(exc, PermissionError):
+            yield error(about, f"this user may not listen on {where}", "Choose a PORT of 1024 or more.")
+        else:
+            yield error(about, f"nothing can listen on {where} ({exc.strerror or exc})", "Set HOST to an own address.")
+
+
+def _packages() -> Iterator[Finding]:
+    for extra, modules in (("web", ("flask", "flask_socketio", "eventlet", "prometheus_client", "certifi", "idna")),):
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        if missing:
+            yield warning(
+                "packages", f"the page and the download workers need {', '.join(missing)}",
+                f"pip install 'kue[{extra}]', unless only workers of your own run here.",
+            )  # fmt: skip
+
+
+def _process() -> Iterator[Finding]:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        yield warning(
+            "system user", "this runs as root, who may write everywhere",
+            "Run the programs, and this check, as a user of their own.",
+        )  # fmt: skip
+    limit = descriptors.raise_limit()
+    if limit < FILES_FEW:
+        yield warning(
+            "open files", f"a process may open {limit} files", "Raise the limit (LimitNOFILE=, ulimit -n) to 4096."
+        )
