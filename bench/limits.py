@@ -1,8 +1,9 @@
-"""What limits cost: ``python -m bench.limits [--jobs 20000] [--runs 3] [--bullmq] [--keys 1000000]``.
+"""What limits cost: ``python -m bench.limits [--jobs 20000] [--runs 3] [--bullmq] [--keys 1000000] [--fair 100000]``.
 
 A worker drains one type after the other, in turns: without a limit, with one of the type, and with one by key, none of
 which is ever reached. ``--bullmq``: BullMQ's worker with its limiter as well. ``--keys N``: the server's CPU time for
-each job while N jobs lie in N / 10 lines.
+each job while N jobs lie in N / 10 lines. ``--fair N``: how long the only job of one key waits behind N of another, at
+2/s each.
 """
 
 from __future__ import annotations
@@ -89,12 +90,36 @@ def server_us(server: Server, jobs: int, keys: int, taken: int) -> tuple[float, 
     return (created - began) / jobs, (ended - created) / taken
 
 
+def fair_s(server: Server, jobs: int) -> float:
+    """Return the seconds from the save of key B's only job to its start, while ``jobs`` of key A wait."""
+    server.client.flushall()
+    started: dict[str, float] = {}
+    begun = threading.Event()
+
+    def handle(job: kue.Job) -> None:
+        if started.setdefault(job.data["k"], time.perf_counter()) and job.data["k"] == "B":
+            begun.set()
+
+    with kue.create_queue(server.url, job_events=False) as queue:
+        queue.limit("bench", by="data.k", rate="2/s")
+        queue.create_many({"type": "bench", "data": {"k": "A"}} for _ in range(jobs))
+        queue.process("bench", SLOTS, handle)
+        while "A" not in started:
+            time.sleep(0.01)
+        saved = time.perf_counter()
+        queue.create("bench", {"k": "B"}).save()
+        if not begun.wait(GIVE_UP_S):
+            raise SystemExit(f"the job of key B has not started within {GIVE_UP_S} s")
+    return started["B"] - saved
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=20_000, metavar="N")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="the median counts")
     parser.add_argument("--bullmq", action="store_true", help="measure BullMQ's limiter too; needs node and npm")
     parser.add_argument("--keys", type=int, default=0, metavar="N", help="the cost of N jobs in N / 10 lines")
+    parser.add_argument("--fair", type=int, default=0, metavar="N", help="the wait of one key behind N jobs of another")
     args = parser.parse_args()
     with Server() as server:
         found: dict[str, list[float]] = {}
@@ -111,6 +136,9 @@ def main() -> None:
         for jobs in (args.keys // 100, args.keys // 10, args.keys) if args.keys else ():
             create, work = server_us(server, jobs, max(1, jobs // 10), min(jobs, 20_000))
             print(f"{jobs:10,} jobs, {jobs // 10:8,} keys  create {create:5.1f} µs  start and complete {work:5.1f} µs")
+        if args.fair:
+            print(f"the only job of a key starts {fair_s(server, args.fair) * 1000:.0f} ms after it was saved, "
+                  f"behind {args.fair:,} of another")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from .connection.failures import is_transient, unavailable
 from .errors import KueError
-from .management import flow_examination
+from .management import flow_examination, limit_examination
 from .queue import Queue
 from .schedules import examination
 from .states import STATES
@@ -138,7 +138,7 @@ class _Doctor:
                 yield from self._look(ids)
         yield from self._confirm()
         yield from self._check_types()
-        for found, fixed in self._flows_and_claims():
+        for found, fixed in self._flows_claims_and_limits():
             yield Finding(found.job_id, found.what, fixed, found.repair or "nothing: look at it with redis-cli")
         for trouble, fixed in examination.examine(self._client, self._scripts, self._fix, self._settle_s):
             what = f'schedule "{trouble.name}": {trouble.what}' if trouble.name else trouble.what
@@ -147,9 +147,10 @@ class _Doctor:
         for wrong, fixed in hooks:
             yield Finding(None, wrong.what, fixed, wrong.repair or "nothing: look at it with redis-cli")
 
-    def _flows_and_claims(self) -> Iterator[tuple[flow_examination.Trouble, bool]]:
+    def _flows_claims_and_limits(self) -> Iterator[tuple[flow_examination.Trouble, bool]]:
         flows = flow_examination.examine_flows(self._client, self._scripts, self._parents, self._fix, self._settle_s)
-        return chain(flows, flow_examination.examine_claims(self._client, self._scripts, self._fix))
+        claims = flow_examination.examine_claims(self._client, self._scripts, self._fix)
+        return chain(flows, claims, limit_examination.examine_limits(self._client, self._keys))
 
     # Scanning
 

@@ -112,25 +112,22 @@ class Limits:
         """Return the limits by type; for each type, the limit of the whole type comes first."""
         if self._collects():
             return [_limit(name, value, weights) for (name, _), (value, weights) in sorted(self._collected.items())]
-        limits: list[Limit] = self._session.call(self._limits)
-        return limits
+        return self._limits()
 
-    def _limits(self, client: Any) -> list[Limit]:
-        found = sorted(client.hgetall(self._keys.limits).items())
-        pipe = client.pipeline(transaction=False)
+    def _limits(self) -> list[Limit]:
+        keys = self._keys
+        found = sorted(self._session.read_one("HGETALL", keys.limits, default={}).items())
+        commands: list[tuple[object, ...]] = []
         for name, _ in found:
-            for part in ("turns", "ready", "full", "aside"):
-                pipe.zcard(self._keys.limit(part, name))
-            pipe.zcard(self._keys.type_state(name, "inactive"))
-            pipe.zcard(self._keys.type_state(name, "active"))
-            pipe.hgetall(self._keys.limit("state", name))
-            pipe.hgetall(self._keys.limit("weights", name))
-        pipe.time()
-        *answers, time = pipe.execute()
+            commands += [("ZCARD", keys.limit(part, name)) for part in ("turns", "ready", "full", "aside")]
+            commands += [("ZCARD", keys.type_state(name, state)) for state in ("inactive", "active")]
+            commands += [("HGETALL", keys.limit(part, name)) for part in ("state", "weights")]
+        *answers, time = self._session.read_each([*commands, ("TIME",)], default={})
         now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
         limits: list[Limit] = []
         for at, (name, text) in enumerate(found):
-            turns, ready, full, aside, inactive, active, state, weights = answers[8 * at : 8 * at + 8]
+            counts, (state, weights) = answers[8 * at : 8 * at + 6], answers[8 * at + 6 : 8 * at + 8]
+            turns, ready, full, aside, inactive, active = (each or 0 for each in counts)  # a key of another kind: {}
             value = from_json(text)
             value = value if isinstance(value, dict) else {}
             held_ms = max(0, (number(state.get("hold")) or 0) - max(now_ms, number(state.get("held_at")) or 0))
@@ -151,15 +148,11 @@ class Limits:
         if self._collects():
             return None
 
-        def read(client: Any) -> tuple[str, int] | None:
-            name, key = client.hmget(self._keys.job(job_id), "type", "limit_key")
-            if name is None or key is None:
-                return None
-            rank = client.zrank(self._keys.limit_line(name, key), zid(job_id))
-            return None if rank is None else (key, rank + 1)
-
-        place: tuple[str, int] | None = self._session.call(read)
-        return place
+        name, key = self._session.call(lambda client: client.hmget(self._keys.job(job_id), "type", "limit_key"))
+        if name is None or key is None:
+            return None
+        rank = self._session.read_one("ZRANK", self._keys.limit_line(name, key), zid(job_id), default=None)
+        return None if rank is None else (key, rank + 1)
 
 
 def _limit(job_type: str, value: Mapping[str, Any], weights: Mapping[str, str]) -> Limit:

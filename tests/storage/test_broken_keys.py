@@ -11,6 +11,7 @@ import pytest
 import redis
 
 import kue
+from kue import doctor
 from tests.support import wait_until
 
 #: Field values that are no number, or none that Redis takes.
@@ -249,3 +250,34 @@ def test_a_job_for_which_no_thread_can_be_started_waits_again(
     job = queue.create("a").save()
     assert job.wait(10) is None and not left
     assert job.refresh().attempts_made == 1
+
+
+@pytest.mark.parametrize("part", ["state", "turns", "buckets", "holders", "full", "aside", "jobs"])
+def test_a_broken_key_of_a_limit_stops_its_type_alone_and_is_named(
+    queue: kue.Queue, redis_client: redis.Redis, part: str
+) -> None:
+    # Given a job of a limited type that runs, one that waits, and a key of the limit that is of another kind
+    errors: list[BaseException] = []
+    queue.on("error", errors.append)
+    queue.limit("b", by="data.k", concurrency=1)
+    go_on = threading.Event()
+    queue.process("b", 2, lambda job: go_on.wait(10))
+    first, second = queue.create_many([{"type": "b", "data": {"k": "x"}}] * 2)
+    wait_until(lambda: first.refresh().state == "active", 10)
+    key = queue.keys.limit_line("b", "x") if part == "jobs" else queue.keys.limit(part, "b")
+    redis_client.delete(key)
+    redis_client.set(key, "something else")
+    # When the first ends, Then it is acknowledged, and another type goes on
+    go_on.set()
+    assert first.wait(10) is True
+    queue.process("a", 1, lambda job: None)
+    works(queue, "a")
+    # And the key is named: by the worker's error, and by the doctor
+    if part != "jobs":  # that stops no more than its own key
+        wait_until(lambda: any(f"{key} is a string" in str(error) for error in errors), 10)
+    assert any(key in finding.what for finding in doctor.examine(queue, settle_s=0, tokens_settle_s=0))
+    assert queue.limits()[0]["type"] == "b"
+    queue.cancel(second.id or 0)
+    # When it is deleted, a new job runs
+    redis_client.delete(key)
+    assert queue.create("b", {"k": "x"}).save().wait(10) is True

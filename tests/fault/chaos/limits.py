@@ -30,7 +30,7 @@ def check_limits(
     """Yield which limits were exceeded, at any instant."""
     ran: dict[str, list[tuple[float, float]]] = defaultdict(list)
     starts: dict[str, list[int]] = defaultdict(list)
-    for job in jobs.values():
+    for job in [each for each in jobs.values() if each["type"] in OF_TYPES]:
         data = json.loads(job["data"])
         key = f"{job['type']} {data['k']}" if job["type"] == LIMITED_TYPE else None
         times = [span for each in executions.get(data["mark"], []) if (span := _span(each, faults))]

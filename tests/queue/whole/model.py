@@ -152,6 +152,8 @@ class Model:
                 if parent.children.get(child.id) != "pending" or (how == "failed" and parent.policy == "wait"):
                     continue
                 parent.children[child.id] = how
+                if how == "complete" and parent.pending:
+                    continue
                 if parent.place == "children" and self.review(parent, child.id if how != "complete" else None):
                     ended.append((parent, "failed"))
 

@@ -46,11 +46,12 @@ local function look_again(type)
 end
 
 -- Jobs of a type run no longer, given as their holders and their keys: the keys that wait for a slot have one, and a worker
--- is told. A key that did not wait is looked at once in vain.
+-- is told. A key that did not wait is looked at once in vain. Nothing here may end a script in the middle of its writes.
 local function free_slots(type, holders, keys)
-  redis.call('ZREM', limit_key('holders', type), unpack(holders))
-  if redis.call('ZREM', limit_key('full', type), unpack(keys)) == 0 then return end
-  line_up(type, keys)
+  fault_of(redis.pcall('ZREM', limit_key('holders', type), unpack(holders)))
+  local waited = redis.pcall('ZREM', limit_key('full', type), unpack(keys))
+  if fault_of(waited) or waited == 0 then return end
+  pcall(line_up, type, keys)
   redis.call('LPUSH', tokens_key(type), '1')
 end
 
@@ -59,7 +60,6 @@ local function free_slot(id, type, key) free_slots(type, {holder(key, id)}, {key
 -- A delayed job leaves its state: it waits aside no longer, if it did.
 local function leave_aside(id, type)
   local key = redis.call('HGET', job_key(id), 'limit_key')
-  if key and redis.call('ZREM', limit_key('aside', type), zid_of(id)) == 1 then
-    redis.call('ZREM', line_key(type, key), zid_of(id))
-  end
+  local left = key and redis.pcall('ZREM', limit_key('aside', type), zid_of(id))
+  if left and (fault_of(left) or left == 1) then fault_of(redis.pcall('ZREM', line_key(type, key), zid_of(id))) end
 end

@@ -66,6 +66,7 @@ local function settle_one(parent, child, how, why)
   local ended = redis.call('HINCRBY', job_key(parent), 'children_ended', 1)
   publish(parent, 'child', ',' .. ended .. ',' .. (number_of(field[7]) or ended))
   if field[2] ~= 'delayed' or field[5] ~= WAIT_UNTIL_MS then return nil end
+  if how == 'complete' and ended < (number_of(field[7]) or 0) then return nil end   -- most often: others are pending
   if how ~= 'complete' and policy == 'fail' then
     local message = 'Its child, job ' .. child .. ', ' .. (how == 'failed' and 'failed: ' .. why or 'was removed')
     return fail_parent(parent, type, field[3] or '0', message, child)

@@ -11,7 +11,7 @@ local function hold_back(id, token, reason, delay)
     local full_at = read_bucket(redis.call('HGET', limit_key('buckets', type), key))
     redis.call('HSET', limit_key('buckets', type), key, bucket_of(full_at or now, now + ms, now))
   else
-    redis.call('HSET', limit_key('state', type), 'hold', whole(now + ms), 'held_at', now_text)
+    fault_of(redis.pcall('HSET', limit_key('state', type), 'hold', whole(now + ms), 'held_at', now_text))
     redis.call('HSETNX', limits_key(), type, '{}')   -- a limit, so that the hold is looked at; it goes when that is over
   end
   return OK

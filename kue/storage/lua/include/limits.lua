@@ -6,13 +6,31 @@ local LOOKS_MAX = 1000      -- keys, and jobs, that one call looks at for one ty
 local CHECKS = 20           -- running jobs that are checked to be so when a limit is reached: others at the next look
 local KEY_BYTES_MAX = 200   -- a longer key is replaced by its hash
 
--- Returns the limits of a type as {all = …, key = …}, or nil; and what is wrong with the key.
+-- What is wrong with the keys of a limited type, or nil: one of another kind would end a script between two writes.
+local function wrong_kind(job_type, by_key)
+  local kinds = {state = 'hash'}
+  if by_key then
+    kinds = {state = 'hash', weights = 'hash', buckets = 'hash', aside = 'zset', turns = 'zset', ready = 'zset', full = 'zset',
+      holders = 'zset'}
+  end
+  for part, kind in pairs(kinds) do
+    local found = redis.call('TYPE', limit_key(part, job_type)).ok
+    if found ~= kind and found ~= 'none' then
+      return 'WRONGTYPE ' .. limit_key(part, job_type) .. ' is a ' .. found .. ', not a ' .. kind .. ': look at it, and delete it'
+    end
+  end
+end
+
+-- Returns the limits of a type as {all = …, key = …}, or nil; and what is wrong with its keys.
 local function limits_of(job_type)
   local text = redis.pcall('HGET', limits_key(), job_type)
   if fault_of(text) then return nil, text.err end
   if not text then return nil end
   local read, limits = pcall(cjson.decode, text)
-  return read and type(limits) == 'table' and limits or nil
+  if not read or type(limits) ~= 'table' then return nil end
+  local wrong = wrong_kind(job_type, limits.key)
+  if wrong then return nil, wrong end
+  return limits
 end
 
 -- The key of a job: what its data holds at the limit's path, as text; '' if there is no such thing.
@@ -115,7 +133,7 @@ local function note_aside(type, jobs)
   for key, members in pairs(lines) do
     local line = line_key(type, key)
     if redis.call('EXISTS', line) == 0 then keys[#keys + 1] = key end
-    send('ZADD', line, members)
+    pcall(send, 'ZADD', line, members)   -- of another kind it stops its own key alone
   end
   table.sort(keys)
   line_up(type, keys)
@@ -190,8 +208,8 @@ end
 -- The next job of a key, taken out of its line: its zid, and what read_aside says; nil if there is none.
 local function next_of_key(type, key, line)
   for _ = 1, LOOKS_MAX do
-    local popped = redis.call('ZPOPMIN', line, 1)
-    if #popped == 0 then return nil end
+    local popped = redis.pcall('ZPOPMIN', line, 1)
+    if fault_of(popped) or #popped == 0 then return nil end
     local job = read_aside(id_of(popped[1]), type, key)
     if job then return popped[1], job end
   end
@@ -234,7 +252,8 @@ local function take_turns(type, limit, count)
           free, full_at, wait = look_into(limit, full_at + each)
         end
       end
-      if redis.call('EXISTS', line) == 1 then
+      local left = redis.pcall('ZCARD', line)
+      if not fault_of(left) and left > 0 then
         if held > 0 or free < 1 then
           add(lists.ready, whole(now + math.max(held, free < 1 and wait or 0)), key)
         elseif room < 1 then

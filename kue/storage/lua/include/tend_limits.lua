@@ -40,7 +40,7 @@ local function look_at_aside(type)
   for _, zid in ipairs(redis.call('ZRANGE', aside, from, from + LOOKS - 1)) do
     local field = redis.call('HMGET', job_key(id_of(zid)), 'limit_key', 'priority')
     if field[1] and is_aside(id_of(zid), type, field[1]) then
-      redis.call('ZADD', line_key(type, field[1]), score_of(field[2] or '0'), zid)
+      fault_of(redis.pcall('ZADD', line_key(type, field[1]), score_of(field[2] or '0'), zid))
       if not (redis.call('ZSCORE', limit_key('turns', type), field[1]) or redis.call('ZSCORE', limit_key('ready', type), field[1])
         or redis.call('ZSCORE', limit_key('full', type), field[1])) then line_up(type, {field[1]}) end
     else
@@ -52,13 +52,15 @@ end
 -- Jobs of a type whose limit by key is gone, or goes by another key, wait as any others again.
 local function put_back(type)
   local leaving = limit_key('leaving', type)
-  for _, zid in ipairs(redis.call('ZRANGE', leaving, 0, LOOKS_MAX - 1)) do
+  local zids = redis.pcall('ZRANGE', leaving, 0, LOOKS_MAX - 1)
+  if fault_of(zids) then return end
+  for _, zid in ipairs(zids) do
     local id = id_of(zid)
     local field = redis.call('HMGET', job_key(id), 'limit_key', 'priority')
     redis.call('ZREM', leaving, zid)
     if field[1] and is_aside(id, type, field[1]) then
       leave(zid, type, 'delayed')
-      redis.call('ZREM', line_key(type, field[1]), zid)
+      fault_of(redis.pcall('ZREM', line_key(type, field[1]), zid))
       redis.call('HSET', job_key(id), 'promote_at', now_text)
       enqueue(id, zid, type, field[2] or '0')
     end

@@ -4,12 +4,14 @@
   ARGV[3] type   ARGV[4] part: all (the type as a whole) or key (each key of it)
   ARGV[5] the limit as JSON: count and period (ms) of its rate, burst, concurrency; by, path and of_url for the key; or '' to lift it
   ARGV[6…] weights of keys: key, weight, …
-  Returns    1 changed, 0 there was no such limit to lift
+  Returns    1 changed, 0 there was no such limit to lift; an error if a key of the type's limits is of another kind
   Publishes  nothing; "* * resumed" on q:revoked, so that workers look again at once
 ]]
 --- @include "limits"
 local type, part, text = ARGV[3], ARGV[4], ARGV[5]
-local limits = limits_of(type) or {}
+local limits, wrong = limits_of(type)
+if wrong then return {err = wrong} end
+limits = limits or {}
 local old, new = limits[part], text ~= '' and cjson.decode(text) or nil
 if not old and not new then return 0 end
 limits[part] = new

@@ -23,7 +23,7 @@ if state == 'active' then   -- with a ttl the score is the deadline: Node sets i
   end
 elseif state == 'delayed' then
   local key_name = redis.call('HGET', key, 'limit_key')
-  if key_name then redis.call('ZADD', line_key(type, key_name), 'XX', priority, zid) end
+  if key_name then fault_of(redis.pcall('ZADD', line_key(type, key_name), 'XX', priority, zid)) end
 else
   redis.call('ZADD', state_key(state), 'XX', priority, zid)
 end

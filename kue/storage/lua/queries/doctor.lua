@@ -69,8 +69,8 @@ local function is_in_line(job)
   local key = job.limit_key
   if redis.call('SISMEMBER', prefix .. ':limit:leaving', job.type) == 1 then return true end
   local limits = limits_of(job.type)
-  return key and limits and limits.key and redis.call('ZSCORE', line_key(job.type, key), zid_of(job.id))
-    and redis.call('ZSCORE', limit_key('aside', job.type), zid_of(job.id))
+  local place = key and limits and limits.key and redis.pcall('ZSCORE', line_key(job.type, key), zid_of(job.id))
+  return place and not fault_of(place) and redis.call('ZSCORE', limit_key('aside', job.type), zid_of(job.id))
     and (redis.call('ZSCORE', limit_key('turns', job.type), key) or redis.call('ZSCORE', limit_key('ready', job.type), key)
       or redis.call('ZSCORE', limit_key('full', job.type), key))
 end
