@@ -44,6 +44,14 @@ local function score_of(text)
   return string.format('%.17g', number_of(text) or 0)
 end
 
+-- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
+local function active_score(priority, ttl)
+  if number_of(ttl) then return whole(now + number_of(ttl)) end
+  priority = score_of(priority)
+  if tonumber(priority) == 0 then return '0' end
+  return string.sub(priority, 1, 1) == '-' and priority or '-' .. priority
+end
+
 -- JSON text as JavaScript writes it: cjson alone would escape the slash.
 local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
 

@@ -1,4 +1,6 @@
+--- @lazy
 --- @include "fencing"
+--- @include "attempt_history"
 --- @include "flows"
 -- active -> inactive, delayed or failed.
 -- The lease is taken already.

@@ -1,4 +1,6 @@
+--- @lazy
 --- @include "fencing"
+--- @include "attempt_history"
 --- @include "flows"
 -- active -> inactive, or delayed for `delay` ms if that is not '', or until its children have ended if it is 'children'; the
 -- attempt not counted. `promote_at` is all that the delay changes: the job's own `delay` goes on being what its backoff counts

@@ -4,7 +4,7 @@ local TOKENS_MAX = 1000   -- tokens that one call restores at most: the next cal
 
 -- Whether any type is limited: most queues have no limits, and pay for no more than this look. A worker that an ACL denies the
 -- key knows of no limits, as it did before there were any.
-local has_limits = redis.pcall('EXISTS', limits_key()) == 1
+local has_limits = redis.pcall('EXISTS', prefix .. ':limits') == 1
 
 -- Keep q:TYPE:jobs at one token for each waiting job that may start: fewer would starve Node's workers, more are noise. Returns
 -- how many may, or nil and what is wrong with a key; and the ms after which more of them may, if there is a limit.
