@@ -1,8 +1,8 @@
 """The texts of the Lua scripts, as Redis gets them.
 
 A call of a script makes every function in it anew, and Redis keeps nothing from one call to the next. So a script carries
-only what it calls, and what few of its calls need is made when the first of them needs it: the functions of an include
-that begins with ``--- @lazy``. In the files they are called like any others.
+only what it calls, and what few of its calls need is made when one of them needs it: the functions of an include that
+begins with ``--- @lazy``, and those behind such a line. In the files they are called like any others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LUA_DIR = Path(__file__).parent / "lua"
+LAZY = "--- @lazy\n"
 
 
 class _Part(NamedTuple):
@@ -61,11 +62,12 @@ def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
     """Yield the parts of a file between its includes, and those of the includes in their places."""
     # Redis counts script memory by the text, and comments say nothing to it.
     text = re.sub(r"--\[\[.*?\]\]\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    is_lazy = text.startswith("--- @lazy\n")
+    text, is_lazy = text.removeprefix(LAZY), text.startswith(LAZY)
     for at, piece in enumerate(re.split(r'^--- @include "(\w+)"\n', text, flags=re.MULTILINE)):
         if at % 2 == 0:
-            code = re.sub(r"^\s*--.*\n", "", piece, flags=re.MULTILINE)
-            yield [_Part(each, is_lazy) for each in re.split(r"^(?=local )", code, flags=re.MULTILINE)]
+            code = re.sub(rf"^(?!{LAZY})\s*--.*\n", "", piece, flags=re.MULTILINE)
+            parts = re.split(rf"^(?=local |{LAZY})(?<!{LAZY})", code, flags=re.MULTILINE)
+            yield [_Part(each.removeprefix(LAZY), is_lazy or each.startswith(LAZY)) for each in parts]
         elif piece not in seen:
             seen.add(piece)
             yield from _pieces(LUA_DIR / "include" / f"{piece}.lua", seen)

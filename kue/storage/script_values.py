@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from .codec import to_json
 RESUMED = "* * resumed"
 #: The same after a jump of the server's clock: every worker renews its leases at once (include/clock.lua).
 RENEW = "* * renew"
+
+#: Stands between the texts of a hash in the reply of ``reserve.lua``. A text that holds it is no harm, only slower.
+SEPARATOR = "\x1f"
 
 #: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
 _WIDTHS = {"complete": 2, "fail": 7, "release": 2, "limit": 2}
@@ -74,7 +77,7 @@ class Reservation(NamedTuple):
 
 
 class ReservedJob(NamedTuple):
-    """A job that a reservation took; ``fields`` is its hash from before."""
+    """A job that a reservation took; ``fields`` is its hash, the fields of the reservation excepted."""
 
     job_id: str
     token: str
@@ -108,19 +111,22 @@ def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
     return arguments
 
 
-def fetch_result(reply: Sequence[Any], codes: Sequence[int] = ()) -> FetchResult:
-    """Read the reply of ``reserve.lua``."""
+def fetch_result(reply: Sequence[Any], codes: Sequence[int], read_hash: Callable[[str], dict[str, str]]) -> FetchResult:
+    """Read the reply of ``reserve.lua``. ``read_hash`` returns a job's hash by its id."""
     now, taken, paused, more, broken, later = reply
     faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
     waits = dict(zip(later[::2], map(int, later[1::2]), strict=True)) if later else {}
-    return FetchResult(int(now), list(codes), reserved_jobs(taken), paused, more, faults, waits)
+    return FetchResult(int(now), list(codes), [_reserved(*job, read_hash) for job in taken], paused, more, faults, waits)
 
 
-def reserved_jobs(taken: Sequence[Sequence[Any]]) -> list[ReservedJob]:
-    return [
-        ReservedJob(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
-        for job_id, token, slot, flat in taken
-    ]
+def _reserved(
+    job_id: str, token: str, slot: str, count: int, text: str, read_hash: Callable[[str], dict[str, str]]
+) -> ReservedJob:
+    """Read a job of a reply: ``text`` is ``count`` names and values, with separators between them."""
+    flat = text.split(SEPARATOR)
+    if len(flat) != count:  # one of them has a separator in it
+        return ReservedJob(job_id, token, int(slot), read_hash(job_id))
+    return ReservedJob(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
 
 
 class Claim(NamedTuple):

@@ -25,7 +25,7 @@ local function attempts_with(job, outcome, message, stack)
   local last = entries[#entries]
   entries[#entries + 1] = {
     number = (last and number_of(last.number) or 0) + 1, started_at = job.started_at, ended_at = now,
-    worker = job.worker, outcome = outcome, error = beginning(message, ERROR_KEPT),
+    worker = redis.call('HGET', job.key, 'workerId') or '', outcome = outcome, error = beginning(message, ERROR_KEPT),
     stack = stack and beginning(stack, STACK_KEPT),
   }
   if #entries > ATTEMPTS_KEPT then table.remove(entries, 1) end

@@ -15,7 +15,7 @@ local function release(id, token, reason, delay)
     enqueue(id, job.zid, job.type, job.priority)
     return OK
   end
-  clear_suspicion(job)
+  if job.deaths then clear_suspicion(job) end
   if delay == 'children' then
     record_attempt(job, 'waiting', reason)
     redis.call('HSET', job_key(id), 'promote_at', WAIT_UNTIL_MS)

@@ -18,13 +18,13 @@ local function balance_tokens(type)
   local tokens = redis.pcall('LLEN', key)
   if fault_of(tokens) then return nil, tokens.err end
   if tokens > waiting then
-    if waiting == 0 then redis.call('DEL', key) else redis.call('LTRIM', key, 0, waiting - 1) end
+    if waiting == 0 then call('DEL', key) else call('LTRIM', key, 0, waiting - 1) end
   end
   local missing = math.min(waiting - tokens, TOKENS_MAX)
   if missing > 0 then
     local values = {}
     for at = 1, missing do values[at] = '1' end
-    redis.call('LPUSH', key, unpack(values))
+    call('LPUSH', key, unpack(values))
   end
   return waiting, wait
 end
