@@ -65,7 +65,7 @@ def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
     text, is_lazy = text.removeprefix(LAZY), text.startswith(LAZY)
     for at, piece in enumerate(re.split(r'^--- @include "(\w+)"\n', text, flags=re.MULTILINE)):
         if at % 2 == 0:
-            code = re.sub(rf"^(?!{LAZY})\s*--.*\n", "", piece, flags=re.MULTILINE)
+            code = re.sub(rf"^(?!{LAZY})[ \t]*--.*\n", "", piece, flags=re.MULTILINE)
             parts = re.split(rf"^(?=local |{LAZY})(?<!{LAZY})", code, flags=re.MULTILINE)
             yield [_Part(each.removeprefix(LAZY), is_lazy or each.startswith(LAZY)) for each in parts]
         elif piece not in seen:
@@ -91,17 +91,22 @@ def _without_unused(parts: list[_Part]) -> list[_Part]:
 
 
 def _with_lazy(included: list[_Part], body: list[_Part]) -> str:
-    """Put the lazy functions into one, ``lazy``, that makes and returns those that the others call."""
-    others = "".join(part.text for part in (*included, *body) if not part.is_lazy)
+    """Put the lazy functions, and those that only these call, into one, ``lazy``: it makes and returns what others call."""
     eager, lazy, called = [], [], set()
-    for part in included:
-        is_wanted = any(re.search(rf"\b{name}\b", others) for name in part.constants)
-        (lazy if part.is_lazy and not is_wanted else eager).append(part.text)
-        if part.is_lazy and part.function and re.search(_call(part.function), others):
+    others = "".join(part.text for part in body)
+    for part in reversed(included):
+        names = [part.function] if part.function else part.constants
+        is_wanted = not names or any(re.search(rf"(?<!['\w]){name}(?!['\w])", others) for name in names)
+        if part.function and part.is_lazy and is_wanted:
             called.add(part.function)
+        if is_wanted and not (part.function and part.is_lazy):
+            eager.insert(0, part.text)
+            others = part.text + others
+        else:
+            lazy.insert(0, part.text)
     before, after = "".join(eager), "".join(part.text for part in body)
     if not called:
-        return before + "".join(lazy) + after
+        return before + after
     before, after = (re.sub(_call("|".join(called)), r"lazy().\1(", text) for text in (before, after))
     table = ", ".join(f"{name} = {name}" for name in sorted(called))
     definition = f"function lazy()\nif made then return made end\n{''.join(lazy)}made = {{{table}}}\nreturn made\nend\n"

@@ -17,6 +17,9 @@ RENEW = "* * renew"
 #: Stands between the texts of a hash in the reply of ``reserve.lua``. A text that holds it is no harm, only slower.
 SEPARATOR = "\x1f"
 
+#: The values of ``complete`` for a handler that returned nothing.
+NO_RESULT = ("null", "0")
+
 #: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
 _WIDTHS = {"complete": 2, "fail": 7, "release": 2, "limit": 2}
 
@@ -106,6 +109,9 @@ def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
     """Return acknowledgements as ``finish_and_reserve.lua`` takes them."""
     arguments: list[object] = [len(outcomes)]
     for outcome in outcomes:
+        if outcome.verb == "complete" and outcome.values == NO_RESULT:
+            arguments += ("done", outcome.job_id, outcome.token)
+            continue
         arguments += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
         arguments += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
     return arguments
@@ -116,17 +122,17 @@ def fetch_result(reply: Sequence[Any], codes: Sequence[int], read_hash: Callable
     now, taken, paused, more, broken, later = reply
     faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
     waits = dict(zip(later[::2], map(int, later[1::2]), strict=True)) if later else {}
-    return FetchResult(int(now), list(codes), [_reserved(*job, read_hash) for job in taken], paused, more, faults, waits)
+    return FetchResult(int(now), list(codes), _reserved(taken, read_hash), paused, more, faults, waits)
 
 
-def _reserved(
-    job_id: str, token: str, slot: str, count: int, text: str, read_hash: Callable[[str], dict[str, str]]
-) -> ReservedJob:
-    """Read a job of a reply: ``text`` is ``count`` names and values, with separators between them."""
-    flat = text.split(SEPARATOR)
-    if len(flat) != count:  # one of them has a separator in it
-        return ReservedJob(job_id, token, int(slot), read_hash(job_id))
-    return ReservedJob(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
+def _reserved(taken: Sequence[Any], read_hash: Callable[[str], dict[str, str]]) -> list[ReservedJob]:
+    jobs = []
+    for count, text in zip(taken[::2], taken[1::2], strict=True):
+        job_id, token, slot, *flat = text.split(SEPARATOR)
+        # Unless one of them has a separator in it
+        fields = dict(zip(flat[::2], flat[1::2], strict=True)) if len(flat) == count else read_hash(job_id)
+        jobs.append(ReservedJob(job_id, token, int(slot), fields))
+    return jobs
 
 
 class Claim(NamedTuple):

@@ -17,8 +17,12 @@ local function essence(flat)
   return type, state, score_of(priority or '0'), ttl
 end
 
--- A job as it is returned: its hash as one text, since a reply of many texts costs more than all else that is done for it.
-local function as_taken(id, token, slot, flat) return {id, token, slot, #flat, table.concat(flat, SEPARATOR)} end
+-- Append a job to those that are returned: id, token, slot and its hash as one text, since a reply of many texts costs more
+-- than all else that is done for the job; and of how many texts the hash is made.
+local function take(taken, id, token, slot, flat)
+  taken[#taken + 1] = #flat
+  taken[#taken + 1] = id .. SEPARATOR .. token .. SEPARATOR .. slot .. SEPARATOR .. table.concat(flat, SEPARATOR)
+end
 
 -- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A job of another type
 -- goes where it belongs; a key of a job that is no hash is left for the doctor to tell of.
@@ -82,7 +86,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken, limi
         add(entering, active_score(priority, ttl), zid)
         add(entering_type, priority, zid)
         add(leasing, lease_until, id)
-        taken[#taken + 1] = as_taken(id, token, slot, flat)
+        take(taken, id, token, slot, flat)
         publish(id, 'start', start_args)
       else
         garbage = garbage + 1
@@ -108,7 +112,7 @@ local function taken_by(nonce)
     local token, state, worker = field[1], field[2], field[3]
     if state == 'active' and token and string.sub(token, 1, #nonce + 1) == nonce .. '.' then
       local slot = string.match(worker or '', ':(%d+)$') or '0'
-      taken[#taken + 1] = as_taken(id, token, slot, call('HGETALL', job_key(id)))
+      take(taken, id, token, slot, call('HGETALL', job_key(id)))
     end
   end
   return taken
