@@ -1,8 +1,8 @@
 """The texts of the Lua scripts, as Redis gets them.
 
-A call of a script makes every function in it anew, and Redis keeps nothing from one call to the next. So a script carries
-only what it calls, and what few of its calls need is made when one of them needs it: the functions of an include that
-begins with ``--- @lazy``, and those behind such a line. In the files they are called like any others.
+A call of a script makes every function in it anew, and Redis keeps nothing from one call to the next. So a script
+carries only what it calls, and what few of its calls need is made when one of them needs it: the functions of an
+include that begins with ``--- @lazy``, and those behind such a line. In the files they are called like any others.
 """
 
 from __future__ import annotations
@@ -73,45 +73,53 @@ def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
             yield from _pieces(LUA_DIR / "include" / f"{piece}.lua", seen)
 
 
+def _words(text: str) -> set[str]:
+    """Return the names in a text, but not the strings that consist of one."""
+    return set(re.findall(r"(?<!['\w])[A-Za-z_]\w*(?!['\w])", text))
+
+
 def _without_unused(parts: list[_Part]) -> list[_Part]:
     """Leave out the functions that nothing calls.
 
     A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
     """
-    kept, behind = list(parts), ""
-    for at in range(len(parts) - 1, -1, -1):  # from the last on: what calls a function stands behind it
-        head, _, rest = parts[at].text.partition("\n")
+    kept: list[_Part] = []
+    behind: set[str] = set()
+    for part in reversed(parts):  # what calls a function stands behind it
+        head, _, rest = part.text.partition("\n")
         if not head.endswith(" end"):
             _, _, rest = f"\n{rest}".partition("\nend\n")
-        name = parts[at].function
-        if name and not re.search(rf"(?<!['\w]){name}(?!['\w])", rest + behind):
-            kept[at] = parts[at]._replace(text=rest)
-        behind = kept[at].text + behind
+        if part.function and part.function not in behind | _words(rest):
+            part = part._replace(text=rest)
+        behind |= _words(part.text)
+        kept.insert(0, part)
     return kept
 
 
 def _with_lazy(included: list[_Part], body: list[_Part]) -> str:
-    """Put the lazy functions, and those that only these call, into one, ``lazy``: it makes and returns what others call."""
-    eager, lazy, called = [], [], set()
-    others = "".join(part.text for part in body)
+    """Put the lazy functions, and those that only these call, into one.
+
+    It is ``lazy``, which makes them and returns those that the other functions call.
+    """
+    eager: list[str] = []
+    lazy: list[str] = []
+    called: set[str] = set()
+    needed = _words("".join(part.text for part in body))
     for part in reversed(included):
         names = [part.function] if part.function else part.constants
-        is_wanted = not names or any(re.search(rf"(?<!['\w]){name}(?!['\w])", others) for name in names)
-        if part.function and part.is_lazy and is_wanted:
+        is_needed = not names or not needed.isdisjoint(names)
+        if is_needed and part.function and part.is_lazy:
             called.add(part.function)
-        if is_wanted and not (part.function and part.is_lazy):
+        if is_needed and not (part.function and part.is_lazy):
             eager.insert(0, part.text)
-            others = part.text + others
+            needed |= _words(part.text)
         else:
             lazy.insert(0, part.text)
     before, after = "".join(eager), "".join(part.text for part in body)
     if not called:
         return before + after
-    before, after = (re.sub(_call("|".join(called)), r"lazy().\1(", text) for text in (before, after))
+    call = re.compile(rf"(?<![\w.:'])({'|'.join(called)})\(")
+    before, after = (call.sub(r"lazy().\1(", text) for text in (before, after))
     table = ", ".join(f"{name} = {name}" for name in sorted(called))
     definition = f"function lazy()\nif made then return made end\n{''.join(lazy)}made = {{{table}}}\nreturn made\nend\n"
     return f"local lazy, made\n{before}{definition}{after}"
-
-
-def _call(names: str) -> str:
-    return rf"(?<![\w.:'])({names})\("
