@@ -122,10 +122,11 @@ def fetch_result(reply: Sequence[Any], codes: Sequence[int], read_hash: Callable
     now, taken, paused, more, broken, later = reply
     faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
     waits = dict(zip(later[::2], map(int, later[1::2]), strict=True)) if later else {}
-    return FetchResult(int(now), list(codes), _reserved(taken, read_hash), paused, more, faults, waits)
+    return FetchResult(int(now), list(codes), reserved_jobs(taken, read_hash), paused, more, faults, waits)
 
 
-def _reserved(taken: Sequence[Any], read_hash: Callable[[str], dict[str, str]]) -> list[ReservedJob]:
+def reserved_jobs(taken: Sequence[Any], read_hash: Callable[[str], dict[str, str]]) -> list[ReservedJob]:
+    """Read the jobs of a reply of ``reserve.lua``."""
     jobs = []
     for count, text in zip(taken[::2], taken[1::2], strict=True):
         job_id, token, slot, *flat = text.split(SEPARATOR)
