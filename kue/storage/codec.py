@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ..durations import in_ms
@@ -25,8 +26,21 @@ MS_MAX = 2**53 - 1
 #: Made once, as the encoder below: NaN and Infinity are no JSON.
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 
-#: Made once: ``json.dumps`` makes an encoder for each call that is not its usual one.
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+def _make_encode() -> Callable[[Any], str]:
+    """Return what encodes a value as compact JSON.
+
+    ``JSONEncoder`` makes the encoder in C anew for each value, which takes longer than to encode a small one.
+    """
+    usual = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return usual.encode
+    encode = make(None, usual.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_encode = _make_encode()
 
 
 def to_json(value: Any) -> str:

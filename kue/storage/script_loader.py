@@ -1,13 +1,40 @@
-"""The texts of the Lua scripts, as Redis gets them."""
+"""The texts of the Lua scripts, as Redis gets them.
+
+A call of a script makes every function in it anew, and Redis keeps nothing from one call to the next. So a script
+carries only what it calls, and what few of its calls need is made when one of them needs it: the functions of an
+include that begins with ``--- @lazy``, and those behind such a line. In the files they are called like any others.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 LUA_DIR = Path(__file__).parent / "lua"
+LAZY = "--- @lazy\n"
+
+
+class _Part(NamedTuple):
+    """A top-level statement that begins with ``local``, with what follows it."""
+
+    text: str
+    is_lazy: bool
+
+    @property
+    def function(self) -> str | None:
+        """The name of the function that it defines, if it is one."""
+        match = re.match(r"local function (\w+)", self.text)
+        return match and match.group(1)
+
+    @property
+    def constants(self) -> list[str]:
+        """The names of the constants that it defines."""
+        match = re.match(r"local ([A-Z_0-9, ]+) =", self.text)
+        return match.group(1).split(", ") if match else []
 
 
 @cache
@@ -19,40 +46,80 @@ def scripts() -> dict[str, Path]:
 @cache
 def source(name: str) -> str:
     """Return the text of a script with its ``--- @include "x"`` lines resolved, each include once."""
-    seen: set[str] = set()
-
-    def read(path: Path) -> str:
-        def include(match: re.Match[str]) -> str:
-            part = match.group(1)
-            if part in seen:
-                return ""
-            seen.add(part)
-            return read(LUA_DIR / "include" / f"{part}.lua")
-
-        return re.sub(r'^--- @include "(\w+)"$', include, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-
-    # Redis counts script memory by the text, and comments say nothing to it.
-    text = re.sub(r"--\[\[.*?\]\]", "", read(scripts()[name]), flags=re.DOTALL)
-    return _without_unused(re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE))
-
-
-def _without_unused(text: str) -> str:
-    """Leave out the functions that a script includes and does not call: each call makes every function of it anew.
-
-    A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
-    """
-    parts = re.split(r"^(?=local function )", text, flags=re.MULTILINE)
-    for at in range(len(parts) - 1, 0, -1):  # from the last on: what calls a function stands behind it
-        head, _, rest = parts[at].partition("\n")
-        if not head.endswith(" end"):
-            _, _, rest = rest.partition("\nend\n") if not rest.startswith("end\n") else ("", "", rest[4:])
-        name = re.match(r"local function (\w+)", head)
-        if name and not re.search(rf"(?<!['\w]){name.group(1)}(?!['\w])", "".join([rest, *parts[at + 1 :]])):
-            parts[at] = rest
-    return "".join(parts)
+    *included, body = _pieces(scripts()[name], set())
+    parts = _without_unused([part for piece in included for part in piece] + body)
+    body = parts[len(parts) - len(body) :]
+    return _with_lazy(parts[: len(parts) - len(body)], body)
 
 
 @cache
 def sha(name: str) -> str:
     """Return the hash by which Redis knows a script."""
     return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
+    """Yield the parts of a file between its includes, and those of the includes in their places."""
+    # Redis counts script memory by the text, and comments say nothing to it.
+    text = re.sub(r"--\[\[.*?\]\]\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text, is_lazy = text.removeprefix(LAZY), text.startswith(LAZY)
+    for at, piece in enumerate(re.split(r'^--- @include "(\w+)"\n', text, flags=re.MULTILINE)):
+        if at % 2 == 0:
+            code = re.sub(rf"^(?!{LAZY})[ \t]*--.*\n", "", piece, flags=re.MULTILINE)
+            parts = re.split(rf"^(?=local |{LAZY})(?<!{LAZY})", code, flags=re.MULTILINE)
+            yield [_Part(each.removeprefix(LAZY), is_lazy or each.startswith(LAZY)) for each in parts]
+        elif piece not in seen:
+            seen.add(piece)
+            yield from _pieces(LUA_DIR / "include" / f"{piece}.lua", seen)
+
+
+def _words(text: str) -> set[str]:
+    """Return the names in a text, but not the strings that consist of one."""
+    return set(re.findall(r"(?<!['\w])[A-Za-z_]\w*(?!['\w])", text))
+
+
+def _without_unused(parts: list[_Part]) -> list[_Part]:
+    """Leave out the functions that nothing calls.
+
+    A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
+    """
+    kept: list[_Part] = []
+    behind: set[str] = set()
+    for part in reversed(parts):  # what calls a function stands behind it
+        head, _, rest = part.text.partition("\n")
+        if not head.endswith(" end"):
+            _, _, rest = f"\n{rest}".partition("\nend\n")
+        if part.function and part.function not in behind | _words(rest):
+            part = part._replace(text=rest)
+        behind |= _words(part.text)
+        kept.insert(0, part)
+    return kept
+
+
+def _with_lazy(included: list[_Part], body: list[_Part]) -> str:
+    """Put the lazy functions, and those that only these call, into one.
+
+    It is ``lazy``, which makes them and returns those that the other functions call.
+    """
+    eager: list[str] = []
+    lazy: list[str] = []
+    called: set[str] = set()
+    needed = _words("".join(part.text for part in body))
+    for part in reversed(included):
+        names = [part.function] if part.function else part.constants
+        is_needed = not names or not needed.isdisjoint(names)
+        if is_needed and part.function and part.is_lazy:
+            called.add(part.function)
+        if is_needed and not (part.function and part.is_lazy):
+            eager.insert(0, part.text)
+            needed |= _words(part.text)
+        else:
+            lazy.insert(0, part.text)
+    before, after = "".join(eager), "".join(part.text for part in body)
+    if not called:
+        return before + after
+    call = re.compile(rf"(?<![\w.:'])({'|'.join(called)})\(")
+    before, after = (call.sub(r"lazy().\1(", text) for text in (before, after))
+    table = ", ".join(f"{name} = {name}" for name in sorted(called))
+    definition = f"function lazy()\nif made then return made end\n{''.join(lazy)}made = {{{table}}}\nreturn made\nend\n"
+    return f"local lazy, made\n{before}{definition}{after}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -13,6 +13,12 @@ from .codec import to_json
 RESUMED = "* * resumed"
 #: The same after a jump of the server's clock: every worker renews its leases at once (include/clock.lua).
 RENEW = "* * renew"
+
+#: Stands between the texts of a hash in the reply of ``reserve.lua``. A text that holds it is no harm, only slower.
+SEPARATOR = "\x1f"
+
+#: The values of ``complete`` for a handler that returned nothing.
+NO_RESULT = ("null", "0")
 
 #: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
 _WIDTHS = {"complete": 2, "fail": 7, "release": 2, "limit": 2}
@@ -74,7 +80,7 @@ class Reservation(NamedTuple):
 
 
 class ReservedJob(NamedTuple):
-    """A job that a reservation took; ``fields`` is its hash from before."""
+    """A job that a reservation took; ``fields`` is its hash, the fields of the reservation excepted."""
 
     job_id: str
     token: str
@@ -103,24 +109,31 @@ def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
     """Return acknowledgements as ``finish_and_reserve.lua`` takes them."""
     arguments: list[object] = [len(outcomes)]
     for outcome in outcomes:
+        if outcome.verb == "complete" and outcome.values == NO_RESULT:
+            arguments += ("done", outcome.job_id, outcome.token)
+            continue
         arguments += (outcome.verb, outcome.job_id, outcome.token, *outcome.values)
         arguments += [""] * (_WIDTHS[outcome.verb] - len(outcome.values))
     return arguments
 
 
-def fetch_result(reply: Sequence[Any], codes: Sequence[int] = ()) -> FetchResult:
-    """Read the reply of ``reserve.lua``."""
+def fetch_result(reply: Sequence[Any], codes: Sequence[int], read_hash: Callable[[str], dict[str, str]]) -> FetchResult:
+    """Read the reply of ``reserve.lua``. ``read_hash`` returns a job's hash by its id."""
     now, taken, paused, more, broken, later = reply
     faults = dict(zip(broken[::2], broken[1::2], strict=True)) if broken else {}
     waits = dict(zip(later[::2], map(int, later[1::2]), strict=True)) if later else {}
-    return FetchResult(int(now), list(codes), reserved_jobs(taken), paused, more, faults, waits)
+    return FetchResult(int(now), list(codes), reserved_jobs(taken, read_hash), paused, more, faults, waits)
 
 
-def reserved_jobs(taken: Sequence[Sequence[Any]]) -> list[ReservedJob]:
-    return [
-        ReservedJob(job_id, token, int(slot), dict(zip(flat[::2], flat[1::2], strict=True)))
-        for job_id, token, slot, flat in taken
-    ]
+def reserved_jobs(taken: Sequence[Any], read_hash: Callable[[str], dict[str, str]]) -> list[ReservedJob]:
+    """Read the jobs of a reply of ``reserve.lua``."""
+    jobs = []
+    for count, text in zip(taken[::2], taken[1::2], strict=True):
+        job_id, token, slot, *flat = text.split(SEPARATOR)
+        # Unless one of them has a separator in it
+        fields = dict(zip(flat[::2], flat[1::2], strict=True)) if len(flat) == count else read_hash(job_id)
+        jobs.append(ReservedJob(job_id, token, int(slot), fields))
+    return jobs
 
 
 class Claim(NamedTuple):

@@ -163,7 +163,7 @@ class Scripts:
 
     def reserve(self, client: Any, reservation: Reservation, *, now_ms: int = 0) -> FetchResult:
         """Take up to one job for each free slot."""
-        return fetch_result(self.run(client, "reserve", *reservation.arguments(), now_ms=now_ms))
+        return self._fetched(client, self.run(client, "reserve", *reservation.arguments(), now_ms=now_ms))
 
     def wait_and_reserve(
         self, client: Any, keys: Sequence[str], block_s: float, reservation: Reservation
@@ -176,9 +176,9 @@ class Scripts:
         answers = pipelined(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, arguments)])
         next(answers)
         try:
-            return fetch_result(next(answers))
+            return self._fetched(client, next(answers))
         except NoScriptError:
-            return fetch_result(self.run(client, "reserve", *arguments))
+            return self._fetched(client, self.run(client, "reserve", *arguments))
 
     def finish_and_reserve(
         self, client: Any, outcomes: Sequence[Outcome], reservation: Reservation, *, now_ms: int = 0
@@ -186,7 +186,10 @@ class Scripts:
         """Acknowledge ``outcomes`` and reserve as ``reserve``, in one step."""
         arguments = [*outcome_arguments(outcomes), *reservation.arguments()]
         now, codes, *reply = self.run(client, "finish_and_reserve", *arguments, now_ms=now_ms)
-        return fetch_result([now, *reply], codes)
+        return self._fetched(client, [now, *reply], codes)
+
+    def _fetched(self, client: Any, reply: Sequence[Any], codes: Sequence[int] = ()) -> FetchResult:
+        return fetch_result(reply, codes, lambda job_id: client.hgetall(self.keys.job(job_id)))
 
     def wake(self, client: Any, engine: str) -> None:
         """End the wait of the worker process whose list is named so."""

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "common"
 -- Keys of limits, and how a job leaves them. Which jobs may start is in limits.lua.
 --   q:limits                        hash  type -> JSON: all, the limit of the type; key, the one of each key

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "flows"
 -- Fail a job that has not ended, with the error "Cancelled". A worker that holds it loses it, and is notified on q:revoked
 -- with `reason`. Returns {1, state it was in}, {-1} no such job, {-3, state} it had ended already.

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "common"
 -- The claims of unique jobs: members of q:unique, each with the id of its job as the score. A claim is a type and what two jobs
 -- must share: "=" and a key as JSON, or "#" and a hash of the data. It is only ever believed after a look at the job's hash, so

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "sets"
 -- The server's clock, as the queue saw it last: it may jump (a laptop wakes up, a machine is moved, an operator sets it), and
 -- while the server is down or frozen nobody can renew anything. What was promised by time then keeps the time it had left.

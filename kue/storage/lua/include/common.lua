@@ -3,9 +3,10 @@
 --   ARGV[1] prefix   "q"
 --   ARGV[2] now_ms   epoch ms, or 0: the server's TIME, so that machines need not agree (tests set the clock with it)
 -- Keys are built from the prefix, as in keys.py.
+local call = redis.call
 local prefix, now = ARGV[1], tonumber(ARGV[2])
 if now == 0 then
-  local time = redis.call('TIME')
+  local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
@@ -20,7 +21,12 @@ local function type_key(type, state) return prefix .. ':jobs:' .. type .. ':' ..
 local function tokens_key(type) return prefix .. ':' .. type .. ':jobs' end
 local all_key, leases_key, channel = prefix .. ':jobs', prefix .. ':leases', prefix .. ':events'
 
-local function zid_of(id) return string.format('%02d|%s', #id, id) end
+local zid_heads = {}
+local function zid_of(id)
+  local head = zid_heads[#id] or string.format('%02d|', #id)
+  zid_heads[#id] = head
+  return head .. id
+end
 local function id_of(zid) return string.sub(zid, (string.find(zid, '|', 1, true) or 0) + 1) end
 
 -- What a reply of redis.pcall says to be wrong with a key, or nil: it is of another kind, or an ACL denies it. What is no
@@ -40,17 +46,33 @@ end
 
 -- A field as the score of a sorted set. A score that Redis refuses would end the script between two writes.
 local function score_of(text)
+  if text == '0' then return text end   -- the usual one
   if string.find(text, '^%-?%d+$') and #text < 16 then return text end
   return string.format('%.17g', number_of(text) or 0)
+end
+
+-- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
+local function active_score(priority, ttl)
+  if number_of(ttl) then return whole(now + number_of(ttl)) end
+  priority = score_of(priority)
+  if priority == '0' or tonumber(priority) == 0 then return '0' end
+  return string.sub(priority, 1, 1) == '-' and priority or '-' .. priority
 end
 
 -- JSON text as JavaScript writes it: cjson alone would escape the slash.
 local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
 
+local wanted_events   -- what webhooks want: "\nfailed\t*\nfailed\t"email"\n…", as save_webhook.lua writes it; false: nothing
+local function read_wanted_events()
+  local text = redis.pcall('GET', prefix .. ':webhooks:events')
+  wanted_events = type(text) == 'string' and text
+end
+
 --- @include "outbox"
 -- `args` is JSON beginning with a comma, or ''.
 local function publish(id, event, args)
   local json_id = string.find(id, '^%d+$') and id or json(id)
-  redis.call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
-  if wanted_events ~= false and event ~= 'progress' then note_event(id, event, args) end
+  call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
+  if wanted_events == nil then read_wanted_events() end
+  if wanted_events and event ~= 'progress' then note_event(id, event, args) end
 end

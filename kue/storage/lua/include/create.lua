@@ -98,7 +98,8 @@ local function create(waits, found_by)
   end
   if lane ~= '' then call('SET', lane, sequence .. ':' .. whole(first), 'EX', LANE_S) end
   for n = 1, events.n do call('PUBLISH', channel, events[n]) end
-  if events.n > 0 and wants_event('enqueue') then
+  if events.n > 0 and wanted_events == nil then read_wanted_events() end
+  if events.n > 0 and wanted_events and wants_event('enqueue') then
     for n = 1, events.n do
       local id, type = string.match(events[n], '^{"id":(%d+),.*%["enqueue",(.*)%]}$')
       note_event(id, 'enqueue', ',' .. type)

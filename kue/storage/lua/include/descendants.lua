@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "flows"
 -- The jobs that a job waits for, those that these wait for, and so on; without any that a job outside waits for too.
 local DESCENDANTS_A_PAGE = 500

@@ -1,4 +1,6 @@
+--- @lazy
 --- @include "fencing"
+--- @include "attempt_history"
 --- @include "flows"
 -- active -> inactive, delayed or failed.
 -- The lease is taken already.
@@ -51,7 +53,7 @@ end
 local function fail(id, token, failure)
   local job, code = end_attempt(id, token)
   if not job then return code end
-  if failure.crashed ~= '1' then clear_suspicion(job) end
+  if job.deaths and failure.crashed ~= '1' then clear_suspicion(job) end
   fail_held(job, failure, false)
   return OK
 end

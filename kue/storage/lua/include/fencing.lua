@@ -6,6 +6,7 @@
 local OK, DONE, GONE, LOST = 1, 0, -1, -2
 
 local function names_start(token, started_at)
+  if token and started_at and string.sub(token, -#started_at - 1) == '@' .. started_at then return true end
   local named = token and string.match(token, '@(%d+)$')
   return not named or tonumber(named) == tonumber(started_at or '')
 end
@@ -21,87 +22,45 @@ local function may_write(id, token, state, kept_token)
   return token == '' or (state == 'active' and kept_token == token and is_leased(id))
 end
 
--- Returns the fields of an active job, else nil and a code: GONE (no such job) or LOST (not active), and its token.
+-- Returns what is known of an active job, else nil and a code: GONE (no such job) or LOST (not active). Then the token in its
+-- hash. `is_ours`: a worker of ours took it last, or nobody can tell.
 local function active(id)
-  local field = redis.call('HMGET', job_key(id),
-    'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'removeOnComplete', 'started_at', 'workerId', 'ttl',
-    'result', 'parents', 'deaths', 'limit_key')
+  local key = job_key(id)
+  local field = call('HMGET', key, 'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'started_at',
+    'removeOnComplete', 'ttl', 'result', 'parents', 'deaths', 'limit_key')
   if not field[3] then return nil, GONE end
   if field[2] ~= 'active' then return nil, LOST, field[1] end
   return {
-    id = id, zid = zid_of(id), type = field[3], priority = score_of(field[4] or '0'),
+    id = id, key = key, zid = zid_of(id), type = field[3], priority = score_of(field[4] or '0'),
     attempts = number_of(field[5]) or 0, max_attempts = number_of(field[6]) or 0,
-    remove_on_complete = field[7] and field[7] ~= '', started_at = number_of(field[8]) or now, worker = field[9] or '',
-    ttl = field[10], has_old_result = field[11], parents = field[12],
-    deaths = number_of(field[13]), limit_key = field[14],
+    started_at = number_of(field[7]) or now, is_ours = names_start(field[1], field[7]),
+    remove_on_complete = field[8] and field[8] ~= '', ttl = field[9], has_old_result = field[10], parents = field[11],
+    deaths = number_of(field[12]), limit_key = field[13],
   }, OK, field[1]
+end
+
+--- @lazy
+-- Node's ttl watcher may have seen the job overdue by now: without an answer it would fail in a second what has ended here.
+local function answer_watcher(job)
+  local deadline = tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '')
+  if deadline and deadline <= now then publish(job.id, 'ttl exceeded ack', '') end
 end
 
 -- A job under which worker processes died: `deaths` counts them since it last ended by itself, `alone` is the token of the
 -- attempt in which its process ran nothing else. It ended by itself now, so it is cleared.
-local function clear_suspicion(job)
-  if job.deaths then redis.call('HDEL', job_key(job.id), 'deaths', 'alone') end
-end
+--- @lazy
+local function clear_suspicion(job) call('HDEL', job.key, 'deaths', 'alone') end
 
--- Node's ttl watcher may have seen the job overdue by now: without an answer it would fail in a second what has ended here.
-local function answer_watcher(job)
-  local deadline = job.ttl and tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '')
-  if deadline and deadline <= now then publish(job.id, 'ttl exceeded ack', '') end
-end
-
--- An attempt ends: drops its lease and returns the job's fields if `token` holds the job, else nil and a code: DONE
--- (this very attempt was acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt
--- lost its job). Its slot is free, if it is limited by key, or is gathered in `freed`.
-local function end_attempt(id, token, freed)
+-- An attempt ends: drops its lease and returns the job if `token` holds it, else nil and a code: DONE (this very attempt was
+-- acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt lost its job). If the job is
+-- limited by key, its slot is free, unless the caller `frees` it.
+local function end_attempt(id, token, frees)
   local job, code, kept_token = active(id)
   if code == GONE then return nil, GONE end
   if kept_token ~= token then return nil, LOST end
   if not job then return nil, DONE end
-  if redis.call('ZREM', leases_key, id) == 0 or not names_start(token, job.started_at) then return nil, LOST end
-  answer_watcher(job)
-  if job.limit_key and not freed then
-    free_slot(id, job.type, job.limit_key)
-  elseif job.limit_key then
-    local of = freed[job.type] or {holders = {}, keys = {}}
-    freed[job.type] = of
-    of.holders[#of.holders + 1], of.keys[#of.keys + 1] = holder(job.limit_key, id), job.limit_key
-  end
+  if call('ZREM', leases_key, id) == 0 or not job.is_ours then return nil, LOST end
+  if job.ttl then answer_watcher(job) end
+  if job.limit_key and not frees then free_slot(id, job.type, job.limit_key) end
   return job
-end
-
--- Remember an attempt that did not complete (one that did is told by the hash's own fields): the newest 20.
-local ATTEMPTS_KEPT, ERROR_KEPT, STACK_KEPT = 20, 300, 4000
-
--- The first bytes of a text, without the half of a character at their end.
-local function beginning(text, bytes)
-  if #text <= bytes then return text end
-  while bytes > 0 and string.byte(text, bytes + 1) >= 128 and string.byte(text, bytes + 1) < 192 do bytes = bytes - 1 end
-  return string.sub(text, 1, bytes)
-end
-
-local function attempts_of(id)
-  local read, entries = pcall(cjson.decode, redis.call('HGET', job_key(id), 'attempt_log') or '')
-  if not read or type(entries) ~= 'table' then return {} end   -- somebody else wrote there
-  for at = #entries, 1, -1 do
-    if type(entries[at]) ~= 'table' then table.remove(entries, at) end
-  end
-  return entries
-end
-
--- Returns the field `attempt_log` with one more attempt.
-local function attempts_with(job, outcome, message, stack)
-  local entries = attempts_of(job.id)
-  local last = entries[#entries]
-  entries[#entries + 1] = {
-    number = (last and number_of(last.number) or 0) + 1, started_at = job.started_at, ended_at = now,
-    worker = job.worker, outcome = outcome, error = beginning(message, ERROR_KEPT),
-    stack = stack and beginning(stack, STACK_KEPT),
-  }
-  if #entries > ATTEMPTS_KEPT then table.remove(entries, 1) end
-  local written, text = pcall(json, entries)
-  return written and text or json({entries[#entries]})   -- what somebody else wrote there may be no JSON, as NaN
-end
-
-local function record_attempt(job, outcome, message)
-  redis.call('HSET', job_key(job.id), 'attempt_log', attempts_with(job, outcome, message))
 end

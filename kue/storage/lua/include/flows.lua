@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "sets"
 -- Flows: a job that waits for others, its children.
 --   q:job:ID:children   zset of a parent: the nth child by -n while it is pending, by n once it is complete, by n plus one of

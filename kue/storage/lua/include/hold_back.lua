@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "release"
 --- @include "limits"
 -- release for `delay` ms, and start no other job of its key in that time; of its type, if that is not limited by key.

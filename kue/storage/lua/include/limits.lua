@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "fencing"
 --- @include "aside"
 --- @include "batch_args"

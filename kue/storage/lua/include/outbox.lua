@@ -1,13 +1,7 @@
+--- @lazy
 -- What webhooks are told of: an event that one of them wants goes into the stream q:webhooks:outbox in the step in which it
 -- happens, so nobody who is killed loses it. dispatch_webhooks.lua makes jobs of it.
-local OUTBOX_MAX = 100000       -- events that wait there at most; further ones are counted in q:webhooks:dropped
-local wanted_events   -- "\nfailed\t*\nfailed\t"email"\n…", as save_webhook.lua writes it; false: no webhook wants anything
-
-local function read_wanted_events()
-  local text = redis.pcall('GET', prefix .. ':webhooks:events')
-  wanted_events = type(text) == 'string' and text
-  return wanted_events
-end
+local OUTBOX_MAX = 100000   -- events that wait there at most; further ones are counted in q:webhooks:dropped
 
 local function wants_event(event)
   if wanted_events == nil then read_wanted_events() end

@@ -1,4 +1,6 @@
+--- @lazy
 --- @include "fencing"
+--- @include "attempt_history"
 --- @include "flows"
 -- active -> inactive, or delayed for `delay` ms if that is not '', or until its children have ended if it is 'children'; the
 -- attempt not counted. `promote_at` is all that the delay changes: the job's own `delay` goes on being what its backoff counts
@@ -13,7 +15,7 @@ local function release(id, token, reason, delay)
     enqueue(id, job.zid, job.type, job.priority)
     return OK
   end
-  clear_suspicion(job)
+  if job.deaths then clear_suspicion(job) end
   if delay == 'children' then
     record_attempt(job, 'waiting', reason)
     redis.call('HSET', job_key(id), 'promote_at', WAIT_UNTIL_MS)

@@ -1,6 +1,8 @@
 --- @include "tokens"
+--- @include "batch_args"
 -- inactive -> active, up to the number of free slots of each type.
 local GARBAGE_MAX = 1000   -- broken entries that one call clears away before it gives up looking
+local SEPARATOR = '\31'    -- as in script_values.py
 
 -- Returns type, state, priority and ttl out of a hash as a flat list.
 local function essence(flat)
@@ -15,22 +17,29 @@ local function essence(flat)
   return type, state, score_of(priority or '0'), ttl
 end
 
+-- Append a job to those that are returned: id, token, slot and its hash as one text, since a reply of many texts costs more
+-- than all else that is done for the job; and of how many texts the hash is made.
+local function take(taken, id, token, slot, flat)
+  taken[#taken + 1] = #flat
+  taken[#taken + 1] = id .. SEPARATOR .. token .. SEPARATOR .. slot .. SEPARATOR .. table.concat(flat, SEPARATOR)
+end
+
 -- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A job of another type
 -- goes where it belongs; a key of a job that is no hash is left for the doctor to tell of.
 local function discard(id, zid, type, state, priority, is_hash)
   if is_hash and not type then
     erase(id, zid, false, false)
   elseif state == 'inactive' then
-    redis.call('SADD', prefix .. ':job:types', type)
+    call('SADD', prefix .. ':job:types', type)
     if not fault_of(redis.pcall('ZADD', type_key(type, 'inactive'), priority, zid)) then balance_tokens(type) end
   else
-    redis.call('ZREM', state_key('inactive'), zid)
+    call('ZREM', state_key('inactive'), zid)
   end
 end
 
--- `slots`: the numbers of the free slots. Appends {id, token, hash as a flat list} to `taken`; returns how many jobs still
--- wait, or nil and what is wrong: a key of another kind, or one that an ACL denies, stops its own type alone. `limits`: those of
--- the type, or nil; by a limit by key, all that waits stands aside, and the jobs are those whose keys have their turns.
+-- `slots`: the numbers of the free slots. Appends the jobs to `taken`; returns how many still wait, or nil and what is wrong:
+-- a key of another kind, or one that an ACL denies, stops its own type alone. `limits`: those of the type, or nil; by a limit
+-- by key, all that waits stands aside, and the jobs are those whose keys have their turns.
 local function reserve_type(type, slots, worker, nonce, lease_until, taken, limits)
   local waiting_key, garbage, filled, most, from, full_at = type_key(type, 'inactive'), 0, 0, #slots, 'inactive', nil
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
@@ -53,7 +62,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken, limi
       popped, aside = take_turns(type, limits.key, most - filled)
     end
     if #popped == 0 then break end
-    local leaving, entering, entering_type, leasing = {}, {}, {}, {}
+    local leaving, entering, entering_type, leasing = {n = 0}, {n = 0}, {n = 0}, {n = 0}
     for i = 1, #popped, 2 do
       local zid, id = popped[i], id_of(popped[i])
       local key = job_key(id)
@@ -68,33 +77,34 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken, limi
       end
       if own_type == type and state == from then
         filled = filled + 1
-        local token, n = nonce .. '.' .. (#taken + 1) .. '@' .. now_text, #leaving
-        redis.call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text,
-          'workerId', worker_type .. slots[filled], 'token', token, aside and 'promote_at' or 'state', aside and now_text or 'active')
-        leaving[n + 1] = zid
-        entering[2 * n + 1], entering[2 * n + 2] = active_score(priority, ttl), zid
-        entering_type[2 * n + 1], entering_type[2 * n + 2] = priority, zid
-        leasing[2 * n + 1], leasing[2 * n + 2] = lease_until, id
-        taken[#taken + 1] = {id, token, slots[filled], flat}
+        local slot = slots[filled]
+        local token = nonce .. '.' .. slot .. '@' .. now_text
+        call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text, 'workerId', worker_type .. slot,
+          'token', token)
+        if aside then call('HSET', key, 'promote_at', now_text) end
+        add(leaving, zid)
+        add(entering, active_score(priority, ttl), zid)
+        add(entering_type, priority, zid)
+        add(leasing, lease_until, id)
+        take(taken, id, token, slot, flat)
         publish(id, 'start', start_args)
       else
         garbage = garbage + 1
         discard(id, zid, own_type, state, priority, is_hash)
       end
     end
-    if #leaving > 0 then
-      redis.call('ZREM', state_key(from), unpack(leaving))
-      if from == 'delayed' then redis.call('ZREM', type_key(type, from), unpack(leaving)) end
-      redis.call('ZADD', state_key('active'), unpack(entering))
-      redis.call('ZADD', type_key(type, 'active'), unpack(entering_type))
-      redis.call('ZADD', leases_key, unpack(leasing))
-    end
+    send('ZREM', state_key(from), leaving)
+    if from == 'delayed' then send('ZREM', type_key(type, from), leaving) end
+    send('ZADD', state_key('active'), entering)
+    send('ZADD', type_key(type, 'active'), entering_type)
+    send('ZADD', leases_key, leasing)
   end
   if limits and filled > 0 then count_started(type, full_at, limits.all, filled) end
   return balance_tokens(type)
 end
 
 -- The jobs that an earlier call with the same nonce took, when its reply was lost.
+--- @lazy
 local function taken_by(nonce)
   local taken = {}
   for _, id in ipairs(redis.call('ZRANGE', leases_key, 0, -1)) do
@@ -102,7 +112,7 @@ local function taken_by(nonce)
     local token, state, worker = field[1], field[2], field[3]
     if state == 'active' and token and string.sub(token, 1, #nonce + 1) == nonce .. '.' then
       local slot = string.match(worker or '', ':(%d+)$') or '0'
-      taken[#taken + 1] = {id, token, slot, redis.call('HGETALL', job_key(id))}
+      take(taken, id, token, slot, call('HGETALL', job_key(id)))
     end
   end
   return taken
@@ -125,7 +135,7 @@ local function reserve(at)
     for i = 1, count do slots[i] = ARGV[at + 1 + i] end
     at = at + 2 + count
     local waiting, wrong, limits
-    if redis.call('SISMEMBER', paused_key, type) == 1 then
+    if call('SISMEMBER', paused_key, type) == 1 then
       paused[#paused + 1] = type
       balance_tokens(type)
     elseif again then

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "sets"
 -- Schedules: q:schedules by when they are due, and a hash for each. One that is paused or has ended is due at HOLD_UNTIL_MS,
 -- as a suspended job is.

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "sets"
 -- A job's entries in the search indexes. `found_by` is JSON, one list for each index (reds', ours), and in it a word,
 -- how often it occurs, the next word, … ; `unindex` in sets.lua takes them away.

@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "common"
 --- @include "aside"
 -- The sets that a job is a member of, and how it gets in and out of them.
@@ -11,14 +12,6 @@ local function locate(id)
   local key = job_key(id)
   local field = redis.call('HMGET', key, 'type', 'state', 'priority')
   return key, zid_of(id), field[1], field[2], field[3] or '0'
-end
-
--- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
-local function active_score(priority, ttl)
-  if number_of(ttl) then return whole(now + number_of(ttl)) end
-  priority = score_of(priority)
-  if tonumber(priority) == 0 then return '0' end
-  return string.sub(priority, 1, 1) == '-' and priority or '-' .. priority
 end
 
 local function leave(zid, type, state)

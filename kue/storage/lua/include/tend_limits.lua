@@ -1,3 +1,4 @@
+--- @lazy
 --- @include "tokens"
 -- What is due to limited types as time goes by, whoever works: keys whose bucket has a token take their turns, jobs that ended
 -- without a word (Node removed them, somebody deleted their keys) no longer hold slots, and workers that wait are told.

@@ -4,7 +4,7 @@ local TOKENS_MAX = 1000   -- tokens that one call restores at most: the next cal
 
 -- Whether any type is limited: most queues have no limits, and pay for no more than this look. A worker that an ACL denies the
 -- key knows of no limits, as it did before there were any.
-local has_limits = redis.pcall('EXISTS', limits_key()) == 1
+local has_limits = redis.pcall('EXISTS', prefix .. ':limits') == 1
 
 -- Keep q:TYPE:jobs at one token for each waiting job that may start: fewer would starve Node's workers, more are noise. Returns
 -- how many may, or nil and what is wrong with a key; and the ms after which more of them may, if there is a limit.
@@ -18,13 +18,13 @@ local function balance_tokens(type)
   local tokens = redis.pcall('LLEN', key)
   if fault_of(tokens) then return nil, tokens.err end
   if tokens > waiting then
-    if waiting == 0 then redis.call('DEL', key) else redis.call('LTRIM', key, 0, waiting - 1) end
+    if waiting == 0 then call('DEL', key) else call('LTRIM', key, 0, waiting - 1) end
   end
   local missing = math.min(waiting - tokens, TOKENS_MAX)
   if missing > 0 then
     local values = {}
     for at = 1, missing do values[at] = '1' end
-    redis.call('LPUSH', key, unpack(values))
+    call('LPUSH', key, unpack(values))
   end
   return waiting, wait
 end

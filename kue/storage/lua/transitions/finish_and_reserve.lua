@@ -2,7 +2,7 @@
   finish_and_reserve: what a busy worker calls: acknowledge the attempts that ended and take the next jobs, in one step.
 
   ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values that the verb's own script takes:
-          complete: result, kept   fail: error, line, message, retry, delay, note, crashed
+          complete: result, kept   done (complete without a result): none   fail: error, line, message, retry, delay, note, crashed
           release and limit: reason, delay
   ARGV[…] as in include/reserve.lua
   Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more may start}, {types
@@ -17,7 +17,10 @@
 local codes, at = {}, 4
 for n = 1, tonumber(ARGV[3]) do
   local verb, id, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if verb == 'complete' then
+  if verb == 'done' then
+    codes[n] = complete(id, token, 'null', '0')
+    at = at + 3
+  elseif verb == 'complete' then
     codes[n] = complete(id, token, ARGV[at + 3], ARGV[at + 4])
     at = at + 5
   elseif verb == 'fail' then

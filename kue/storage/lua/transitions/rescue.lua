@@ -27,13 +27,14 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
     redis.call('ZREM', leases_key, id)
   elseif dead == '' or string.sub(field[3] or '', 1, #dead + 1) == dead .. ':' then
     local job = active(id)
-    if job and names_start(field[2], job.started_at) then
+    if job and job.is_ours then
       local count = redis.call('HINCRBY', key, 'rescues', 1)
       revoke(id, 'rescued')   -- a worker that wakes up late can write nothing more
+      local worker = field[3] or ''
       local why = dead == '' and 'its lease expired' or 'its process died'
-      local reason = 'Rescued from ' .. job.worker .. ': ' .. why .. ' (rescue ' .. count .. ')'
+      local reason = 'Rescued from ' .. worker .. ': ' .. why .. ' (rescue ' .. count .. ')'
       append_log(id, reason)
-      publish(id, 'rescue', ',' .. json(job.worker) .. ',' .. count)
+      publish(id, 'rescue', ',' .. json(worker) .. ',' .. count)
       local deaths = (job.deaths or 0) + 1
       redis.call('HSET', key, 'deaths', whole(deaths))
       redis.call('HDEL', key, 'alone')
@@ -42,7 +43,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
         for _, entry in ipairs(attempts_of(id)) do
           if entry.outcome == 'rescued' then workers = workers .. tostring(entry.worker) .. ', ' end
         end
-        workers = workers .. job.worker
+        workers = workers .. worker
         local message = 'Failed after ' .. (count - 1) .. ' rescues: its worker process died each time, at last while it ran nothing '
           .. 'else (' .. workers .. ')'
         fail_held(job, {error = message, line = message, message = message, retry = 'never', delay = '', note = ''}, false)
