@@ -224,7 +224,7 @@ def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) ->
         queue.create("p").after(["x"])  # type: ignore[list-item]
     with pytest.raises(kue.InvalidJob, match="fail, ignore, wait"):
         queue.create("p").after([], on_failure="stop")
-    with pytest.raises(kue.InvalidJob, match="saved already"):
+    with pytest.raises(kue.InvalidJob, match="already saved"):
         queue.create("p").save().after(queue.create("c"))
     with pytest.raises(kue.InvalidJob, match="then="):
         queue.batch([queue.create("c")])
