@@ -1,4 +1,4 @@
-"""A queue: what a user holds. It puts the parts together; each of its methods is one of theirs."""
+"""The queue: a facade over its components, whose methods it exposes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue")
 
-#: A lease, ms: after a crash a job runs again within this and a second.
+#: Default lease, ms: after a crash, a job runs again within this time plus a second.
 LEASE_MS = 30_000
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,14 +55,14 @@ R = TypeVar("R")
 
 
 def _of(part: str, method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Return a method that calls one of a part: with its signature and its docstring."""
+    """Return a method that delegates to a component, with the same signature and docstring."""
 
     @wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(getattr(self, part), *args, **kwargs)
         except QueueUnavailable as exc:
-            raise exc.with_traceback(None) from None  # the frames inside the library say nothing to the caller
+            raise exc.with_traceback(None) from None  # hide the library's frames from the caller
 
     return call
 
@@ -71,16 +71,16 @@ def _not_set(queue: Any) -> Any:
     raise NotImplementedError
 
 
-#: Returns what makes the jobs of a queue's async handlers; kue/__init__.py sets it, since kue.aio imports this module.
+#: Returns the job factory of a queue's async handlers. Set by kue/__init__.py, since kue.aio imports this module.
 make_handler_jobs: Callable[[Queue], HandlerJobs] = _not_set
 #: Returns how many deliveries to webhooks a process runs at once, and their handler; kue/__init__.py sets it as well.
 make_delivery_handler: Callable[[Webhooks[Job]], tuple[int, Callable[[Job], Any]]] = _not_set
 
 
 class Queue:
-    """A queue on Redis, made by ``kue.create_queue``.
+    """A queue on Redis, created by ``kue.create_queue``.
 
-    It opens connections, threads and subscriptions only when it needs them, and shares none with other queues.
+    It opens connections, threads and subscriptions only when needed, and shares none with other queues.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class Queue:
     ) -> None:
         #: The connections to Redis, for programs that extend the queue.
         self.session = session = Session(source := source_of(redis), prefix)
-        #: Milliseconds that a job stays with a worker that does not renew its lease.
+        #: How long a worker keeps a job without renewing its lease, ms.
         self.lease_ms = int(check_ms("lease_ms", lease_ms))
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._source, self._given_prefix = source, prefix
         self._store = JobStore(
             self, session, Job, job_events=job_events, searches=bool(search), shown=search if callable(search) else None
         )
-        #: For the tests of programs that make jobs.
+        #: For tests of programs that create jobs.
         self.test_mode = self._store.test_mode
         retention = Retention(session.scripts)
         self._queries = Queries(session, self._store)
@@ -122,9 +122,9 @@ class Queue:
             ),
             lambda: make_handler_jobs(self),
         )  # fmt: skip
-        #: Those of ``acreate``, once it was called.
+        #: The stores of ``acreate``, once it was called.
         self._loop_stores: LoopStores | None = None
-        #: That of the kue.aio.Queue around this one.
+        #: The store of the kue.aio.Queue around this one.
         self._aio_store: AsyncJobStore | None = None
         self._tasks = TaskRegistry(self._store, self.process, PROCESS_OPTIONS)
         self._on_error: list[Callable[[BaseException], object]] = []
@@ -137,7 +137,7 @@ class Queue:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Shut down: release the jobs that still run after 10 s, and close the connections."""
+        """Shut down: release jobs still running after 10 s, then close the connections."""
         self.shutdown()
 
     def __repr__(self) -> str:
@@ -152,7 +152,7 @@ class Queue:
 
     @property
     def job_events(self) -> bool:
-        """Whether ``job.on`` of new jobs listens, unless the job's own ``events()`` says otherwise."""
+        """Whether ``job.on`` of new jobs receives events, unless the job's own ``events()`` overrides it."""
         return self._store.job_events
 
     @job_events.setter
@@ -160,10 +160,10 @@ class Queue:
         self._store.job_events = enabled
 
     def create(self, job_type: str, data: Any = None, **options: Any) -> Job:
-        """Return a new job, to be saved with ``save()``. ``data`` is anything that JSON can hold.
+        """Return a new, unsaved job; save it with ``save()``. ``data`` is any JSON value.
 
         ``options``: title, priority, attempts, backoff, delay, ttl, remove_on_complete, search_keys, events; each is
-        also a method of the job. Raises InvalidJob, which says what to write instead.
+        also a method of the job. Raises InvalidJob.
         """
         return self._store.new(job_type, data, options)
 
@@ -178,8 +178,7 @@ class Queue:
 
         It returns ms, or a timedelta.
 
-        Every process that works on such jobs must register it. Elsewhere the job's own delay is used, and its log says
-        so.
+        Every process that runs such jobs must register it. Otherwise the job's own delay is used, and its log says so.
         """
         self._store.backoffs[name] = fn
 
@@ -213,14 +212,15 @@ class Queue:
     ) -> Any:
         """Run ``handler`` for the jobs of a type, ``concurrency`` at a time; also a decorator.
 
-        It starts at once: a program that imports a module which calls this becomes a worker. ``task`` only declares.
+        It starts immediately: a program that imports a module with such a call becomes a worker. ``task`` only
+        declares.
 
         A handler ``(job)`` returns the result or raises; ``(job, done)`` and ``(job, ctx, done)`` end with
         ``done(error, result)`` as in Node. An ``async def`` handler ``(job)`` is a task on the process's event loop; it
         awaits its job's methods. Node Kue: Queue#process.
 
         With ``isolation="process"`` each attempt runs in a child process that runs nothing else at the same time. A
-        child with more than ``memory_limit`` (bytes, or "512M") fails its attempt; one is replaced after ``max_jobs``
+        child that exceeds ``memory_limit`` (bytes, or "512M") fails its attempt; a child is replaced after ``max_jobs``
         attempts. ``prestart=False`` starts the children with the first job. The handler must be a function that a child
         can import.
         """
@@ -254,14 +254,14 @@ class Queue:
         unique: Any = None,
         **process_options: Any,
     ) -> Declare:
-        """Declare a function as a task: ``fn.create(…)`` makes a job for a call of it. A decorator.
+        """Declare a function as a task: ``fn.create(…)`` returns a job for a call of it. A decorator.
 
-        The job's type is ``name``, by default the function's; its data is the JSON object of the arguments, checked and
-        converted by the function's annotations here and in the worker. The options are the defaults of its jobs.
-        ``process_options`` go to ``process``.
+        The job's type is ``name`` (default: the function's name); its data is the JSON object of the arguments,
+        validated and converted by the function's annotations here and in the worker. The options are defaults of its
+        jobs. ``process_options`` are passed to ``process``.
 
-        A task only declares: it runs where ``work`` is called, as ``kue worker`` does. Raises InvalidJob for a name
-        that is taken, and for an annotation that has no JSON form.
+        A task is only a declaration: it runs where ``work`` is called, as in ``kue worker``. Raises InvalidJob for a
+        name that is taken, or an annotation without a JSON form.
         """
         if name is not None and not isinstance(name, str):
             raise InvalidJob("write @queue.task() or @queue.task(name=…), with parentheses")
@@ -278,25 +278,25 @@ class Queue:
         return dict(self._tasks.tasks)
 
     def work(self, only: str | Iterable[str] | None = None) -> None:
-        """Start the tasks declared on this queue, or those named, and return at once.
+        """Start the tasks declared on this queue, or the named ones, and return immediately.
 
-        They run in the background, as ``process`` does, until ``shutdown``. Tasks that work already are left alone;
-        those that are declared later need another call. The schedules of ``@queue.scheduled`` are written to Redis.
-        ``kue worker module:queue`` calls this. Raises InvalidJob for a name that is no task.
+        They run in the background, like ``process``, until ``shutdown``. Running tasks are left alone; tasks declared
+        later need another call. Saves the schedules of ``@queue.scheduled``. ``kue worker module:queue`` calls this.
+        Raises InvalidJob for an unknown task name.
         """
         self._tasks.work(only)
         self._declared.write_at_start()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
-        """Return how many jobs of a type run at once in this process; with ``count``, change that first."""
+        """Return a type's concurrency in this process; with ``count``, change it first."""
         return self._worker.concurrency(job_type, count)
 
     def processing(self) -> dict[str, int]:
-        """Return the types that this process works on, with their concurrency."""
+        """Return the types that this process runs, with their concurrency."""
         return self._worker.types()
 
     def running(self) -> list[int | str]:
-        """Return the ids of the jobs that this process runs now."""
+        """Return the ids of the jobs running in this process."""
         return self._worker.running_ids()
 
     def watch_stuck_jobs(self, interval_ms: float | timedelta = 1000) -> None:
@@ -307,11 +307,11 @@ class Queue:
         self._worker.quiet()
 
     def shutdown(self, timeout_s: float | timedelta | None = 10.0, job_type: str | None = None) -> None:
-        """Stop working: reserve no more jobs, wait for running ones, release those that still run after ``timeout_s``
-        (seconds, or a timedelta).
+        """Stop working: reserve no more jobs, wait for running ones, then release those still running.
 
-        A released job waits again, and its attempt is not counted. With ``job_type`` only that type stops; otherwise
-        the queue is closed. Node Kue: Queue#shutdown, where an interrupted job counts as failed.
+        ``timeout_s``: how long to wait (seconds, or a timedelta; None: no limit). A released job is queued again,
+        without counting the attempt. With ``job_type``, only that type stops; otherwise the queue is closed. Node Kue:
+        Queue#shutdown, where an interrupted job counts as failed.
         """
         timeout_s = check_timeout(timeout_s)
         if job_type is not None:
@@ -321,14 +321,14 @@ class Queue:
         self.close()
 
     def close(self) -> None:
-        """Close the connections of a queue that runs no handlers. For one that does, call ``shutdown``."""
+        """Close the connections of a queue without handlers. If it runs handlers, call ``shutdown`` instead."""
         self._store.close()
         self.session.connector.close()
 
     def use(self, middleware: Middleware) -> Queue:
-        """Put a middleware around the creation and the execution of this queue's jobs in this process.
+        """Add a middleware around the creation and execution of this queue's jobs in this process.
 
-        The first given is the outermost. Returns the queue, so that calls chain.
+        The first one added is the outermost. Returns the queue, for chaining.
         """
         check_middleware(middleware)
         self._store.middlewares.append(middleware)
@@ -339,24 +339,24 @@ class Queue:
     def on(self, event: str, fn: Callable[..., object]) -> Queue:
         """Call ``fn(id, *args)`` for each "job complete", "job failed" … of any process.
 
-        Event handlers run one after another in a thread of their own: a slow one delays only other event handlers.
+        Event handlers run one after another in a separate thread: a slow one only delays other event handlers.
 
         "error" calls ``fn(exception)`` for errors of this process outside job handlers, and once when Redis becomes
-        unreachable. Returns the queue, so that calls chain. Node Kue: Queue#on.
+        unreachable. Returns the queue, for chaining. Node Kue: Queue#on.
         """
         check_callable(fn, "the handler of an event")
         name = check_queue_event(event)
         if name == "error":
             self._on_error.append(fn)
-        elif not child_process.is_importing:  # in a child, for the parent, which has imported the same module
+        elif not child_process.is_importing:  # in a child process: the parent has imported the same module and listens
             self._store.listener.on(name, fn)
         return self
 
     def subscribe(self, fn: Callable[[Event], object], *, required: bool = True) -> Callable[[], None]:
-        """Call ``fn(event)`` for every event of this queue, from any process; return a function that ends it.
+        """Call ``fn(event)`` for every event of this queue, from any process; return a function that unsubscribes.
 
-        An event "resync" (id None) says that events may have been missed: read again what you show. Raises
-        QueueUnavailable if Redis is unreachable; with ``required=False`` it waits for Redis and begins with a "resync".
+        A "resync" event (id None) means that events may have been missed: reload what you show. Raises QueueUnavailable
+        if Redis is unreachable; with ``required=False`` it waits for Redis and starts with a "resync".
         """
         check_callable(fn, "the handler of an event")
         if child_process.is_importing:
@@ -472,7 +472,7 @@ class Queue:
     alert_rules = _of("_alerts", Alerts.alert_rules)
     alerts = _of("_alerts", Alerts.alerts)
 
-    # Inside
+    # Internal
 
     def _start_deliveries(self) -> None:
         """Let this process deliver to webhooks, among its other jobs."""
@@ -480,11 +480,11 @@ class Queue:
         self._worker.process(DELIVERY_TYPE, count, handler)
 
     async def _loop_store(self) -> AsyncJobStore:
-        """Return what saves the jobs of ``task.acreate``."""
+        """Return the store for jobs of ``task.acreate``."""
         if self._aio_store is not None:
             return self._aio_store
         if self._loop_stores is None:
-            from .aio.loop_stores import LoopStores  # not above: programs without an event loop need none of it
+            from .aio.loop_stores import LoopStores  # imported here: programs without an event loop do not need it
 
             self._loop_stores = LoopStores(self._new_async_store)
         return await self._loop_stores.get()
@@ -497,7 +497,7 @@ class Queue:
         return AsyncJobStore.like(self._store, self, session)
 
     def _end(self) -> None:
-        """Called when the program ends, and with it the embedded server."""
+        """Called when the program, and with it the embedded server, ends."""
         self.shutdown(0)
 
     def _after_fork(self) -> None:
@@ -507,7 +507,7 @@ class Queue:
         self._loop_stores = None
 
     def _declare_at_start(self, owner: str) -> None:
-        """Let this process's worker write the schedules that the program declares."""
+        """Make this process's worker save the schedules that the program declares."""
         self._declared.write_at_start(owner)
 
     def _release_all(self) -> bool:
@@ -521,5 +521,5 @@ class Queue:
                 log.exception("An error handler of the queue failed")
 
 
-#: What ``process`` takes beside type, concurrency and handler.
+#: Options of ``process`` besides type, concurrency and handler.
 PROCESS_OPTIONS = tuple(inspect.signature(Queue.process).parameters)[4:]
