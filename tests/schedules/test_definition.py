@@ -27,7 +27,7 @@ def test_what_is_stored_is_read_back_as_it_was(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    ({}, "one of cron"), ({"cron": "0 3 * * *", "every": 5000}, "one of cron"), ({"cron": 5}, "cron must be an expression"),  # noqa: E501
+    ({}, "one of cron"), ({"cron": "0 3 * * *", "every": 5000}, "one of cron"), ({"cron": 5}, "cron must be"),
     ({"cron": "61 * * * *"}, "invalid cron"), ({"cron": "0 0 31 2 *"}, "cron"), ({"cron": "*," * 200}, "cron must be"),
     ({"every": 99}, "every"), ({"every": timedelta(days=4000)}, "every"), ({"every": "5m"}, "every"),
     ({"every": True}, "every"), ({"at": "2030"}, "at must be a datetime"), ({"every": FIVE, "jitter": -1}, "jitter"),
