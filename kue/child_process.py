@@ -1,8 +1,8 @@
-"""What this process is: a worker child, which runs one attempt at a time for its parent, or any other."""
+"""Whether this process is a worker's child, which runs one attempt at a time for its parent."""
 
 from __future__ import annotations
 
-#: Whether this process is a worker child.
+#: Whether this process is a worker's child.
 is_child = False
-#: Whether it imports the modules of its handler now: what they do for a whole program is left to the parent.
+#: Whether it is importing its handler's modules: program-wide side effects are left to the parent.
 is_importing = False

@@ -1,4 +1,4 @@
-"""Sizes, durations and ages as people read them; static/js/lib/format.js gives the same texts. Pure."""
+"""Format sizes, durations and ages for display, like static/js/lib/format.js. Pure."""
 
 from __future__ import annotations
 

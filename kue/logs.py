@@ -1,7 +1,7 @@
-"""Log records that name the job whose handler writes them: for kue's own programs and for applications.
+"""Add the job to log records written in its handler, for kue's own programs and for applications.
 
-Attach ``JobContext`` to a handler of ``logging``, and each record has ``job_id``, ``job_type``, ``job_attempt``,
-``trace_id`` and ``span_id``. ``JsonFormatter`` writes records with them as JSON, one a line.
+If ``JobContext`` is attached to a ``logging`` handler, each record has ``job_id``, ``job_type``, ``job_attempt``,
+``trace_id`` and ``span_id``. ``JsonFormatter`` writes such records as JSON, one per line.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .trace_context import trace_id
 #: The job whose handler runs in this thread or task.
 current_job: ContextVar[BaseJob | None] = ContextVar("kue_job", default=None)
 
-#: What every record has, which is no data of the application.
+#: The standard attributes of every record, which are not application data.
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
-#: Of a job, in the order in which they are written.
+#: The job's attributes, in output order.
 FIELDS = ("job_id", "job_type", "job_attempt", "trace_id", "span_id")
 
 
 @contextmanager
 def in_context_of(job: BaseJob) -> Iterator[None]:
-    """Let what is logged inside name the job."""
+    """Add the job to records logged inside."""
     token = current_job.set(job)
     try:
         yield
@@ -39,12 +39,12 @@ def in_context_of(job: BaseJob) -> Iterator[None]:
 
 class JobContext(logging.Filter):
     """Adds to each record the job whose handler writes it, and the trace: ``job_id``, ``job_type``, ``job_attempt``,
-    ``trace_id``, ``span_id``. All are empty text outside a handler. Lets every record pass.
+    ``trace_id``, ``span_id``. All are empty strings outside a handler. Lets every record pass.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in _context().items():
-            if not hasattr(record, name):  # else the application said it, by ``extra``
+            if not hasattr(record, name):  # otherwise set by the application's ``extra``
                 setattr(record, name, value)
         return True
 
@@ -86,7 +86,7 @@ def _context() -> dict[str, Any]:
 
 
 def _span() -> tuple[str, str]:
-    """Return the ids of OpenTelemetry's current trace and span; empty if there is none, or nobody uses it."""
+    """Return the ids of OpenTelemetry's current trace and span; empty if there is none, or it is not in use."""
     opentelemetry = sys.modules.get("opentelemetry.trace")
     if opentelemetry is None:
         return "", ""

@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry: ``queue.use(Tracing())``. Needs ``kue[otel]``; the application configures the SDK.
+"""OpenTelemetry tracing: ``queue.use(Tracing())``. Requires ``kue[otel]``; the application configures the SDK.
 
-Spans follow the messaging conventions of OpenTelemetry. The context of a job's creation is in fields of its hash
+Spans follow OpenTelemetry's messaging conventions. The context of a job's creation is stored in fields of its hash
 (``traceparent``, ``tracestate``, ``baggage``), and the span of each attempt is a child of it.
 """
 
@@ -28,9 +28,9 @@ except ModuleNotFoundError as exc:
         raise
     raise ImportError("kue.otel needs opentelemetry-api: pip install 'kue[otel]'") from None
 
-#: Whatever the application propagates over HTTP, jobs carry these.
+#: Jobs always carry these, whatever the application propagates over HTTP.
 _PROPAGATOR = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
-#: How an attempt ended that neither returned nor failed.
+#: Outcomes of attempts that neither returned nor failed.
 _OUTCOMES: dict[type[BaseException], str] = {
     RetryLater: "postponed",
     WorkerStopping: "released",
@@ -40,10 +40,10 @@ _OUTCOMES: dict[type[BaseException], str] = {
 
 
 class Tracing(Middleware):
-    """Makes a span where a job is created (``create TYPE``), and one for each attempt (``process TYPE``), its child.
+    """Creates a span when a job is created (``create TYPE``), and a child span for each attempt (``process TYPE``).
 
-    ``tracer_provider``: by default OpenTelemetry's global one. Without ``create_spans``, jobs only carry on the trace
-    in which they are created: for programs that create many at a time.
+    ``tracer_provider``: default OpenTelemetry's global one. Without ``create_spans``, jobs only carry the trace in
+    which they are created, for programs that create many at a time.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None, *, create_spans: bool = True) -> None:
@@ -86,7 +86,7 @@ class Tracing(Middleware):
         ) as span:
             own = job.trace_context = _carried()
             yield
-            if job.id is not None:  # one of several has none yet: they are saved together, afterwards
+            if job.id is not None:  # one of several has no id yet: they are saved together afterwards
                 span.set_attribute("messaging.message.id", str(job.id))
             if job.duplicate:
                 span.set_attribute("messaging.kue.duplicate", True)
@@ -131,7 +131,7 @@ def _attributes(job: BaseJob, operation: str) -> dict[str, str | int]:
 
 @contextmanager
 def _attached(carrier: dict[str, str]) -> Iterator[None]:
-    """Let what a job carries be the context inside: its trace, and its baggage."""
+    """Set the job's trace and baggage as the context inside."""
     token = contexts.attach(_PROPAGATOR.extract(carrier, contexts.get_current()))
     try:
         yield
@@ -150,7 +150,7 @@ def _is_valid(span: Span) -> bool:
 
 
 def _link(span: Span, job: BaseJob, own: dict[str, str]) -> None:
-    """Link to the creation of a job that was there already, if that is known."""
+    """Link to the creation of the existing job, if known."""
     if job.trace_context and job.trace_context != own:
         span.add_link(trace.get_current_span(_PROPAGATOR.extract(job.trace_context)).get_span_context())
 

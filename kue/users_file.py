@@ -1,4 +1,4 @@
-"""The file of the monitor's users: a line for each, with name, role and the hash of the password.
+"""The monitor's users file: one line per user, with name, role and password hash.
 
 It is read by the web processes and written by ``kue user``. Its path is the setting ``KUE_USERS_FILE``.
 """
@@ -20,17 +20,17 @@ log = logging.getLogger("kue.web")
 
 ROLES = ("write", "read")
 HEAD = "# Users of kue's monitor, name:role:hash. Change it with `kue user`.\n"
-#: What werkzeug.security writes: its method with its parameters, the salt, the hash.
+#: The format of werkzeug.security: method with parameters, salt, hash.
 _HASH = re.compile(r"(scrypt:\d{1,8}:\d{1,3}:\d{1,3}|pbkdf2:sha(256|512):\d{1,9})\$[^\s$]{1,200}\$[0-9a-f]{16,256}")
 _NAME = re.compile(r"[^\s:,*]{1,100}")
 
 
 class UsersFileError(KueError):
-    """The file of users cannot be used or changed; the message says why."""
+    """The users file cannot be used or changed. The message says why."""
 
 
 class FileUser(NamedTuple):
-    """One line: ``role`` is "write" or "read", ``hash`` what werkzeug's ``generate_password_hash`` returned."""
+    """One line. ``role`` is "write" or "read", ``hash`` is from werkzeug's ``generate_password_hash``."""
 
     name: str
     role: str
@@ -38,7 +38,7 @@ class FileUser(NamedTuple):
 
 
 def check_name(name: str) -> str:
-    """Return a user's name. Raises UsersFileError for one that a line, or HTTP's Basic scheme, cannot hold."""
+    """Return a valid user name. Raises UsersFileError for one that the file, or HTTP Basic, cannot represent."""
     if not _NAME.fullmatch(name) or not name.isprintable() or name.startswith("#"):
         raise UsersFileError(f"{name!r} cannot be a user's name: write up to 100 letters, without blanks and : , * #")
     return name
@@ -57,7 +57,7 @@ def parse_line(line: str) -> FileUser:
 
 
 def read(path: Path) -> tuple[dict[str, FileUser], list[str]]:
-    """Return the users of a file by name, and what is wrong with its other lines. Raises OSError."""
+    """Return the users of a file by name, and the problems of its other lines. Raises OSError."""
     users: dict[str, FileUser] = {}
     problems = []
     for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
@@ -77,7 +77,7 @@ def _is_user(line: str) -> bool:
 
 
 class UsersFile:
-    """The users of a file as it is now. A line that cannot be used, and a file that cannot be read, give no access."""
+    """The users of a file, always current. An invalid line, or an unreadable file, gives no access."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,7 +85,7 @@ class UsersFile:
         self._seen: object = None
 
     def users(self) -> Mapping[str, FileUser]:
-        """Return the users by name, read again if the file has changed."""
+        """Return the users by name; reload the file if it has changed."""
         try:
             status = os.stat(self._path)
             seen: object = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -93,7 +93,7 @@ class UsersFile:
             seen = exc.strerror or str(exc)
         if seen != self._seen:
             self._users = self._read()
-            self._seen = seen  # last: another thread takes the old users until then
+            self._seen = seen  # last: until then, other threads use the old users
         return self._users
 
     def _read(self) -> dict[str, FileUser]:
@@ -109,7 +109,7 @@ class UsersFile:
 
 
 def exposure(path: Path) -> str | None:
-    """Return what is wrong with who may read or write a file of users; None if nothing is. Raises OSError."""
+    """Return a problem with a users file's permissions, or None. Raises OSError."""
     mode = os.stat(path).st_mode
     if mode & 0o027:
         return f"other users of this machine may read or change it (mode {mode & 0o777:04o}): chmod 600 {path}"
@@ -118,11 +118,11 @@ def exposure(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def editing(path: Path) -> Iterator[dict[str, FileUser]]:
-    """Yield the users of a file, to be changed, and then replace the file in one step, with mode 0600.
+    """Yield the users of a file for changes, then replace the file atomically, with mode 0600.
 
-    Comments stay. Other programs that do the same wait. Raises UsersFileError; an exception inside changes nothing.
+    Comments are kept. Concurrent changes wait. Raises UsersFileError; an exception inside changes nothing.
     """
-    target = path.resolve()  # a symbolic link stays one
+    target = path.resolve()  # keep a symbolic link
     try:
         with _locked(target.parent):
             text = target.read_text("utf-8") if target.exists() else HEAD
@@ -155,7 +155,7 @@ def _replace(target: Path, text: str) -> None:
             file.flush()
             os.fsync(fd)
             if target.exists() and (owner := target.stat()).st_uid != os.geteuid():
-                os.fchown(fd, owner.st_uid, owner.st_gid)  # root changes the file of the service's user
+                os.fchown(fd, owner.st_uid, owner.st_gid)  # keep the owner if root changes the service user's file
         os.replace(name, target)
     except BaseException:
         os.unlink(name)

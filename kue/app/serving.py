@@ -31,7 +31,7 @@ def download_handler(settings: Settings) -> DownloadHandler:
 
 
 def work(settings: Settings, queue: Queue) -> None:
-    """Start download workers in this process, and beside it one that puts downloads into archives."""
+    """Start download workers in this process, and a child-process worker for archives."""
     apply_settings(settings, queue)
     queue.retain(settings.keep_complete, settings.keep_failed, settings.keep_ms)
     handler = download_handler(settings)

@@ -1,4 +1,4 @@
-"""Full-text search: Node Kue's index, byte for byte, and one of ours for words in any script. No I/O here."""
+"""Full-text search: Node Kue's index, byte for byte, and our own for words in any script. No I/O here."""
 
 from __future__ import annotations
 

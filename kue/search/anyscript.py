@@ -1,8 +1,8 @@
-"""Words in any script: the index of ours beside Node's, which knows ASCII words only.
+"""Words in any script: our index in addition to Node's, which has ASCII words only.
 
-A word with a letter beyond ASCII is indexed twice: as it is ("thế") and without its marks ("the"), since many people
-type without them. Scripts that put no space between words (Chinese, Japanese, Thai …) are indexed by single characters
-and pairs of neighbours.
+A word with non-ASCII letters is indexed twice: as is ("thế") and without diacritics ("the"), since many people type
+without them. Scripts without spaces between words (Chinese, Japanese, Thai …) are indexed by single characters and
+pairs of adjacent ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-#: Letters that carry no separable mark but are typed as a plain letter all the same.
+#: Letters without a separable diacritic that are often typed as a plain letter.
 _PLAIN = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"})
 
 #: Thai to Myanmar, Khmer, kana, Han: no spaces between words.
@@ -20,19 +20,19 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
 
-#: Longest word that is indexed, in characters: beyond it, it is data rather than language.
+#: Longest indexed word, characters: longer ones are data rather than language.
 WORD_MAX = 64
 
 
-#: What lies between ASCII signs and blanks: words, or with other letters perhaps several.
+#: Text between ASCII punctuation and spaces: a word, or several if there are other letters.
 _ROUGHLY_WORDS = re.compile(r"[^\s\x00-/:-@\[-^`{-\x7f]+")
 
-#: Taking a word apart takes some 10 µs; texts repeat their words.
+#: Splitting a word takes about 10 µs, and texts repeat words.
 _CACHE_SIZE = 20_000
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as they stand: letters, digits and marks of any script, and underscores."""
+    """Return the words of a text: letters, digits and marks of any script, and underscores."""
     found: list[str] = []
     for rough in _ROUGHLY_WORDS.findall(text):
         if rough.isascii():
@@ -44,7 +44,7 @@ def words(text: str) -> list[str]:
 
 
 def index_terms(text: str) -> dict[str, int]:
-    """{term: how often} for the words of a text that are not plain ASCII."""
+    """Return {term: count} for the words of a text that are not plain ASCII."""
     counts: dict[str, int] = {}
     for word in words(text):
         if not word.isascii():
@@ -65,9 +65,9 @@ _known_terms = lru_cache(_CACHE_SIZE)(_terms)
 
 
 def query_terms(word: str) -> list[str]:
-    """The terms that a job must have, all of them, to be found by this word.
+    """Return the terms that a job must all have to be found by this word.
 
-    A word written with marks is looked up with them; one without finds both kinds.
+    A word with diacritics only finds words with them; a word without finds both.
     """
     return [term for part in _parts(word) for term in (_is_unspaced(part) and _pairs(part)) or [part]]
 
@@ -77,7 +77,7 @@ def _belongs_to_word(letter: str) -> bool:
 
 
 def _parts(word: str) -> list[str]:
-    """The word in composed lower-case form, cut where a run of unspaced script begins or ends."""
+    """Return the word in composed lower case, split where a run of unspaced script starts or ends."""
     normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
     cuts = [0, *(at for run in _UNSPACED.finditer(normal) for at in run.span()), len(normal)]
     return [normal[a:b] for a, b in itertools.pairwise(cuts) if 0 < b - a <= WORD_MAX]

@@ -1,8 +1,8 @@
-"""What a job is found by, and where to look for one: pure data for the Lua scripts, which do it.
+"""The index entries of a job, and the lookups of a query: pure data for the Lua scripts.
 
-Two indexes of one shape lie side by side. Node's (``q:search:word:CODE``, ``q:search:object:ID``) holds sound codes of
-ASCII words, ours (``q:search:text:word:TERM``, ``q:search:text:object:ID``) the other words. A job's ``object`` names
-all it is found by, with counts; a ``word`` names the jobs. Members are ids as text.
+There are two indexes with the same structure. Node's (``q:search:word:CODE``, ``q:search:object:ID``) has sound codes
+of ASCII words, ours (``q:search:text:word:TERM``, ``q:search:text:object:ID``) the other words. A job's ``object``
+lists its terms with counts; a ``word`` lists the jobs. Members are ids as strings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .terms import STOP_WORDS, code, stem
 #: A group of zsets, named without the queue's prefix.
 Group = list[str]
 
-#: Characters that are indexed of a job, and that count of a query: so much is looked at in half a second at most.
+#: Maximum number of characters indexed per job, and used of a query: processed in at most half a second.
 TEXT_MAX, QUERY_MAX = 100_000, 2000
 
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)")
-#: An ASCII word behind an escape: in JSON text the letter of the escape runs into it.
+#: An ASCII word after an escape: in JSON text, the escape's letter is joined to it.
 _RUN_INTO = re.compile(r"\\[bfnrt]([A-Za-z0-9_]+)(?!\w)")
 
 
@@ -32,19 +32,20 @@ def found_by(
     to_json: Callable[[Any], str],
     shown: Callable[[str], str] = lambda text: text,
 ) -> str:
-    """What ``include/search.lua`` writes for a job: JSON, ``[[code, count, …], [term, count, …]]``.
+    """Return a job's entries for ``include/search.lua``: JSON, ``[[code, count, …], [term, count, …]]``.
 
-    ``shown(text)`` returns what of a text a job may be found by.
+    ``shown(text)`` returns the part of a text to index.
     """
     sounds: dict[str, int] = {}
     others: dict[str, int] = {}
     left = TEXT_MAX
     for whole, is_json in texts_of(data, search_keys, to_json):
         text = shown(whole)[:left]
-        # As in Node, where each text is written by itself and each word after the other, the later count stays.
+        # As in Node, which writes each text separately and word by word, the later count wins.
         sounds.update(terms.index_terms(text).values())
         if is_json and "\\" in text:
-            # Node cuts the JSON text into words: the first word of a line is "nword" to it. Ours holds the word itself.
+            # Node splits the JSON text into words, so the first word of a line becomes "nword". Our index has the word
+            # itself.
             others.update(dict.fromkeys((word.lower() for word in _RUN_INTO.findall(text)), 1))
             text = _ESCAPE.sub(" ", text)
         if not text.isascii():
@@ -57,16 +58,16 @@ def found_by(
 
 
 def query(text: str) -> list[Group]:
-    """The groups of zsets of a query: a job is found if it is in at least one of every group.
+    """Return the groups of zsets of a query: a job is found if it is in at least one of each group.
 
-    Empty if the text has no word to look for. Stop words count only where there is nothing else.
+    Empty if the text has no words. Stop words count only if there are no others.
     """
     words = anyscript.words(text[:QUERY_MAX])
     return _groups(word for word in words if word not in STOP_WORDS) or _groups(words)
 
 
 def node_query(text: str) -> list[Group]:
-    """The groups of Node's own search: the ASCII parts of words, by their sound."""
+    """Return the groups of Node's own search: the ASCII parts of words, by sound code."""
     return [[f"search:word:{sound}"] for sound in terms.query_codes(text[:QUERY_MAX])]
 
 
@@ -82,9 +83,9 @@ def _groups(words: Iterable[str]) -> list[Group]:
 
 
 def texts_of(data: Any, search_keys: Sequence[str] | None, to_json: Callable[[Any], str]) -> Iterator[tuple[str, bool]]:
-    """The texts to index for a job, and whether each is JSON: all of its data, or the values that its search keys name.
+    """Return the texts to index for a job, and whether each is JSON: all its data, or the values of its search keys.
 
-    A key is a path such as ``a.b[0]``; text is indexed as it is, anything else as JSON. A key that names nothing adds
+    A key is a path such as ``a.b[0]``; strings are indexed as is, anything else as JSON. A key that does not exist adds
     nothing (Node indexes the word "undefined" for it).
     """
     if search_keys is None:
@@ -100,7 +101,7 @@ _NOTHING = object()
 
 
 def _at(data: Any, path: str) -> Any:
-    """The value at a lodash path; a member whose name is the whole path comes first."""
+    """Return the value at a lodash path; a member named like the whole path takes precedence."""
     if isinstance(data, dict) and path in data:
         return data[path]
     for quoted, plain in re.findall(r"""\[["'](.*?)["']\]|([^.\[\]]+)""", path):

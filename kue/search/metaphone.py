@@ -1,14 +1,14 @@
-"""The sound code of Node Kue's search: a Metaphone of npm ``natural`` 0.2.1's own kind.
+"""The sound code of Node Kue's search: the Metaphone variant of npm ``natural`` 0.2.1.
 
-Packages give another code for a sixth of ordinary words (SHIP is "SHP" here, "XP" elsewhere; digits stay), so the rules
-stand here, in the order in which they work there.
+Python packages give different codes for a sixth of ordinary words (SHIP is "SHP" here, "XP" elsewhere; digits stay), so
+the rules are implemented here, in the original order.
 """
 
 from __future__ import annotations
 
 import re
 
-#: (what, becomes, how often at most; 0 is everywhere). A rule sees what the earlier ones have left.
+#: (pattern, replacement, maximum count; 0: all). Rules apply in order to the result of the previous one.
 _RULES = [
     (re.compile(pattern), replacement, count)
     for pattern, replacement, count in [
@@ -47,7 +47,7 @@ _RULES = [
 
 
 def code(stem: str) -> str:
-    """The code of an ASCII stem: capitals, digits and underscores; empty for a few (``wh``)."""
+    """Return the code of an ASCII stem: capitals, digits and underscores; empty for a few (``wh``)."""
     sound = stem.lower()
     for pattern, replacement, count in _RULES:
         sound = pattern.sub(replacement, sound, count=count)

@@ -1,15 +1,15 @@
 """The stemmer of Node Kue's search: Porter's, with two later rules (bli, logi) and the habits of npm ``natural`` 0.2.1.
 
-No package agrees with it: those that follow Porter's first paper leave out the two rules ("technology", "possibly"),
-and all measure words with an unusual ``y`` otherwise ("pyeval"). A stem that differs by one letter is a job that
-Node's search does not find, so the rules stand here, each as it works there.
+No Python package agrees with it: those that follow Porter's first paper lack the two rules ("technology", "possibly"),
+and all treat words with an unusual ``y`` differently ("pyeval"). If a stem differs by one letter, Node's search does
+not find the job, so the rules are implemented here exactly.
 """
 
 from __future__ import annotations
 
 import re
 
-# In this order, each tried on the word as the step found it.
+# In this order, each tried on the word as at the start of the step.
 _STEP_2 = [
     ("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize"), ("abli", "able"),
     ("bli", "ble"), ("alli", "al"), ("entli", "ent"), ("eli", "e"), ("ousli", "ous"), ("ization", "ize"),
@@ -19,7 +19,7 @@ _STEP_2 = [
 _STEP_3 = [
     ("icate", "ic"), ("ative", ""), ("alize", "al"), ("iciti", "ic"), ("ical", "ic"), ("ful", ""), ("ness", ""),
 ]  # fmt: skip
-# The longest that leaves something in front of it is taken off.
+# The longest suffix that leaves a stem is removed.
 _STEP_4 = sorted(
     "al ance ence er ic able ible ant ement ment ent ou ism ate iti ous ive ize".split(), key=len, reverse=True
 )
@@ -28,7 +28,7 @@ _VOWELS = "aeiou"
 
 
 def stem(word: str) -> str:
-    """The stem of an ASCII word, in lower case; words of one or two letters come back as they are, capitals too."""
+    """Return the lower-case stem of an ASCII word. Words of one or two letters are returned unchanged."""
     if len(word) < 3:
         return word
     word = _plural(word.lower())
@@ -57,7 +57,7 @@ def _past(word: str) -> str:
 
 
 def _restored(root: str) -> str:
-    """What the root was before ed or ing: hop(ping) -> hop, fil(ing) -> file."""
+    """Return the root before ed or ing: hop(ping) -> hop, fil(ing) -> file."""
     if root.endswith(("at", "bl", "iz")):
         return root + "e"
     if len(root) > 1 and root[-1] == root[-2] and root[-1] not in _VOWELS + "lsz":
@@ -72,7 +72,7 @@ def _final_y(word: str) -> str:
 
 
 def _replace(word: str, rules: list[tuple[str, str]]) -> str:
-    """Steps 2 and 3: the suffix is replaced where what stands before it has a measure."""
+    """Steps 2 and 3: replace the suffix if the part before it has a measure."""
     replaced = word
     for suffix, replacement in rules:
         if word.endswith(suffix) and _measure(word.removesuffix(suffix)) > 0 and replaced.endswith(suffix):
@@ -81,7 +81,7 @@ def _replace(word: str, rules: list[tuple[str, str]]) -> str:
 
 
 def _suffix(word: str) -> str:
-    """Step 4: what is long enough loses its suffix."""
+    """Step 4: remove the suffix of words that are long enough."""
     for suffix in _STEP_4:
         root = word.removesuffix(suffix)
         if root and root != word:
@@ -105,7 +105,7 @@ def _final_e(word: str) -> str:
 
 def _groups(word: str) -> str:
     """C for each run of consonants, V for each of vowels; consonants and a y are CV, so that two V may meet."""
-    # Only from where a run begins: inside a long one (a number of a thousand digits) each try would go to its end.
+    # Only at the start of a run: inside a long one (a number of a thousand digits) each try would scan to its end.
     word = re.sub("(?<![^aeiouy])[^aeiouy]+y", "CV", word)
     word = re.sub("[aeiou]+", "V", word)
     return re.sub("[^V]+", "C", word)
@@ -119,7 +119,7 @@ def _letters(word: str) -> str:
 
 
 def _measure(word: str) -> float:
-    """How often a vowel is followed by a consonant (a half, where two V met); -1 for nothing."""
+    """Return how often a vowel is followed by a consonant (a half where two V meet); -1 for an empty word."""
     if not word:
         return -1
     groups = _groups(word)

@@ -1,4 +1,4 @@
-"""From a text to what it is indexed under: exactly what npm ``reds`` 0.2.5 does, which Node Kue searches with."""
+"""Compute the index terms of a text exactly like npm ``reds`` 0.2.5, which Node Kue uses for search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from . import metaphone, porter
 
-#: Words that are too common to be indexed. Compared exactly: "The" is indexed, "the" is not.
+#: Stop words, which are not indexed. Compared exactly: "The" is indexed, "the" is not.
 STOP_WORDS = frozenset(
     """
     about after all also am an and another any are as at be because been before being between both but by came can come
@@ -20,16 +20,16 @@ STOP_WORDS = frozenset(
     """.split()
 )
 
-#: Stemming and coding take some 25 µs a word; texts repeat their words, except for the long ones, which are data.
+#: Stemming and coding take about 25 µs per word. Texts repeat words, except long ones, which are data.
 _CACHE_SIZE, _CACHED_MAX = 20_000, 64
 
-#: JavaScript lists the members of an object that look like array indexes first, in the order of their numbers.
+#: JavaScript lists an object's members that look like array indexes first, in numeric order.
 _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 _ARRAY_INDEX_MAX = 2**32 - 2
 
 
 def words(text: str) -> list[str]:
-    """The ASCII words of a text, as they stand; other letters separate words (``héllo`` is ``h`` and ``llo``)."""
+    """Return the ASCII words of a text; other letters separate words (``héllo`` is ``h`` and ``llo``)."""
     return re.findall(r"[A-Za-z0-9_]+", text)
 
 
@@ -38,19 +38,19 @@ _known_code = lru_cache(_CACHE_SIZE)(metaphone.code)
 
 
 def stem(word: str) -> str:
-    """The stem of an ASCII word: ``Welcomes`` -> ``welcom``."""
+    """Return the stem of an ASCII word: ``Welcomes`` -> ``welcom``."""
     return _known_stem(word) if len(word) <= _CACHED_MAX else porter.stem(word)
 
 
 def code(stem: str) -> str:
-    """The sound code of a stem: ``welcom`` -> ``WLKM``."""
+    """Return the sound code of a stem: ``welcom`` -> ``WLKM``."""
     return _known_code(stem) if len(stem) <= _CACHED_MAX else metaphone.code(stem)
 
 
 def index_terms(text: str) -> dict[str, tuple[str, int]]:
-    """{stem: (code, how often the stem occurs)}, in the order in which Node writes them.
+    """Return {stem: (code, count)}, in the order in which Node writes them.
 
-    The order matters where two stems have one code: they share a place in the index, and the later count stays.
+    The order matters if two stems have the same code: they share an index entry, and the later count wins.
     """
     counts: dict[str, int] = {}
     for word in words(text):
@@ -61,7 +61,7 @@ def index_terms(text: str) -> dict[str, tuple[str, int]]:
 
 
 def query_codes(text: str) -> list[str]:
-    """The codes that a job must have, all of them, to be found by the text; none for a text without words."""
+    """Return the codes that a job must all have to be found by the text; none for a text without words."""
     return list(dict.fromkeys(code(stem(word)) for word in words(text) if word not in STOP_WORDS))
 
 

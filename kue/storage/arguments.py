@@ -1,4 +1,4 @@
-"""Checks of arguments that callers pass. Each raises InvalidJob, which names the argument and what to pass instead."""
+"""Validation of arguments. Each function raises InvalidJob, which names the argument and what to pass instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..states import EVENTS
 
 
 def check_type(job_type: object) -> str:
-    """Return a job's type: a string that is not empty."""
+    """Return a job's type: a non-empty string."""
     if not isinstance(job_type, str) or not job_type:
         raise InvalidJob(f'a job\'s type must be a non-empty string such as "email", not {job_type!r}')
     return job_type
@@ -24,14 +24,14 @@ def check_callable(fn: object, what: str) -> None:
 
 
 def check_job_event(event: object) -> str:
-    """Return the name of a job's event, as ``job.on`` takes it."""
+    """Return a job event's name, as in ``job.on``."""
     if event not in EVENTS:
         raise InvalidJob(f"a job has no event {event!r}; its events are {', '.join(EVENTS)}")
     return str(event)
 
 
 def check_queue_event(event: str) -> str:
-    """Return "error", or the name of the job's event that ``queue.on`` calls "job …"."""
+    """Return "error", or the job event's name for "job …" in ``queue.on``."""
     name = event.removeprefix("job ")
     if event != "error" and (name == event or name not in EVENTS):
         hint = f'write "job {event}"' if event in EVENTS else f"the events are error, job {', job '.join(EVENTS)}"

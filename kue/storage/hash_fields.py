@@ -15,13 +15,13 @@ from .codec import MS_MAX, check_text, from_json, number, number_or_float, numbe
 from .keys import id_of
 from .script_values import Claim
 
-#: What a unique job may last to, and what may become of another one.
+#: The values of ``until`` and ``on_duplicate`` of unique jobs.
 UNTIL: Final = ("end", "start", "success")
 ON_DUPLICATE: Final = ("return", "reject", "replace", "extend")
 
 
 class Unique(NamedTuple):
-    """What ``Job.unique`` was given; ``key`` None: the job's data. ``of_data``: the key follows from the data."""
+    """The arguments of ``Job.unique``. ``key`` None: the job's data. ``of_data``: the key is derived from the data."""
 
     key: Any
     until: str = "end"
@@ -47,13 +47,13 @@ def _same_json(value: Any) -> str:
 
 @dataclass
 class JobOptions:
-    """What a producer chooses for a job. Times are in ms; 0 means none."""
+    """A job's options. Times are in ms; 0 means none."""
 
     priority: int | float = 0
     attempts: int = 1
     backoff: dict[str, Any] | bool | None = None
     delay_ms: int | float = 0
-    delay_until: int | None = None  #: epoch ms, in place of delay_ms
+    delay_until: int | None = None  #: epoch ms, instead of delay_ms
     ttl_ms: int | float = 0
     remove_on_complete: bool = False
     search_keys: list[str] | None = None
@@ -62,7 +62,7 @@ class JobOptions:
 
 
 def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:
-    """Set in ``options`` what the hash holds of them, and return it."""
+    """Set ``options`` from a job's hash, and return it."""
     options.priority = number_or_float(raw.get("priority"))
     options.attempts = number(raw.get("max_attempts")) or 0
     backoff = from_json(raw.get("backoff"))
@@ -74,7 +74,7 @@ def read_options(raw: Mapping[str, str], options: JobOptions) -> JobOptions:
 
 
 def option_fields(options: JobOptions) -> dict[str, str]:
-    """Return the hash's fields for a job's options; "" leaves one out, and "@" stands before the epoch ms of a date."""
+    """Return the hash fields of a job's options. "" omits a field; "@" precedes the epoch ms of a date."""
     delay = f"@{options.delay_until}" if options.delay_until is not None else option_text(options.delay_ms)
     return {
         "priority": number_text(options.priority),
@@ -87,7 +87,7 @@ def option_fields(options: JobOptions) -> dict[str, str]:
 
 
 def saved_fields(job_type: str, data: Any, options: JobOptions) -> dict[str, str]:
-    """Return what a save writes, in the order in which ``create.lua`` takes it. Raises InvalidJob."""
+    """Return the fields that a save writes, in the order of ``create.lua``'s arguments. Raises InvalidJob."""
     text = to_json({} if data is None else data)
     return {"type": check_text("type", job_type), "data": text, **option_fields(options)}
 
@@ -102,8 +102,8 @@ def with_context(remove: str, context: Mapping[str, str]) -> str:
 def read_result(raw: Mapping[str, str]) -> Any:
     """Return a job's result. ``raw`` must have ``state``, ``started_at``, ``result`` and ``exact_result``, if set.
 
-    Node keeps truthy results only, in ``result``. Any other is in ``exact_result``, behind the start of the attempt
-    that it belongs to: once another attempt has started, by whatever program, it is void.
+    Node only stores truthy results, in ``result``. Others are in ``exact_result``, after the start time of their
+    attempt: once any program has started another attempt, they are void.
     """
     started_at, _, exact = raw.get("exact_result", "").partition("|")
     if exact and raw.get("state") == COMPLETE and started_at == raw.get("started_at"):
@@ -111,12 +111,12 @@ def read_result(raw: Mapping[str, str]) -> Any:
     return from_json(raw.get("result"))
 
 
-#: The members of an entry of ``attempt_log`` that are text, and those that are numbers.
+#: The members of an ``attempt_log`` entry that are strings, and those that are numbers.
 _ATTEMPT_TEXTS, _ATTEMPT_NUMBERS = ("worker", "outcome", "error", "stack"), ("started_at", "ended_at")
 
 
 def _attempt_log(raw: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the attempts as the scripts write them; what is no attempt is left out, anything else is None."""
+    """Return the attempts written by the scripts. Invalid entries are omitted; invalid members are None."""
     found = from_json(raw.get("attempt_log"))
     attempts: list[dict[str, Any]] = []
     for entry in found if isinstance(found, list) else []:
@@ -133,7 +133,7 @@ def _whole(value: Any) -> int | None:
     return int(value) if is_number and abs(value) <= MS_MAX else None
 
 
-#: A job's attribute, and how it is read from its hash.
+#: A job's attributes, and how each is read from its hash.
 FIELDS: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "data": lambda raw: from_json(raw.get("data", "{}")),
     "state": lambda raw: raw.get("state"),

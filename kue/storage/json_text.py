@@ -1,4 +1,4 @@
-"""JSON text of any value that came from Redis: strict JSON, at any depth and with any numbers."""
+"""Strict JSON text of any value read from Redis, at any depth and with any numbers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-#: Made once. ASCII only, so that half of a surrogate pair stays the escape that it was.
+#: Created once. ASCII only, so that lone surrogates stay escaped.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def strict_json(value: Any, default: Callable[[Any], Any] = str) -> str:
-    """Return compact ASCII JSON that any parser takes. Never raises for what was read from JSON.
+    """Return compact ASCII JSON that any parser accepts. Never raises for values read from JSON.
 
-    A number that JSON does not have becomes null. ``default`` gives a JSON value for an object of another kind.
+    A number that JSON does not have becomes null. ``default`` converts other objects to JSON values.
     """
     try:
         return _encode(value)
@@ -24,7 +24,7 @@ def strict_json(value: Any, default: Callable[[Any], Any] = str) -> str:
 
 
 def _pieces(value: Any, default: Callable[[Any], Any]) -> Iterator[str]:
-    """Yield the parts of JSON text, with a stack in place of recursion."""
+    """Yield the parts of the JSON text, with a stack instead of recursion."""
     left: list[Any] = [value]
     while left:
         each = left.pop()
@@ -58,12 +58,12 @@ def _number(value: float) -> str:
         return float.__repr__(value) if math.isfinite(value) else "null"
     try:
         return int.__repr__(value)
-    except ValueError:  # more digits than Python writes out
+    except ValueError:  # more digits than Python converts to text
         return "null"
 
 
 class _Text:
-    """Text that goes out as it is."""
+    """Text that is emitted as is."""
 
     __slots__ = ("text",)
 
@@ -72,5 +72,5 @@ class _Text:
 
 
 def printable(text: str) -> str:
-    """Return text that UTF-8 can hold: half of a surrogate pair becomes U+FFFD."""
+    """Return text that can be encoded as UTF-8: lone surrogates become U+FFFD."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""One queue's access to Redis: its connections, the names of its keys, its scripts."""
+"""One queue's access to Redis: connections, key names, scripts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .scripts import Scripts
 
 log = logging.getLogger("kue")
 
-#: Seconds that a user's call is repeated while Redis is unreachable, before QueueUnavailable.
+#: Seconds that a user's call is retried while Redis is unreachable, before QueueUnavailable.
 PATIENCE_S = 2.0
 
 
 class Session:
-    """What the parts of a queue share. ``source`` is what a Connector takes."""
+    """State shared by the components of a queue. ``source``: a Connector's source."""
 
     connector_class: type[Connector] = Connector
 
@@ -29,23 +29,23 @@ class Session:
         self.connector = self.connector_class(source)
         check_prefix(prefix)
         if self.connector.is_cluster and "{" not in prefix:
-            prefix = f"{{{prefix}}}"  # as Node Kue with ioredis: all keys of a queue in one slot
+            prefix = f"{{{prefix}}}"  # like Node Kue with ioredis: all keys of a queue in one slot
         self.keys = Keys(prefix)
         self.scripts = Scripts(self.keys)
 
     def call(self, call: Callable[[Any], Any], patience_s: float = PATIENCE_S) -> Any:
-        """Return ``call(client)``, repeated for a while if Redis is unreachable; then QueueUnavailable."""
+        """Return ``call(client)``, retried for a while if Redis is unreachable; then raise QueueUnavailable."""
         return with_retries(lambda: call(self.connector.shared()), patience_s)
 
     def read_one(self, *command: object, default: Any) -> Any:
-        """Return the answer to a command that reads, or ``default`` if its key holds another type of value."""
+        """Return the reply to a read command, or ``default`` if its key has the wrong type."""
         return self.read_each([command], default)[0]
 
     def read_each(self, commands: Sequence[Sequence[object]], default: Any) -> list[Any]:
-        """Return the answers to commands that read, in one round trip: ``default`` for a key of another type.
+        """Return the replies to read commands, in one round trip: ``default`` for a key of the wrong type.
 
-        What lies under such a key is not this queue's. It is left out, so that all else can still be read; the doctor
-        names it.
+        Such a key does not belong to this queue. It is ignored, so that everything else can be read; the doctor reports
+        it.
         """
         if not commands:
             return []
@@ -67,7 +67,7 @@ class Session:
 
 @lru_cache(maxsize=1000)
 def _report_wrong_type(key: str) -> None:
-    """Log once per key, not at each refresh of a page."""
+    """Log once per key, not at every refresh of a page."""
     log.warning("Ignoring key %s: it holds the wrong type of value", key)
 
 

@@ -1,4 +1,4 @@
-"""The entries of ``q:workers``: what each worker process says of itself, as JSON."""
+"""The entries of ``q:workers``: each worker process's own description, as JSON."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .codec import MS_MAX, from_json
 
 
 class TypeInfo(TypedDict):
-    """What a worker process does of one job type."""
+    """One job type of a worker process."""
 
     slots: int
-    """Jobs of the type that it runs at once."""
+    """Its concurrency for the type."""
     busy: int
-    """Jobs of the type that it runs now."""
+    """Its running jobs of the type."""
     paused: bool
-    """Whether it takes no new ones, by ``ctx.pause`` or because it is stopping."""
+    """Whether it takes no new jobs, because of ``ctx.pause`` or because it is stopping."""
 
 
 class WorkerInfo(TypedDict):
-    """A worker process as it last described itself. Times are epoch ms by the clock of Redis."""
+    """A worker process as of its last heartbeat. Times are epoch ms by Redis's clock."""
 
     worker: str
     """``kue:host:pid``, in a container ``kue:host:pid.id``: the beginning of the ``workerId`` of its jobs."""
@@ -29,14 +29,14 @@ class WorkerInfo(TypedDict):
     started_at: int
     seen_at: int
     clock_off_ms: int
-    """How far its own clock is ahead of that of Redis."""
+    """How far its own clock is ahead of Redis's, ms."""
     types: dict[str, TypeInfo]
     loop_lag_ms: int | None
-    """How long tasks waited for its event loop at most, in the last 15 s; None if it has no async handlers."""
+    """Event loop lag, maximum over the last 15 s, ms; None without async handlers."""
 
 
 def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
-    """Return the entries of ``q:workers`` that can be read, sorted by name; what is no entry of ours is left out."""
+    """Return the valid entries of ``q:workers``, sorted by name; others are omitted."""
     found = []
     for worker, text in sorted(entries.items()):
         entry = read_entry(text)
@@ -73,6 +73,6 @@ def whole(value: object) -> int | None:
 
 
 def read_entry(text: str) -> dict[str, Any]:
-    """Return an entry as it was written; {} for what is none."""
+    """Return a parsed entry; {} if it is invalid."""
     entry = from_json(text)
     return entry if isinstance(entry, dict) else {}
