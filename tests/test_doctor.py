@@ -258,7 +258,7 @@ def test_a_type_that_is_not_listed_is_added(steps: Steps, queue: Queue) -> None:
     assert queue.types() == ["t"]
 
 
-def test_a_job_that_stands_aside_in_no_line_waits_again(steps: Steps, queue: Queue) -> None:
+def test_a_job_that_waits_for_its_turn_in_no_line_waits_again(steps: Steps, queue: Queue) -> None:
     queue.limit("t", by="data.n", concurrency=1)
     steps.create(2)
     assert findings(queue) == []
@@ -341,7 +341,7 @@ def test_a_member_that_names_no_job_is_taken_out(steps: Steps, queue: Queue) -> 
     ]
 
 
-def test_a_job_whose_key_is_no_hash_is_named_and_left_alone(steps: Steps, queue: Queue) -> None:
+def test_a_job_whose_key_is_not_a_hash_is_reported_and_left_alone(steps: Steps, queue: Queue) -> None:
     steps.client.set("q:job:5", "text")
     steps.client.zadd("q:jobs", {"01|5": 0})
     steps.client.set("q:ids", 5)
@@ -391,7 +391,7 @@ def test_many_broken_jobs_are_all_found(steps: Steps, queue: Queue, monkeypatch:
 
 
 
-def test_the_keys_of_schedules_are_put_right(queue: Queue, redis_client: Any) -> None:
+def test_the_keys_of_schedules_are_repaired(queue: Queue, redis_client: Any) -> None:
     for name in ("gone", "kind", "unlisted", "time", "paused", "unreadable", "fine"):
         queue.schedule(name, "t", every=3_600_000)
     queue.pause_schedule("paused")

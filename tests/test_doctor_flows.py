@@ -67,7 +67,7 @@ def test_children_that_ended_or_are_gone_are_counted(queue: Queue, flow: Any, re
     assert parent.refresh().state == "inactive"
 
 
-def test_a_parent_that_waits_for_nothing_goes_on_or_fails(queue: Queue, redis_client: Any) -> None:
+def test_a_parent_that_waits_for_nothing_continues_or_fails(queue: Queue, redis_client: Any) -> None:
     parents = []
     for state in ("complete", "failed"):
         child = queue.create("part").save()
@@ -81,7 +81,7 @@ def test_a_parent_that_waits_for_nothing_goes_on_or_fails(queue: Queue, redis_cl
     assert [each.refresh().state for each in parents] == ["inactive", "failed"]
 
 
-def test_a_parent_whose_list_of_children_is_gone_goes_on(queue: Queue, flow: Any, redis_client: Any) -> None:
+def test_a_parent_whose_list_of_children_is_gone_continues(queue: Queue, flow: Any, redis_client: Any) -> None:
     parent, _ = flow
     redis_client.delete(f"q:job:{parent.id}:children")
     assert repaired(queue) == [f"{parent.id} it waits for children, but none is pending"]
@@ -96,7 +96,7 @@ def test_a_wrong_number_of_ended_children_is_corrected(queue: Queue, flow: Any, 
     assert parent.refresh().children_ended == 1
 
 
-def test_of_very_many_children_each_is_looked_at(queue: Queue, redis_client: Any) -> None:
+def test_of_very_many_children_each_is_checked(queue: Queue, redis_client: Any) -> None:
     children = [queue.create("part") for _ in range(450)]
     parent = queue.create("whole").after(children, on_failure="ignore").save()
     for child in children[::2]:
@@ -107,7 +107,7 @@ def test_of_very_many_children_each_is_looked_at(queue: Queue, redis_client: Any
     assert parent.refresh().children_ended == 225
 
 
-def test_very_many_claims_of_jobs_that_are_gone_are_dropped(
+def test_very_many_claims_of_jobs_that_do_not_exist_are_dropped(
     queue: Queue, redis_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = queue.create("t").unique("kept").save()

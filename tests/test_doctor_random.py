@@ -57,7 +57,7 @@ def examine(queue: Queue, fix: bool = False) -> list[doctor.Finding]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_damage_is_put_right_without_losing_a_job(steps: Steps, queue: Queue, seed: int) -> None:
+def test_random_damage_is_repaired_without_losing_a_job(steps: Steps, queue: Queue, seed: int) -> None:
     for turn in range(3):
         # Given a queue with jobs in every state
         source = random.Random(f"{seed} {turn}")

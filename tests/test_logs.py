@@ -104,7 +104,7 @@ def test_text_formats_can_name_the_job_too(queue: kue.Queue, output: Output) -> 
     assert output.stream.getvalue().splitlines() == [f"[mail {job.id}/1 ] hello", "[ / ] outside"]
 
 
-def test_a_message_that_is_no_unicode_can_be_written_all_the_same() -> None:
+def test_a_message_that_is_not_unicode_can_be_written_anyway() -> None:
     line = JsonFormatter().format(logging.LogRecord("shop", logging.INFO, "", 0, "half \ud800", (), None))
     assert line.isascii() and json.loads(line)["message"] == "half \ud800"
 

@@ -237,6 +237,6 @@ def test_async_handlers_have_their_own_methods() -> None:
 
 
 @pytest.mark.parametrize("wrong", [5, None, Refuse, object()])
-def test_what_is_no_middleware_is_refused(queue: kue.Queue, wrong: Any) -> None:
+def test_an_object_that_is_not_middleware_is_rejected(queue: kue.Queue, wrong: Any) -> None:
     with pytest.raises(kue.InvalidJob, match=r"takes an instance of a subclass of kue\.Middleware, not "):
         queue.use(wrong)

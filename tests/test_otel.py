@@ -192,7 +192,7 @@ def test_all_ways_to_create_jobs_carry_the_trace(queue: kue.Queue, spans: Spans,
     assert queue.run_as_new(jobs[1].id or 0).refresh().trace_context["traceparent"][3:35] != trace
 
 
-def test_a_duplicate_links_to_the_job_that_is_there(queue: kue.Queue, spans: Spans) -> None:
+def test_a_duplicate_links_to_the_existing_job(queue: kue.Queue, spans: Spans) -> None:
     queue.use(Tracing(spans.provider))
     first = queue.create("t").unique("x").save()
     again = queue.create("t").unique("x").save()

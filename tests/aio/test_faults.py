@@ -38,7 +38,7 @@ async def queue_behind_a_proxy(
 
 
 @on_loop
-async def test_calls_go_on_after_every_connection_was_killed(redis_url: str, redis_client: redis.Redis) -> None:
+async def test_calls_continue_after_every_connection_was_killed(redis_url: str, redis_client: redis.Redis) -> None:
     async with kue.aio.create_queue(redis_url) as queue:
         job = await queue.create("t", {"n": 1}).save()
         for _ in range(5):

@@ -40,7 +40,7 @@ DEMO = """<!doctype html><html><body>
 
 @both_ways
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-def test_official_clients_hear_each_start_and_complete_once(make_program: Callable[..., Any], transport: str) -> None:
+def test_official_clients_get_each_start_and_complete_once(make_program: Callable[..., Any], transport: str) -> None:
     node = require_node("socket.io-client")
     program = make_program(KUE_CONCURRENCY="5")
     command = [node, str(HERE / "official_client.js"), str(NODE_DIR / "node_modules"), program.url, "40", transport]

@@ -54,7 +54,7 @@ def test_a_jobs_log_grows_while_it_is_followed_and_stays_where_somebody_reads(
     assert page.inner_text("#job_log").count("early line") == 100
 
 
-def test_a_failed_job_is_run_as_new_with_other_data_and_each_leads_to_the_other(
+def test_a_failed_job_is_run_as_new_with_other_data_and_each_links_to_the_other(
     program: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
     queue.create("a", {"n": 1}, priority="high").save()
@@ -177,7 +177,7 @@ def test_without_script_everything_can_be_read(program: Any, queue: Any, open_pa
     assert page.locator("tr[data-type=b] a").first.inner_text() == "60"
 
 
-def test_two_web_processes_show_the_same_and_hear_of_each_others_acts(
+def test_two_web_processes_show_the_same_including_each_others_actions(
     make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:
     one, two = make_program(KUE_WORKERS="0"), make_program(KUE_WORKERS="0")

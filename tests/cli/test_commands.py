@@ -329,6 +329,6 @@ def test_limits_are_set_listed_and_removed(kue: Kue, queue: Queue) -> None:
 @pytest.mark.parametrize(
     "words", [("mail",), ("mail", "--rate", "x"), ("mail", "--rate", "1/s", "--by", "data.a", "--weight", "2")]
 )
-def test_a_limit_that_means_nothing_is_a_usage_error(kue: Kue, queue: Queue, words: tuple[str, ...]) -> None:
+def test_a_meaningless_limit_is_a_usage_error(kue: Kue, queue: Queue, words: tuple[str, ...]) -> None:
     assert kue("limit", "set", *words).code == 2
     assert queue.limits() == []

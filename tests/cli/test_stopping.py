@@ -104,7 +104,7 @@ BUSY_S = 25
         ("async_thread", (), BUSY_S),
     ],
 )
-def test_a_handler_that_does_not_end_is_left_and_its_job_handed_back(
+def test_a_handler_that_does_not_end_is_left_and_its_job_released(
     queue: Queue, start: Callable[..., Any], folder: Path, job_type: str, words: tuple[str, ...], limit_s: float
 ) -> None:
     process = start("worker", "jobs:queue", "--timeout", "100ms", *words, cwd=folder)

@@ -35,7 +35,7 @@ def test_one_that_ends_as_it_was_told_to_is_not(monkeypatch: pytest.MonkeyPatch)
     assert seen == [1] and told == []
 
 
-def test_a_loop_goes_on_after_an_error(
+def test_a_loop_continues_after_an_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(essential, "PAUSE_FIRST_S", 0.0)

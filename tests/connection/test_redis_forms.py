@@ -122,7 +122,7 @@ def test_tls_with_a_certificate_of_ones_own(certificates: Path, second_redis_ser
         assert queue.types() == ["life"]
 
 
-def test_a_client_is_a_pattern_that_stays_the_users(redis_url: str) -> None:
+def test_a_client_only_supplies_settings_and_stays_the_users(redis_url: str) -> None:
     # Given a client with options that would not suit us
     with redis.Redis.from_url(
         redis_url, socket_timeout=0.05, decode_responses=False, max_connections=1, health_check_interval=3
@@ -167,7 +167,7 @@ def test_two_prefixes_share_nothing(redis_url: str, redis_client: redis.Redis) -
     assert leftover == []
 
 
-def test_a_client_of_sentinel_is_a_pattern_too(tmp_path: Path) -> None:
+def test_a_sentinel_client_only_supplies_settings_too(tmp_path: Path) -> None:
     binary = require_redis_server()
     server, url = start_server(binary, tmp_path)
     port, sentinel_port = url.rpartition(":")[2].removesuffix("/0"), free_port()

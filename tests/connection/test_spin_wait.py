@@ -77,7 +77,7 @@ def test_where_answers_come_late_it_looks_ever_more_seldom(
 
 
 @pytest.mark.usefixtures("in_a_run")
-def test_another_connection_is_looked_at_after_the_first(
+def test_another_connection_is_checked_after_the_first(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spin_wait, "SPIN_S", FOREVER_S)

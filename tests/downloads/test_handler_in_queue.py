@@ -21,7 +21,7 @@ DATA = content(1_000_000)
 Make = Callable[..., DownloadHandler]
 
 
-def test_a_job_goes_on_over_its_attempts(queue: kue.Queue, make: Make, folder: Path) -> None:
+def test_a_job_continues_over_its_attempts(queue: kue.Queue, make: Make, folder: Path) -> None:
     def script(request: Request, wire: Wire) -> None:
         send_good(request, wire, DATA, stop_after=400_000 if request.number < 2 else None)
 
@@ -64,7 +64,7 @@ def test_retry_after_delays_the_job_for_as_long(queue: kue.Queue, make: Make, fo
     assert times[1] - times[0] >= 0.99
 
 
-def test_a_stop_hands_the_job_back_and_the_next_worker_goes_on(redis_url: str, make: Make, folder: Path) -> None:
+def test_a_stop_releases_the_job_and_the_next_worker_continues(redis_url: str, make: Make, folder: Path) -> None:
     with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=500_000)) as server:
         first = kue.create_queue(redis_url)
         first.process("startdownload", 1, make(server))
@@ -82,7 +82,7 @@ def test_a_stop_hands_the_job_back_and_the_next_worker_goes_on(redis_url: str, m
     assert result["resumed_from"] > 200_000
 
 
-def test_a_cancelled_job_stops_and_its_part_can_be_thrown_away(queue: kue.Queue, make: Make, folder: Path) -> None:
+def test_a_cancelled_job_stops_and_its_partial_file_can_be_deleted(queue: kue.Queue, make: Make, folder: Path) -> None:
     with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=300_000)) as server:
         handler = make(server)
         queue.process("startdownload", 1, handler)
@@ -125,7 +125,7 @@ def test_a_job_whose_host_is_busy_waits_as_delayed_and_uses_up_no_attempt(
     assert any("Waiting: 1 download from 127.0.0.1:" in line for line in queue.log(second.id))
 
 
-def test_a_job_without_room_waits_as_delayed_and_goes_on_when_there_is(
+def test_a_job_without_room_waits_as_delayed_and_continues_when_there_is(
     queue: kue.Queue, make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk_module, "NO_ROOM_MS", 300)
@@ -140,7 +140,7 @@ def test_a_job_without_room_waits_as_delayed_and_goes_on_when_there_is(
 
 
 @pytest.mark.parametrize("segments", [1, 3])
-def test_a_paused_download_lets_go_and_goes_on_from_its_bytes(
+def test_a_suspended_download_stops_and_resumes_at_its_bytes(
     queue: kue.Queue, redis_url: str, make: Make, folder: Path, segments: int
 ) -> None:
     big = content(6 * 1024 * 1024)

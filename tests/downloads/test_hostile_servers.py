@@ -297,7 +297,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_server_without_end_is_cut_off(make: Make, folder: Path, name: str) -> None:
+def test_a_response_without_end_is_aborted(make: Make, folder: Path, name: str) -> None:
     with HostileServer(endless(*ENDLESS[name])) as server:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(DownloadFailed):
@@ -343,7 +343,7 @@ def test_a_slow_but_steady_server_is_not_left_because_of_our_own_limit(make: Mak
         assert_file(folder, make(server, timeouts=timeouts, rate=50_000)(FakeJob(server.url())), SMALL)
 
 
-def test_an_address_that_does_not_answer_is_given_up(make: Make) -> None:
+def test_an_address_that_does_not_answer_is_abandoned(make: Make) -> None:
     with socket.socket() as deaf:
         # A full backlog: the system drops what comes after, as a firewall does.
         deaf.bind(("127.0.0.1", 0))

@@ -81,7 +81,7 @@ def test_chunks_are_small_under_a_low_rate() -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "3"])
-def test_a_limit_that_is_none_is_refused(number: object) -> None:
+def test_an_invalid_limit_is_rejected(number: object) -> None:
     with pytest.raises(ValueError, match="whole number"):
         DownloadLimits(slots=number)  # type: ignore[arg-type]
     limits = DownloadLimits()

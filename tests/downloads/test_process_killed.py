@@ -66,7 +66,7 @@ def beyond(part: Path, places: list[Place], data: bytes) -> int:
 @pytest.mark.parametrize(
     ("segments", "mode", "kills"), [(4, "green", KILLS), (1, "plain", 2), (1, "green", 1), (8, "plain", 1)]
 )
-def test_a_killed_download_goes_on_from_its_byte(
+def test_a_killed_download_resumes_at_its_byte(
     folder: Path, data: bytes, segments: int, mode: str, kills: int
 ) -> None:
     chance = random.Random(f"{segments}{mode}")

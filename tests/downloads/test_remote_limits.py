@@ -35,7 +35,7 @@ def test_a_change_reaches_every_handler_and_none_means_no_limit(queue: kue.Queue
 
 
 @pytest.mark.parametrize("limits", [{"rate": 0}, {"rate": -1}, {"per_host": 1.5}, {"min_free": -1}, {"slots": 1}])
-def test_a_limit_that_cannot_be_changes_nothing(queue: kue.Queue, limits: dict[str, int]) -> None:
+def test_an_invalid_limit_changes_nothing(queue: kue.Queue, limits: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="limit"):
         change_limits(queue, **{"rate": 5, **limits})
     assert changed_limits(queue) == {}

@@ -288,7 +288,7 @@ def test_a_file_that_has_not_the_digest_of_the_server_is_set_aside(make: Make, f
 
 @pytest.mark.parametrize("value", ["", "sha-256=", "sha-256=:abc:", "sha-256=::", "crc32c=:AAAA:", "x", "md5=:AAAA:"])
 @pytest.mark.parametrize("header", ["Repr-Digest", "Digest", "Content-MD5"])
-def test_a_digest_that_cannot_be_read_is_ignored(make: Make, folder: Path, header: str, value: str) -> None:
+def test_a_digest_that_cannot_be_parsed_is_ignored(make: Make, folder: Path, header: str, value: str) -> None:
     with HostileServer(good(DATA, **{header.replace("-", "_"): value})) as server:
         result = make(server)(FakeJob(server.url()))
     assert_file(folder, result, DATA)
@@ -385,7 +385,7 @@ def test_a_client_certificate_is_shown_to_the_server_of_the_url_alone(
     assert seen == [True, False]
 
 
-def test_a_bundle_or_a_client_certificate_that_cannot_be_read_is_refused_at_once(make: Make, tmp_path: Path) -> None:
+def test_a_bundle_or_a_client_certificate_that_cannot_be_parsed_is_refused_at_once(make: Make, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("nonsense")
     for options in ({"ca_bundle": str(wrong)}, {"client_cert": str(wrong)}, {"ca_bundle": "/nonexistent"}):

@@ -271,7 +271,7 @@ def test_a_server_that_sends_crumbs_is_left(make: Make, folder: Path) -> None:
     assert finished(folder) == []
 
 
-def test_a_sidecar_that_cannot_be_read_is_not_believed(make: Make, folder: Path) -> None:
+def test_a_sidecar_that_cannot_be_parsed_is_not_believed(make: Make, folder: Path) -> None:
     for content_ in (b"", b"{", b"[]", b'{"version": 1}', b"\xff" * 100, b'{"version": 2}', b"null"):
         with HostileServer(cut_then(lambda request, wire: send_good(request, wire, DATA))) as server:
             handler, job = make(server), FakeJob(server.url())
@@ -430,7 +430,7 @@ def test_the_bytes_of_a_job_that_is_taken_away_stay_or_go_as_is_wished(
     assert len(parts(folder)) == stays == bool(list(folder.iterdir()))
 
 
-def test_a_part_can_be_thrown_away(make: Make, folder: Path) -> None:
+def test_a_partial_file_can_be_discarded(make: Make, folder: Path) -> None:
     with HostileServer(cut_then(lambda request, wire: None)) as server:
         handler, job = make(server), FakeJob(server.url())
         assert handler.discard(job) is False

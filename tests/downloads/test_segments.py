@@ -158,7 +158,7 @@ def test_a_server_that_allows_one_connection_is_content_with_it(make: Make, fold
         assert_file(folder, make(server)(FakeJob(server.url(), segments=3)), DATA)
 
 
-def test_a_connection_that_is_cut_is_made_up_for_by_the_others(make: Make, folder: Path) -> None:
+def test_a_lost_connection_is_compensated_by_the_others(make: Make, folder: Path) -> None:
     def script(request: Request, wire: Wire) -> None:
         send_good(request, wire, DATA, rate=SLOW, stop_after=500_000 if request.number in (0, 2) else None)
 

@@ -151,7 +151,7 @@ def test_retry_after_is_obeyed(make: Make, status: int, value: str, delay_ms: in
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "1e9", "99999999999999999999", "Mon, 99 Foo 2020"])
-def test_a_retry_after_that_cannot_be_read_is_ignored(make: Make, value: str) -> None:
+def test_a_retry_after_that_cannot_be_parsed_is_ignored(make: Make, value: str) -> None:
     with HostileServer(lambda request, wire: wire.head("503 x", {"Retry-After": value})) as server:
         with pytest.raises(DownloadError) as caught:
             make(server)(FakeJob(server.url()))

@@ -363,7 +363,7 @@ def test_without_the_package_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPa
         find_binary()
 
 
-def test_a_machine_without_binary_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_binary_gets_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(ServerError, match="no embedded server for this machine .*riscv64.* set REDIS_URL"):
         find_binary()
@@ -376,7 +376,7 @@ def test_a_binary_that_cannot_run_is_an_error(data_dir: Path, tmp_path: Path) ->
         EmbeddedServer(data_dir, binary=tmp_path / "valkey-server").start()
 
 
-def test_launching_is_given_up_when_the_launcher_died_first(data_dir: Path) -> None:
+def test_launching_is_abandoned_when_the_launcher_died_first(data_dir: Path) -> None:
     process = launch(data_dir)
     process.kill()
     with process:

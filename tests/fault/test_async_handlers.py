@@ -40,7 +40,7 @@ def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
-def test_the_loop_goes_on_and_each_job_ends_once(server: FaultyServer, fault: str) -> None:
+def test_the_loop_continues_and_each_job_ends_once(server: FaultyServer, fault: str) -> None:
     with server.client() as client:
         client.flushall()
     queue = kue.create_queue(server.url, lease_ms=LEASE_MS)

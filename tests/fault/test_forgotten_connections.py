@@ -84,7 +84,7 @@ def test_an_idle_connection_is_asked_before_a_command_goes_out_on_it(
     assert client.get("counted") == "1"
 
 
-def test_a_worker_and_a_waiting_caller_go_on(
+def test_a_worker_and_a_waiting_caller_continue(
     queue: Any, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[int] = []
@@ -112,7 +112,7 @@ def test_a_subscription_finds_itself_forgotten(
     wait_until(lambda: "enqueue" in heard, 5)
 
 
-def test_the_page_and_its_live_stream_go_on(
+def test_the_page_and_its_live_stream_continue(
     queue: Any, proxy: Proxy, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kue.connection.subscription.POLL_S", 0.1)
@@ -237,7 +237,7 @@ def use_forgotten(url: str, prefix: str, proxies: list[Proxy]) -> None:
         queue.shutdown(2)
 
 
-def test_a_cluster_goes_on_over_new_connections(tmp_path: Path) -> None:
+def test_a_cluster_continues_over_new_connections(tmp_path: Path) -> None:
     port = free_port()
     with Proxy(port) as proxy, FaultyServer(
         tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-port",
@@ -249,7 +249,7 @@ def test_a_cluster_goes_on_over_new_connections(tmp_path: Path) -> None:
         use_forgotten(f"redis+cluster://127.0.0.1:{proxy.port}", "q", [proxy])
 
 
-def test_sentinels_and_their_primary_go_on_over_new_connections(
+def test_sentinels_and_their_primary_continue_over_new_connections(
     server: FaultyServer, proxy: Proxy, tmp_path: Path
 ) -> None:
     port, config = free_port(), tmp_path / "sentinel.conf"

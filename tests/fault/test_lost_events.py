@@ -13,7 +13,7 @@ from tests.support import wait_until
 from tests.support.faulty_server import FaultyServer
 
 
-def test_a_lost_last_event_is_made_up_for_when_the_connection_is_back(server: FaultyServer) -> None:
+def test_a_lost_last_event_is_delivered_after_the_reconnect(server: FaultyServer) -> None:
     queue, other = kue.create_queue(server.url), kue.create_queue(server.url)
     told: list[tuple[Any, ...]] = []
     try:

@@ -111,7 +111,7 @@ FAULTS = [(restart, {1}), (kill_clients, {1}), (freeze, {1}), (cut_network, {1})
 
 
 @pytest.mark.parametrize(("fault", "lines"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
-def test_work_goes_on_by_itself_and_no_outcome_is_lost(
+def test_work_continues_by_itself_and_no_outcome_is_lost(
     server: FaultyServer, proxy: Proxy, caplog: pytest.LogCaptureFixture, fault: Any, lines: set[int]
 ) -> None:
     # Given a worker with jobs in hand, jobs that wait, and listeners

@@ -45,7 +45,7 @@ def test_a_service_that_no_sentinel_knows_is_told(guarded: Guarded) -> None:
     queue.close()
 
 
-def test_after_a_failover_everybody_goes_on_by_himself(guarded: Guarded) -> None:
+def test_after_a_failover_everything_continues_by_itself(guarded: Guarded) -> None:
     # Given a producer, workers and a listener, each a queue of its own, and jobs that the replica knows
     queues = [kue.create_queue(guarded.url, lease_ms=3000) for _ in range(3)]
     producer, worker, listener = queues

@@ -85,7 +85,7 @@ def has_begun(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline().startswith("holds")
 
 
-def test_a_new_process_on_the_machine_takes_back_at_once_what_a_killed_one_held(queue: Any, holder: Any) -> None:
+def test_a_new_process_on_the_machine_rescues_at_once_the_jobs_of_a_killed_one(queue: Any, holder: Any) -> None:
     job = queue.create("work", {}).save()
     process = holder()
     has_begun(process)

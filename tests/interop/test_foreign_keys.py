@@ -117,7 +117,7 @@ def test_a_ttl_watcher_of_node_that_missed_our_answer_is_given_it_again(
         tap.wait(job_id, "ttl exceeded ack", 2)
 
 
-def test_an_event_with_a_textual_id_is_heard_as_that_jobs(python: PythonSide, redis_client: redis.Redis) -> None:
+def test_an_event_with_a_textual_id_belongs_to_that_job(python: PythonSide, redis_client: redis.Redis) -> None:
     heard: list[Any] = []
     python.queue.on("job remove", lambda *args: heard.append(args))
     redis_client.publish("q:events", '{"id":"7","event":"remove","args":["remove","email"]}')
@@ -141,7 +141,7 @@ def test_nonsense_on_the_channel_is_passed_over(
     assert heard == [(7, "email")]
 
 
-def test_a_hash_without_a_type_is_no_job(python: PythonSide, redis_client: redis.Redis) -> None:
+def test_a_hash_without_a_type_is_not_a_job(python: PythonSide, redis_client: redis.Redis) -> None:
     # Given what Node leaves when an active job is removed: a late completion
     job_id = python.create("email", {})
     redis_client.hset("q:job:99", mapping={"state": "complete", "progress": "100", "duration": "5"})
@@ -175,7 +175,7 @@ def test_a_worker_passes_over_an_entry_without_a_hash(
         assert inconsistencies(redis_client) == []
 
 
-def test_a_job_whose_token_was_lost_is_done_all_the_same(
+def test_a_job_whose_token_was_lost_is_done_anyway(
     python: PythonSide, redis_url: str, redis_client: redis.Redis
 ) -> None:
     with Tap(redis_url) as tap:
@@ -229,7 +229,7 @@ def test_a_job_with_an_unknown_priority_word_is_read_and_removed(
     assert redis_client.keys("q:job:[0-9]*") == []
 
 
-def test_a_job_in_a_state_of_nobodys_is_read_and_can_be_brought_back(
+def test_a_job_in_an_unknown_state_is_read_and_can_be_brought_back(
     node: Node, python: PythonSide, redis_url: str, redis_client: redis.Redis
 ) -> None:
     with Tap(redis_url) as tap:

@@ -58,7 +58,7 @@ def node_worker(redis_url: str) -> Iterator[Node]:
 
 
 @pytest.mark.slow
-def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_hear_the_same(
+def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_receive_the_same(
     python: PythonSide, node: NodeSide, node_worker: Node, redis_url: str, redis_client: redis.Redis
 ) -> None:
     wanted = draw(JOBS)
@@ -236,7 +236,7 @@ def test_python_leaves_the_job_of_a_living_node_worker_alone(
         assert [message["event"] for message in tap.of(job_id)] == ["enqueue", "start", "complete"]
 
 
-def test_a_job_object_hears_the_same_events_on_both_sides(python: PythonSide, node: NodeSide, redis_url: str) -> None:
+def test_a_job_object_gets_the_same_events_on_both_sides(python: PythonSide, node: NodeSide, redis_url: str) -> None:
     plan = [[FAIL], [["progress", 1, 2, {"step": 1}], ["return", {"ok": 1}]]]
     expected = [("enqueue", 1), ("start", 2), ("failed attempt", 1), ("progress", 1), ("complete", 1)]
 

@@ -86,7 +86,7 @@ def test_find_ends_at_its_bounds(queue: Any, redis_client: Any) -> None:
     assert queue.look_through(["x"], 0, 2, 50) == ([49], 2)
 
 
-def test_a_copy_has_the_originals_options_and_each_knows_the_other(queue: Any) -> None:
+def test_a_copy_has_the_originals_options_and_each_links_to_the_other(queue: Any) -> None:
     job = queue.create("t", {"n": 1}).priority("high").attempts(5).backoff({"type": "fixed", "delay": 9}).ttl(1000)
     job.delay(60_000).remove_on_complete().save()
     copy = queue.run_as_new(job.id)

@@ -111,7 +111,7 @@ def test_a_failing_test_run_fails(checkout: Checkout) -> None:
     assert checkout.make("test", PYTEST_STATUS="1").returncode != 0
 
 
-def test_without_npm_the_tests_run_all_the_same(checkout: Checkout) -> None:
+def test_without_npm_the_tests_run_anyway(checkout: Checkout) -> None:
     result = checkout.make("test", "ARGS=tests/worker -x")
     assert result.returncode == 0
     assert "npm is not installed" in result.stdout

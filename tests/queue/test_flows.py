@@ -157,7 +157,7 @@ def test_failed_children_may_be_retried_in_any_order(queue: kue.Queue) -> None:
     assert state(parent) == "inactive" and parent.children_ended == 2
 
 
-def test_a_suspended_parent_goes_on_as_its_children_have_ended_meanwhile(queue: kue.Queue) -> None:
+def test_a_suspended_parent_continues_as_its_children_have_ended_meanwhile(queue: kue.Queue) -> None:
     a, b = queue.create("c"), queue.create("c")
     parent = queue.create("p").after([a, b]).save()
     queue.pause_job(parent.id or 0)

@@ -46,7 +46,7 @@ def test_a_listener_from_before_save_misses_no_event(queue: Any) -> None:
     assert heard == ["enqueue", "start", "progress", "complete r"]
 
 
-def test_a_queue_and_a_subscriber_hear_of_every_job(queue: Any, redis_url: str) -> None:
+def test_a_queue_and_a_subscriber_receive_the_events_of_every_job(queue: Any, redis_url: str) -> None:
     # Given a listener in another queue object
     other = kue.create_queue(redis_url)
     completed: list[tuple[Any, ...]] = []
@@ -320,7 +320,7 @@ def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queu
     assert queue.create("work", {}).save().wait(5) == "done"
 
 
-def test_a_job_that_is_put_off_is_not_counted_and_says_why(queue: Any) -> None:
+def test_a_postponed_attempt_is_not_counted_and_says_why(queue: Any) -> None:
     tries: list[int] = []
 
     def put_off_once(job: Any) -> str:

@@ -201,7 +201,7 @@ def test_a_handler_may_report_by_done(queue: Any) -> None:
         queue.create("error").save().wait(LIMIT_S)
 
 
-def test_a_handler_logs_and_tells_its_progress(queue: Any) -> None:
+def test_a_handler_logs_and_reports_its_progress(queue: Any) -> None:
     @queue.process("t")
     def handler(job: Any) -> None:
         job.log("half of %s", {"a": 1})

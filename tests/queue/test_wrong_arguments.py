@@ -82,7 +82,7 @@ def test_repr_says_that_a_state_may_be_old(queue: Queue) -> None:
     assert repr(job.save()) == "<Job 1 a, inactive when last read>"
 
 
-def test_a_missing_job_is_told_in_english(queue: Queue) -> None:
+def test_the_error_of_a_missing_job_is_plain_english(queue: Queue) -> None:
     with pytest.raises(kue.JobNotFound, match="^job 99 does not exist$"):
         queue.get(99)
 

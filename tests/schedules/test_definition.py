@@ -19,7 +19,7 @@ SOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
     {"every": FIVE, "limit": 7, "missed": "all"}, {"every": 100, "start": SOON, "end": SOON + FIVE},
     {"at": SOON, "priority": -10, "attempts": 3, "backoff": {"type": "fixed", "delay": 5}},
 ])  # fmt: skip
-def test_what_is_stored_is_read_back_as_it_was(rule: dict[str, Any]) -> None:
+def test_a_stored_definition_is_read_back_unchanged(rule: dict[str, Any]) -> None:
     schedule = Schedule("s", "t", {"a": [1, "ü"]}, **rule)
     again = Schedule.read("s", schedule.text())
     assert again.text() == schedule.text() and vars(again) == vars(schedule)
@@ -37,7 +37,7 @@ def test_what_is_stored_is_read_back_as_it_was(rule: dict[str, Any]) -> None:
     ({"every": FIVE, "timezone": ""}, "timezone"), ({"every": FIVE, "colour": 1}, "no option 'colour'"),
     ({"every": FIVE, "delay": SOON}, "delay"), ({"every": FIVE, "unique": True}, "no option 'unique'"),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_with_what_to_write(arguments: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_are_rejected_with_a_remedy(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(kue.InvalidJob, match=said):
         Schedule("s", "t", **arguments)
 
@@ -52,12 +52,12 @@ def test_a_name_is_short_printable_and_no_key_of_a_type(name: Any) -> None:
     "", "{", "[]", '{"type":"t"}', '{"type":"t","every_ms":1}', '{"type":"t","at_ms":"x"}', '{"every_ms":1000}',
     '{"type":"t","every_ms":1000,"options":7}',
 ])  # fmt: skip
-def test_what_is_no_definition_is_said_to_be_none(text: str) -> None:
+def test_an_invalid_definition_raises_an_error(text: str) -> None:
     with pytest.raises(kue.InvalidJob):
         Schedule.read("s", text)
 
 
-def test_the_rule_is_told_in_words() -> None:
+def test_the_rule_is_shown_in_words() -> None:
     told = [Schedule("s", "t", **rule).when for rule in (
         {"cron": "0  3 * * *"}, {"cron": "0 3 * * *", "timezone": "Asia/Tokyo"}, {"every": FIVE}, {"every": 1000},
         {"at": SOON}, {"at": datetime(2030, 1, 31, 12), "timezone": "Asia/Tokyo"},

@@ -196,7 +196,7 @@ def test_a_date_that_has_passed_is_due_at_once(producer: kue.Queue, fire: Any) -
     assert producer.get_schedule("skipped").ended
 
 
-def test_a_paused_schedule_fires_nothing_and_goes_on_with_its_next_time(producer: kue.Queue, fire: Any) -> None:
+def test_a_paused_schedule_fires_nothing_and_continues_with_its_next_time(producer: kue.Queue, fire: Any) -> None:
     producer.schedule("s", "t", every=60_000)
     assert producer.pause_schedule("s") and not producer.pause_schedule("s")
     fire(600_000)
@@ -243,7 +243,7 @@ def test_removing_a_schedule_leaves_its_jobs(producer: kue.Queue, redis_client: 
             call("s")
 
 
-def test_what_nobody_can_read_or_store_keeps_no_other_schedule_from_firing(
+def test_an_invalid_schedule_does_not_stop_others_from_firing(
     producer: kue.Queue, redis_client: redis.Redis, fire: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "kue.schedules")

@@ -121,7 +121,7 @@ FIRST, NEXT = 600_000, 1_200_000
     ("all", (CATCH_UP_MAX + 49) * 600_000, FIRST + 50 * 600_000, FIRST + 51 * 600_000),
     ("once", 20_000_000 * 600_000, FIRST + 20_000_000 * 600_000, FIRST + 20_000_001 * 600_000),
 ])  # fmt: skip
-def test_what_was_missed_is_made_up_for_once_never_or_one_by_one(
+def test_missed_times_fire_once_never_or_one_by_one(
     missed: Any, late_ms: int, fires: int | None, following: int
 ) -> None:
     wanted = plan(made(**EVERY, missed=missed), 0, FIRST, FIRST + late_ms, Handled())

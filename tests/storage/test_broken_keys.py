@@ -124,7 +124,7 @@ def test_an_acknowledgement_waits_while_the_worker_is_let_say_nothing(
         redis_client.acl_deluser("some")
 
 
-def test_a_job_whose_key_is_no_hash_is_left_alone(queue: kue.Queue, redis_client: redis.Redis) -> None:
+def test_a_job_whose_key_is_not_a_hash_is_left_alone(queue: kue.Queue, redis_client: redis.Redis) -> None:
     broken = queue.create("a").save()
     redis_client.delete(f"q:job:{broken.id}")
     redis_client.set(f"q:job:{broken.id}", "no hash")
@@ -207,7 +207,7 @@ def test_what_cannot_be_made_a_job_fails_alone(queue: kue.Queue, monkeypatch: py
 
 
 @pytest.mark.parametrize("name", ["fetch", "block_and_fetch"])
-def test_a_loop_that_meets_an_unforeseen_error_goes_on(
+def test_a_loop_that_meets_an_unforeseen_error_continues(
     queue: kue.Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     # Given a fault of ours in a call to Redis

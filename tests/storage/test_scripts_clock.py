@@ -70,7 +70,7 @@ def test_a_lease_is_never_longer_than_one_after_a_step_back(steps: Steps) -> Non
     assert rescue(steps, before + LEASE_MS) == [job_id]
 
 
-def test_a_process_that_often_stands_still_rescues_all_the_same(steps: Steps) -> None:
+def test_a_process_that_is_often_blocked_rescues_anyway(steps: Steps) -> None:
     """Its hub is blocked by its handlers, so its looks are far apart; nobody else looks."""
     job_id = running(steps)
     for passed in range(0, 2 * LEASE_MS, 4000):

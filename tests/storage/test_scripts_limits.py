@@ -98,7 +98,7 @@ def test_jobs_that_only_seem_to_run_hold_no_slot(limited: Limited) -> None:
     assert limited.taken(nonce="o") == ["2"]
 
 
-def test_a_limit_may_be_changed_and_lifted(limited: Limited) -> None:
+def test_a_limit_can_be_changed_and_removed(limited: Limited) -> None:
     assert limited.limit() is False
     limited.limit(concurrency=1)
     limited.create(4)
@@ -113,7 +113,7 @@ def test_a_limit_may_be_changed_and_lifted(limited: Limited) -> None:
 # By key
 
 
-def test_jobs_of_a_type_with_a_limit_by_key_stand_aside_as_delayed(limited: Limited) -> None:
+def test_jobs_of_a_type_with_a_limit_by_key_wait_for_their_turn_as_delayed(limited: Limited) -> None:
     limited.by_key(concurrency=1)
     one, two = limited.made("a", "a")
     for job_id in (one, two):
@@ -220,7 +220,7 @@ def test_the_key_may_be_the_host_of_a_url(limited: Limited, url: str, host: str)
     assert limited.field("1", "limit_key") == host
 
 
-def test_waiting_jobs_of_whatever_origin_step_aside_when_they_are_met(limited: Limited) -> None:
+def test_waiting_jobs_of_whatever_origin_wait_for_their_turn_when_they_are_met(limited: Limited) -> None:
     limited.made("a", "a", "b")
     limited.by_key(concurrency=1)
     subscription = limited.listen()
@@ -234,7 +234,7 @@ def test_waiting_jobs_of_whatever_origin_step_aside_when_they_are_met(limited: L
 
 
 @pytest.mark.parametrize("what", ["remove", "cancel", "suspend", "hand"])
-def test_a_job_that_was_taken_away_while_it_stood_aside_is_passed_over(limited: Limited, what: str) -> None:
+def test_a_job_removed_while_it_waited_for_its_turn_is_skipped(limited: Limited, what: str) -> None:
     limited.by_key(concurrency=1)
     limited.made("a", "a", "a")
     if what == "hand":
@@ -245,7 +245,7 @@ def test_a_job_that_was_taken_away_while_it_stood_aside_is_passed_over(limited: 
     assert limited.taken(3) == ["2"]
 
 
-def test_priority_and_data_may_change_while_a_job_stands_aside(limited: Limited) -> None:
+def test_priority_and_data_may_change_while_a_job_waits_for_its_turn(limited: Limited) -> None:
     limited.by_key(concurrency=1)
     limited.made("a", "a", "a")
     limited.scripts.set_priority(limited.client, "3", "-5", now_ms=NOW)
@@ -385,7 +385,7 @@ def test_a_rate_is_a_number_and_a_time(rate: str, expected: tuple[int, int]) -> 
      {"rate": "1/s", "weight": {"a": 1}},
      {"rate": "1/s", "by": "data.a", "weight": {"a": 0}}, {"rate": "1/s", "by": "data.a", "weight": 3}],
 )  # fmt: skip
-def test_a_limit_that_means_nothing_is_refused(queue: Any, options: dict[str, Any]) -> None:
+def test_a_meaningless_limit_is_rejected(queue: Any, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
         queue.limit("t", **options)
     assert queue.limits() == []

@@ -112,7 +112,7 @@ def test_data_that_was_changed_meanwhile_is_no_longer_found(steps: Steps) -> Non
     assert unique(steps) == (2, True)
 
 
-def test_what_is_remembered_does_not_grow_for_ever(steps: Steps) -> None:
+def test_remembered_state_does_not_grow_forever(steps: Steps) -> None:
     for number in range(400):
         job_id, made = unique(steps, f"https://example.com/{number}", now=NOW + number * 7)
         assert made
@@ -155,7 +155,7 @@ def test_what_save_unique_cannot_take_is_refused(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["inactive", "delayed", "active"])
-def test_a_held_job_waits_until_it_is_promoted(steps: Steps, state: str) -> None:
+def test_a_suspended_job_waits_until_it_is_promoted(steps: Steps, state: str) -> None:
     subscription = steps.listen()
     job_id, token = steps.held() if state == "active" else (steps.create(delay="5" if state == "delayed" else ""), "")
     assert steps.scripts.suspend(steps.client, job_id, now_ms=NOW) == state
@@ -174,7 +174,7 @@ def test_a_held_job_waits_until_it_is_promoted(steps: Steps, state: str) -> None
 
 
 @pytest.mark.parametrize("state", ["complete", "failed"])
-def test_a_job_that_has_ended_is_not_held(steps: Steps, state: str) -> None:
+def test_a_job_that_has_ended_is_not_suspended(steps: Steps, state: str) -> None:
     job_id = steps.create()
     steps.scripts.move(steps.client, job_id, state)
     with pytest.raises(WrongState):
@@ -182,7 +182,7 @@ def test_a_job_that_has_ended_is_not_held(steps: Steps, state: str) -> None:
     assert steps.state(job_id) == state
 
 
-def test_a_job_that_is_not_there_is_not_held(steps: Steps) -> None:
+def test_a_job_that_does_not_exist_is_not_suspended(steps: Steps) -> None:
     with pytest.raises(JobNotFound):
         steps.scripts.suspend(steps.client, 9)
 

@@ -93,7 +93,7 @@ def test_rescue_lets_a_job_wait_again_and_blames_it_only_for_a_death_alone(steps
     assert (steps.field(job_id, "error") or "").startswith("Failed after 5 rescues: its worker process died each time")
 
 
-def test_a_job_that_ends_by_itself_is_suspect_no_more(steps: Steps) -> None:
+def test_a_job_that_ends_by_itself_is_no_longer_suspect(steps: Steps) -> None:
     ends = {
         "complete": ("1", "1"), "fail": ("e", "l", "m", "never", "", ""), "release": ("later", "1000"),
     }  # fmt: skip

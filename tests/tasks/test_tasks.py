@@ -259,7 +259,7 @@ def test_a_module_of_tasks_can_be_imported_anywhere() -> None:
     assert (ended.stdout, ended.stderr) == ("1 {} v\n", "")
 
 
-def test_work_names_what_is_no_task(queue: kue.Queue, tasks: Tasks) -> None:
+def test_work_names_what_is_not_a_task(queue: kue.Queue, tasks: Tasks) -> None:
     with pytest.raises(kue.InvalidJob, match="there is no task 'rezise' on this queue; its tasks are resize, order"):
         queue.work(only=["order", "rezise"])
     assert queue.processing() == {}
@@ -354,7 +354,7 @@ def test_options_of_the_process_are_passed_on(monkeypatch: pytest.MonkeyPatch) -
 # In tests of programs
 
 
-def test_jobs_of_tasks_are_collected_and_their_handlers_put_off(queue: kue.Queue, tasks: Tasks) -> None:
+def test_jobs_of_tasks_are_collected_and_their_handlers_postponed(queue: kue.Queue, tasks: Tasks) -> None:
     with collected(queue) as jobs:
         tasks.resize.create("u").save()
         tasks.resize.create_many([{"url": "v"}])

@@ -223,7 +223,7 @@ def test_no_event_breaks_the_relay_or_reaches_a_client_as_no_json(
     wait_until(lambda: not site.monitor.relay.waiting and site.monitor.relay.stale is None)
 
 
-def test_an_event_is_told_with_null_for_what_is_no_number() -> None:
+def test_an_event_is_told_with_null_for_what_is_not_a_number() -> None:
     from kue.client.events import parse
 
     event = parse('{"id":1,"event":"progress","args":["progress",NaN,{"a":1e400}]}')

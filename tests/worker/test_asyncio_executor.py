@@ -72,7 +72,7 @@ def test_done_is_not_for_async_handlers(queue: Any) -> None:
     assert queue.processing() == {}
 
 
-def test_an_async_generator_is_no_handler(queue: Any) -> None:
+def test_an_async_generator_is_not_a_handler(queue: Any) -> None:
     async def rows(job: Any) -> AsyncIterator[int]:
         yield 1
 
@@ -80,7 +80,7 @@ def test_an_async_generator_is_no_handler(queue: Any) -> None:
         queue.process("work", rows)
 
 
-def test_a_function_that_returns_a_coroutine_unawaited_is_told_so(queue: Any) -> None:
+def test_a_function_that_returns_an_unawaited_coroutine_gets_an_error(queue: Any) -> None:
     async def work(job: Any) -> None: ...
 
     queue.process("work", lambda job: work(job))
@@ -194,7 +194,7 @@ def test_a_handler_may_add_children_and_read_their_results(queue: Any) -> None:
     assert queue.create("whole").save().wait(LIMIT_S) == [[1, 2, 3], [10, 20, 30]]
 
 
-def test_events_of_a_job_are_heard_on_the_loop(queue: Any) -> None:
+def test_events_of_a_job_are_received_on_the_loop(queue: Any) -> None:
     @queue.process("work")
     async def work(job: Any) -> Any:
         heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -336,7 +336,7 @@ def test_a_ttl_cancels_the_task_which_may_clean_up_and_has_no_say(queue: Any, sw
     assert [entry["outcome"] for entry in job.attempt_log] == ["failed"]
 
 
-def test_a_cancelled_job_frees_its_slot_though_its_handler_goes_on(queue: Any) -> None:
+def test_a_cancelled_job_frees_its_slot_though_its_handler_continues(queue: Any) -> None:
     began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
     reasons: list[Any] = []
 
@@ -365,7 +365,7 @@ def test_a_cancelled_job_frees_its_slot_though_its_handler_goes_on(queue: Any) -
     assert len(reasons) == 1 and isinstance(reasons[0], kue.JobCancelled)
 
 
-def test_the_ttl_of_a_handler_that_blocks_the_loop_ends_its_job_all_the_same(queue: Any) -> None:
+def test_the_ttl_of_a_handler_that_blocks_the_loop_ends_its_job_anyway(queue: Any) -> None:
     go_on = threading.Event()
 
     @queue.process("work")

@@ -31,7 +31,7 @@ def broken_filter() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("broken_filter")
-def test_a_filter_that_fails_fails_no_job(queue: Queue) -> None:
+def test_a_failing_log_filter_fails_no_job(queue: Queue) -> None:
     ran = []
 
     def work(job: object) -> str:

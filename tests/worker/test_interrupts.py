@@ -62,7 +62,7 @@ def test_a_ttl_stops_the_handler_and_frees_its_slot(queue: Any) -> None:
 
 
 @pytest.mark.parametrize("arity", [1, 2, 3])
-def test_a_handler_that_hears_nothing_loses_its_slot_and_its_say_all_the_same(queue: Any, arity: int) -> None:
+def test_a_handler_that_ignores_its_stop_loses_its_slot_and_its_job_anyway(queue: Any, arity: int) -> None:
     # Given one slot, with a handler that waits without a word, and swallows what stops it
     go_on, ended = threading.Event(), threading.Event()
 
@@ -169,7 +169,7 @@ def test_a_cancelled_handler_is_stopped_within_a_second_and_can_clean_up(queue: 
     assert heard.events == {"enqueue": 1, "start": 1, "cancel": 1, "failed": 1}
 
 
-def test_a_job_taken_back_at_the_end_of_its_worker_waits_again_uncounted(queue: Any, redis_url: str) -> None:
+def test_a_job_released_at_the_end_of_its_worker_waits_again_uncounted(queue: Any, redis_url: str) -> None:
     began, raised = threading.Event(), []
     first = kue.create_queue(redis_url)
 

@@ -73,7 +73,7 @@ def test_a_worker_waits_for_the_bucket_and_for_new_keys_alike(queue: kue.Queue) 
     assert begun[other.id] < begun[second.id] and begun[second.id] - begun[first.id] > 1.9
 
 
-def test_a_changed_limit_counts_at_once(queue: kue.Queue) -> None:
+def test_a_changed_limit_applies_at_once(queue: kue.Queue) -> None:
     queue.limit("mail", rate="1/h")
     queue.create_many({"type": "mail"} for _ in range(20))
     queue.process("mail", 2, lambda job: None)

@@ -110,7 +110,7 @@ def test_the_watchdog_sleeps_while_there_are_no_tasks(queue: Any, monkeypatch: p
     wait_until(lambda: time.monotonic() - looks[-1] > 5 * loop_lag.LOOK_S, LIMIT_S)
 
 
-def test_the_lag_of_a_loop_that_is_blocked_grows_before_it_goes_on() -> None:
+def test_the_lag_of_a_loop_that_is_blocked_grows_before_it_continues() -> None:
     selector = loop_lag.TimedSelector()
     try:
         selector.select(0)

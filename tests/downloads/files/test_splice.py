@@ -82,7 +82,7 @@ def test_what_is_no_socket_makes_it_useless_not_an_error(pipe: Pipe, tmp_path: P
 
 
 @pytest.mark.parametrize("segments", [1, 3])
-def test_a_system_without_it_downloads_all_the_same(
+def test_a_system_without_it_downloads_anyway(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch, segments: int
 ) -> None:
     monkeypatch.setattr(connection, "possible", lambda: False)

@@ -103,7 +103,7 @@ def test_the_allow_list_opens_what_it_says(entry: str, host: str, port: int, add
 @pytest.mark.parametrize(
     "entry", ["http://x", "a b", "host:0", "host:99999", "host:http", "10.0.0.0/40", "*.*", "-", "a/b"]
 )
-def test_an_entry_that_cannot_be_read_is_refused_when_it_is_given(entry: str) -> None:
+def test_an_entry_that_cannot_be_parsed_is_refused_when_it_is_given(entry: str) -> None:
     with pytest.raises(ValueError, match="is not a host"):
         AllowList([entry])
 
@@ -147,6 +147,6 @@ def test_a_lookup_that_fails_may_be_tried_again(number: int, words: str) -> None
     assert not isinstance(caught.value, DownloadFailed)
 
 
-def test_a_name_that_is_none_is_refused() -> None:
+def test_an_invalid_name_is_rejected() -> None:
     with pytest.raises(DownloadFailed, match="not a valid host name"):
         Guard().addresses("x" * 70 + ".example", 80)

@@ -99,7 +99,7 @@ def test_what_is_shown_of_a_url_lets_nobody_in(url: str, shown: str) -> None:
     assert redact_url(url) == shown
 
 
-def test_a_url_that_cannot_be_read_is_shown_without_credentials_too() -> None:
+def test_a_url_that_cannot_be_parsed_is_shown_without_credentials_too() -> None:
     assert "pw" not in redact_url("http://user:pw@[bad/x")
 
 

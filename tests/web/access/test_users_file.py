@@ -61,7 +61,7 @@ def test_users_of_the_file_have_their_roles(site: Any, queue: Any) -> None:
     assert site.http().get("/stats", headers={"Authorization": "Bearer annas word"}).status_code == 401
 
 
-def test_a_change_counts_at_once_and_ends_the_sessions_it_concerns(site: Any, path: Path, queue: Any) -> None:
+def test_a_change_applies_at_once_and_ends_the_affected_sessions(site: Any, path: Path, queue: Any) -> None:
     anna, eva = log_in(site, "anna", "annas word"), log_in(site, "eva", "evas word")
     socket = site.socketio.test_client(
         site.app, headers={"Host": site.url.removeprefix("http://"), **basic("anna:annas word")}
@@ -87,7 +87,7 @@ def test_a_change_counts_at_once_and_ends_the_sessions_it_concerns(site: Any, pa
     assert anna.get("/stats").status_code == 401 and status(site, "anna", "new word!") == 401
 
 
-def test_a_role_counts_in_a_session_that_goes_on(site: Any, path: Path, queue: Any) -> None:
+def test_a_role_counts_in_a_session_that_continues(site: Any, path: Path, queue: Any) -> None:
     queue.create("a").save()
     eva = log_in(site, "eva", "evas word")
     assert eva.delete("/job/1").status_code == 403

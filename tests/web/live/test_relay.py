@@ -145,7 +145,7 @@ def test_plain_clients_get_every_event_with_its_data(setup: tuple[Source, Ear, R
     ]
 
 
-def test_an_event_without_arguments_is_told_all_the_same() -> None:
+def test_an_event_without_arguments_is_delivered_anyway() -> None:
     assert plain_event(event(1, "progress")) == ("progress", {"id": 1, "progress": None, "data": None})
 
 

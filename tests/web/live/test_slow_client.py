@@ -49,7 +49,7 @@ def deafen(url: str, *said: str) -> socket.socket:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("said", [(), ('420["watch",{}]',)], ids=["plain", "page"])
-def test_a_client_that_does_not_read_is_cut_off(
+def test_a_client_that_does_not_read_is_disconnected(
     make_site: Callable[..., Any], queue: Any, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(slow_clients, "PLAIN_BACKLOG", 40)

@@ -44,7 +44,7 @@ def test_start_is_acknowledged_with_the_id_of_a_saved_job(queue: Any, connect: C
     assert (job.options.priority, job.options.attempts, job.state) == (-10, 2, "inactive")
 
 
-def test_a_unique_start_is_answered_with_the_job_that_is_there(queue: Any, connect: Callable[[], Client]) -> None:
+def test_a_unique_start_is_answered_with_the_existing_job(queue: Any, connect: Callable[[], Client]) -> None:
     first, second = connect(), connect()
     ids = [first.ask("start", GOOD)["id"], second.ask("start", {**GOOD, "unique": True})["id"]]
     other = second.ask("start", {**GOOD, "url": GOOD["url"] + "?other", "unique": True})["id"]
@@ -54,7 +54,7 @@ def test_a_unique_start_is_answered_with_the_job_that_is_there(queue: Any, conne
     assert first.ask("start", {**GOOD, "unique": True})["id"] not in ids
 
 
-def test_every_client_hears_start_and_complete_of_every_job(queue: Any, connect: Callable[[], Client]) -> None:
+def test_every_client_receives_start_and_complete_of_every_job(queue: Any, connect: Callable[[], Client]) -> None:
     clients = [connect(), connect()]
     queue.process("startdownload", 2, lambda job: job.progress(1, 2, {"a": 1}))
     ids = [clients[0].ask("start", GOOD)["id"] for _ in range(5)]

@@ -99,7 +99,7 @@ def test_a_suspect_says_that_it_will_run_alone(
     assert "yes, 2 worker processes died in a row" in http.get("/job/1", headers=HTML).text
 
 
-def test_a_job_in_line_says_how_busy_the_workers_are(queue: Any, redis_url: str, why: Callable[[int], str]) -> None:
+def test_a_job_in_line_shows_how_busy_the_workers_are(queue: Any, redis_url: str, why: Callable[[int], str]) -> None:
     worker = kue.create_queue(redis_url, lease_ms=1_500)  # it tells of itself each third of that
     go = threading.Event()
     contexts: list[Any] = []
@@ -127,7 +127,7 @@ def test_a_job_in_line_says_how_busy_the_workers_are(queue: Any, redis_url: str,
         worker.shutdown(5)
 
 
-def test_a_job_that_was_put_off_says_by_what(queue: Any, why: Callable[[int], str]) -> None:
+def test_a_postponed_job_says_why(queue: Any, why: Callable[[int], str]) -> None:
     def work(job: Any) -> None:
         raise kue.RetryLater(600_000, "waiting for files.example, which has 2 downloads already", counts=False)
 
@@ -194,7 +194,7 @@ def test_acts_do_one_thing_each_and_say_why_not(http: Any, queue: Any) -> None:
     assert act(1, "remove") == 200 and act(1, "remove") == 404
 
 
-def test_a_job_is_paused_and_goes_on(http: Any, queue: Any) -> None:
+def test_a_job_is_paused_and_continues(http: Any, queue: Any) -> None:
     queue.create("a").save()
     queue.set_state(1, "active")
     assert http.post("/monitor/job/1/pause").status_code == 200
@@ -279,7 +279,7 @@ def test_an_act_on_all_that_a_search_finds_takes_each_state_it_goes_with(
     assert queue.counts()["inactive"] == 0 and queue.counts()["active"] == 1 and queue.counts()["failed"] == 1
 
 
-def test_a_bulk_act_can_be_undone_before_it_begins(http: Any, queue: Any, quick_bulk: None) -> None:
+def test_a_bulk_action_can_be_undone_before_it_begins(http: Any, queue: Any, quick_bulk: None) -> None:
     queue.create("a").save()
     begun = http.post("/monitor/bulk", json={"act": "remove", "state": "inactive"}).json
     http.delete(f"/monitor/bulk/{begun['id']}")
@@ -287,7 +287,7 @@ def test_a_bulk_act_can_be_undone_before_it_begins(http: Any, queue: Any, quick_
     assert queue.counts()["inactive"] == 1
 
 
-def test_another_web_process_tells_how_far_a_bulk_act_is_and_stops_it(
+def test_another_web_process_tells_how_far_a_bulk_action_is_and_stops_it(
     http: Any, queue: Any, make_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_module, "POLL_S", 0.05)
@@ -301,7 +301,7 @@ def test_another_web_process_tells_how_far_a_bulk_act_is_and_stops_it(
     assert http.get(path).json["phase"] == "undone" and queue.counts()["inactive"] == 1
 
 
-def test_a_bulk_act_whose_process_ended_has_failed(http: Any, queue: Any, redis_client: Any) -> None:
+def test_a_bulk_action_whose_process_ended_has_failed(http: Any, queue: Any, redis_client: Any) -> None:
     view = {"id": "ab", "act": "retry", "total": 9, "done": 3, "skipped": 0, "phase": "running", "starts_in_ms": 0}
     redis_client.set("q:bulk:ab", json.dumps({**view, "error": None, "at": time.time()}))
     assert http.get("/monitor/bulk/ab").json["phase"] == "running"
@@ -324,7 +324,7 @@ def test_a_bulk_act_whose_process_ended_has_failed(http: Any, queue: Any, redis_
         {"act": "retry", "q": " "},
     ],
 )
-def test_a_bulk_act_that_makes_no_sense_is_refused(http: Any, body: Any) -> None:
+def test_a_bulk_action_that_makes_no_sense_is_refused(http: Any, body: Any) -> None:
     assert http.post("/monitor/bulk", json=body).status_code == 400
     assert http.get("/monitor/bulk/nothing").status_code == http.delete("/monitor/bulk/nothing").status_code == 404
 
