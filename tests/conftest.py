@@ -1,4 +1,4 @@
-"""Fixtures for every test: one Valkey of its own for the pytest process, emptied before each test that uses it."""
+"""Fixtures for every test: one Valkey per pytest process, emptied before each test that uses it."""
 
 from __future__ import annotations
 

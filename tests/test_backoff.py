@@ -1,4 +1,4 @@
-"""Backoff: which forms are taken, and how long each attempt waits."""
+"""Backoff: which forms are accepted, and how long each attempt waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A timedelta is taken wherever a number of milliseconds or seconds is."""
+"""A timedelta is accepted wherever a number of milliseconds or seconds is."""
 
 from __future__ import annotations
 

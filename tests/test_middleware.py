@@ -1,4 +1,4 @@
-"""Middleware: around the creation and the execution of jobs, in the order in which it was given."""
+"""Middleware around the creation and execution of jobs, in the order in which it was added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other people's programs import: it stays, wherever the code behind it lives."""
+"""Public names that other programs import keep working, wherever the code lives."""
 # ruff: noqa: E501
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is hidden of URLs, form by form; what is not; and that no text takes long."""
+"""What is hidden in URLs, what is not, and that redaction takes linear time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting, from the environment and as a flag; bad values say what to write instead."""
+"""Every setting, from the environment and as a flag; errors say what to write instead."""
 
 from __future__ import annotations
 

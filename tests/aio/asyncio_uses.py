@@ -1,4 +1,4 @@
-"""Right and wrong uses of the asyncio queue, for the type checkers; nothing here is run.
+"""Right and wrong uses of the asyncio queue, for type checkers. Nothing here is run.
 
 A wrong use has a ``type: ignore``. Both checkers report one that is not needed, so each such line must be an error.
 """

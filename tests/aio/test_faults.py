@@ -1,4 +1,4 @@
-"""Connections that are killed, cut, forgotten or frozen, tasks that are cancelled in mid-call, and many at once."""
+"""Connections that are killed, cut, dropped or frozen, and tasks that are cancelled in mid-call, many at once."""
 
 from __future__ import annotations
 

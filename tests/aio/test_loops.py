@@ -1,4 +1,4 @@
-"""Which event loop a queue belongs to, and that nothing blocks it."""
+"""The event loop that a queue belongs to is never blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls of an asyncio queue: each does what that of kue.Queue does, and none blocks the event loop."""
+"""The methods of an asyncio queue behave like those of kue.Queue, and never block the event loop."""
 
 from __future__ import annotations
 

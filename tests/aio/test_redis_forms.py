@@ -1,4 +1,4 @@
-"""Every form in which a Redis can be given to an asyncio queue, clients of both kinds included."""
+"""All forms of the ``redis`` argument of an asyncio queue, including sync and asyncio clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group commit on an event loop, and saves that are cancelled or lose their answer: none creates a job twice."""
+"""Group commit on an event loop; saves that are cancelled or lose their reply never create a job twice."""
 
 from __future__ import annotations
 

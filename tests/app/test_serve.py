@@ -1,4 +1,4 @@
-"""``kue serve`` as a process: the whole app, where its jobs are, and what is missing."""
+"""``kue serve`` as a process: the whole app, the location of its jobs, and missing dependencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m bench` runs: with tiny numbers, so only that it measures is tested, and not what."""
+"""`python -m bench` runs. With tiny numbers, so only that it measures is tested, not the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the soak run judges."""
+"""The soak run's verdicts."""
 
 from __future__ import annotations
 

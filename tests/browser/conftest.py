@@ -1,4 +1,4 @@
-"""The real program in a process of its own, and a headless Chromium to look at it."""
+"""The real program in a separate process, and a headless Chromium."""
 
 from __future__ import annotations
 

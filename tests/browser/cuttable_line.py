@@ -1,4 +1,4 @@
-"""A TCP line between a browser and the program that a test can freeze, thaw and cut."""
+"""A TCP proxy between browser and program that a test can freeze, thaw and cut."""
 
 from __future__ import annotations
 

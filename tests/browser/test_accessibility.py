@@ -1,4 +1,4 @@
-"""What everybody should be able to use: accessibility, the keyboard, narrow screens; and what nobody should: script."""
+"""Accessibility, keyboard, narrow screens; and no injected scripts."""
 
 from __future__ import annotations
 

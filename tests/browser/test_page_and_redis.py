@@ -1,4 +1,4 @@
-"""The page never lies: after a storm of events and a dead line, it shows what Redis holds."""
+"""After a storm of events and a lost connection, the page shows what is in Redis."""
 
 from __future__ import annotations
 

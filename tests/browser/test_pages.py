@@ -1,4 +1,4 @@
-"""What somebody does on the pages beyond the first job: runs as new, follows a log, looks without rights or script."""
+"""Using the pages beyond the first job: run as new, follow a log, read-only access, no JavaScript."""
 
 from __future__ import annotations
 

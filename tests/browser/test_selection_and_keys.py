@@ -1,4 +1,4 @@
-"""Rows that are selected, keys that are pressed, JSON that is folded, and the overview that follows the queue."""
+"""Selected rows, keyboard shortcuts, folded JSON, and the live overview."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line, called in this process (fast) and as a process of its own (the real thing)."""
+"""The command line, called in this process (fast) or as a separate process (the real thing)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each command prints, changes and answers, on a real server."""
+"""What each command prints, changes and returns, on a real server."""
 
 from __future__ import annotations
 

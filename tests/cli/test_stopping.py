@@ -1,4 +1,4 @@
-"""A program that is told to stop has stopped in time, whatever its handlers and Redis do."""
+"""A program stops in time after a signal, whatever its handlers and Redis do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event handlers run in a thread of their own: slow ones hold up nothing else, and they may call anything."""
+"""Event handlers run in a separate thread: slow ones delay nothing else, and they may call anything."""
 
 from __future__ import annotations
 

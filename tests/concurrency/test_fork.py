@@ -1,4 +1,4 @@
-"""A process that is forked after it has used a queue: child and parent both work, over connections of their own."""
+"""A process forked after it has used a queue: child and parent both work, over separate connections."""
 
 from __future__ import annotations
 

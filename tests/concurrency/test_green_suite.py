@@ -1,4 +1,4 @@
-"""The tests of the queue and its parts once more, with green threads."""
+"""The tests of the queue and its components again, with green threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking up names where green threads are patched without eventlet's own resolver."""
+"""DNS lookups in a process patched by eventlet without its own resolver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rule for where the jobs are: REDIS_URL, the usual port, the embedded server of this folder."""
+"""One rule for locating Redis: REDIS_URL, the default port, the embedded server of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When an outage begins and ends, as all connections together see it."""
+"""When an outage begins and ends, across all connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every form in which a single Redis can be given: URL, TLS, Unix socket, client, factory, prefix."""
+"""All forms of the ``redis`` argument for a single Redis: URL, TLS, Unix socket, client, factory, prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis URLs: what they mean, and that a wrong one says what to write instead."""
+"""Redis URLs: their meaning, and errors that say what to write instead."""
 
 from __future__ import annotations
 

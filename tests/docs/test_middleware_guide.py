@@ -1,4 +1,4 @@
-"""The guide's middleware for Sentry really reports, to a server of the test's own."""
+"""The guide's Sentry middleware really reports, to a server of this test."""
 
 from __future__ import annotations
 

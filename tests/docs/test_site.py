@@ -1,4 +1,4 @@
-"""The documentation as a whole: its links lead somewhere, and what it takes from the code is up to date."""
+"""The whole documentation: its links work, and its generated parts are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial, followed literally in an empty virtual environment, with an embedded Valkey of its own."""
+"""The tutorial, followed literally in an empty virtual environment, with its own embedded Valkey."""
 
 from __future__ import annotations
 

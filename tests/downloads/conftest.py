@@ -1,4 +1,4 @@
-"""Fixtures for the downloads: a folder, handlers for it that are closed against everything but the test's server."""
+"""Fixtures for downloads: a folder, and handlers that may only connect to the test's server."""
 
 from __future__ import annotations
 

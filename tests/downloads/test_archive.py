@@ -1,4 +1,4 @@
-"""Archives: what downloads left goes into one zip file, and what did not is named."""
+"""Archives: downloaded files go into one zip file, and missing ones are listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under eventlet: other green threads go on while a download runs at full speed, and memory stays flat."""
+"""Under eventlet: other green threads continue while a download runs at full speed, and memory stays flat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that lie, stall, shout and lead astray: never a wrong file, never one outside the folder."""
+"""Servers that lie, stall, flood or redirect elsewhere: never a wrong file, never one outside the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots and rate, with a clock that stands still until somebody sleeps."""
+"""Slots and rate, with a clock that only advances by sleeping."""
 
 from __future__ import annotations
 

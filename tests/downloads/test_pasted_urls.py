@@ -1,4 +1,4 @@
-"""URLs as people paste them, and what of them goes on the wire."""
+"""Pasted URLs, and what is sent on the wire."""
 
 from __future__ import annotations
 

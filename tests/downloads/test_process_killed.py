@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a download, again and again: hardly a byte is fetched twice, and the file is right."""
+"""Repeated kill -9 during a download: almost no byte is fetched twice, and the file is correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits that are changed while downloads run, by whatever process."""
+"""Limits changed while downloads run, by any process."""
 
 from __future__ import annotations
 

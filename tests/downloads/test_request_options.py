@@ -1,4 +1,4 @@
-"""Headers, cookies, referer, user agent and proxy of a job: sent where they belong, and shown nowhere."""
+"""Headers, cookies, referer, user agent and proxy of a job: sent only where they belong, and never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are no plain 200: not ready yet, rate limits, parts that nobody asked for, digests, TLS that fails."""
+"""Responses other than a plain 200: not ready yet, rate limits, unrequested ranges, digests, TLS failures."""
 
 from __future__ import annotations
 

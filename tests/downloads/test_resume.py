@@ -1,4 +1,4 @@
-"""Going on from the byte that is there, and never joining two versions of a file."""
+"""Resuming at the right byte, and never joining two versions of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished job says is true, and what is not true does not finish."""
+"""A finished job's result is correct; otherwise the job does not finish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Redis the program works with: the one it is told, the usual one, or its own."""
+"""Which Redis the program uses: the configured one, the default one, or the embedded one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded server: it starts, is shared, keeps its data, and never outlives those who use it."""
+"""The embedded server: it starts, is shared, keeps its data, and never outlives its users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of one test's own that can be killed, frozen and filled, and a line to it that can be cut."""
+"""A server per test that can be killed, frozen and filled, and a connection to it that can be cut."""
 
 from __future__ import annotations
 

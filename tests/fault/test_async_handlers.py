@@ -1,4 +1,4 @@
-"""Redis is killed, and frozen, while async handlers run: the event loop goes on, and each job ends once."""
+"""Redis is killed or frozen while async handlers run: the event loop continues, and each job ends once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A NAT forgets connections without a word: what is sent on them is lost, while new ones work at once."""
+"""A NAT silently drops connections: data sent on them is lost, while new ones work immediately."""
 
 from __future__ import annotations
 

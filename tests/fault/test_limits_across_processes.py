@@ -1,4 +1,4 @@
-"""Limits hold across worker processes that are killed, as measured from outside: by stamps of starts and ends."""
+"""Limits hold across worker processes that are killed, measured from outside by timestamps of starts and ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listeners on jobs whose last event was lost: they are told all the same, and let go of; nothing piles up."""
+"""Listeners on jobs whose last event was lost get it anyway and are released; nothing accumulates."""
 
 from __future__ import annotations
 

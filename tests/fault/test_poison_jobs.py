@@ -1,4 +1,4 @@
-"""A job that takes its process down hurts nobody else: twenty innocent ones beside it complete, each once."""
+"""A job that crashes its process affects no other job: twenty innocent ones complete, once each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 of the whole program with five downloads under way: started again, it finishes them all, soon and right."""
+"""kill -9 of the whole program during five downloads: after a restart it finishes them all, quickly and correctly."""
 
 from __future__ import annotations
 

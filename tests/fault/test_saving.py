@@ -1,4 +1,4 @@
-"""Saving while Redis is away fails in bounded time, and a save whose answer was lost makes one job, not two."""
+"""Saving while Redis is unreachable fails in bounded time, and a save with a lost reply creates one job, not two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules while their processes are killed, and while the server's clock is set: each time gives one job."""
+"""Schedules while processes are killed and the server's clock is set: each time creates one job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that is killed loses nothing: its job runs again, at once on the same machine, after its lease elsewhere."""
+"""A killed worker loses nothing: its job runs again, immediately on the same machine, elsewhere after its lease."""
 
 from __future__ import annotations
 

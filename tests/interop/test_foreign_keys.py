@@ -1,4 +1,4 @@
-"""What Node Kue writes and we never do, and the garbage that its races leave: met without harm."""
+"""Data that only Node Kue writes, and the garbage left by its races, do no harm."""
 
 from __future__ import annotations
 

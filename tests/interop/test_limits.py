@@ -1,4 +1,4 @@
-"""Limits beside Node Kue: the jobs that it creates are limited too, and what it does to those aside is no harm."""
+"""Limits together with Node Kue: its jobs are limited too, and its changes to waiting jobs do no harm."""
 
 from __future__ import annotations
 

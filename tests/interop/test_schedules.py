@@ -1,4 +1,4 @@
-"""Schedules beside Node Kue: its workers run their jobs, and trip over none of the keys."""
+"""Schedules together with Node Kue: its workers run their jobs and ignore the keys."""
 
 from __future__ import annotations
 

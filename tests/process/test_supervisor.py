@@ -1,4 +1,4 @@
-"""`kue worker -p`: several processes under one parent, and what becomes of them when one or all are killed."""
+"""`kue worker -p`: several processes under one parent, and what happens when one or all are killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flows: jobs that wait for other jobs, and what becomes of them when those fail, are retried or removed."""
+"""Flows: jobs that wait for other jobs, and what happens when those fail, are retried or removed."""
 
 from __future__ import annotations
 

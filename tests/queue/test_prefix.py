@@ -1,4 +1,4 @@
-"""A prefix that would mix up or scatter a queue's keys is refused when the queue is made."""
+"""A prefix that would mix up or scatter a queue's keys is rejected when the queue is created."""
 
 from __future__ import annotations
 

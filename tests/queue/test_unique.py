@@ -1,4 +1,4 @@
-"""Unique jobs: what counts as the same job, until when, and what becomes of another one."""
+"""Unique jobs: what counts as the same job, until when, and what happens to a duplicate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules that a program declares: Redis becomes equal to the code, in one step, whoever else does the same."""
+"""Declared schedules: Redis matches the code after one atomic step, despite concurrent declarations."""
 
 from __future__ import annotations
 

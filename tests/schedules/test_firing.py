@@ -1,4 +1,4 @@
-"""Schedules on a real server: each time gives one job, whoever fires it and whatever else happens."""
+"""Schedules on a real server: each time creates one job, whichever process fires it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The times of a schedule, and what is done about those that were missed: a table, no Redis."""
+"""The times of a schedule and the handling of missed ones: a table, no Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words, stems, codes and terms of the search index, against what Node Kue's own libraries make of them."""
+"""Words, stems, codes and terms of the search index, compared with Node Kue's own libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody else wrote into Redis stops nobody but itself: keys of a wrong kind, fields that hold anything."""
+"""Garbage in Redis only affects its own job: keys of the wrong type, fields with any value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""create and update: every answer, on a real server."""
+"""create and update: every return code, on a real server."""
 
 from __future__ import annotations
 

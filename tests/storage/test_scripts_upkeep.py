@@ -1,4 +1,4 @@
-"""promote, timeout, rescue, balance, move, cancel and remove: every answer, on a real server."""
+"""promote, timeout, rescue, balance, move, cancel and remove: every return code, on a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""reserve, complete, fail, release, progress, log and renew: every answer, on a real server."""
+"""reserve, complete, fail, release, progress, log and renew: every return code, on a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of declared types: what is taken, what JSON it becomes, and that it comes back as it was."""
+"""Values of declared types: which are accepted, their JSON form, and the round trip."""
 
 from __future__ import annotations
 

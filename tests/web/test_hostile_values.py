@@ -1,4 +1,4 @@
-"""Whatever lies in Redis, however it got there: every answer is one, and a healthy job beside it stays in view."""
+"""Hostile values in Redis: every response is valid, and healthy jobs stay visible."""
 # ruff: noqa: E501
 
 from __future__ import annotations

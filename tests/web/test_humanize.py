@@ -1,4 +1,4 @@
-"""One text for one number: Python and the page's scripts write sizes, durations and ages alike."""
+"""Python and the page's scripts format sizes, durations and ages identically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No password that a job's URL holds is shown: not on a page, by the API, in an event, or by a search."""
+"""Passwords in a job's URL are never shown: on a page, in the API, in an event, or by a search."""
 
 from __future__ import annotations
 

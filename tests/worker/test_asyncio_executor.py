@@ -1,4 +1,4 @@
-"""Async handlers: tasks of one event loop, beside handlers of other kinds, with the rules that threads have."""
+"""Async handlers: tasks of one event loop, next to other handlers, with the same rules as threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a process takes jobs: it is held until it is ready, and closed while a suspect has it for itself."""
+"""Whether a process takes jobs: not before it is ready, and not while a suspect runs alone."""
 
 from __future__ import annotations
 

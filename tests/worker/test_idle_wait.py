@@ -1,4 +1,4 @@
-"""An idle worker: what comes first to it, and what it does not take any more."""
+"""An idle worker: which jobs it gets first, and which it no longer takes."""
 
 from __future__ import annotations
 

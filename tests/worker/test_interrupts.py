@@ -1,4 +1,4 @@
-"""What stops a running attempt: its ttl, a cancellation, the end of its worker. One outcome, one event, a free slot."""
+"""Stopping a running attempt: ttl, cancellation, worker shutdown. One outcome, one event, a free slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers under limits: handlers that are rate limited, workers that wait for a bucket, and other keys that pass."""
+"""Workers under limits: rate-limited handlers, workers waiting for a bucket, and other keys overtaking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A handler that blocks the event loop is named while it does; the lag is measured, and registered."""
+"""A handler that blocks the event loop is logged while it does; the lag is measured and published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Garbage from wherever, in keys, messages, errors: it stops nothing but itself."""
+"""Garbage in keys, messages or errors does not stop maintenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job stores of a failure: one sentence if it was expected, else the traceback of the handler's own code."""
+"""The stored error of a failure: one sentence if expected, else the traceback of the handler's code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of files: one safe component, whatever was asked for."""
+"""File names: one safe path component, whatever was requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From socket to file inside the kernel, and what happens where the kernel will not."""
+"""Copying from socket to file inside the kernel, and the fallback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to, however they are spelled."""
+"""Which addresses may be connected to, in all notations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which URLs are taken, and what is shown of them."""
+"""Which URLs are accepted, and how they are displayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in, and what a browser is told to refuse."""
+"""Authentication, authorization, and security headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/healthz` tells the truth: also while Redis answers and refuses every write."""
+"""`/healthz` is correct, also while Redis replies but rejects all writes."""
 
 from __future__ import annotations
 

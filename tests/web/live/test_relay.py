@@ -1,4 +1,4 @@
-"""The numbered stream: frames, the ring, catching up, and what happens when Redis is away. With a queue in memory."""
+"""The numbered stream: frames, the ring, catching up, and Redis being unreachable. With a queue in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages, acts and files through Flask's test client."""
+"""Pages, actions and files through Flask's test client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forwarded headers: believed from trusted proxies, and from nobody else."""
+"""Forwarded headers are accepted only from trusted proxies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers in child processes: what their jobs can do, how their attempts end, and how the children do."""
+"""Handlers in child processes: what their jobs can do, and how attempts and children end."""
 
 from __future__ import annotations
 
