@@ -1,4 +1,4 @@
-"""``kue bench``: benchmark a Redis from this machine, in a queue of its own that is removed afterwards."""
+"""``kue bench``: benchmark a Redis from this machine, in a temporary queue."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..queue import Queue
 from .options import Place, json_option, open_queue, with_place
 from .output import print_json, table
 
-#: Seconds that one part may take.
+#: Maximum duration of one part, seconds.
 PART_S = 120.0
-#: Threads that save jobs side by side.
+#: Number of threads that save jobs concurrently.
 PRODUCERS = 8
 
 
@@ -31,8 +31,8 @@ PRODUCERS = 8
 def bench(place: Place, jobs: int, concurrency: int, as_json: bool) -> None:
     """Benchmark this Redis with no-op jobs: saves and completed jobs per second, and latency.
 
-    The benchmark uses its own key prefix and removes it afterwards. It runs in one process with threads; more
-    processes reach more.
+    The benchmark uses its own key prefix and removes it afterwards. It runs in one process with threads; more processes
+    achieve more.
     """
     url, _ = place.with_environment()
     measured = measure(url, jobs, concurrency)
@@ -58,7 +58,7 @@ _ROWS = (
 
 
 def measure(url: str | None, jobs: int, concurrency: int) -> dict[str, float]:
-    """Return the numbers by the names of ``_ROWS``; times in ms, rates in jobs a second."""
+    """Return the numbers by the names of ``_ROWS``; times in ms, rates in jobs per second."""
     queue = open_queue(Place(url, f"kue-bench-{uuid.uuid4().hex[:8]}"))
     try:
         queue.session.call(lambda client: client.ping())
@@ -72,7 +72,7 @@ def measure(url: str | None, jobs: int, concurrency: int) -> dict[str, float]:
         waiting = queue.inactive_count()
         numbers["work_per_s"] = waiting / _timed(lambda: _work(queue, waiting, concurrency))
         queue.shutdown(0)
-        queue = Queue(url, queue.prefix)  # a worker that waits for nothing else
+        queue = Queue(url, queue.prefix)  # an idle worker
         waits = sorted(_latencies(queue, 200))
         numbers["latency_p50_ms"] = waits[len(waits) // 2] * 1000
         numbers["latency_p99_ms"] = waits[len(waits) * 99 // 100] * 1000
@@ -83,7 +83,7 @@ def measure(url: str | None, jobs: int, concurrency: int) -> dict[str, float]:
 
 
 def remove_all(url: str | None, prefix: str) -> None:
-    """Remove every key of the queue that was measured."""
+    """Remove all keys of the temporary queue."""
     queue = Queue(url, prefix)
 
     def remove() -> None:
@@ -157,4 +157,4 @@ def _latencies(queue: Queue, count: int) -> list[float]:
         if not begun.wait(30):
             raise KueError("stopped: a job did not start within 30 s")
         waits.append(at[0] - saved)
-    return waits[20:]  # without those in which everything starts
+    return waits[20:]  # without the first ones, during which everything starts

@@ -1,4 +1,4 @@
-"""``kue dashboard``: the monitor for an existing queue, without workers and without a Redis of its own."""
+"""``kue dashboard``: the monitor for an existing queue, without workers or an embedded Redis."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 
 
 def serve(settings: Settings, place: Place) -> None:
-    """Serve until a signal comes, in a patched process."""
+    """Serve until a signal arrives, in a patched process."""
     from ..app.monitor_process import MonitorServer
     from ..app.webhooks import WebhookFollower
     from ..web import create_app

@@ -32,7 +32,7 @@ from .output import plain, print_json
 MAX_WAIT_S = 60.0
 #: No limit of a file's size.
 UNLIMITED = 1 << 62
-#: What errors of downloads tell an operator to set, and the option of this command for it.
+#: Remedies in download errors for operators, and this command's options instead.
 OPTION_OF = {
     "An operator can allow it with DOWNLOAD_ALLOW": "Allow it with --allow",
     "An operator can raise DOWNLOAD_MAX_BYTES": "Raise it with --max-size",
@@ -48,7 +48,7 @@ class Interrupted(BaseException):
 
 
 class Refused(click.ClickException):
-    """A URL or an option that cannot be used."""
+    """An invalid URL or option."""
 
     exit_code = 2
 
@@ -64,7 +64,7 @@ def with_options(error: str) -> str:
 
 
 class CommandJob:
-    """What the downloader needs of a job. The same URL has the same partial file, so a repeated command resumes."""
+    """The job interface for the downloader. The same URL has the same partial file, so a repeated command resumes."""
 
     created_at = None
     id = "download"
@@ -126,7 +126,7 @@ def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> int |
     envvar="DOWNLOAD_ALLOW",
     help="Private hosts and networks to allow, such as 'intranet,10.0.0.0/8'.",
 )
-@click.option("--ca-bundle", metavar="FILE", envvar="DOWNLOAD_CA_BUNDLE", help="Further CA certificates (PEM).")
+@click.option("--ca-bundle", metavar="FILE", envvar="DOWNLOAD_CA_BUNDLE", help="Additional CA certificates (PEM).")
 @click.option("--client-cert", metavar="FILE", envvar="DOWNLOAD_CLIENT_CERT", help="Client certificate and key (PEM).")
 @click.option("-v", "--verbose", is_flag=True, help="Print what happens.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -156,7 +156,7 @@ def download(
     kue download -o file.zip --sha256 9f86… https://example.com/latest
     kue download -i urls.txt -j 8 -o downloads/
 
-    Exit codes: 0 all files are there; 1 some are not; 2 usage, or a URL that cannot be downloaded; 130 interrupted.
+    Exit codes: 0 all files were downloaded; 1 some were not; 2 usage error or invalid URL; 130 interrupted.
     """
     folder, filename = _destination(output)
     listed, bad_lines = _listed(urls, input_file, allow)
@@ -165,7 +165,7 @@ def download(
     members = {name: value for name, value in options.items() if value not in (None, ())}
     if filename:
         members["filename"] = filename
-    proxy = members.pop("proxy", None)  # who runs the command may use any proxy
+    proxy = members.pop("proxy", None)  # the user of the command may use any proxy
     try:
         requests = [DownloadRequest.parse({**members, "url": each.url}, allow=hosts(allow)) for each in listed]
         handler = DownloadHandler(
@@ -189,7 +189,7 @@ def _destination(output: str | None) -> tuple[Path, str | None]:
 
 
 def _listed(urls: tuple[str, ...], file: TextIO | None, allow: str) -> tuple[list[ListedUrl], list[ListedUrl]]:
-    """Return the URLs to download, and the lines of the file that cannot be. Raises UsageError."""
+    """Return the URLs to download, and the invalid lines of the file. Raises UsageError."""
     if not urls and file is None:
         raise click.UsageError("give at least one URL, or a list of URLs with -i")
     try:
@@ -243,7 +243,7 @@ def _run(
 
 
 def _fetch(handler: DownloadHandler, job: CommandJob, board: Board, attempts: int, as_json: bool) -> bool:
-    """Download one file, with retries; return whether it is there."""
+    """Download one file, with retries; return whether that succeeded."""
     try:
         result = _with_retries(lambda: handler(job), job, board, attempts)
     except Interrupted:
@@ -283,7 +283,7 @@ def _with_retries(
             error: DownloadError = exc
             wait_s = exc.delay_ms / 1000
         except DownloadError as exc:
-            # An attempt that brought bytes for a while is a new beginning for the backoff.
+            # An attempt that received data for a while resets the backoff.
             made = 1 if time.monotonic() - began > MAX_WAIT_S else made + 1
             error, wait_s = exc, min(MAX_WAIT_S, 2.0 ** min(made - 1, 10))
         if made >= attempts:

@@ -14,7 +14,7 @@ from .output import duration, plain, print_json, table
 
 @click.group(short_help="List, set and remove limits of rate and concurrency.")
 def limit() -> None:
-    """Limit how many jobs of a type start in a time and run at once, in all worker processes together.
+    """Limit how many jobs of a type start per period and run at once, across all worker processes.
 
     \b
     kue limit ls
@@ -54,11 +54,11 @@ def ls(queue: Queue, as_json: bool) -> None:
 
 @limit.command("set", short_help="Limit a type, or each key of it.")
 @click.argument("job_type", metavar="TYPE")
-@click.option("--rate", metavar="RATE", help="Jobs that may start in a time, such as 100/min or 5/10s.")
+@click.option("--rate", metavar="RATE", help="Jobs that may start per period, such as 100/min or 5/10s.")
 @click.option("--burst", type=int, metavar="N", help="Jobs that may start at once after a pause.")
 @click.option("--concurrency", type=int, metavar="N", help="Jobs that may run at once.")
-@click.option("--by", metavar="PATH", help="Limit each key: what the data holds there, such as data.host.")
-@click.option("--weight", "weights", multiple=True, metavar="KEY=N", help="Turns of a key to one of the others.")
+@click.option("--by", metavar="PATH", help="Limit each key: the path of the key in the data, such as data.host.")
+@click.option("--weight", "weights", multiple=True, metavar="KEY=N", help="Turns of a key for each turn of the others.")
 @with_queue
 def set_(
     queue: Queue,
@@ -69,7 +69,7 @@ def set_(
     by: str | None,
     weights: Sequence[str],
 ) -> None:
-    """Limit a type as a whole, or with --by each key of it. Replaces the limit before; takes effect at once."""
+    """Limit a type, or with --by each of its keys. Replaces the previous limit; takes effect immediately."""
     weight = dict(_weight(text) for text in weights) or None
     try:
         queue.limit(job_type, rate=rate, burst=burst, concurrency=concurrency, by=by, weight=weight)
@@ -78,17 +78,17 @@ def set_(
     print(f"{plain(job_type)} limited{f' by {plain(by)}' if by else ''}")
 
 
-@limit.command(short_help="Lift the limits of types.")
+@limit.command(short_help="Remove the limits of types.")
 @click.argument("types", metavar="TYPE...", nargs=-1, required=True)
-@click.option("--by-key", "by", flag_value="key", help="Only the limit of each key.")
-@click.option("--of-type", "by", flag_value="type", help="Only the limit of the type as a whole.")
+@click.option("--by-key", "by", flag_value="key", help="Only the limit by key.")
+@click.option("--of-type", "by", flag_value="type", help="Only the limit of the whole type.")
 @with_queue
 def rm(queue: Queue, types: Sequence[str], by: str | None) -> int:
-    """Lift the limits of types. Jobs that waited for them go on."""
+    """Remove the limits of types. Jobs that waited for them can start."""
     of_key = None if by is None else by == "key"
     lifted = [queue.unlimit(job_type, by=of_key) for job_type in types]
     for job_type, was in zip(types, lifted, strict=True):
-        print(f"{plain(job_type)} {'is limited no more' if was else 'was not limited'}")
+        print(f"{plain(job_type)} {'is no longer limited' if was else 'was not limited'}")
     return 0 if all(lifted) else 1
 
 
@@ -99,4 +99,4 @@ def _weight(text: str) -> tuple[str, float]:
             raise ValueError
         return key, float(number)
     except ValueError:
-        raise click.UsageError(f'a weight is a key and a number, such as example.com=2, not "{text}"') from None
+        raise click.UsageError(f'a weight must be a key and a number, such as example.com=2, not "{text}"') from None

@@ -121,7 +121,7 @@ def with_queue(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tell_where() -> None:
-    """Say on stderr when the jobs are in an embedded server: the user may expect those of another Redis."""
+    """Print a note on stderr if the jobs are in an embedded server: the user may expect another Redis."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: "embedded" in record.getMessage() and record.levelno == logging.INFO)
     handler.setFormatter(logging.Formatter("kue: %(message)s"))

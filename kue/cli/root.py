@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from redis.sentinel import MasterNotFoundError
 
 from .. import __version__
@@ -124,6 +124,8 @@ def _reason(exc: QueueUnavailable) -> str:
     cause = exc.reason or exc
     if isinstance(cause, MasterNotFoundError):  # its text repeats every connection object
         return "no Sentinel that responded knows the primary"
+    if type(cause) in (ConnectionError, TimeoutError) and "REDIS_URL" not in str(cause):
+        return f"{str(cause).rstrip('.')}. Start it, or give the URL of another one with -r or REDIS_URL"
     return str(cause)
 
 

@@ -1,4 +1,4 @@
-"""``kue schedule``: list, make, remove, pause, resume and run schedules."""
+"""``kue schedule``: list, add, remove, pause, resume and run schedules."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ DATE = _Date()
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Number of jobs, after which it ends.")
 @click.option("--jitter", default="0s", type=DURATION, metavar="TIME", help="Delay each time by up to this.")
 @click.option(
-    "--overlap", default="skip", show_default=True, type=click.Choice(OVERLAPS), help="While the last job still runs."
+    "--overlap", default="skip", show_default=True, type=click.Choice(OVERLAPS), help="If the last job has not ended."
 )
 @click.option("--missed", default="once", show_default=True, type=click.Choice(MISSED), help="After a downtime.")
 @click.option("-p", "--priority", metavar="LEVEL", help="low, normal, medium, high, critical, or any number.")
@@ -100,7 +100,7 @@ DATE = _Date()
 @click.option("--ttl", type=DURATION, metavar="TIME", help="Time limit of an attempt.")
 @click.option("--title", metavar="TEXT", help="Title shown on the monitor.")
 @click.option("--remove-on-complete", is_flag=True, help="Remove each job when it completes.")
-@click.option("--preview", is_flag=True, help="Print the next ten times, and save nothing.")
+@click.option("--preview", is_flag=True, help="Only print the next ten times; do not save.")
 @json_option
 @with_queue
 def add(
@@ -153,7 +153,7 @@ def _print_times(wanted: Schedule, times: Sequence[int]) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @with_queue
 def rm(queue: Queue, names: Sequence[str]) -> int:
-    """Remove schedules. Their jobs stay."""
+    """Remove schedules. Their jobs are kept."""
     missing = 0
     for name in names:
         if queue.unschedule(name):
@@ -168,15 +168,15 @@ def rm(queue: Queue, names: Sequence[str]) -> int:
 @NAME
 @with_queue
 def pause(queue: Queue, name: str) -> None:
-    """Let a schedule create no jobs until `kue schedule resume`."""
-    print(f"schedule {plain(name)} {'paused' if queue.pause_schedule(name) else 'was paused already'}")
+    """Pause a schedule: it creates no jobs until `kue schedule resume`."""
+    print(f"schedule {plain(name)} {'paused' if queue.pause_schedule(name) else 'was already paused'}")
 
 
 @schedule.command(short_help="Resume a paused schedule.")
 @NAME
 @with_queue
 def resume(queue: Queue, name: str) -> None:
-    """Let a paused schedule go on with its next time from now."""
+    """Resume a paused schedule with its next time from now."""
     print(f"schedule {plain(name)} {'resumed' if queue.resume_schedule(name) else 'was not paused'}")
 
 
@@ -185,6 +185,6 @@ def resume(queue: Queue, name: str) -> None:
 @json_option
 @with_queue
 def run_now(queue: Queue, name: str, as_json: bool) -> None:
-    """Create a schedule's job at once, besides its times. Prints the job's id."""
+    """Create a schedule's job now, in addition to its times. Prints the job's id."""
     job = queue.run_schedule_now(name)
     print_json({"id": job.id}) if as_json else print(job.id)

@@ -1,4 +1,4 @@
-"""``kue serve``: the app as ``python app.py`` runs it, also from an installed package."""
+"""``kue serve``: the app, like ``python app.py``, also from an installed package."""
 
 from __future__ import annotations
 

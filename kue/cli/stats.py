@@ -39,11 +39,11 @@ def stats(queue: Queue, watch: bool, interval: float, as_json: bool) -> None:
     try:
         refresh(queue, interval, as_json)
     except KeyboardInterrupt:
-        pass  # that is how it ends
+        pass  # the normal way to end it
 
 
 def refresh(queue: Queue, interval: float, as_json: bool) -> None:
-    """Print the numbers until interrupted. After the first time, wait out an outage of Redis."""
+    """Print the numbers until interrupted. After the first time, wait while Redis is unreachable."""
     began = False
     while True:
         try:
@@ -69,7 +69,7 @@ def tell(seen: dict[str, Any], as_json: bool) -> None:
 
 
 def read(queue: Queue) -> dict[str, Any]:
-    """Return the numbers, as --json prints them; ``workTime`` is in ms."""
+    """Return the numbers in the form of --json; ``workTime`` is in ms."""
     return {
         "counts": queue.counts(),
         "types": queue.counts_by_type(),

@@ -18,9 +18,9 @@ from .output import COLOURS, paint, plain, print_json
 @json_option
 @with_queue
 def tree(queue: Queue, job_id: int | str, as_json: bool) -> None:
-    """Show a job with the jobs that it waits for, and what these wait for, as a tree.
+    """Show a job with the jobs that it waits for, and those that these wait for, as a tree.
 
-    At most 100 jobs, 4 levels deep. The jobs that wait for this one are named first.
+    At most 100 jobs, 4 levels deep. The jobs waiting for this one come first.
 
     \b
     kue tree 12

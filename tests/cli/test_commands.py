@@ -322,7 +322,7 @@ def test_limits_are_set_listed_and_removed(kue: Kue, queue: Queue) -> None:
     assert [line.split()[:3] for line in lines[1:]] == [["crawl", "data.host", "2/s"], ["mail", "100/min", "20"]]
     assert json.loads(kue("limit", "ls", "--json").out)[1]["concurrency"] == 5
     assert kue("limit", "rm", "crawl", "--of-type") == (1, "crawl was not limited\n", "")
-    assert kue("limit", "rm", "crawl", "mail").out == "crawl is limited no more\nmail is limited no more\n"
+    assert kue("limit", "rm", "crawl", "mail").out == "crawl is no longer limited\nmail is no longer limited\n"
     assert queue.limits() == []
 
 

@@ -28,7 +28,7 @@ def test_the_life_of_a_schedule(kue: Kue, queue: Queue) -> None:
     listed = kue("schedule", "ls").out.splitlines()
     assert listed[0].split()[:3] == ["NAME", "TYPE", "NEXT"]
     assert listed[1].split()[:3] == ["nightly", "report", "paused"]
-    assert kue("schedule", "pause", "nightly").out == "schedule nightly was paused already\n"
+    assert kue("schedule", "pause", "nightly").out == "schedule nightly was already paused\n"
     assert kue("schedule", "resume", "nightly").out == "schedule nightly resumed\n"
     (found,) = json.loads(kue("schedule", "ls", "--json").out)
     assert (found["name"], found["paused"], found["last_job"]) == ("nightly", False, 1)
