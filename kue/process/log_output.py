@@ -18,7 +18,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def is_json() -> bool:
-    """Tell whether KUE_LOG_FORMAT asks for JSON."""
+    """Return whether KUE_LOG_FORMAT asks for JSON."""
     return os.environ.get("KUE_LOG_FORMAT", "").strip().lower() == "json"
 
 

@@ -1,8 +1,8 @@
-"""The engine: fetch jobs, run attempts, acknowledge. One a process, whatever the number of types.
+"""The engine: fetch jobs, run attempts, acknowledge. One per process, for any number of types.
 
-Two fetch loops talk to Redis in turn: while the call of one is under way, attempts end and slots become free, and go
-out with the call of the other. So ten busy handlers cost one round trip for several jobs, and Redis works while they
-do. A blocking fetcher waits for the first jobs of types that have free slots and, as far as is known, no jobs.
+Two fetch loops call Redis in turn: during one's call, attempts end and slots become free, and are sent with the other's
+call. So ten busy handlers need one round trip for several jobs, and Redis works while they do. A blocking fetcher waits
+for the first jobs of types with free slots and no known jobs.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ from .suspects import Suspects
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds until a type that was found paused, or broken, is fetched again. ``resume`` tells workers at once.
+#: Seconds until a paused or broken type is fetched again. ``resume`` notifies workers immediately.
 PAUSED_S = 1.0
-#: Calls to Redis that may be under way at once.
+#: Maximum number of concurrent calls to Redis.
 FETCH_LOOPS = 2
-#: Seconds between two looks whether the process is registered, before it takes its first job.
+#: Interval of checking whether the process is registered, before it takes its first job, seconds.
 REGISTERED_S = 0.002
-#: Seconds that the first fetch waits at most for the subscription to revocations.
+#: Maximum time that the first fetch waits for the subscription to revocations, seconds.
 REVOCATIONS_S = 1.0
-#: Acknowledgements that one call carries at most.
+#: Maximum number of acknowledgements per call.
 ACKS_MAX = 500
-#: Seconds that a stop waits for Redis to take the jobs that are released.
+#: Seconds that a stop waits for Redis to accept the released jobs.
 RELEASE_S = 2.0
 
 
@@ -84,7 +84,7 @@ class Engine:
         self._cond = threading.Condition()
         self._types: dict[str, TypeSlots] = {}
         self._slots = 0
-        #: The calls that are under way.
+        #: The calls in progress.
         self._requests: list[FetchRequest] = []
         self._started = self._stopped = False
         self.attempts = Attempts(
@@ -118,7 +118,7 @@ class Engine:
         )
         self._revocations = Subscription(connector, scripts.keys.revoked, self._revoked, self._resync)
 
-    # What the queue asks of it
+    # Called by the queue
 
     def process(
         self,
@@ -141,7 +141,7 @@ class Engine:
         self.heartbeat.beat_now()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
-        """Return how many slots a type has; with ``count``, change that first. Running jobs are left alone."""
+        """Return a type's number of slots; with ``count``, change it first. Running jobs are left alone."""
         with self._cond:
             known = self._types[job_type]
             if count is not None:
@@ -152,7 +152,7 @@ class Engine:
             return known.concurrency
 
     def types(self) -> dict[str, int]:
-        """Return the types that this process works on, with their slots."""
+        """Return the types that this process runs, with their slots."""
         with self._cond:
             return {name: known.concurrency for name, known in self._types.items()}
 
@@ -161,7 +161,7 @@ class Engine:
             return self.attempts.running_ids()
 
     def pause(self, job_type: str) -> None:
-        """Take no new job of a type in this process."""
+        """Take no new jobs of a type in this process."""
         with self._cond:
             self._types[job_type].draining = True
             self._blocking_fetcher.expect_interrupt()
@@ -176,7 +176,7 @@ class Engine:
         self.heartbeat.beat_now()
 
     def quiet(self, job_type: str | None = None) -> None:
-        """Take no new job; what runs goes on. May be called twice."""
+        """Take no new jobs; running ones continue. May be called twice."""
         with self._cond:
             for known in self._types.values():
                 if job_type in (None, known.name):
@@ -185,7 +185,7 @@ class Engine:
             self._cond.notify_all()
 
     def drain(self, timeout_s: float | None, job_type: str | None = None) -> bool:
-        """Wait until nothing runs and all is acknowledged; return whether that came true in time."""
+        """Wait until nothing runs and everything is acknowledged; return whether that happened in time."""
         give_up = None if timeout_s is None else time.monotonic() + timeout_s
         with self._cond:
             while self._busy(job_type):
@@ -196,7 +196,7 @@ class Engine:
         return True
 
     def stop(self, timeout_s: float | None = 10.0) -> None:
-        """Take no new job, wait for those that run, release what still runs after ``timeout_s``. Twice is fine."""
+        """Take no new jobs, wait for running ones, release those left after ``timeout_s``. May be called twice."""
         self.quiet()
         if not self.drain(timeout_s):
             with self._cond:
@@ -212,9 +212,9 @@ class Engine:
         self._revocations.stop()
 
     def release_all(self) -> bool:
-        """Release what runs, for a process that is about to be ended: in an OS thread, without any lock.
+        """Release running jobs before the process is killed: from an OS thread, without locks.
 
-        Returns whether Redis has taken it.
+        Returns whether Redis has accepted that.
         """
         connection = self._fetcher.connection(RELEASE_S)
         try:
@@ -267,11 +267,11 @@ class Engine:
                 self._requeue(request)
                 raise
             self._deliver(request, result)
-            green.sleep()  # short jobs are over by now and go out with the next call
+            green.sleep()  # short jobs have ended by now and are sent with the next call
         return wake or request is not None
 
     def _next_request(self) -> tuple[bool, FetchRequest | None]:
-        """Wait until there is something to call Redis for; return whether to wake the blocking fetcher, and a request.
+        """Wait until a call to Redis is needed; return whether to interrupt the blocking fetcher, and a request.
 
         Neither: the engine has stopped.
         """
@@ -297,7 +297,7 @@ class Engine:
         return False, None
 
     def _request_one_each(self, types: Iterable[TypeSlots]) -> FetchRequest:
-        """Return the blocking fetcher's request: one job of each type; called under the lock."""
+        """Return the blocking fetcher's request: one job of each type. Called under the lock."""
         return self._make_request((), {known.name: known.take(1) for known in types})
 
     def _make_request(self, ended: Sequence[Ended], slots: dict[str, list[Slot]]) -> FetchRequest:
@@ -306,14 +306,14 @@ class Engine:
         return FetchRequest(ended, slots, generations, f"{self._id}{self._calls:x}")
 
     def _share(self, ended: int) -> int:
-        """Return how many acknowledgements the next call carries: half of them, if no other call is under way.
+        """Return how many acknowledgements to send with the next call: half of them if no other call is in progress.
 
-        With all of them in one call, the handlers would wait while Redis works, and Redis while they do.
+        With all of them in one call, handlers would wait while Redis works, and Redis while they do.
         """
         return min(ACKS_MAX, ended if self._requests else (ended + 1) // 2)
 
     def _requeue(self, request: FetchRequest) -> None:
-        """A call could not be made, by a fault of ours: what it carried goes with the next."""
+        """A call failed because of a bug: send its acknowledgements with the next one."""
         with self._cond:
             self.attempts.not_sent(request.ended)
             for name, taken in request.slots.items():
@@ -324,7 +324,7 @@ class Engine:
             self._cond.notify_all()
 
     def _deliver(self, request: FetchRequest, result: FetchResult) -> None:
-        """Take in what a call brought: start what was reserved, release the slots left over."""
+        """Process a reply: start the reserved jobs, free the unused slots."""
         starting: list[Execution] = []
         with self._cond:
             slots = {slot.number: (name, slot) for name, taken in request.slots.items() for slot in taken}
@@ -344,7 +344,7 @@ class Engine:
                 for name, slot in slots.values():
                     self._types[name].release(slot)
                 self._remove(request)
-                for execution in starting:  # before the fetch loops wake: they come after the handlers then
+                for execution in starting:  # before the fetch loops wake, so that the handlers run first
                     self.attempts.spawn(execution)
                 self._cond.notify_all()
         self._executors.delivered()
@@ -355,7 +355,7 @@ class Engine:
     def _remove(self, request: FetchRequest) -> None:
         self._requests = [each for each in self._requests if each is not request]
 
-    # What others ask and tell
+    # Called by others
 
     def _executor(self, kind: Kind) -> Executor:
         return self._executors.get(kind)
@@ -364,7 +364,7 @@ class Engine:
         return self._suspects.takes(execution)
 
     def runs_only(self, suspects: set[Execution]) -> bool:
-        """Tell whether nothing but suspects runs here, and no job is on its way."""
+        """Return whether nothing but suspects runs here, and no job may arrive."""
         with self._cond:
             if any(execution not in suspects for execution in self.attempts.running.values()):
                 return False
@@ -373,7 +373,7 @@ class Engine:
         return not self._executors.has_leftovers()
 
     def gate_moved(self) -> None:
-        """Whether this process takes jobs has changed, since a suspect runs alone."""
+        """Called when the gate was closed or opened for a suspect."""
         with self._cond:
             self._cond.notify_all()
 
@@ -381,7 +381,7 @@ class Engine:
         return Context(lambda: self.pause(job_type), lambda: self.resume(job_type))
 
     def _describe(self) -> dict[str, TypeInfo]:
-        """Return each type's entry for the registry, without a lock, since the heartbeat's OS thread asks."""
+        """Return each type's entry for the registry. Called in the heartbeat's OS thread, so without a lock."""
         busy = self.attempts.busy()
         return {
             name: TypeInfo(slots=known.concurrency, busy=busy[name], paused=known.draining)
@@ -400,13 +400,13 @@ class Engine:
                 self.attempts.revoke(job_id, token, reason)
 
     def _resumed(self) -> None:
-        """A type may be paused no more: fetch all at once."""
+        """A type may have been resumed: fetch all types immediately."""
         with self._cond:
             for known in self._types.values():
                 known.expect_jobs()
             self._cond.notify_all()
 
     def _resync(self) -> None:
-        """Messages were lost: learn from the heartbeat what was revoked, and fetch what may be paused no more."""
+        """Messages were lost: let the heartbeat find revoked jobs, and fetch types that may have been resumed."""
         self.heartbeat.beat_now()
         self._resumed()
