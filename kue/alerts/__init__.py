@@ -1,4 +1,4 @@
-"""Alerts: conditions of a queue that somebody should know of, found without Prometheus."""
+"""Alerts on a queue's conditions, without Prometheus."""
 
 from .evaluation import Alert
 from .rules import AlertRules

@@ -1,4 +1,4 @@
-"""Evaluating the rules: a task that any process with workers runs, and a web process without them; one at a time."""
+"""Evaluate the alert rules: a task of any process with workers, or a web process without; one at a time."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from .rules import AlertRules, Condition
 
 log = logging.getLogger("kue.alerts")
 
-#: Seconds between two evaluations, of all processes together.
+#: Interval of evaluations across all processes, seconds.
 EVERY_S = 10.0
-#: Ms for which a condition must be good before its alert ends.
+#: How long a condition must be good before its alert ends, ms.
 END_AFTER_MS = 60_000
-#: An alert of another machine's disk that nobody has evaluated for so long, ms, ends: that machine is gone.
+#: An alert for another machine's disk ends if not evaluated for this long, ms: the machine no longer runs kue.
 FORGET_MS = 15 * 60_000
-#: A worker without a heartbeat for so long, ms, takes no jobs. It sends one each third of a lease.
+#: A worker without a heartbeat for this long, ms, takes no jobs. It sends three per lease.
 LOST_AFTER_MS = 35_000
 
 
 class Alert(TypedDict):
-    """An alert that is active. Times are epoch ms."""
+    """An active alert. Times are epoch ms."""
 
     name: str
     """``failure_rate``, ``queue_time``, ``redis_memory``, ``no_worker:TYPE`` or ``disk_free:HOST``."""
     text: str
-    """What is wrong, with figures, as last evaluated."""
+    """A sentence with the current figures, as last evaluated."""
     started_at: int
     evaluated_at: int
 
 
 class Alerts:
-    """The alerts of one queue. ``finished`` returns how many attempts ended in this process, by type and verb."""
+    """The alerts of one queue. ``finished`` returns the number of ended attempts in this process, by type and verb."""
 
     def __init__(
         self,
@@ -56,14 +56,13 @@ class Alerts:
         self._session, self._queries, self._finished, self._apart = session, queries, finished, apart
         self._keys, self._scripts = session.keys, session.scripts
         self._rules = AlertRules()
-        #: What was written of ``finished``.
+        #: The part of ``finished`` already written.
         self._written: dict[str, int] = {"complete": 0, "fail": 0}
 
     def alert_rules(self, wanted: AlertRules | None = None) -> AlertRules:
-        """Return the rules that this process evaluates; with ``wanted``, change them first.
+        """Return the rules that this process evaluates; with ``wanted``, set them first.
 
-        Give all processes of a queue the same ones: each evaluates for all, one at a time, every 10 s. Raises
-        InvalidJob.
+        Give all processes of a queue the same rules: one of them evaluates for all, every 10 s. Raises InvalidJob.
         """
         if wanted is not None:
             if not isinstance(wanted, AlertRules):
@@ -78,7 +77,7 @@ class Alerts:
         return sorted(active, key=lambda alert: (alert["started_at"], alert["name"]))
 
     def run(self, client: Any) -> float:
-        """A maintenance task: evaluate what is due; return the seconds until it wants to run again."""
+        """A maintenance task: evaluate due rules; return the seconds until its next run."""
         rules = self._rules
         if rules.failure_rate is not None:
             self._write_finished(client)
@@ -90,10 +89,10 @@ class Alerts:
             self._settle(client, found, is_ours=lambda name: name.startswith("disk_free:"))
         return EVERY_S / 2
 
-    # Inside
+    # Internal
 
     def _claims(self, client: Any, what: str) -> bool:
-        """Tell whether it is this process's turn."""
+        """Return whether it is this process's turn."""
         key = f"{self._keys.alerts}:turn:{what}"
         return bool(client.set(key, "1", nx=True, px=int(EVERY_S * 900)))
 
@@ -113,7 +112,7 @@ class Alerts:
             yield from rule.redis_memory(rules, used, limit)
 
     def _attempts(self, client: Any, now_ms: int) -> tuple[int, int]:
-        """Return how many attempts completed and failed lately: as the workers counted, else as web processes saw."""
+        """Return how many attempts recently completed and failed, as counted by workers, or else by web processes."""
         first = now_ms // 60_000 - rule.RATE_MINUTES + 1
         counted = client.hgetall(f"{self._keys.alerts}:attempts")
         complete = failed = 0
@@ -148,7 +147,7 @@ class Alerts:
             client.hdel(key, *old)
 
     def _without_worker(self, now_ms: int) -> dict[str, int]:
-        """Return the types that have waiting jobs, and no worker that takes them, neither of ours nor of Node's."""
+        """Return the types with waiting jobs but no worker for them, neither kue's nor Node's."""
         taken = {
             name
             for worker in self._queries.workers()
@@ -164,7 +163,7 @@ class Alerts:
         }
 
     def _settle(self, client: Any, found: list[Condition], is_ours: Callable[[str], bool]) -> None:
-        """Let alerts begin and end by what was found; what was not found has become good."""
+        """Start and end alerts according to the conditions found; conditions not found have become good."""
         now_ms, names = server_ms(client), {each.name for each in found}
         kept: list[Condition] = []
         for name, text in client.hgetall(self._keys.alerts).items():

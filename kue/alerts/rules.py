@@ -1,7 +1,7 @@
-"""Rules: from what is known of a queue to conditions, each with a name, a level and a sentence. Pure.
+"""Rules: turn a queue's measurements into conditions, each with a name, a level and a sentence. Pure.
 
 A condition is ``bad`` beyond its threshold, ``good`` below EASED of it, and ``between`` in the gap, which neither
-begins nor ends an alert: so a value that swings around the threshold makes one alert, not many.
+starts nor ends an alert, so a value that oscillates around the threshold creates one alert, not many.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from ..humanize import duration_text, size_text
 
 Level = Literal["bad", "between", "good"]
 
-#: Part of a threshold below which a condition is good again. Of free disk space it is the reverse.
+#: Share of a threshold below which a condition is good again; reversed for free disk space.
 EASED: Final = 0.8
-#: Minutes over which the failure rate is taken, and the attempts below which it is not known.
+#: Period of the failure rate, minutes, and the minimum number of attempts.
 RATE_MINUTES, RATE_ATTEMPTS_MIN = 5, 10
-#: Types without a worker that have an alert of their own; any further ones have none.
+#: Maximum number of types without a worker that get an alert.
 TYPES_MAX = 20
 
 
 @dataclass(frozen=True)
 class AlertRules:
-    """Thresholds; None leaves a rule out."""
+    """Thresholds; None disables a rule."""
 
-    #: Percent of the attempts of the last 5 minutes that failed, if there were 10 at least.
+    #: Percentage of failed attempts in the last 5 minutes, if there were at least 10.
     failure_rate: float | None = None
-    #: Ms for which the oldest waiting job waits.
+    #: Waiting time of the oldest waiting job, ms.
     queue_time_ms: int | None = None
-    #: Ms for which a type has waiting jobs, but no worker that takes them.
+    #: How long a type has had waiting jobs but no worker, ms.
     no_worker_ms: int | None = None
-    #: Percent of its memory limit that Redis uses.
+    #: Redis's memory usage, percent of its limit.
     redis_memory: float | None = None
     #: Free bytes on the disk of ``folder``.
     disk_free: int | None = None

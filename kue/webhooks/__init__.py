@@ -1,4 +1,4 @@
-"""Webhooks: events of a queue, sent to URLs by jobs of their own."""
+"""Webhooks: send a queue's events to URLs, by delivery jobs."""
 
 from .definition import Webhook
 from .deliveries import Delivery

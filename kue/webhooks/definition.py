@@ -1,4 +1,4 @@
-"""What a webhook is: a URL, and the events that it wants. Pure."""
+"""The definition of a webhook: a URL, and the events to send. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..states import EVENTS as JOB_EVENTS
 from ..storage.arguments import check_type
 from ..storage.codec import check_text, from_json, number, to_json
 
-#: The type of the jobs that deliver. ``lua/include/outbox.lua`` knows it: their own events are never delivered.
+#: The type of delivery jobs. ``lua/include/outbox.lua`` excludes it: their events are never delivered.
 DELIVERY_TYPE: Final = "webhook-delivery"
-#: The event of an alert that begins or ends.
+#: The event of an alert that starts or ends.
 ALERT: Final = "alert"
-#: What a webhook can want. ``progress`` is left out, since a job may report it a thousand times, and so is what is said
-#: only between Kue's own processes.
+#: The events that a webhook can receive. Excluded are ``progress``, which a job may report a thousand times, and events
+#: only for Kue's own processes.
 EVENTS: Final = (*(each for each in JOB_EVENTS if each not in ("progress", "error", "ttl exceeded ack")), ALERT)
-#: What the body looks like: JSON by Standard Webhooks, ``{"text": …}`` as Slack takes it, or plain text as ntfy does.
+#: The format of the body: JSON by Standard Webhooks, ``{"text": …}`` for Slack, or plain text for ntfy.
 FORMATS: Final = ("standard", "slack", "ntfy")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-#: Longest URL, and most types of one webhook.
+#: Longest URL, and maximum number of types of one webhook.
 URL_MAX, TYPES_MAX = 2000, 100
 
 
@@ -35,20 +35,20 @@ class Webhook:
         if not isinstance(definition, dict) or not isinstance(definition.get("url"), str):
             raise InvalidJob(f"the definition of webhook {name!r} is not readable; remove it and make it again")
         self.name = name
-        #: Where it is sent to. It may hold a secret itself: ``shown_url`` does not.
+        #: The target. It may contain a secret: ``shown_url`` does not.
         self.url: str = definition["url"]
         self.events: list[str] = _texts(definition.get("events"))
-        #: Job types whose events it wants; none means all.
+        #: Job types whose events it receives; empty means all.
         self.types: list[str] = _texts(definition.get("types"))
         self.format: str = definition.get("format", FORMATS[0])
-        #: With what its messages are signed, ``whsec_…``. Only what ``queue.webhook`` returns has it; None otherwise.
+        #: The secret that signs its messages, ``whsec_…``. Only set in the result of ``queue.webhook``; None otherwise.
         self.secret = secret
         self.created_at, self.updated_at = number(raw.get("created_at")), number(raw.get("updated_at"))
-        #: Since when nothing is sent to it, and why; None while it is enabled.
+        #: When it was disabled, and why; None while it is enabled.
         self.disabled_at, self.disabled_why = number(raw.get("disabled_at")), raw.get("disabled_why")
-        #: Since when no delivery has succeeded, if the last one failed.
+        #: Since when all deliveries have failed; None after a success.
         self.failing_since = number(raw.get("failing_since"))
-        #: Attempts that were answered with success, and those that failed.
+        #: Numbers of successful and of failed attempts.
         self.delivered, self.failed = number(raw.get("delivered")) or 0, number(raw.get("failed")) or 0
 
     def __repr__(self) -> str:
@@ -56,16 +56,16 @@ class Webhook:
 
     @property
     def shown_url(self) -> str:
-        """The URL without what may be secret in it."""
+        """The URL without parts that may be secret."""
         return shown_url(self.url, self.format)
 
     def wants(self, event: str, job_type: str) -> bool:
-        """Tell whether an event is delivered to it. Alerts are of no type."""
+        """Return whether an event is delivered to it. Alerts are of no type."""
         in_types = not self.types or job_type in self.types or event == ALERT
         return self.disabled_at is None and event in self.events and in_types
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON, but for the secret. Times are epoch ms."""
+        """Return all fields except the secret for JSON. Times are epoch ms."""
         return {
             "name": self.name,
             "url": self.shown_url,
@@ -83,7 +83,7 @@ class Webhook:
 
 
 def definition_text(url: object, events: object, types: object, format: object) -> str:
-    """Return what is stored of a webhook. Raises InvalidJob."""
+    """Return the stored form of a webhook. Raises InvalidJob."""
     wanted = _listed("events", events)
     for event in wanted:
         if event not in EVENTS:
@@ -102,7 +102,7 @@ def definition_text(url: object, events: object, types: object, format: object) 
 
 
 def check_url(url: object) -> str:
-    """Return the URL of a webhook; raise InvalidJob for what cannot be one. Addresses are checked at each delivery."""
+    """Return a webhook's URL if it is valid; raise InvalidJob otherwise. Addresses are checked at each delivery."""
     expected = "the URL of a webhook looks like https://example.com/hook"
     if not isinstance(url, str) or not url:
         raise InvalidJob(f"{expected}, not {safe_text(str(url))[:80]!r}")
@@ -121,7 +121,7 @@ def check_url(url: object) -> str:
 
 
 def check_name(name: object) -> str:
-    """Return the name of a webhook; raise InvalidJob for what cannot be one."""
+    """Return a webhook's name if it is valid; raise InvalidJob otherwise."""
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or name == "jobs":
         raise InvalidJob(
             f"a webhook's name has up to 64 letters, digits, dots, dashes and underscores, not {str(name)[:80]!r}"
@@ -130,7 +130,7 @@ def check_name(name: object) -> str:
 
 
 def shown_url(url: str, format: str) -> str:
-    """Return a URL for display: the path of a Slack or ntfy URL lets anybody write there, so it is not shown."""
+    """Return a URL for display. The path of a Slack or ntfy URL grants write access, so it is hidden."""
     parts = urlsplit(url)
     if format == FORMATS[0]:
         return safe_text(f"{parts.scheme}://{parts.netloc}{parts.path}") + ("?…" if parts.query else "")

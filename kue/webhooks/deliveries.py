@@ -1,4 +1,4 @@
-"""The last attempts to deliver to a webhook, as they are kept in Redis for the page."""
+"""The last delivery attempts of a webhook, stored in Redis for the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TypedDict
 
 from ..storage.codec import from_json
 
-#: Attempts that are kept of each webhook.
+#: Number of attempts kept per webhook.
 KEPT = 100
 
 
 class Delivery(TypedDict):
-    """One attempt to deliver a message."""
+    """A delivery attempt."""
 
     at: int
     """When it ended, epoch ms."""
@@ -19,12 +19,12 @@ class Delivery(TypedDict):
     """The id of the message, the same for each attempt."""
     event: str
     job: int | str | None
-    """The job that it is about."""
+    """The job of the event."""
     delivery_job: int | str | None
-    """The job that delivers it."""
+    """The delivery job."""
     attempt: int
     attempts: int
-    """How many there may be."""
+    """The maximum number of attempts."""
     status: int | None
     """The HTTP status; None if there was no response."""
     duration_ms: int
@@ -33,7 +33,7 @@ class Delivery(TypedDict):
 
 
 def read(texts: list[str]) -> list[Delivery]:
-    """Return the attempts that can be read, in order."""
+    """Return the valid attempts, in order."""
     found = []
     for text in texts:
         entry = from_json(text)

@@ -1,4 +1,4 @@
-"""Making delivery jobs of the events in the outbox: a task that any process with workers runs."""
+"""Create delivery jobs for the events in the outbox: a maintenance task of any process with workers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .store import Webhooks
 
 log = logging.getLogger("kue.webhooks")
 
-#: Time between two looks at the outbox, and at whether there are webhooks, s.
+#: Interval of polling the outbox, and of checking whether there are webhooks, seconds.
 LOOK_S, IDLE_S = 0.1, 1.0
-#: Events that one look takes. Each may be for several webhooks.
+#: Maximum number of events per poll. Each may be for several webhooks.
 BATCH = 100
-#: Jobs that one call creates at most: Lua's ``unpack`` and the server's time limit it.
+#: Maximum number of jobs created per call, because of Lua's ``unpack`` and the server's time.
 JOBS_MAX = 500
 
 
 class Dispatching:
-    """Empties the outbox; of all processes the first one does. ``start`` is called once there are webhooks."""
+    """Empties the outbox; the first process to do so wins. ``start`` is called once there are webhooks."""
 
     def __init__(
         self, session: Session, owner: ScheduleOwner[Any], store: Webhooks[Any], start: Callable[[], object]
@@ -33,17 +33,17 @@ class Dispatching:
         self._owner, self._store, self._scripts, self._keys = owner, store, session.scripts, session.keys
         self._start = start
         self._is_started = False
-        #: The webhooks as last read, and the version of the wanted events that they belong to.
+        #: The webhooks as last read, and the corresponding version of the wanted events.
         self._webhooks: list[Webhook] = []
         self._version: str | None = None
         self._at_start: list[Callable[[], object]] = []
 
     def at_start(self, call: Callable[[], object]) -> None:
-        """Call this once, at the next look that reaches Redis: what settings ask to be written."""
+        """Call this once, at the next poll that reaches Redis: it saves webhooks from the settings."""
         self._at_start.append(call)
 
     def run(self, client: Any) -> float:
-        """A maintenance task: dispatch what waits; return the seconds until it wants to run again."""
+        """A maintenance task: dispatch waiting events; return the seconds until its next run."""
         while self._at_start:
             self._at_start[0]()
             del self._at_start[0]
@@ -81,7 +81,7 @@ class Dispatching:
     def _row(self, webhook: Webhook, what: Occurrence) -> tuple[str, ...] | None:
         try:
             return self._owner.row(self._store.new_delivery(webhook, what))
-        except Exception:  # or the events behind it would wait for ever
+        except Exception:  # or the events behind it would wait forever
             log.exception("Event %s of job %s cannot be sent to webhook %s", what.event, what.job_id, webhook.name)
             return None
 

@@ -1,4 +1,4 @@
-"""What is wrong with the keys of webhooks and alerts, for the doctor, and how it is put right."""
+"""The doctor's checks and repairs of webhooks and alerts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..storage.scripts import Scripts
 from ..storage.server_time import server_ms
 from .definition import Webhook
 
-#: An event that waits in the outbox for longer, ms, means that nobody dispatches: a worker does so every 0.1 s.
+#: Age of an event in the outbox, ms, beyond which no worker dispatches: normally this happens every 0.1 s.
 STUCK_MS = 60_000
 
 
 class Trouble(NamedTuple):
-    """Something that is wrong."""
+    """A problem."""
 
     what: str
     repair: str = ""
-    """What a repair does; "" if there is nothing that it could do."""
+    """What a repair does; "" if it cannot be repaired."""
     call: tuple[str, str] = ("", "repair")
     """The name and the verb with which ``save_webhook.lua`` repairs it."""
 
 
 def examine(client: Any, scripts: Scripts, fix: bool, settle_s: float) -> Iterator[tuple[Trouble, bool]]:
-    """Yield what is wrong, and whether it was put right; it must look the same twice."""
+    """Yield problems and whether they were repaired. A problem must be seen twice."""
     first = _look(client, scripts)
     if not first:
         return
@@ -77,7 +77,7 @@ def _names(client: Any, prefix: str) -> set[str]:
 
 
 def _trouble(client: Any, key: str, name: str, listed: set[str], wanted: set[str]) -> Trouble | None:
-    """Return what is wrong with one webhook; add to ``wanted`` what it wants."""
+    """Return the problem of a webhook, if any; add its events to ``wanted``."""
     kind = client.type(key)
     if kind == "none":
         return Trouble(f'webhook "{name}": it is listed, but there is no such webhook', "taken out", (name, "remove"))

@@ -1,4 +1,4 @@
-"""Messages: an event of the outbox as a webhook receives it, and the job that delivers it. Pure."""
+"""Messages: an event of the outbox in the form sent to a webhook, and its delivery job. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ATTEMPTS: Final = 15
 BACKOFF: Final = {"type": "exponential", "delay": 5_000, "maxDelay": 4 * 3_600_000, "jitter": 0.2}
 #: An attempt takes at most about 15 s; after this many ms its worker is stuck.
 TTL_MS: Final = 60_000
-#: Longest body, characters. Of a longer one the job's data and its result are left out.
+#: Longest body, characters. A longer one omits the job's data and result.
 BODY_MAX = 256 * 1024
 #: Longest text for Slack and ntfy, characters.
 TEXT_MAX = 2_000
@@ -28,7 +28,7 @@ _NUMBERS = ("attempts", "max_attempts", "created_at", "started_at", "failed_at",
 
 
 class Occurrence(NamedTuple):
-    """Something that happened: what is put into the outbox."""
+    """An event in the outbox."""
 
     id: str
     """Unique in its queue."""
@@ -47,12 +47,12 @@ class Occurrence(NamedTuple):
 
 
 def delivery_options() -> dict[str, Any]:
-    """Return the options of a job that delivers."""
+    """Return the options of a delivery job."""
     return {"attempts": ATTEMPTS, "backoff": BACKOFF, "ttl": TTL_MS, "remove_on_complete": True}
 
 
 def delivery_data(queue: str, webhook: Webhook, what: Occurrence) -> dict[str, Any]:
-    """Return the data of the job that delivers an occurrence to a webhook. It holds no secret."""
+    """Return the data of the delivery job of an event. It contains no secret."""
     about = "" if what.job_id is None else f" of job {what.job_id}"
     return {
         "title": f"{what.event}{about} to {webhook.name}",
@@ -66,7 +66,7 @@ def delivery_data(queue: str, webhook: Webhook, what: Occurrence) -> dict[str, A
 
 
 def _message_id(queue: str, webhook: Webhook, what: Occurrence) -> str:
-    """Return the webhook-id: the same if the same is sent again, and no other queue's or webhook's."""
+    """Return the webhook-id: identical for repeated sends, and unique across queues and webhooks."""
     text = "\n".join((queue, webhook.name, str(webhook.created_at), what.id))
     return "msg_" + base64.b32encode(hashlib.sha256(text.encode()).digest())[:26].decode().lower()
 

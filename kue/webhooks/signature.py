@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ..errors import InvalidJob
 
 PREFIX = "whsec_"
-#: Bytes of a secret: of a new one, and the shortest and longest that Standard Webhooks allows.
+#: Bytes of a secret: new ones, and the minimum and maximum allowed by Standard Webhooks.
 NEW_BYTES, MIN_BYTES, MAX_BYTES = 32, 24, 64
 
 
@@ -22,7 +22,7 @@ def new_secret() -> str:
 
 
 def check_secret(secret: object) -> str:
-    """Return a secret as it is stored; raise InvalidJob, which never repeats it."""
+    """Return the stored form of a secret. Raises InvalidJob, whose message never repeats it."""
     try:
         if not isinstance(secret, str):
             raise ValueError
@@ -38,7 +38,7 @@ def check_secret(secret: object) -> str:
 
 
 def headers(message_id: str, timestamp_s: int, body: bytes, with_secrets: Sequence[str]) -> dict[str, str]:
-    """Return the headers of a message: one signature for each secret, so that a receiver may know either."""
+    """Return a message's headers, with one signature per secret, so that a receiver may have either."""
     signed = f"{message_id}.{timestamp_s}.".encode() + body
     found = []
     for secret in with_secrets:

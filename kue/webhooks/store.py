@@ -1,4 +1,4 @@
-"""Making, changing, listing and removing webhooks. Sending them their events is in dispatching.py and kue/delivery."""
+"""Create, change, list and remove webhooks. Events are sent in dispatching.py and kue/delivery."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from . import deliveries, messages, signature
 from .definition import DELIVERY_TYPE, FORMATS, Webhook, check_name, check_url, definition_text
 from .deliveries import Delivery
 
-#: Deliveries to one webhook that run at once, in all processes: a slow receiver leaves slots to the others.
+#: Maximum number of concurrent deliveries per webhook, across all processes: a slow receiver leaves slots to others.
 PER_WEBHOOK = 3
-#: How long the secret before the present one signs too, ms.
+#: How long the previous secret is also used for signing, ms.
 OLD_SECRET_MS = 24 * 3_600_000
 
 
 class Backlog(TypedDict):
-    """Events that have not become delivery jobs."""
+    """Events without a delivery job yet."""
 
     waiting: int
     """In the outbox."""
     lost: int
-    """Since 100,000 others waited in it."""
+    """Because 100,000 others were waiting."""
 
 
 class Webhooks(Generic[J]):
@@ -52,14 +52,16 @@ class Webhooks(Generic[J]):
         secret: str | None = None,
         format: str = FORMATS[0],
     ) -> Webhook:
-        """Send events to a URL, from now on: a message for each, signed by Standard Webhooks. Replace that of ``name``.
+        """Send events to a URL from now on, one signed message per event. Replaces the webhook of that name.
 
-        ``events``: of jobs, such as ``["failed", "complete"]``, and ``"alert"``; of ``types``, or all. ``name`` is made
-        of the URL unless given, so the same call again changes nothing. ``secret`` (``whsec_`` and base64) is made
-        unless given or there already; the webhook that is returned has it, and nothing shows it later. ``format``:
-        ``standard``, ``slack`` (``{"text": …}``) or ``ntfy`` (plain text).
+        Messages follow Standard Webhooks.
 
-        Any process with workers delivers, as jobs of type ``webhook-delivery``. Raises InvalidJob.
+        ``events``: job events, such as ``["failed", "complete"]``, and ``"alert"``; of ``types``, or all. ``name``
+        defaults to one derived from the URL, so repeating a call changes nothing. ``secret`` (``whsec_`` and base64) is
+        generated unless given or existing; it is only shown in the returned webhook. ``format``: ``standard``,
+        ``slack`` (``{"text": …}``) or ``ntfy`` (plain text).
+
+        Any process with workers delivers, with jobs of type ``webhook-delivery``. Raises InvalidJob.
         """
         check_url(url)
         name = check_name(name) if name is not None else _name_of(url)
@@ -82,18 +84,18 @@ class Webhooks(Generic[J]):
             return [self._collected[name] for name in sorted(self._collected)]
         found = []
         for name, raw in self._read_all():
-            with suppress(InvalidJob):  # not readable here: the doctor names it
+            with suppress(InvalidJob):  # invalid: the doctor reports it
                 found.append(Webhook(name, raw))
         return found
 
     def webhook_count(self) -> int:
-        """Return the number of webhooks, disabled ones included."""
+        """Return the number of webhooks, including disabled ones."""
         if self._owner.test_mode.collecting:
             return len(self._collected)
         return int(self._session.read_one("SCARD", self._keys.webhooks, default=0))
 
     def get_webhook(self, name: str) -> Webhook:
-        """Return a webhook as it is now, without its secret. Raises WebhookNotFound."""
+        """Return a webhook, without its secret. Raises WebhookNotFound."""
         check_name(name)
         if self._owner.test_mode.collecting:
             if name not in self._collected:
@@ -102,18 +104,18 @@ class Webhooks(Generic[J]):
         return Webhook(name, self._read(name))
 
     def remove_webhook(self, name: str) -> bool:
-        """Remove a webhook; return whether there was one. What was not delivered to it yet is not delivered."""
+        """Remove a webhook; return whether it existed. Pending messages are not delivered."""
         check_name(name)
         if self._owner.test_mode.collecting:
             return self._collected.pop(name, None) is not None
         return self._save(name, "remove") > 0
 
     def enable_webhook(self, name: str) -> bool:
-        """Send to a disabled webhook again, from now on; return whether it was disabled. Raises WebhookNotFound."""
+        """Enable a disabled webhook; return whether it was disabled. Raises WebhookNotFound."""
         return self._checked(name, self._save(check_name(name), "enable"))
 
     def disable_webhook(self, name: str, why: str = "by hand") -> bool:
-        """Send nothing to a webhook until it is enabled; return whether that is new. Raises WebhookNotFound."""
+        """Disable a webhook until it is enabled; return whether it was enabled. Raises WebhookNotFound."""
         return self._checked(name, self._save(check_name(name), "disable", "disabled_why", why))
 
     def test_webhook(self, name: str) -> J:
@@ -130,7 +132,7 @@ class Webhooks(Generic[J]):
         return job
 
     def deliveries(self, name: str, count: int = deliveries.KEPT) -> list[Delivery]:
-        """Return the last attempts to deliver to a webhook, newest first."""
+        """Return a webhook's last delivery attempts, newest first."""
         check_name(name)
         if self._owner.test_mode.collecting:
             return []
@@ -139,7 +141,7 @@ class Webhooks(Generic[J]):
         )
 
     def webhook_backlog(self) -> Backlog:
-        """Return how many events wait to become delivery jobs, and how many were lost since too many waited."""
+        """Return how many events wait for a delivery job, and how many were dropped because too many waited."""
         waiting = self._session.read_one("XLEN", self._keys.webhook_outbox, default=0)
         lost = number(self._session.read_one("GET", self._keys.webhooks_dropped, default=None))
         return Backlog(waiting=int(waiting), lost=lost or 0)
@@ -147,12 +149,12 @@ class Webhooks(Generic[J]):
     # For dispatching and delivery
 
     def new_delivery(self, webhook: Webhook, what: messages.Occurrence) -> J:
-        """Return an unsaved job that delivers."""
+        """Return an unsaved delivery job."""
         data = messages.delivery_data(self._keys.prefix, webhook, what)
         return self._owner.job_class.from_options(self._owner, DELIVERY_TYPE, data, messages.delivery_options())
 
     def with_secrets(self, name: str) -> tuple[Webhook, list[str]]:
-        """Return a webhook and what its messages are signed with now, the present secret first."""
+        """Return a webhook and the secrets that sign its messages, the current one first."""
         raw = self._read(name)
         found = [raw["secret"]] if raw.get("secret") else []
         rotated_at = number(raw.get("rotated_at"))
@@ -161,19 +163,19 @@ class Webhooks(Generic[J]):
         return Webhook(name, raw), found
 
     def record(self, name: str, delivery: Delivery) -> int | None:
-        """Keep how an attempt went; return since when all have failed, epoch ms, None after a success."""
+        """Record an attempt's outcome; return since when all have failed, epoch ms, None after a success."""
         has_failed = int(bool(delivery["error"]))
         arguments = (name, to_json(delivery), has_failed, deliveries.KEPT)
         since = self._session.call(lambda client: self._scripts.run(client, "record_delivery", *arguments))
         return int(since) or None
 
-    # Inside
+    # Internal
 
     def _save(self, name: str, verb: str, *fields: str) -> int:
         return int(self._session.call(lambda client: self._scripts.run(client, "save_webhook", name, verb, *fields)))
 
     def _limit(self, client: Any) -> None:
-        """Let each webhook have its own few slots, unless somebody has set such a limit already."""
+        """Give each webhook its own slots, unless such a limit already exists."""
         if not client.hexists(self._keys.limits, DELIVERY_TYPE):
             limit = to_json({"concurrency": PER_WEBHOOK, **parse_by("data.webhook")})
             self._scripts.set_limit(client, DELIVERY_TYPE, "key", limit, [])
