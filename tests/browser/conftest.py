@@ -95,9 +95,27 @@ def make_program(redis_url: str, tmp_path: Path, green: str) -> Iterator[Callabl
         program.end()
 
 
+@pytest.fixture(scope="session")
+def _shared_programs() -> Iterator[dict[str, Program]]:
+    programs: dict[str, Program] = {}
+    yield programs
+    for program in programs.values():
+        program.end()
+
+
 @pytest.fixture
-def program(make_program: Callable[..., Program]) -> Program:
-    return make_program()
+def program(
+    redis_url: str, green: str, _shared_programs: dict[str, Program], tmp_path_factory: pytest.TempPathFactory
+) -> Program:
+    """The program with its usual settings, shared by the tests; one that stops it should start it again."""
+    program = _shared_programs.get(green)
+    if program is None:
+        program = _shared_programs[green] = Program(redis_url, tmp_path_factory.mktemp("program"), KUE_GREEN=green)
+    if program.process is None or program.process.poll() is not None:
+        program.start()
+    for file in program.downloads.glob("*"):
+        file.unlink()
+    return program
 
 
 @pytest.fixture(scope="session")
