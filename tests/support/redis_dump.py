@@ -19,6 +19,7 @@ OUR_HASH_FIELDS = frozenset({"token", "attempt_log", "cancel", "rescues", "death
 OUR_KEYS = (
     r"leases", r"paused", r"clock", r"health", r"unique", r"workers", r"lane:[0-9a-f]+", r"history:.*",
     r"search:text:.*", r"secret:[a-z]+", r"sessions:ended",
+    r"alerts(:.*)?", r"webhooks(:(events|outbox|dropped))?", r"webhook:[^:]+",
 )  # fmt: skip
 
 #: Locks are there or not by chance (and Node's bear no prefix).
