@@ -12,7 +12,7 @@ from ..queue import Queue
 from ..settings import Settings
 from .archive import work_on_archives
 from .monitor_process import MonitorServer
-from .webhooks import WebhookFollower, apply_settings
+from .webhooks import WebhookFollower, apply_settings, listen_to_node
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
@@ -69,4 +69,5 @@ def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None
     else:
         apply_settings(settings, queue)
         WebhookFollower(queue).start()
+    listen_to_node(queue)
     program.run(*create_app(settings, queue))

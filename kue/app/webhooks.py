@@ -8,6 +8,7 @@ from ..concurrency import green
 from ..errors import QueueUnavailable
 from ..queue import Queue
 from ..settings import Settings
+from ..webhooks.node_events import NodeEvents
 
 log = logging.getLogger("kue")
 
@@ -32,6 +33,11 @@ def _write(settings: Settings, queue: Queue) -> None:
         settings.webhook_events, settings.webhook_url, name=NAME, types=settings.webhook_types,
         secret=settings.webhook_secret, format=settings.webhook_format,
     )  # fmt: skip
+
+
+def listen_to_node(queue: Queue) -> None:
+    """Tell webhooks of what Node workers do, while this process runs."""
+    NodeEvents(queue.session, queue.subscribe).start()
 
 
 class WebhookFollower:

@@ -50,7 +50,7 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 def serve(settings: Settings, place: Place) -> None:
     """Serve until a signal arrives, in a patched process."""
     from ..app.monitor_process import MonitorServer
-    from ..app.webhooks import WebhookFollower
+    from ..app.webhooks import WebhookFollower, listen_to_node
     from ..web import create_app
 
     queue = open_queue(place)
@@ -60,4 +60,5 @@ def serve(settings: Settings, place: Place) -> None:
         return
     queue.alert_rules(replace(settings.alert_rules, disk_free=None))  # it downloads nothing
     WebhookFollower(queue).start()
+    listen_to_node(queue)
     program.run(*create_app(settings, queue, downloads=False))

@@ -15,10 +15,13 @@ from typing import Any
 import redis
 
 #: What this project adds to Node Kue's layout. Additions are dropped before a comparison; anything else is not.
-OUR_HASH_FIELDS = frozenset({"token", "attempt_log", "cancel", "rescues", "deaths", "alone", "exact_result", "due_at"})
+OUR_HASH_FIELDS = frozenset(
+    {"token", "attempt_log", "cancel", "rescues", "deaths", "alone", "exact_result", "due_at", "noted"}
+)
 OUR_KEYS = (
     r"leases", r"paused", r"clock", r"health", r"unique", r"workers", r"lane:[0-9a-f]+", r"history:.*",
     r"search:text:.*", r"secret:[a-z]+", r"sessions:ended",
+    r"alerts(:.*)?", r"webhooks(:(events|outbox|dropped))?", r"webhook:[^:]+",
 )  # fmt: skip
 
 #: Locks are there or not by chance (and Node's bear no prefix).

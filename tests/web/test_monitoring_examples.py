@@ -39,6 +39,9 @@ def exported(make_site: Callable[..., Any], queue: kue.Queue) -> dict[str, Label
     for job in queue.create_many([{"type": "works"}, {"type": "limited"}, {"type": "works", "delay": 60_000}])[:2]:
         job.wait(20)
     queue.create("waits").save()
+    queue.webhook(["alert"], "https://h.invalid/", name="ops")
+    entry = {"text": "x", "bad_since": "1", "started_at": "1", "seen_at": "2"}
+    queue.session.connector.shared().hset("q:alerts", "redis_memory", json.dumps(entry))
     with pytest.raises(kue.JobFailed):
         queue.create("works", "fail").attempts(2).save().wait(20)
     found: dict[str, Labels] = {}

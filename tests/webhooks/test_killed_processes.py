@@ -39,6 +39,7 @@ def workers(redis_url: str) -> Iterator[list[subprocess.Popen[str]]]:
         each.communicate()
 
 
+@pytest.mark.slow
 def test_killed_workers_lose_no_event_and_tell_none_under_two_ids(
     redis_url: str, workers: list[subprocess.Popen[str]]
 ) -> None:

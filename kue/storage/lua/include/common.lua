@@ -73,6 +73,7 @@ end
 local function publish(id, event, args)
   local json_id = string.find(id, '^%d+$') and id or json(id)
   call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
+  if event == 'progress' then return end   -- no webhook wants it
   if wanted_events == nil then read_wanted_events() end
-  if wanted_events and event ~= 'progress' then note_event(id, event, args) end
+  if wanted_events then note_event(id, event, args) end
 end

@@ -17,6 +17,14 @@ local function put_into_outbox(event, ...)
   redis.pcall('XADD', key, '*', 'event', event, 'at', now_text, ...)
 end
 
+-- By what an event that Node publishes too is known again: the field `noted` of its job holds the last marks. Of an attempt
+-- that is followed by another one it is the number of the attempt, else its start.
+local function mark_of(event, args, started_at)
+  if event == 'complete' or event == 'failed' then return '|' .. event .. '@' .. (started_at or '') .. '|' end
+  local made = event == 'failed attempt' and string.match(args, ',(%d+)$')
+  return made and '|' .. event .. '@' .. made .. '|'
+end
+
 -- `args` is JSON that begins with a comma, or ''. The jobs that deliver to webhooks are none of their business.
 local function note_event(id, event, args)
   local text_max, delivery_type = 65536, 'webhook-delivery'   -- longer data, and arguments of an event, are left out
@@ -32,6 +40,8 @@ local function note_event(id, event, args)
   local line = '\n' .. event .. '\t'
   if not string.find(wanted_events, line .. '*\n', 1, true)
     and not string.find(wanted_events, line .. json(job_type) .. '\n', 1, true) then return end
+  local mark = field[1] and mark_of(event, args, field[8])
+  if mark then redis.call('HSET', job_key(id), 'noted', string.sub((redis.call('HGET', job_key(id), 'noted') or '') .. mark, -1000)) end
   local entry = {'id', id, 'type', job_type, 'args', string.sub(args, 2)}
   if #args > text_max then entry[5], entry[6] = 'left_out', 'args' end
   for n, name in ipairs(names) do

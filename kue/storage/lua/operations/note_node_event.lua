@@ -1,0 +1,16 @@
+--[[
+  note_node_event: tell webhooks of the end of an attempt in a Node worker, of which only pub/sub tells. Every process that
+  listens calls this; an event that is noted already, by its own script or by another process, is not noted again.
+
+  ARGV[3] id   ARGV[4] event: complete, failed or failed attempt   ARGV[5] its arguments, JSON that begins with a comma, or ''
+  Returns    1 noted, 0 it was, or no webhook wants it
+  Publishes  nothing
+]]
+--- @include "common"
+local id, event, args = ARGV[3], ARGV[4], ARGV[5]
+if not wants_event(event) then return 0 end
+local field = redis.call('HMGET', job_key(id), 'type', 'noted', 'started_at')
+local mark = field[1] and mark_of(event, args, field[3])
+if not mark or string.find(field[2] or '', mark, 1, true) then return 0 end
+note_event(id, event, args)
+return 1
