@@ -23,7 +23,7 @@ FILES_FEW = 1024
 #: Seconds that a proxy may take to accept a connection.
 CONNECT_S = 3.0
 #: What the extra `web` brings.
-_WEB = ("flask", "flask_socketio", "eventlet", "prometheus_client", "certifi", "idna")
+_WEB = ("flask", "flask_socketio", "prometheus_client", "certifi", "idna")
 #: Default ports of proxies by scheme.
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
