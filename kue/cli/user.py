@@ -62,12 +62,15 @@ def add(path: Path, name: str, role: str) -> None:
     check_name(name)
     if path.exists() and name in _read(path):  # before anybody types a password
         raise _known(name)
-    hashed = _hashed_password()
+    hashed, is_new = _hashed_password(), not path.exists()
     with editing(path) as users:
         if name in users:
             raise _known(name)
         users[name] = FileUser(name, role, hashed)
     print(f"{name} added, {role}")
+    if is_new and hasattr(os, "geteuid") and os.geteuid() == 0:
+        note = f"kue: {path} belongs to root, who alone can read it; give it to the user who runs the page by chown"
+        print(note, file=sys.stderr)
 
 
 @user.command()

@@ -129,7 +129,10 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least severe messages to log."
 )
 @click.option(
-    "--log-format", type=click.Choice(FORMS), help="Log lines: text, or JSON with the job of each  [KUE_LOG_FORMAT]"
+    "--log-format",
+    type=click.Choice(FORMS, case_sensitive=False),
+    envvar="KUE_LOG_FORMAT",
+    help="Log lines: text, or JSON with the job of each  [KUE_LOG_FORMAT]",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log each completed job, with its run time.")
 @click.option("--quiet", is_flag=True, help="Log warnings and errors only, and print nothing.")

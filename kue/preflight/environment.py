@@ -12,6 +12,8 @@ from .finding import Finding, error, ok, warning
 
 #: How the names of this project's variables begin.
 _OURS = ("KUE_", "DOWNLOAD_")
+#: Read before there are settings: see kue/cli/green_start.py.
+_EARLY = ("KUE_GREEN",)
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
 
 
@@ -72,7 +74,7 @@ def _misfit(message: str) -> Finding:
 
 
 def _typing_errors(environ: Mapping[str, str]) -> list[Finding]:
-    known = [option.variable for option in OPTIONS]
+    known = [*(option.variable for option in OPTIONS), *_EARLY]
     unknown = sorted(name for name in environ if name.startswith(_OURS) and name not in known)
     found = []
     for name in unknown:

@@ -22,6 +22,8 @@ from .finding import Finding, error, ok, warning
 FILES_FEW = 1024
 #: Seconds that a proxy may take to accept a connection.
 CONNECT_S = 3.0
+#: What the extra `web` brings.
+_WEB = ("flask", "flask_socketio", "prometheus_client", "certifi", "idna")
 #: Default ports of proxies by scheme.
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
@@ -128,13 +130,12 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for extra, modules in (("web", ("flask", "flask_socketio", "eventlet", "prometheus_client", "certifi", "idna")),):
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
-        if missing:
-            yield warning(
-                "packages", f"the page and the download workers need {', '.join(missing)}",
-                f"pip install 'kue[{extra}]', unless only workers of your own run here.",
-            )  # fmt: skip
+    missing = [name for name in _WEB if importlib.util.find_spec(name) is None]
+    if missing:
+        yield warning(
+            "packages", f"the page and the download workers need {', '.join(missing)}",
+            "pip install 'kue[web]', unless only workers of your own run here.",
+        )  # fmt: skip
 
 
 def _process() -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_life_of_a_user(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "users"
-    assert run("add", "anna", typed="a good password\n").output == "anna added, write\n"
+    added = run("add", "anna", typed="a good password\n")
+    assert added.stdout == "anna added, write\n" and ("by chown" in added.stderr) is (os.geteuid() == 0)
     assert path.stat().st_mode & 0o777 == 0o600 and "a good password" not in path.read_text()
     stored = read(path)[0]["anna"].hash
     assert stored.startswith("scrypt:32768:8:1$") and Passwords().is_right(stored, "a good password")
-    assert run("add", "eva", "--role", "read", typed="another password\n").exit_code == 0
+    added = run("add", "eva", "--role", "read", typed="another password\n")
+    assert (added.exit_code, added.stderr) == (0, "")
     again = run("add", "anna", typed="x\n")
     assert again.exit_code == 1 and "kue user passwd anna" in again.output
     assert run("passwd", "anna", typed="a new password\r\n").exit_code == 0

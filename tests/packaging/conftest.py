@@ -8,10 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +65,9 @@ def build(shared: Path) -> None:
     assert fetched.returncode == 0, fetched.stderr
     call_backend("build_sdist", source, backend, dist)
     (sdist,) = dist.glob("*.tar.gz")
-    shutil.unpack_archive(sdist, shared / "unpacked", filter="data")
+    careful: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # from 3.11.4 on
+    with tarfile.open(sdist) as archive:
+        archive.extractall(shared / "unpacked", **careful)
     (unpacked,) = (shared / "unpacked").iterdir()
     call_backend("build_wheel", unpacked, backend, dist)
 

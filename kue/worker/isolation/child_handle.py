@@ -24,7 +24,7 @@ READ_BYTES = 2**20
 TAIL_BYTES = 4000
 #: Bytes per write to the worker's stderr: a writable pipe accepts these without blocking, and does not interleave them
 #: with other writers' output.
-PASS_BYTES = select.PIPE_BUF
+PASS_BYTES = getattr(select, "PIPE_BUF", 512)
 
 
 class State(Enum):
