@@ -494,3 +494,22 @@ def test_a_flow_with_duplicates_is_created_once_when_its_answer_was_lost(
     assert [job.id, *(each.id for each in children)] == [2, 3, known.id, 4]
     assert [each.duplicate for each in children] == [False, True, False]
     assert (queue.delayed_count(), queue.inactive_count()) == (1, 3)
+
+
+def test_a_copy_of_a_parent_waits_for_the_same_children_as_they_are_now(queue: kue.Queue) -> None:
+    # Given a parent that ran although a child had failed, which is retried then
+    good, bad, gone = (queue.create("c", n) for n in range(3))
+    parent = queue.create("p", "data").after([good, bad, gone], on_failure="ignore").save()
+    for child, how in ((good, "complete"), (bad, "failed"), (gone, "removed")):
+        end(queue, child, how)
+    end(queue, parent, "complete")
+    queue.retry(bad.id or 0)
+    # When the parent is run as new
+    copy = queue.run_as_new(parent.id or 0)
+    # Then it waits for what runs again
+    assert state(copy) == "delayed" and copy.promote_at == WAIT_UNTIL_MS and copy.data == "data"
+    assert [child.id for child in copy.children()] == [good.id, bad.id]
+    end(queue, bad, "complete")
+    assert state(copy) == "inactive" and copy.children_ended == 2
+    # And for nothing, if all have ended
+    assert queue.run_as_new(parent.id or 0).state == "inactive"
