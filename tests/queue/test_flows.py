@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 
 import kue
 from kue import doctor
-from kue.states import WAIT_UNTIL_MS
+from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
 from tests.support import wait_until
 
 
@@ -207,6 +208,21 @@ def test_a_parents_delay_begins_when_its_children_have_ended(queue: kue.Queue) -
     assert state(parent) == "delayed" and parent.promote_at == WAIT_UNTIL_MS
     end(queue, child, "complete")
     assert state(parent) == "delayed" and 0 < (parent.promote_at or 0) - queue.server_ms() <= 60_000
+
+
+def test_a_parent_with_a_date_waits_for_it_too(queue: kue.Queue) -> None:
+    date = datetime.now(UTC) + timedelta(hours=1)
+    at_ms = int(date.timestamp() * 1000)
+    parents = [queue.create("p", attempts=2).delay(date).after(queue.create("c")).save() for _ in "12"]
+    parents[1].delay(date + timedelta(hours=1)).save()
+    for parent in parents:
+        end(queue, next(parent.children()), "complete")
+    assert [abs((parent.refresh().promote_at or 0) - at_ms) for parent in parents] == [0, 3_600_000]
+    # The date of one that is past makes no difference; and a suspended job keeps no date as its delay
+    past = queue.create("p").delay(datetime.now(UTC) + timedelta(milliseconds=20)).after(queue.create("c")).save()
+    queue.pause_job(past.id or 0)
+    past.refresh().delay(date).save()
+    assert past.refresh().options.delay_ms > 3_000_000 and past.promote_at == HOLD_UNTIL_MS
 
 
 def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) -> None:
