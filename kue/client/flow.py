@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
 from ..base_job import BaseJob, J
 from ..errors import InvalidJob
+from ..storage.script_values import Claim
 
 #: Jobs that one call creates at most: Redis takes about a million arguments, and does nothing else for a second or two.
 JOBS_MAX = 110_000
@@ -23,12 +24,15 @@ class Batch(NamedTuple, Generic[J]):
 class Flow(NamedTuple, Generic[J]):
     """New jobs, and which of them are children of which: for each its parents' numbers.
 
-    ``old``: jobs that are saved already and become children too. ``RUNNING`` stands for the running job.
+    ``old``: jobs that are saved already and become children too. ``RUNNING`` stands for the running job. ``claims``:
+    by number, those of unique jobs. ``twins``: jobs with the claim of another one of the flow, and that one's number.
     """
 
     jobs: list[J]
     parents: list[list[str]]
     old: list[tuple[J, list[str]]]
+    claims: dict[int, Claim]
+    twins: list[tuple[J, int]]
 
 
 #: Children that are read at a time.
@@ -49,9 +53,23 @@ def gather(roots: Iterable[J], *, of_running: bool = False) -> Flow[J]:
     numbers: dict[int, int] = {}  # by id() of the job, which the list keeps alive
     parents: dict[int, list[str]] = {}
     old: dict[int, J] = {}
+    claims: dict[int, Claim] = {}
+    claimed: dict[tuple[str, str], int] = {}
+    twins: list[tuple[J, int]] = []
 
     def add(job: J, parent: str | None) -> bool:
         """Note a job and its parent; return whether it is new and was not seen before."""
+        if job.id is None and job.options.unique is not None and id(job) not in numbers:
+            claim = _claim(job)
+            first = claimed.setdefault((job.type, claim.text), len(jobs))
+            if first < len(jobs):
+                if claim.on_duplicate == "reject":
+                    raise InvalidJob(f"{job!r} is in the flow twice, by its unique key")
+                twins.append((job, first))
+                numbers[id(job)] = first
+                parents[id(job)] = parents[id(jobs[first])]
+            else:
+                claims[first] = claim
         mine = parents.setdefault(id(job), [])
         if parent is not None and parent not in mine:
             mine.append(parent)
@@ -60,7 +78,6 @@ def gather(roots: Iterable[J], *, of_running: bool = False) -> Flow[J]:
             return False
         if id(job) in numbers:
             return False
-        _check(job)
         numbers[id(job)] = len(jobs)
         jobs.append(job)
         return True
@@ -77,9 +94,9 @@ def gather(roots: Iterable[J], *, of_running: bool = False) -> Flow[J]:
         raise InvalidJob(
             f"a flow has at most {JOBS_MAX:,} jobs; let a handler add more with job.add_children(), some at a time"
         )
-    _refuse_cycles(jobs)
+    _refuse_cycles(jobs, {id(twin): jobs[first] for twin, first in twins})
     children = [(job, parents[key]) for key, job in old.items() if parents[key]]
-    return Flow(jobs, [parents[id(job)] for job in jobs], children)
+    return Flow(jobs, [parents[id(job)] for job in jobs], children, claims, twins)
 
 
 def arguments(flow: Flow[Any], rows: Sequence[Sequence[str]]) -> list[object]:
@@ -125,13 +142,16 @@ def _id(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _check(job: BaseJob) -> None:
-    if job.options.unique is not None:
-        raise InvalidJob(f"{job!r} is unique; the jobs of a flow cannot be: they are created together or not at all")
+def _claim(job: BaseJob) -> Claim:
+    assert job.options.unique is not None
+    claim = job.options.unique.claim(job.data)
+    if claim.on_duplicate not in ("return", "reject"):
+        raise InvalidJob(f"{job!r}: in a flow on_duplicate is return or reject, not {claim.on_duplicate}")
+    return claim
 
 
-def _refuse_cycles(jobs: Sequence[BaseJob]) -> None:
-    """Raise InvalidJob if a job waits for itself, by whatever way."""
+def _refuse_cycles(jobs: Sequence[BaseJob], twins: Mapping[int, BaseJob]) -> None:
+    """Raise InvalidJob if a job waits for itself, by whatever way. ``twins``: what stands for a job, by its id()."""
     state: dict[int, bool] = {}  # False: under way, True: done
     for root in jobs:
         path = [(root, iter(root._children))]
@@ -141,6 +161,7 @@ def _refuse_cycles(jobs: Sequence[BaseJob]) -> None:
         while path:
             job, rest = path[-1]
             child = next(rest, None)
+            child = twins.get(id(child), child)
             if child is None:
                 state[id(job)] = True
                 path.pop()

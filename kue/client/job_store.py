@@ -19,7 +19,7 @@ from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8
 from ..storage.hash_fields import Unique, saved_fields, with_context
 from ..storage.keys import check_id
-from ..storage.script_values import Claim, Created
+from ..storage.script_values import Claim, Created, CreatedFlow
 from ..storage.session import PATIENCE_S, Session
 from ..test_mode import TestMode
 from .events import Event, Listener, last_events
@@ -210,19 +210,40 @@ class JobStore(Generic[J]):
         rest, name = flow_arguments(flow, rows), lane or f"{head._call}-{len(rows)}"
         attempt = ("", "") if running is None else (running.id, running._token)
         listening = [job for job in flow.jobs if job._listeners and job.options.events]
+        uniques = [(at, claim.argument(flow.jobs[at].type)) for at, claim in flow.claims.items()]
         with self.listener.capture() if listening else nullcontext() as attach:
-            first = self._session.call(
-                lambda client: self._session.scripts.create_flow(client, rows, rest, attempt, lane=name)
+            created: CreatedFlow = self._session.call(
+                lambda client: self._session.scripts.create_flow(client, rows, rest, attempt, uniques, lane=name)
             )
-            self._assign(flow.jobs, rows, list(range(first, first + len(flow.jobs))))
+            self._assign_flow(flow, rows, created)
             head._call = ""
             for job in listening:
-                assert attach is not None and job.id is not None
-                attach(job.id, job._listeners)
-                job._listeners = []
-        for job in flow.jobs:
+                if job.id is not None:
+                    assert attach is not None
+                    attach(job.id, job._listeners)
+                    job._listeners = []
+
+    def _assign_flow(self, flow: Flow[J], rows: list[tuple[str, ...]], created: CreatedFlow) -> None:
+        """Give each job its id: its own, or that of the one that has its claim."""
+        new = [at for at in range(len(rows)) if at not in created.others]
+        ids = list(range(created.first, created.first + len(new)))
+        self._assign([flow.jobs[at] for at in new], [rows[at] for at in new], ids)
+        for job in [flow.jobs[at] for at in new]:
             if job._children:
                 job.state, job.promote_at = DELAYED, WAIT_UNTIL_MS
+        known = {at: each for at, each in created.others.items() if each is not None}
+        hashes = self.hashes([job_id for job_id, _ in known.values()]) if known else []
+        for (at, (job_id, _)), raw in zip(known.items(), hashes, strict=True):
+            job = flow.jobs[at]
+            job.id, job.duplicate = job_id, True
+            if "type" in raw:
+                job._fill(raw)
+            else:
+                job.state = None  # it completed and was removed
+        for job, at in flow.twins:
+            first = flow.jobs[at]
+            job.id, job.state, job.duplicate = first.id, first.state, True
+        for job in (*flow.jobs, *(twin for twin, _ in flow.twins)):
             job._children = []
 
     def claim_unique(self, job: BaseJob, name: str) -> None:

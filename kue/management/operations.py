@@ -212,7 +212,8 @@ class Operations(Generic[J]):
         """Save a copy of a job in whatever state, to run at once, and return it; ``data`` replaces the original's.
 
         The copy's hash names the original in ``copy_of``, the original's the copies in ``copies``. A delay is not
-        copied, nor is a backoff that a Node producer wrote as JavaScript. Raises JobNotFound, InvalidJob.
+        copied, nor is a backoff that a Node producer wrote as JavaScript. The copy of a job that waits, or waited, for
+        others waits for the same ones: those that have ended count as they are now. Raises JobNotFound, InvalidJob.
         """
         job = self._queries.get(job_id)
         options = job.options
@@ -221,9 +222,14 @@ class Operations(Generic[J]):
         copy.remove_on_complete(options.remove_on_complete)
         if options.backoff is not None:
             copy.options.backoff = options.backoff  # one by a name that only other processes know is fine as well
+        for page in self._owner.children(job_id):
+            ids = [child for child, _ in page]
+            found = zip(ids, self._owner.hashes(ids), strict=True)
+            children = [copy.from_hash(self._owner, child, raw) for child, raw in found if "type" in raw]
+            copy.after(children, on_failure=job.raw.get("on_child_failure", "fail"))
         self._owner.create([copy])
         self._session.call(lambda client: self._scripts.run(client, "link_rerun", copy.id, job_id))
-        return copy
+        return self._queries.get(copy.id or 0) if "children" in job.raw else copy  # they may have ended
 
     def set_slots(self, worker: str, job_type: str, count: int) -> None:
         """Tell the process ``worker`` (its name in ``workers()``) to run ``count`` jobs of a type at once.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..errors import JobNotFound, LeaseLost, WrongState
+from ..errors import DuplicateJob, InvalidJob, JobNotFound, LeaseLost, WrongState
 from .codec import to_json
 
 #: What ``Queue.resume`` publishes on the channel of revocations: "id token reason", with an id that no job has.
@@ -35,6 +35,10 @@ class ScriptResult(IntEnum):
     LOST = -2
     """The attempt does not hold the job."""
     WRONG_STATE = -3
+    REJECTED = -4
+    """Another job has the claim of one that is to be rejected then."""
+    CYCLE = -5
+    """A job would wait for itself."""
 
 
 class ClockWatch(NamedTuple):
@@ -157,6 +161,31 @@ class Created(NamedTuple):
     job_id: int
     is_new: bool
     fields: dict[str, str]
+
+
+class CreatedFlow(NamedTuple):
+    """What ``create_flow.lua`` answers: the id of the first job that was created, the others follow it.
+
+    ``others``: by number, those that were not: the id of the job that has the claim, and whether it is still there;
+    None for what only such jobs would have waited for.
+    """
+
+    first: int
+    others: Mapping[int, tuple[int, bool] | None]
+
+
+def created_flow(reply: Sequence[Any]) -> CreatedFlow:
+    """Read the reply of ``create_flow.lua``. Raises the error that it stands for."""
+    code, value, *more = reply
+    if code == ScriptResult.REJECTED:
+        raise DuplicateJob(int(value))
+    if code == ScriptResult.CYCLE:
+        raise InvalidJob(f"the running job would wait for itself: job {value} waits for it, and it for job {value}")
+    check(code, value)
+    others: dict[int, tuple[int, bool] | None] = {}
+    for number, _, text in (pair.partition("=") for pair in (more[0] if more else "").split()):
+        others[int(number)] = (abs(int(text)), not text.startswith("-")) if text else None
+    return CreatedFlow(int(value), others)
 
 
 def check(code: int, job_id: object) -> None:

@@ -20,11 +20,13 @@ from .script_values import (
     Claim,
     ClockWatch,
     Created,
+    CreatedFlow,
     FetchResult,
     Outcome,
     Reservation,
     ScriptResult,
     check,
+    created_flow,
     fetch_result,
     outcome_arguments,
     previous_state,
@@ -96,20 +98,22 @@ class Scripts:
         jobs: Sequence[Sequence[str]],
         rest: Sequence[object],
         running: tuple[object, str] = ("", ""),
+        uniques: Sequence[tuple[int, str]] = (),
         *,
         lane: str = "",
         now_ms: int = 0,
-    ) -> int:
-        """Create jobs of which some wait for others, all or none; return the first id, the others follow it.
+    ) -> CreatedFlow:
+        """Create jobs of which some wait for others, all or none.
 
         ``jobs`` as for ``create``, ``rest`` what ``create_flow.lua`` takes behind them. ``running``: id and token of
-        a running job that gets children. Safe to repeat with the same ``lane``, a name that no other call has.
+        a running job that gets children. ``uniques``: numbers of jobs with their claims, as ``Claim.argument`` gives
+        them. Safe to repeat with the same ``lane``, a name that no other call has.
         """
         values = [value for job in jobs for value in job[:8]]
         head = (self.keys.lane(lane) if lane else "", 1, len(jobs))
-        code, value = self.run(client, "create_flow", *head, *values, *rest, *running, now_ms=now_ms)
-        check(code, value)
-        return int(value)
+        claims = [len(uniques), *(part for pair in uniques for part in pair)]
+        reply = self.run(client, "create_flow", *head, *values, *rest, *running, *claims, now_ms=now_ms)
+        return created_flow(reply)
 
     def create_unique(
         self, client: Any, job: Sequence[str], claim: Claim, call: str = "", *, now_ms: int = 0

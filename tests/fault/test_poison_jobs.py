@@ -24,15 +24,18 @@ INNOCENT = 20
 LEASE_MS = 3000
 
 JOBS = '''
-import ctypes, os, signal, sys, time
+import asyncio, ctypes, os, signal, sys, time
 import kue
 
 queue = kue.create_queue(os.environ["URL"], lease_ms=int(os.environ["LEASE_MS"]))
 
-def work(job):
-    how = job.data.get("how")
+def note(job):
     with open("pids", "a") as file:
-        print(how, os.getpid(), file=file)
+        print(job.data.get("how"), os.getpid(), file=file)
+    return job.data.get("how")
+
+def work(job):
+    how = note(job)
     if how is None:
         time.sleep(0.2)
         return "done"
@@ -56,8 +59,22 @@ def work(job):
         except BaseException:
             pass
 
+async def async_work(job):
+    how = note(job)
+    await asyncio.sleep(0.1 if how else 0.2)
+    if how is None:
+        return "done"
+    if how == "exit":
+        os._exit(3)
+    while True:  # swallows what should end it
+        try:
+            while True:
+                await asyncio.sleep(0.05)
+        except BaseException:
+            pass
+
 options = {"isolation": "process", "memory_limit": "200M"} if os.environ["KIND"] == "isolated" else {}
-fn = work if os.environ["KIND"] != "nested" else lambda job: work(job)
+fn = {"nested": lambda job: work(job), "async": async_work}.get(os.environ["KIND"], work)
 queue.process("work", 4, fn, **options)
 '''
 
@@ -170,11 +187,13 @@ IN_CHILD = {
 }
 
 
-@pytest.mark.parametrize("how", ["segfault", "exit", "kill"])
-def test_in_threads_a_job_that_kills_its_process_is_found_in_a_child(
-    supervised: Callable[[str], Supervised], scene: Callable[..., Scene], how: str
+@pytest.mark.parametrize(
+    ("kind", "how"), [("importable", "segfault"), ("importable", "exit"), ("importable", "kill"), ("async", "exit")]
+)
+def test_a_job_that_kills_its_process_is_found_in_a_child(
+    supervised: Callable[[str], Supervised], scene: Callable[..., Scene], kind: str, how: str
 ) -> None:
-    jobs, worker = scene(how), supervised("importable")
+    jobs, worker = scene(how), supervised(kind)
     assert jobs.guilty_fails().startswith(IN_CHILD[how])
     jobs.innocent_complete()
     worker.note()
@@ -199,7 +218,7 @@ def test_a_handler_that_no_child_can_import_is_found_alone(
     assert jobs.queue.log(jobs.guilty.id).count("Suspect: running alone in its worker process") == 1
 
 
-@pytest.mark.parametrize("how", ["segfault", "memory"])
+@pytest.mark.parametrize("how", ["segfault", "exit", "memory"])
 def test_an_isolated_job_hurts_only_itself(
     supervised: Callable[[str], Supervised], scene: Callable[..., Scene], how: str
 ) -> None:
@@ -223,6 +242,21 @@ def test_an_isolated_job_that_hangs_ends_with_its_ttl(
     worker.note()
     [pid] = worker.runs_of(how)
     wait_until(lambda: not is_alive(pid), 15)
+
+
+@pytest.mark.parametrize("kind", ["importable", "async"])
+def test_a_handler_that_swallows_its_end_loses_its_job_and_its_slot(
+    supervised: Callable[[str], Supervised], scene: Callable[..., Scene], kind: str
+) -> None:
+    worker = supervised(kind)
+    jobs = scene("swallows", ttl=1000)
+    assert jobs.guilty_fails() == "TTL exceeded"
+    jobs.innocent_complete()
+    # It still runs, in a process that works on; that ends with its supervisor all the same.
+    [pid] = set(worker.runs_of("swallows"))
+    again = jobs.queue.create_many([{"type": "work", "data": {}}] * INNOCENT)
+    assert [job.wait(LIMIT_S) for job in again] == ["done"] * INNOCENT
+    assert pid in worker.runs_of("None")[-INNOCENT:] and is_alive(pid)
 
 
 @pytest.mark.parametrize("what", ["child", "worker", "supervisor"])

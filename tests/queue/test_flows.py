@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
 
 import kue
-from kue.states import WAIT_UNTIL_MS
+from kue import doctor
+from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
 from tests.support import wait_until
 
 
@@ -208,6 +210,21 @@ def test_a_parents_delay_begins_when_its_children_have_ended(queue: kue.Queue) -
     assert state(parent) == "delayed" and 0 < (parent.promote_at or 0) - queue.server_ms() <= 60_000
 
 
+def test_a_parent_with_a_date_waits_for_it_too(queue: kue.Queue) -> None:
+    date = datetime.now(UTC) + timedelta(hours=1)
+    at_ms = int(date.timestamp() * 1000)
+    parents = [queue.create("p", attempts=2).delay(date).after(queue.create("c")).save() for _ in "12"]
+    parents[1].delay(date + timedelta(hours=1)).save()
+    for parent in parents:
+        end(queue, next(parent.children()), "complete")
+    assert [abs((parent.refresh().promote_at or 0) - at_ms) for parent in parents] == [0, 3_600_000]
+    # The date of one that is past makes no difference; and a suspended job keeps no date as its delay
+    past = queue.create("p").delay(datetime.now(UTC) + timedelta(milliseconds=20)).after(queue.create("c")).save()
+    queue.pause_job(past.id or 0)
+    past.refresh().delay(date).save()
+    assert past.refresh().options.delay_ms > 3_000_000 and past.promote_at == HOLD_UNTIL_MS
+
+
 def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) -> None:
     gone = queue.create("c").save()
     gone.remove()
@@ -215,7 +232,7 @@ def test_all_are_created_or_none(queue: kue.Queue, redis_client: redis.Redis) ->
     a, b = queue.create("c"), queue.create("c")
     a.after(b)
     b.after(a)
-    wrong: list[Any] = [gone, other, queue.create("c", object()), queue.create("c").unique(), a]
+    wrong: list[Any] = [gone, other, queue.create("c", object()), queue.create("c").unique(on_duplicate="replace"), a]
     for child in wrong:
         with pytest.raises((kue.InvalidJob, kue.JobNotFound)):
             queue.create("p").after([queue.create("c"), child]).save()
@@ -398,3 +415,117 @@ def test_children_that_end_without_our_scripts_are_counted(queue: kue.Queue, red
     queue.process("p", lambda job: ran.append(job.id))
     wait_until(lambda: ran == [first.id])
     assert state(second) == "failed" and "failed: at Node" in str(second.error)
+
+
+def test_a_unique_child_that_is_there_already_is_waited_for(queue: kue.Queue, redis_client: redis.Redis) -> None:
+    known = queue.create("c", {"n": 1}).unique().save()
+    children = [queue.create("c", {"n": n}).unique() for n in (0, 1, 2, 2)]
+    parent = queue.create("p").after(children).save()
+    # One was there, one is in the flow twice
+    assert [child.duplicate for child in children] == [False, True, False, True]
+    assert children[1].id == known.id and children[2].id == children[3].id
+    assert {child.id for child in parent.children()} == {known.id, children[0].id, children[2].id}
+    assert known.refresh().parents == [parent.id] and parent.refresh().children_total == 3
+    end(queue, children[0], "complete")
+    end(queue, children[2], "complete")
+    assert state(parent) == "delayed"
+    end(queue, known, "complete")
+    assert state(parent) == "inactive"
+    # The new ones are unique too, until they end
+    assert not queue.create("c", {"n": 0}).unique().save().duplicate
+    assert [str(each) for each in doctor.examine(queue, settle_s=0, tokens_settle_s=0)] == []
+
+
+def test_of_a_unique_parent_that_is_there_already_nothing_is_created(queue: kue.Queue) -> None:
+    def report() -> kue.Job:
+        return queue.create("report", 1).unique().after([queue.create("part", n) for n in range(3)])
+
+    first, shared = report().save(), queue.create("part", "shared")
+    again = report()
+    top = queue.create("top").after([again, queue.create("other").after(shared), shared]).save()
+    assert again.duplicate and again.id == first.id and again.state == "delayed"
+    assert sorted(job.type for job in top.children()) == ["other", "part", "report"]
+    alone = report().save()
+    assert alone.duplicate and alone.id == first.id
+    for job in [*first.children(), shared]:
+        end(queue, job, "complete")
+    assert state(first) == "inactive" and state(top) == "delayed"
+
+
+def test_a_flow_with_a_job_to_be_rejected_is_not_created(queue: kue.Queue, redis_client: redis.Redis) -> None:
+    known = queue.create("c").unique().save()
+    before = redis_client.dbsize()
+    with pytest.raises(kue.DuplicateJob) as found:
+        queue.create("p").after([queue.create("d"), queue.create("c").unique(on_duplicate="reject")]).save()
+    assert found.value.job_id == known.id and redis_client.dbsize() == before
+    twins = [queue.create("e").unique(on_duplicate="reject") for _ in "12"]
+    with pytest.raises(kue.InvalidJob, match="in the flow twice"):
+        queue.create("p").after(twins).save()
+
+
+def test_a_running_job_never_waits_for_itself_by_a_unique_child(queue: kue.Queue) -> None:
+    errors: list[str] = []
+
+    @queue.process("p", 2)
+    def parent(job: kue.Job) -> None:
+        for wanted in (queue.create("top", 1).unique(), queue.create("p", 1).unique()):
+            try:
+                job.add_children([queue.create("c"), wanted])
+            except kue.InvalidJob as exc:
+                errors.append(str(exc))
+
+    top = queue.create("top", 1).unique().after(queue.create("p", 1).unique()).save()
+    wait_until(lambda: len(errors) == 2, 10)
+    assert all("would wait for itself" in error for error in errors)
+    wait_until(lambda: state(top) == "inactive", 10)
+
+
+def test_a_child_whose_claim_outlives_it_needs_no_waiting(queue: kue.Queue) -> None:
+    queue.process("c", 1, lambda job: None)
+    gone = queue.create("c").unique(for_ms=60_000).remove_on_complete().save()
+    wait_until(lambda: queue.complete_count() == 0 and queue.inactive_count() == 0 and queue.active_count() == 0, 10)
+    child = queue.create("c").unique(for_ms=60_000)
+    parent = queue.create("p").after(child).save()
+    assert child.duplicate and child.id == gone.id
+    wait_until(lambda: state(parent) == "inactive", 10)
+
+
+def test_a_flow_with_duplicates_is_created_once_when_its_answer_was_lost(
+    queue: kue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = queue.create("c", 1).unique().save()
+    scripts = queue.session.scripts
+    create_flow = scripts.create_flow
+
+    def lose_the_answer(*args: Any, **options: Any) -> Any:
+        create_flow(*args, **options)
+        raise kue.QueueUnavailable("the answer was lost")
+
+    children = [queue.create("c", n).unique() for n in range(3)]
+    job = queue.create("p").after(children)
+    with monkeypatch.context() as faulty, pytest.raises(kue.QueueUnavailable):
+        faulty.setattr(scripts, "create_flow", lose_the_answer)
+        job.save()
+    job.save()
+    assert [job.id, *(each.id for each in children)] == [2, 3, known.id, 4]
+    assert [each.duplicate for each in children] == [False, True, False]
+    assert (queue.delayed_count(), queue.inactive_count()) == (1, 3)
+
+
+def test_a_copy_of_a_parent_waits_for_the_same_children_as_they_are_now(queue: kue.Queue) -> None:
+    # Given a parent that ran although a child had failed, which is retried then
+    good, bad, gone = (queue.create("c", n) for n in range(3))
+    parent = queue.create("p", "data").after([good, bad, gone], on_failure="ignore").save()
+    for child, how in ((good, "complete"), (bad, "failed"), (gone, "removed")):
+        end(queue, child, how)
+    end(queue, parent, "complete")
+    queue.retry(bad.id or 0)
+    # When the parent is run as new
+    copy = queue.run_as_new(parent.id or 0)
+    # Then it waits for what runs again
+    assert state(copy) == "delayed" and copy.promote_at == WAIT_UNTIL_MS and copy.data == "data"
+    assert [child.id for child in copy.children()] == [good.id, bad.id]
+    end(queue, bad, "complete")
+    assert state(copy) == "inactive" and copy.children_ended == 2
+    # And for nothing, if all have ended
+    assert queue.run_as_new(parent.id or 0).state == "inactive"

@@ -132,3 +132,14 @@ class MortalScripts(Clocked):
 
     def run(self, client: Any, name: str, *args: object, now_ms: int = 0) -> Any:
         return super().run(self._client, name, *args, now_ms=now_ms)
+
+
+class Replayed(Scripts):
+    """Reads an answer that Redis gave before: ``Replayed(keys, answer).reserve(client, reservation)``."""
+
+    def __init__(self, keys: Any, answer: Any) -> None:
+        super().__init__(keys)
+        self._answer = answer
+
+    def run(self, client: Any, name: str, *args: object, now_ms: int = 0) -> Any:
+        return self._answer

@@ -127,12 +127,24 @@ class Model:
         return known
 
     def create_flow(self, jobs: list[Job], edges: list[tuple[int, int]]) -> None:
-        """``edges``: child and parent, as places in ``jobs``; a negative child is the id of a job that is there."""
-        for job in jobs:
-            self.create(job)
-            if any(parent == jobs.index(job) for _, parent in edges):
-                job.place, job.due = "children", 0
-        self.adopt([(-child if child < 0 else jobs[child].id, jobs[parent].id) for child, parent in edges])
+        """``edges``: child and parent, as places in ``jobs``; a negative child is the id of a job that is there.
+
+        A unique job without children is not created if another one has its claim: that one is waited for.
+        """
+        known = {at: self.holder_of(job.claim.entry) for at, job in enumerate(jobs) if job.claim}
+        for at, job in enumerate(jobs):
+            if known.get(at) is None:
+                self.create(job)
+                if any(parent == at for _, parent in edges):
+                    job.place, job.due = "children", 0
+                if job.claim:
+                    self.take_claim(job)
+        ids = {at: known.get(at) or job.id for at, job in enumerate(jobs)}
+        pairs = dict.fromkeys((-child if child < 0 else ids[child], ids[parent]) for child, parent in edges)
+        self.adopt([pair for pair in pairs if pair[0] in self.jobs])
+        for parent in {jobs[parent].id for _, parent in edges}:
+            if self.jobs[parent].place == "children" and not self.jobs[parent].children:
+                self.review(self.jobs[parent])
 
     def adopt(self, edges: list[tuple[int, int]]) -> None:
         for child, parent in edges:

@@ -58,16 +58,25 @@ class Producers(Machine):
         return Claim(text, until, self.model.now + for_ms if for_ms else 0)
 
     @precondition(lambda self: self.few())
-    @rule(kind=kinds, shape=st.sampled_from(sorted(SHAPES)), of=options, policy=policies, choice=fates, pick=picks)
-    def create_flow(self, kind: str, shape: str, of: Options, policy: str, choice: Choice, pick: int) -> None:
-        self.flow(kind, shape, of, policy, choice, pick)
+    @rule(kind=kinds, shape=st.sampled_from(sorted(SHAPES)), of=options, policy=policies, choice=fates, pick=picks,
+          is_unique=st.booleans())  # fmt: skip
+    def create_flow(
+        self, kind: str, shape: str, of: Options, policy: str, choice: Choice, pick: int, is_unique: bool
+    ) -> None:
+        self.flow(kind, shape, of, policy, choice, pick, is_unique)
 
-    def flow(self, kind: str, shape: str, of: Options, policy: str, choice: Choice, pick: int = 0) -> None:
+    def flow(
+        self, kind: str, shape: str, of: Options, policy: str, choice: Choice, pick: int = 0, is_unique: bool = False
+    ) -> None:
         count, edges = SHAPES[shape]
         ended = [job.id for job in self.model.jobs.values() if job.place in ENDED] if pick % 2 else []
         known = ended if len(ended) > 1 else sorted(self.model.jobs)
         old = [known[(pick + n) % len(known)] for n in range(2)] if len(known) > 1 else []
         made = [self.new((kind, "keyed")[n % 2], {**of, "delay": of["delay"] if n == 0 else 0}) for n in range(count)]
+        if is_unique and shape in ("batch", "chain", "two"):  # its last job, which has no children
+            made[-1] = self.new("free", {**of, "delay": 0})
+            made[-1][0].unique("u")
+            made[-1][1].claim = self.claim_of(made[-1][0], "end", None)
         used, expected = [], []
         for child, parent in edges:
             if child >= 0:

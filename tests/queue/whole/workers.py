@@ -13,7 +13,7 @@ from kue.storage.script_values import Outcome, Reservation
 from tests.queue.whole.machine import TYPES, Choice, Options, fates, kinds, options, outcomes, workers
 from tests.queue.whole.model import LEASE_MS
 from tests.queue.whole.producers import Producers
-from tests.support.mortality import Called
+from tests.support.mortality import Called, Replayed
 
 
 class Workers(Producers):
@@ -80,21 +80,22 @@ class Workers(Producers):
 
     def reserved(self, kind: str, slots: int, worker: str, call: Called) -> None:
         """Each job that was taken was due to be taken, and no more could have been."""
-        _, _, taken, _, more, _, later = call.answer
+        reservation = Reservation({}, LEASE_MS, "", worker)
+        reply = Replayed(self.queue.keys, call.answer).finish_and_reserve(self.client, [], reservation)
         parts, left = self.limits[kind], self.model.of(kind, "waiting")
         in_order = not self.client.exists("q:limit:leaving")  # else some are aside for a moment: a limit was lifted
-        for job_id, token, *_ in taken:
-            job = self.model.jobs[int(job_id)]
+        for taken in reply.jobs:
+            job = self.model.jobs[int(taken.job_id)]
             assert job in left and kind not in self.model.paused, job
             first = min((each for each in left if "key" not in parts or each.key == job.key),
                         key=lambda each: (each.priority, each.zid))  # fmt: skip
             assert job is first or not in_order, (job, first)
             left.remove(job)
-            self.model.reserve(job, token, worker, by_key="key" in parts)
+            self.model.reserve(job, taken.token, worker, by_key="key" in parts)
             for part, name in (("all", ""), ("key", job.key)):
                 if part in parts:
                     self.check_limit(kind, part, name)
-        if len(taken) < slots and kind not in self.model.paused and not more and not later:
+        if len(reply.jobs) < slots and kind not in self.model.paused and not reply.more and not reply.later:
             could = [job for job in left if self.may_start(kind, job.key)]
             assert not could or not in_order, could
 

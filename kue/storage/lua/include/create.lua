@@ -60,7 +60,7 @@ local function create(waits, found_by)
     if not kind then kind = new_kind(type); kinds[type] = kind end
     local is_waiting, key_name = state == 'inactive' and not (waits and waits[n]), nil
     if waits and waits[n] then
-      state, promote_at, score, due_at = 'delayed', WAIT_UNTIL_MS, WAIT_UNTIL_MS, nil
+      state, promote_at, score = 'delayed', WAIT_UNTIL_MS, WAIT_UNTIL_MS
     elseif is_waiting and kind.by_key then
       key_name = key_from(kind.by_key, data)
       kind.aside[#kind.aside + 1] = {zid, priority, key_name}

@@ -27,11 +27,12 @@ local function fail_parent(id, type, priority, message, child)
   return message
 end
 
--- A parent whose children have all ended goes on: at once, or after its delay.
+-- A parent whose children have all ended goes on: at once, after its delay, or at its date.
 local function release_parent(id, type, priority, delay)
   local zid, wait = zid_of(id), number_of(delay)
-  if wait and wait > 0 then
-    local promote_at = whole(now + math.floor(wait))
+  local due = wait and wait > 0 and (number_of(redis.call('HGET', job_key(id), 'due_at')) or now + math.floor(wait))
+  if due and due > now then
+    local promote_at = whole(due)
     redis.call('HSET', job_key(id), 'promote_at', promote_at)
     return enter(id, zid, type, 'delayed', priority, promote_at)
   end

@@ -20,11 +20,16 @@ local promoted = redis.call('HGET', key, 'promote_at')
 local waits = promoted == HOLD_UNTIL_MS or promoted == WAIT_UNTIL_MS   -- suspended, or for its children
 for at = 6, #ARGV, 2 do
   local name, value = ARGV[at], ARGV[at + 1]
-  if name == 'delay' and value ~= '' and not waits and value ~= redis.call('HGET', key, 'delay') then
+  if name == 'delay' and value ~= '' and value ~= redis.call('HGET', key, 'delay') then
     local times = redis.call('HMGET', key, 'failed_at', 'created_at')
     local since = tonumber(times[1] or times[2] or now)
-    if string.sub(value, 1, 1) == '@' then value = whole(math.max(0, tonumber(string.sub(value, 2)) - since)) end
-    redis.call('HSET', key, 'promote_at', whole(since + tonumber(value)))
+    redis.call('HDEL', key, 'due_at')
+    if string.sub(value, 1, 1) == '@' then
+      local date = tonumber(string.sub(value, 2))
+      value = whole(math.max(0, date - since))
+      redis.call('HSET', key, 'due_at', whole(date))
+    end
+    if not waits then redis.call('HSET', key, 'promote_at', whole(since + tonumber(value))) end
   end
   if value == '' then
     redis.call('HDEL', key, name)

@@ -8,12 +8,18 @@
         the number of jobs with children, and for each its number and what a failed child does: fail, ignore or wait
         the number of jobs that are there already and become children too, and for each its id and the numbers of its parents
         the id and the token of a running job that gets children, or '' twice
-  Returns    {1, id of the first job}, the others follow it; else nothing is done: {-1, id} there is no such job,
-             {-2, id} the attempt has lost its job
-  Publishes  enqueue for each job that waits for nothing; what ended children lead to, as in include/flows.lua
+        the number of unique jobs, and for each its number and its claim, as for create_unique.lua
+  A unique job is not created if another one has its claim: that one is waited for instead. Nor is what only such jobs waited for.
+  Returns    {1, id of the first created job, more}: the others follow it; `more` tells of those that were not created, each
+             by "NUMBER=ID" of the one that has the claim, "NUMBER=-ID" if that is there no more, or "NUMBER=". Else nothing is
+             done: {-1, id} there is no such job, {-2, id} the attempt has lost its job, {-4, id} that job has a claim of one
+             that is to be rejected, {-5, id} the running job would wait for itself by way of that job
+  Publishes  enqueue for each job that waits for nothing; duplicate; what ended children lead to, as in include/flows.lua
 ]]
 --- @include "create"
 --- @include "fencing"
+--- @include "claims"
+local REJECTED, CYCLE = -4, -5
 local count = tonumber(ARGV[5])
 local searches = ARGV[6 + count * 8] == '1'
 local parents_at = 7 + count * 8
@@ -23,15 +29,19 @@ local policies = tonumber(ARGV[policies_at])
 local olds_at = policies_at + 1 + 2 * policies
 local olds = tonumber(ARGV[olds_at])
 local runner, token = ARGV[olds_at + 1 + 2 * olds], ARGV[olds_at + 2 + 2 * olds]
+local uniques_at = olds_at + 3 + 2 * olds
+local uniques = tonumber(ARGV[uniques_at] or '0')
 
 local last = ARGV[3] ~= '' and redis.call('GET', ARGV[3])
 if last then
-  local last_sequence, made = string.match(last, '^(.-):(%d+)$')
-  if last_sequence == ARGV[4] then return {1, tonumber(made)} end
+  local last_sequence, made, more = string.match(last, '^(.-):(%d+):?(.*)$')
+  if last_sequence == ARGV[4] then return {1, tonumber(made), more} end
 end
+local children = {}   -- jobs that are there and become children: id, and the numbers of its parents
 for n = 0, olds - 1 do
   local id = ARGV[olds_at + 1 + 2 * n]
   if redis.call('HEXISTS', job_key(id), 'type') == 0 then return {GONE, id} end
+  children[n + 1] = {id, ARGV[olds_at + 2 + 2 * n]}
 end
 if runner ~= '' then
   local field = redis.call('HMGET', job_key(runner), 'state', 'token')
@@ -40,43 +50,151 @@ if runner ~= '' then
   end
 end
 
-local waits = {}   -- by number, the policies of those that have children
-for at = policies_at + 1, policies_at + 2 * policies, 2 do waits[tonumber(ARGV[at])] = ARGV[at + 1] end
-local first = create(waits, searches and found_by_at or #ARGV + 1)
+-- Whether the running job is a job, or is waited for by it, by whatever way.
+local function runs_below(id)
+  local above, seen = {runner}, {}
+  while #above > 0 do
+    local each = table.remove(above)
+    if each == id then return true end
+    if not seen[each] then
+      seen[each] = true
+      for parent in string.gmatch(redis.call('HGET', job_key(each), 'parents') or '', '[^,]+') do above[#above + 1] = parent end
+    end
+  end
+  return false
+end
+for _, child in ipairs(runner ~= '' and children or {}) do
+  if runs_below(child[1]) then return {CYCLE, child[1]} end
+end
+
+local parents = {}   -- by number, the numbers of its parents
+for n = 0, count - 1 do parents[n] = ARGV[parents_at + n] end
+
+-- What is not created: by number "ID", "-ID" or '', as returned; and the claims of the unique jobs that are.
+local dropped, claims, more = {}, {}, {}
+for at = uniques_at + 1, uniques_at + 2 * uniques, 2 do
+  local n, claim = tonumber(ARGV[at]), cjson.decode(ARGV[at + 1])
+  local id, is_gone = claimed_by(claim.entry)
+  if not id then
+    claims[n] = claim
+  elseif claim.on_duplicate == 'reject' then
+    return {REJECTED, id}
+  elseif runner ~= '' and runs_below(id) then
+    return {CYCLE, id}
+  else
+    dropped[n] = (is_gone and '-' or '') .. id
+    if not is_gone then children[#children + 1] = {id, parents[n]} end
+  end
+end
+
+local function is_wanted(n)
+  if parents[n] == '' then return true end
+  for number in string.gmatch(parents[n], '[^,]+') do
+    if number == 'r' or not dropped[tonumber(number)] then return true end
+  end
+  return false
+end
+local is_settled = next(dropped) == nil
+while not is_settled do   -- once for each level
+  is_settled = true
+  for n = 0, count - 1 do
+    if not dropped[n] and not is_wanted(n) then
+      dropped[n], claims[n], is_settled = '', nil, false
+    end
+  end
+end
+
+-- The place of each job among those that are created, by number; nil: as they are numbered. Their values move up.
+local places, kept = nil, count
+if next(dropped) ~= nil then
+  places, kept = {}, 0
+  for n = 0, count - 1 do
+    if dropped[n] then
+      more[#more + 1] = n .. '=' .. dropped[n]
+    else
+      for value = 0, 7 do ARGV[6 + kept * 8 + value] = ARGV[6 + n * 8 + value] end
+      if searches then ARGV[found_by_at + kept] = ARGV[found_by_at + n] end
+      places[n] = kept
+      kept = kept + 1
+    end
+  end
+  ARGV[5] = tostring(kept)
+end
+local function position(n)
+  if places then return places[n] end
+  return n
+end
+
+local waits = {}   -- by place, the policies of those that have children
+for at = policies_at + 1, policies_at + 2 * policies, 2 do
+  local here = position(tonumber(ARGV[at]))
+  if here then waits[here] = ARGV[at + 1] end
+end
+local first = kept > 0 and create(waits, searches and found_by_at or #ARGV + 1) or 0
+more = table.concat(more, ' ')
+if more ~= '' and ARGV[3] ~= '' then redis.call('SET', ARGV[3], ARGV[4] .. ':' .. whole(first) .. ':' .. more, 'EX', LANE_S) end
 
 -- The children of each parent, and how many it has had before.
-local edges, totals = {}, {}
-local function id_at(number) return number == 'r' and runner or whole(first + tonumber(number)) end
+local edges, totals, known = {}, {}, {}
+local function id_at(number)
+  if number == 'r' then return runner end
+  local here = position(tonumber(number))
+  return here and whole(first + here)
+end
+local function is_known(parent, child)
+  local edge = parent .. ' ' .. child
+  if known[edge] or (parent == runner and redis.call('ZSCORE', children_key(parent), child)) then return true end
+  known[edge] = true
+  return false
+end
 local function adopt(child, numbers)
   local ids = {}
   for number in string.gmatch(numbers, '[^,]+') do
     local parent = id_at(number)
-    if not edges[parent] then
-      edges[parent], totals[parent] = {n = 0}, redis.call('ZCARD', children_key(parent))
+    if parent and not (uniques > 0 and is_known(parent, child)) then
+      if not edges[parent] then
+        edges[parent], totals[parent] = {n = 0}, redis.call('ZCARD', children_key(parent))
+      end
+      totals[parent] = totals[parent] + 1
+      add(edges[parent], whole(-totals[parent]), child)
+      ids[#ids + 1] = parent
     end
-    totals[parent] = totals[parent] + 1
-    add(edges[parent], whole(-totals[parent]), child)
-    ids[#ids + 1] = parent
   end
   return table.concat(ids, ',')
 end
 for n = 0, count - 1 do
-  local id, numbers = whole(first + n), ARGV[parents_at + n]
-  if numbers ~= '' then redis.call('HSET', job_key(id), 'parents', adopt(id, numbers)) end
-  if waits[n] then redis.call('HSET', job_key(id), 'on_child_failure', waits[n]) end
+  local here = position(n)
+  if here then
+    local id = whole(first + here)
+    if parents[n] ~= '' then redis.call('HSET', job_key(id), 'parents', adopt(id, parents[n])) end
+    if waits[here] then redis.call('HSET', job_key(id), 'on_child_failure', waits[here]) end
+    if claims[n] then set_claim(id, claims[n], redis.call('HGET', job_key(id), 'data')) end
+  end
 end
-for n = 0, olds - 1 do
-  local id = ARGV[olds_at + 1 + 2 * n]
-  local known, ids = redis.call('HGET', job_key(id), 'parents'), adopt(id, ARGV[olds_at + 2 + 2 * n])
-  redis.call('HSET', job_key(id), 'parents', known and known .. ',' .. ids or ids)
+for _, child in ipairs(children) do
+  local id, before, ids = child[1], redis.call('HGET', job_key(child[1]), 'parents'), adopt(child[1], child[2])
+  if ids ~= '' then redis.call('HSET', job_key(id), 'parents', before and before .. ',' .. ids or ids) end
 end
 for parent, list in pairs(edges) do
   send('ZADD', children_key(parent), list)
   redis.call('HSET', job_key(parent), 'children', totals[parent])
 end
-for n = 0, olds - 1 do
-  local id = ARGV[olds_at + 1 + 2 * n]
+for _, child in ipairs(children) do
+  local id = child[1]
   local field = redis.call('HMGET', job_key(id), 'state', 'error')
   if field[1] == 'complete' or field[1] == 'failed' then settle(id, field[1], string.match(field[2] or '', '^[^\n]*')) end
 end
-return {1, first}
+if uniques > 0 then
+  sweep_claims(4)
+  for n, id in pairs(dropped) do
+    if id ~= '' then publish(string.match(id, '[^-].*'), 'duplicate', ',"return"') end
+  end
+  for here, policy in pairs(waits) do   -- its children were removed as they completed, though their claims last
+    local id = whole(first + here)
+    if not edges[id] then
+      local field = redis.call('HMGET', job_key(id), 'type', 'priority', 'delay')
+      review_parent(id, field[1], field[2], policy, field[3])
+    end
+  end
+end
+return {1, first, more}

@@ -35,7 +35,7 @@ end
 
 -- Give the waiting job of id what the new one would have had.
 local function overwrite(id, type, state, priority, promote_at)
-  local zid, is_held = zid_of(id), promote_at == HOLD_UNTIL_MS
+  local zid, is_held = zid_of(id), promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS
   if claim.on_duplicate == 'replace' then
     priority = ARGV[8]
     set('data', ARGV[7]); set('priority', priority); set('max_attempts', ARGV[9]); set('ttl', ARGV[11])
@@ -52,7 +52,7 @@ local function overwrite(id, type, state, priority, promote_at)
   local due, delay = due_at()
   if claim.on_duplicate == 'extend' and not due then return end
   set('delay', due and delay or '')
-  if is_held then return place(id, zid, type, 'delayed', priority, '', promote_at) end   -- until it is resumed by hand
+  if is_held then return place(id, zid, type, 'delayed', priority, '', promote_at) end   -- until it is resumed, or its children have ended
   redis.call('HSET', key, 'promote_at', due or now_text)
   if due then
     if state ~= 'delayed' then leave(zid, type, state) end
