@@ -45,7 +45,7 @@ def base(redis_url: str) -> Iterator[str]:
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: _answers(url) or processes[0].poll() is not None, 30, message="uvicorn answers")
+        wait_until(lambda: _answers(url) or processes[0].poll() is not None, 60, message="uvicorn answers")
         yield url
         # Both end as they should, with nothing to say
         for process in processes:

@@ -56,7 +56,6 @@ def test_official_clients_get_each_start_and_complete_once(make_program: Callabl
     assert told["long"]["code"] == "bad_url" and told["connected"] == [True, True]
 
 
-@both_ways
 def test_a_page_written_for_a_node_server_works_unchanged(program: Any, open_page: Callable[..., Any]) -> None:
     jquery = NODE_DIR / "node_modules" / "jquery" / "dist" / "jquery.min.js"
     require_node("jquery")

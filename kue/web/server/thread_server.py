@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
+from kue.concurrency import green
 from kue.web.server.asgi import TRANSPORT, WsgiOverAsgi
 from kue.web.server.capacity import LIVE_SHARE, connections_max, live_share
 from kue.web.server.strict_h11 import make_strict
@@ -26,6 +27,9 @@ LIVE_MAX = 1_000
 HEAD_S = 75.0
 #: Seconds that WebSockets and requests under way get at the end.
 GRACE_S = 2
+#: Connections accepted in one round of the loop. The rest wait in the system's queue: they would take the descriptors
+#: that files and Redis need before one of them could be closed.
+ACCEPTED_AT_ONCE = 8
 #: Largest body and largest message, bytes; the application refuses what is larger for its path.
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -43,7 +47,9 @@ class _Http(H11Protocol):
         self._await_head()
         if len(self.connections) > self.max_connections:
             idle = [each for each in self.connections if isinstance(each, _Http) and each._is_awaited()]
-            min(idle, key=lambda each: each._since, default=self).transport.abort()
+            longest = min(idle, key=lambda each: each._since, default=self)
+            self.connections.discard(longest)  # it is closed later in this round of the loop; none is chosen twice
+            longest.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -86,6 +92,15 @@ class _WebSocket(WSProtocol):
         await super().run_asgi()
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's; the system goes on holding as many connections as before."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(green.BACKLOG)
+
+
 class ThreadServer:
     """Serves a WSGI application on a listening socket, until it is stopped."""
 
@@ -94,7 +109,7 @@ class ThreadServer:
         most = max_connections or connections_max()
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # anybody may send what is no HTTP
         http = type("Http", (_Http,), {"max_connections": most})
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 WsgiOverAsgi(live_share(app, min(LIVE_MAX, most * LIVE_SHARE)), MAX_BYTES),
                 http=http,
@@ -108,6 +123,7 @@ class ThreadServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                backlog=ACCEPTED_AT_ONCE,
                 timeout_keep_alive=int(HEAD_S),
                 timeout_graceful_shutdown=GRACE_S,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -99,7 +100,9 @@ def test_nothing_runs_before_the_first_request_and_a_fork_starts_anew(queue: Any
     assert threading.active_count() == before
     for number in range(2):
         read, write = os.pipe()
-        child = os.fork()
+        with warnings.catch_warnings():  # from Python 3.12 on it warns where there are threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
         if child == 0:
             answer = app.test_client().get("/jobs/stats")
             os.write(write, b"%d %d" % (answer.status_code, monitor._started_in == os.getpid()))
