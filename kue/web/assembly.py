@@ -31,8 +31,8 @@ from kue.web.api.schedules_api import schedules_api
 from kue.web.api.webhooks_api import webhooks_api
 from kue.web.links import link
 from kue.web.live import client_script
-from kue.web.live.monitor import Monitor
 from kue.web.live.frame_writer import write_together
+from kue.web.live.monitor import Monitor
 from kue.web.live.packets import ClientPacket
 from kue.web.live.web_socket import refuse_unsupported, web_sockets_of_threads
 from kue.web.pages.alerts import alerts
