@@ -8,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help run test test-long check lint bench docs reference screenshots clean
+.PHONY: help run test test-long check lint bench guard docs reference screenshots clean
 
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
@@ -17,6 +17,7 @@ help:
 	@echo "make check  lint, and the tests that are quick: the round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
+	@echo "make guard  fail if a job costs more CPU time than it did, next to Node's Kue"
 	@echo "make docs   build the documentation in build/site; make reference and make screenshots renew what is made from the code"
 	@echo "make clean  remove the virtual environment and every cache; jobs and downloads stay"
 
@@ -47,6 +48,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@exec $(PY) -m bench $(ARGS)
+
+guard: $(VENV)/.installed-dev node
+	@exec $(PY) -m bench.guard $(ARGS)
 
 # --strict: a broken link or an unknown name ends the build.
 docs: $(VENV)-docs/.installed

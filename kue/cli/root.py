@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import NoReturn
 
 import click
@@ -14,23 +15,7 @@ from redis.sentinel import MasterNotFoundError
 
 from .. import __version__
 from ..errors import KueError, QueueUnavailable
-from .actions import cancel, clean, pause, promote, resume, retry, rm
-from .bench import bench
-from .check import check
-from .completion import completion
-from .dashboard import dashboard
-from .doctor import doctor
-from .download import download
-from .jobs import create, log, ls, show
-from .limit import limit
 from .options import Place, place_options
-from .schedule import schedule
-from .serve import serve
-from .stats import stats
-from .tree import tree
-from .user import user
-from .webhook import alerts, webhook
-from .worker import worker
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -39,15 +24,41 @@ Exit codes: 0 success; 1 job not found, in the wrong state or failed, or the doc
 2 usage error; 3 Redis is unreachable or refused the command."""
 
 
-class Commands(click.Group):
-    """List commands in the order in which they were added."""
+#: Each command's module, in the order of the help.
+MODULES = {
+    **{name: name for name in ("serve", "dashboard", "worker", "download", "stats")},
+    **{"ls": "jobs", "show": "jobs", "tree": "tree", "log": "jobs", "create": "jobs", "schedule": "schedule"},
+    **{"webhook": "webhook", "alerts": "webhook"},
+    **{name: "actions" for name in ("retry", "rm", "promote", "cancel", "pause", "resume")},
+    **{"limit": "limit", "clean": "actions", "doctor": "doctor", "check": "check", "user": "user"},
+    **{name: name for name in ("bench", "completion")},
+}
+
+
+class Commands(Mapping[str, click.Command]):
+    """The commands by name, each imported when it is asked for: most need what others do not."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(import_module(f".{MODULES[name]}", __package__), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+class Root(click.Group):
+    """List commands in the order of the help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
 
 @click.group(
-    cls=Commands,
+    cls=Root,
+    commands=Commands(),
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -72,14 +83,6 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     -r and -q work before or after the command.
     """
     ctx.obj = Place(url, prefix)
-
-
-COMMANDS = (
-    *(serve, dashboard, worker, download, stats, ls, show, tree, log, create, schedule, webhook, alerts),
-    *(retry, rm, promote, cancel, pause, resume, limit, clean, doctor, check, user, bench, completion),
-)
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

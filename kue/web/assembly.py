@@ -31,6 +31,7 @@ from kue.web.api.schedules_api import schedules_api
 from kue.web.api.webhooks_api import webhooks_api
 from kue.web.links import link
 from kue.web.live import client_script
+from kue.web.live.frame_writer import write_together
 from kue.web.live.monitor import Monitor
 from kue.web.live.packets import ClientPacket
 from kue.web.live.web_socket import refuse_unsupported, web_sockets_of_threads
@@ -130,6 +131,8 @@ def assemble(
     if socketio.async_mode == "threading":
         web_sockets_of_threads(socketio, MAX_MESSAGE_BYTES)
         app.wsgi_app = refuse_unsupported(app.wsgi_app)  # type: ignore[method-assign]
+    else:
+        write_together(socketio)
     client_script.install(app, flask_wsgi)
     _tolerate_capitals(app)
     app.wsgi_app = security.guard_socket(app.wsgi_app)  # type: ignore[method-assign]

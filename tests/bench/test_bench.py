@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from bench import report
+from bench.guard import RATIOS, fallen
 from bench.harness import catalog, envs
 from bench.harness.steps import ALL_DONE_BEFORE
 from bench.limit import create_limit, work_limit
@@ -115,3 +117,15 @@ def test_each_peer_has_its_program_and_its_pinned_packages() -> None:
         else:
             assert (envs.NODE / entry.program).is_file()
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for _, version in envs.node_versions())
+
+
+def test_the_guard_tells_what_fell_by_more_than_fifteen_percent() -> None:
+    committed = {"server": 2.0, "worker": 3.0}
+    assert fallen({"server": 1.71, "worker": 9.0}, committed) == []
+    assert [line.partition(":")[0] for line in fallen({"server": 1.69, "worker": 2.9}, committed)] == ["server"]
+
+
+def test_the_guard_knows_all_that_it_measures() -> None:
+    committed = json.loads(RATIOS.read_text(encoding="utf-8"))
+    assert set(committed) == {"server time of a kept job", "worker time of a kept job"}
+    assert all(ratio > 1 for ratio in committed.values())

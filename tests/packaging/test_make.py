@@ -149,5 +149,5 @@ def test_clean_keeps_jobs_and_downloads(checkout: Checkout) -> None:
 
 def test_make_alone_says_what_there_is(checkout: Checkout) -> None:
     result = checkout.make()
-    targets = {"run", "test", "check", "lint", "bench", "docs", "clean"}
+    targets = {"run", "test", "test-long", "check", "lint", "bench", "guard", "docs", "clean"}
     assert {line.split()[1] for line in result.stdout.splitlines()} == targets

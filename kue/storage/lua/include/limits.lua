@@ -22,8 +22,10 @@ local function wrong_kind(job_type, by_key)
   end
 end
 
--- Returns the limits of a type as {all = …, key = …}, or nil; and what is wrong with its keys.
+-- Returns the limits of a type as {all = …, key = …}, or nil; and what is wrong with its keys. They are read once in a call.
+local known_limits = {}
 local function limits_of(job_type)
+  if known_limits[job_type] then return known_limits[job_type] end
   local text = redis.pcall('HGET', limits_key(), job_type)
   if fault_of(text) then return nil, text.err end
   if not text then return nil end
@@ -31,6 +33,7 @@ local function limits_of(job_type)
   if not read or type(limits) ~= 'table' then return nil end
   local wrong = wrong_kind(job_type, limits.key)
   if wrong then return nil, wrong end
+  known_limits[job_type] = limits
   return limits
 end
 

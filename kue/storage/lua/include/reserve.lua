@@ -43,6 +43,7 @@ end
 local function reserve_type(type, slots, worker, nonce, lease_until, taken, limits)
   local waiting_key, garbage, filled, most, from, full_at = type_key(type, 'inactive'), 0, 0, #slots, 'inactive', nil
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
+  local due = limits and limits.key and {'promote_at', now_text} or {}
   local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- before a job is taken: nothing is rolled back
   if fault_of(active) then return nil, active.err end
   if limits then
@@ -80,8 +81,7 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken, limi
         local slot = slots[filled]
         local token = nonce .. '.' .. slot .. '@' .. now_text
         call('HSET', key, 'state', 'active', 'started_at', now_text, 'updated_at', now_text, 'workerId', worker_type .. slot,
-          'token', token)
-        if aside then call('HSET', key, 'promote_at', now_text) end
+          'token', token, unpack(due))
         add(leaving, zid)
         add(entering, active_score(priority, ttl), zid)
         add(entering_type, priority, zid)

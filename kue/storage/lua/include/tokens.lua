@@ -2,9 +2,11 @@
 --- @include "limits"
 local TOKENS_MAX = 1000   -- tokens that one call restores at most: the next call goes on
 
--- Whether any type is limited: most queues have no limits, and pay for no more than this look. A worker that an ACL denies the
--- key knows of no limits, as it did before there were any.
-local has_limits = redis.pcall('EXISTS', prefix .. ':limits') == 1
+-- Most queues have neither limits nor webhooks, and pay for no more than this look. A worker that an ACL denies the key knows of
+-- no limits, as it did before there were any.
+local is_plain = redis.pcall('EXISTS', prefix .. ':limits', prefix .. ':webhooks:events') == 0
+local has_limits = not is_plain and redis.pcall('EXISTS', prefix .. ':limits') == 1
+if is_plain then wanted_events = false end
 
 -- Keep q:TYPE:jobs at one token for each waiting job that may start: fewer would starve Node's workers, more are noise. Returns
 -- how many may, or nil and what is wrong with a key; and the ms after which more of them may, if there is a limit.

@@ -1,0 +1,100 @@
+"""Write the frames that wait for one WebSocket in one system call, and encode a message once for all its clients.
+
+Engine.IO sends each packet by itself. With ten clients that receive every event, a busy queue would make ten system
+calls for each, and encode ten times what is the same. Here a frame goes into the connection's buffer, which is written
+as soon as the green threads that run now have had their turns. So a frame is never late by more than that.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from kue.concurrency import green
+
+if TYPE_CHECKING:
+    from flask_socketio import SocketIO
+
+#: Bytes that wait for a connection before its sender waits too. More packets then wait in Engine.IO's own queue.
+BUFFER_MAX = 64 * 1024
+#: Longest message, in characters, whose frame is kept for the other clients that get it.
+SHARED_MAX = 4096
+#: Frames that are kept: about as many as one turn of the relay brings.
+SHARED_FRAMES = 1024
+#: First byte of a final text frame (RFC 6455, section 5.2).
+FINAL_TEXT = 0x81
+
+
+def text_frame(message: str) -> bytes:
+    """Return an unmasked text frame, as a server sends it."""
+    payload = message.encode()
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", FINAL_TEXT, size) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", FINAL_TEXT, 126, size) + payload
+    return struct.pack("!BBQ", FINAL_TEXT, 127, size) + payload
+
+
+_shared_frame = lru_cache(SHARED_FRAMES)(text_frame)
+
+
+class FrameWriter:
+    """One of eventlet's WebSockets, with a buffer for what is sent."""
+
+    def __init__(self, web_socket: Any) -> None:
+        self._web_socket = web_socket
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._is_due = False
+        self._error: OSError | None = None
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message, or put it into the buffer. Raises the OSError that an earlier one met."""
+        if self._error is not None:
+            raise self._error
+        if not isinstance(message, str) or self._web_socket.extensions:  # binary, or compressed for each client
+            self._write()
+            self._web_socket.send(message)
+            return
+        frame = _shared_frame(message) if len(message) <= SHARED_MAX else text_frame(message)
+        self._frames.append(frame)
+        self._size += len(frame)
+        if self._size >= BUFFER_MAX:
+            self._write()
+        elif not self._is_due:
+            self._is_due = True
+            green.spawn(self._write_due)
+
+    def wait(self) -> Any:
+        return self._web_socket.wait()
+
+    def close(self) -> None:
+        self._write_due()
+        self._web_socket.close()
+
+    def _write_due(self) -> None:
+        try:
+            self._write()
+        except OSError as exc:
+            self._error = exc  # for the sender; the reader sees the end by itself
+
+    def _write(self) -> None:
+        """Write what is there; waits until it is taken, and until an earlier write is done."""
+        with self._web_socket._sendlock:  # taken out under it, so that no later frame overtakes
+            frames, self._frames, self._size, self._is_due = self._frames, [], 0, False
+            if frames:
+                self._web_socket.socket.sendall(b"".join(frames))
+
+
+def write_together(socketio: SocketIO) -> None:
+    """Let the WebSockets of a Socket.IO server with green threads write several frames at once."""
+    engine = socketio.server.eio
+    usual = engine._async["websocket"]
+
+    def web_socket(handler: Callable[[Any], Any], server: Any) -> Any:
+        return usual(lambda each: handler(FrameWriter(each)), server)
+
+    engine._async = {**engine._async, "websocket": web_socket}
