@@ -98,7 +98,7 @@ def add(
     if as_json:
         print_json({**made.to_dict(), "secret": made.secret})
         return
-    print(f"webhook {plain(made.name)} is told of {', '.join(made.events)}")
+    print(f"webhook {plain(made.name)} receives {', '.join(made.events)}")
     if format == FORMATS[0] and secret is None:
         print(f"its messages are signed with {made.secret}")
 

@@ -87,14 +87,14 @@ def definition_text(url: object, events: object, types: object, format: object) 
     wanted = _listed("events", events)
     for event in wanted:
         if event not in EVENTS:
-            raise InvalidJob(f"a webhook's events are of {', '.join(EVENTS)}; there is no {event!r}")
+            raise InvalidJob(f"there is no event {event!r}; a webhook's events are {', '.join(EVENTS)}")
     if not wanted:
         raise InvalidJob('a webhook has at least one event, such as events=["failed"]')
     of_types = [check_type(each) for each in _listed("types", types)]
     if len(of_types) > TYPES_MAX:
         raise InvalidJob(f"a webhook has at most {TYPES_MAX} types; leave types out for all")
     if DELIVERY_TYPE in of_types:
-        raise InvalidJob(f"jobs of type {DELIVERY_TYPE} deliver to webhooks, so no webhook is told of them")
+        raise InvalidJob(f"jobs of type {DELIVERY_TYPE} deliver to webhooks, and are not sent to webhooks themselves")
     if format not in FORMATS:
         raise InvalidJob(f"the format of a webhook is one of {', '.join(FORMATS)}, not {format!r}")
     found = {"url": check_url(url), "events": wanted, "types": of_types, "format": format}

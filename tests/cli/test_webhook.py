@@ -16,12 +16,12 @@ Kue = Callable[..., Any]
 def test_the_life_of_a_webhook(kue: Kue, queue: Queue) -> None:
     said = kue("webhook", "add", "https://h.example/x?token=abcd", "-e", "failed", "-t", "bill", "--name", "ops")
     told, signed = said.out.splitlines()
-    assert (said.code, told) == (0, "webhook ops is told of failed")
+    assert (said.code, told) == (0, "webhook ops receives failed")
     assert signed.startswith("its messages are signed with whsec_")
     secret = signed.rpartition(" ")[2]
     assert queue._webhooks.with_secrets("ops")[1] == [secret]
     slack = kue("webhook", "add", "https://hooks.slack.com/services/abcd", "--format", "slack", "--name", "slack")
-    assert slack.out == "webhook slack is told of failed, alert\n"
+    assert slack.out == "webhook slack receives failed, alert\n"
     listed = kue("webhook", "ls").out
     assert [line.split()[0] for line in listed.splitlines()] == ["NAME", "ops", "slack"]
     assert "abcd" not in listed and secret not in listed + kue("webhook", "ls", "--json").out

@@ -245,8 +245,8 @@ def test_what_a_job_holds_is_sent_as_far_as_it_can_be(queue: kue.Queue, receiver
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"events": ["fialed"]}, "no 'fialed'"),
-        ({"events": ["progress"]}, "no 'progress'"),
+        ({"events": ["fialed"]}, "no event 'fialed'"),
+        ({"events": ["progress"]}, "no event 'progress'"),
         ({"events": "failed"}, "is a list"),
         ({"events": []}, "at least one event"),
         ({"url": "ftp://example.com/"}, "https://example.com/hook"),
