@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import CancelledError, Executor, Future
-from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +29,13 @@ TRANSPORT = "kue.transport"
 
 #: In the scope: what else is to stand in the environ.
 MORE_ENVIRON = "kue.environ"
+
+#: Messages of a WebSocket on their way to the server, beside those that Engine.IO keeps.
+UNSENT_MAX = 16
+#: Seconds between two looks whether a WebSocket whose client does not read has been closed.
+LOOK_S = 1.0
+#: Seconds that the last messages of a WebSocket may take.
+FINISH_S = 5.0
 
 #: Seconds that a client may take for each part of a body.
 BODY_S = 60.0
@@ -63,12 +69,19 @@ class AsgiWebSocket:
         self._loop = asyncio.get_running_loop()
         self._receive, self._send, self._transport = receive, send, transport
         self._under_way: set[Future[Any]] = set()
-        self.is_accepted = self.is_closed = False
+        self._outbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._room = threading.Semaphore(UNSENT_MAX)
+        self._sender: asyncio.Task[None] | None = None
+        self.is_accepted = self.is_closed = self._says_goodbye = False
 
     def accept(self) -> None:
         """Finish the handshake."""
-        self._call(self._send({"type": "websocket.accept"}))
+        self._call(self._begin())
         self.is_accepted = True
+
+    async def _begin(self) -> None:
+        await self._send({"type": "websocket.accept"})
+        self._sender = asyncio.create_task(self._send_all())
 
     def wait(self) -> str | bytes | None:
         """Return the next message; None once the WebSocket is closed."""
@@ -85,14 +98,47 @@ class AsgiWebSocket:
 
     def send(self, message: str | bytes) -> None:
         """Send a message; wait while the client does not read. Raises OSError once the WebSocket is closed."""
+        while not self._room.acquire(timeout=LOOK_S):
+            if self.is_closed:
+                break
+        if self.is_closed:
+            raise BrokenPipeError("the WebSocket is closed")
         kind = "bytes" if isinstance(message, bytes) else "text"
-        self._call(self._send({"type": "websocket.send", kind: message}))
+        self._put({"type": "websocket.send", kind: message})
 
     def close(self) -> None:
-        """Close the WebSocket in order."""
+        """Close the WebSocket behind all that was sent."""
         if not self.is_closed:
+            self.is_closed = self._says_goodbye = True
+            self._put({"type": "websocket.close", "code": 1000})
+
+    async def finish(self) -> None:
+        """Wait until all is sent, unless the client does not read."""
+        if self._sender is not None:
+            self.close()
+            if self._says_goodbye:
+                await asyncio.wait([self._sender], timeout=FINISH_S)
+            self._sender.cancel()
+
+    def _put(self, message: Message) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._outbox.put_nowait, message)
+        except RuntimeError as exc:
+            raise BrokenPipeError(f"the server has stopped: {exc}") from exc
+
+    async def _send_all(self) -> None:
+        """Send what is in the outbox: a thread that waited for each message would fall behind in a burst."""
+        try:
+            while True:
+                message = await self._outbox.get()
+                await self._send(message)
+                if message["type"] == "websocket.close":
+                    return
+                self._room.release()
+        except (OSError, RuntimeError):  # the client has closed it
+            pass
+        finally:
             self.is_closed = True
-            self._post(self._send({"type": "websocket.close", "code": 1000}))
 
     def abort(self) -> None:
         """Close the WebSocket of a client that does not read."""
@@ -211,8 +257,7 @@ class WsgiOverAsgi:
 
         body = await asyncio.get_running_loop().run_in_executor(_threads, work)
         if line.is_accepted:
-            if not line.is_closed:
-                await _send_if_open(send, {"type": "websocket.close", "code": 1000})
+            await line.finish()
         elif "websocket.http.response" in (scope.get("extensions") or {}):
             await send({"type": "websocket.http.response.start", **answer.head})
             await send({"type": "websocket.http.response.body", "body": body})
@@ -239,11 +284,6 @@ def _no_write(data: bytes) -> None:
 
 async def _awaited(what: Awaitable[None]) -> None:
     await what
-
-
-async def _send_if_open(send: Send, message: Message) -> None:
-    with suppress(OSError, RuntimeError):  # the client has closed it first
-        await send(message)
 
 
 def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:

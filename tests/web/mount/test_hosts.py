@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -141,7 +142,9 @@ class AsWsgi:
         async def send(message: dict[str, Any]) -> None:
             said.append(message)
 
-        asyncio.run(self._app(scope, receive, send))
+        # In a thread of its own: in this one, Playwright may have an event loop.
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(asyncio.run, self._app(scope, receive, send)).result()
         headers = [(name.decode(), value.decode()) for name, value in said[0]["headers"]]
         start_response(f"{said[0]['status']} x", headers)
         return [each.get("body", b"") for each in said[1:]]
