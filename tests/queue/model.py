@@ -137,10 +137,10 @@ class Model:
 
     def reserve(self, kind: str, slots: list[int], nonce: str, worker: str) -> list[Job]:
         taken = [] if kind in self.paused else self.waiting(kind)[: len(slots)]
-        for number, (job, slot) in enumerate(zip(taken, slots, strict=False), start=1):
+        for job, slot in zip(taken, slots, strict=False):
             self._enter(job, "active")
             job.fields |= {"started_at": str(self.now), "workerId": f"{worker}:{kind}:{slot}"}
-            job.token, job.lease = f"{nonce}.{number}@{self.now}", self.now + LEASE_MS
+            job.token, job.lease = f"{nonce}.{slot}@{self.now}", self.now + LEASE_MS
             job.node_runs = False
             self.say(job, "start", kind, None)
         self._balance(kind)

@@ -41,7 +41,7 @@ def test_the_life_of_a_webhook_is_as_described(check: Any, queue: Any) -> None:
         ({"url": "https://h/", "events": ["failed"], "what": 1}, "send an object"),
         ({"url": "https://h/", "events": ["failed"]}, "send the secret too"),
         ({"url": "https://h/", "events": ["failed"], "secret": "swordfish"}, "24 to 64 bytes"),
-        ({"url": "https://h/", "events": ["fialed"], "secret": SECRET}, "no 'fialed'"),
+        ({"url": "https://h/", "events": ["fialed"], "secret": SECRET}, "no event 'fialed'"),
         ({"url": "file:///etc/passwd", "events": ["failed"], "secret": SECRET}, "https://example.com/hook"),
     ],
 )
