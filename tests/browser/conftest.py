@@ -95,28 +95,9 @@ def make_program(redis_url: str, tmp_path: Path, green: str) -> Iterator[Callabl
         program.end()
 
 
-# No longer than a module: its workers would take the jobs of other tests on the same Redis.
-@pytest.fixture(scope="module")
-def _shared_programs() -> Iterator[dict[str, Program]]:
-    programs: dict[str, Program] = {}
-    yield programs
-    for program in programs.values():
-        program.end()
-
-
 @pytest.fixture
-def program(
-    redis_url: str, green: str, _shared_programs: dict[str, Program], tmp_path_factory: pytest.TempPathFactory
-) -> Program:
-    """The program with its usual settings, shared by a module's tests; one that stops it should start it again."""
-    program = _shared_programs.get(green)
-    if program is None:
-        program = _shared_programs[green] = Program(redis_url, tmp_path_factory.mktemp("program"), KUE_GREEN=green)
-    if program.process is None or program.process.poll() is not None:
-        program.start()
-    for file in program.downloads.glob("*"):
-        file.unlink()
-    return program
+def program(make_program: Callable[..., Program]) -> Program:
+    return make_program()
 
 
 @pytest.fixture(scope="session")

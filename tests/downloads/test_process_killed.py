@@ -62,7 +62,7 @@ def beyond(part: Path, places: list[Place], data: bytes) -> int:
     return again
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("segments", "mode", "kills"), [(4, "green", KILLS), (1, "plain", 2), (1, "green", 1), (8, "plain", 1)]
 )

@@ -114,7 +114,7 @@ def start(client: redis.Redis) -> None:
     put(client, 9, {"data": json.dumps({"title": HEALTHY}).encode()}, "inactive")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @QUICK
 @given(first=HASHES, second=HASHES, states=st.lists(st.sampled_from(STATES), min_size=2, max_size=2))
 def test_no_field_of_any_job_breaks_an_answer(
@@ -126,7 +126,7 @@ def test_no_field_of_any_job_breaks_an_answer(
     look()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_odd_value_in_any_field_breaks_an_answer(
     look: Callable[[], None], site: Any, redis_client: redis.Redis
 ) -> None:
@@ -153,7 +153,7 @@ KINDS: dict[str, Callable[[redis.Redis, str], object]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_key_of_another_kind_breaks_an_answer(look: Callable[[], None], redis_client: redis.Redis, kind: str) -> None:
     names = (
