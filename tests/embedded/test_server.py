@@ -338,11 +338,12 @@ def test_a_large_log_is_put_aside(data_dir: Path) -> None:
 def test_no_file_descriptor_and_no_thread_is_left(data_dir: Path) -> None:
     with EmbeddedServer(data_dir):
         pass
-    before = len(os.listdir("/dev/fd")), threading.active_count()
+    descriptors, threads = len(os.listdir("/dev/fd")), threading.active_count()
     for _ in range(3):
         with EmbeddedServer(data_dir):
             pass
-    assert (len(os.listdir("/dev/fd")), threading.active_count()) == before
+    # Threads of earlier tests may end meanwhile.
+    assert len(os.listdir("/dev/fd")) <= descriptors and threading.active_count() <= threads
 
 
 def test_the_binary_is_where_the_package_keeps_it() -> None:
