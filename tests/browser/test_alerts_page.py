@@ -35,6 +35,7 @@ def test_a_web_process_without_workers_delivers_what_the_page_sends(
         page = open_page(f"{program.url}/")
         page.click("nav a:has-text('Alerts')")
         page.wait_for_selector(".alerts li:has-text('job 1 (orphan) has been waiting')")
+        page.wait_for_load_state("load")  # its script has run, so its buttons work
         # A test is sent, and how it went is shown
         page.click("[data-webhook=settings] [data-action=test]")
         page.wait_for_selector("#act_message:has-text('delivers a test to settings')")
