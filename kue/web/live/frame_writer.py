@@ -82,7 +82,7 @@ class FrameWriter:
             self._error = exc  # for the sender; the reader sees the end by itself
 
     def _write(self) -> None:
-        """Write what is there; waits until it is taken, and until an earlier write is done."""
+        """Write the queued frames. Blocks until the socket has accepted them, and until any earlier write has finished."""
         with self._web_socket._sendlock:  # taken out under it, so that no later frame overtakes
             frames, self._frames, self._size, self._is_due = self._frames, [], 0, False
             if frames:
