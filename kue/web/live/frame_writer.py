@@ -82,7 +82,7 @@ class FrameWriter:
             self._error = exc  # for the sender; the reader sees the end by itself
 
     def _write(self) -> None:
-        """Write the queued frames. Blocks until the socket has accepted them, and until any earlier write has finished."""
+        """Write the queued frames. Blocks until they are sent, and until any earlier write has finished."""
         with self._web_socket._sendlock:  # taken out under it, so that no later frame overtakes
             frames, self._frames, self._size, self._is_due = self._frames, [], 0, False
             if frames:
