@@ -1,7 +1,7 @@
 """A WSGI application as an ASGI one, WebSockets included.
 
-Each request, and each WebSocket for its lifetime, is handled in a thread. Existing adapters do not support WebSockets, and
-their threads outlive a client that has disconnected.
+Each request, and each WebSocket for its lifetime, is handled in a thread. Existing adapters do not support WebSockets,
+and their threads outlive a client that has disconnected.
 """
 
 from __future__ import annotations
