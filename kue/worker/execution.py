@@ -23,7 +23,10 @@ class Context:
 class Execution:
     """One attempt of a job, in the slot it was reserved for."""
 
-    __slots__ = ("context", "error", "handler", "has_begun", "if_no_child", "job", "slot", "started_at", "task", "type")
+    __slots__ = (
+        "context", "error", "handler", "has_begun", "if_no_child", "job", "slot", "started_at", "task", "type",
+        "was_raised",
+    )  # fmt: skip
 
     def __init__(self, job: Job, job_type: str, slot: Slot, context: Context) -> None:
         self.job, self.slot, self.context = job, slot, context
@@ -39,5 +42,7 @@ class Execution:
         self.started_at = time.monotonic()
         #: The executor's own object for it, such as a thread or task.
         self.task: Any = None
+        #: Whether CancelledError was raised in its task, because it blocked the event loop.
+        self.was_raised = False
         #: What the handler raised, if it failed.
         self.error: BaseException | None = None

@@ -10,18 +10,21 @@ from contextvars import Context
 from typing import Any, Protocol
 
 from ...backoff import BackoffFunction
-from ...errors import JobInterrupt
+from ...errors import JobInterrupt, KueError, WorkerStopping
 from ...job import Job
 from ...logs import current_job
 from ...middleware import acompose
 from ...storage.script_values import Outcome
 from ..execution import Execution
 from ..handler import Handler
-from ..outcomes import completed, not_runnable, raised
+from ..outcomes import completed, not_runnable, raised, released
 from . import event_loop
 from .executor import ReportAll
 
 log = logging.getLogger("kue.worker")
+
+#: Why the other attempts on a blocked loop are released.
+BLOCKED = "another async handler blocked its event loop"
 
 
 class HandlerJobs(Protocol):
@@ -47,15 +50,16 @@ class AsyncioExecutor:
         backoffs: Mapping[str, BackoffFunction],
         holds: Callable[[Execution], bool],
         handler_jobs: HandlerJobs,
+        on_abandoned: Callable[[AsyncioExecutor], object],
     ) -> None:
         self._report, self._backoffs, self._holds, self._handler_jobs = report, backoffs, holds, handler_jobs
-        self._job_of = handler_jobs.job_of
+        self._job_of, self._on_abandoned = handler_jobs.job_of, on_abandoned
         self._loop: event_loop.EventLoop | None = None
         #: Attempts to start, and whether the loop has been notified.
         self._ready: deque[Execution] = deque()
-        self._is_told = False
-        #: The running tasks. Nothing else references them.
-        self._tasks: dict[asyncio.Task[None], Execution] = {}
+        self._is_told = self._is_abandoned = False
+        #: The tasks of running attempts. Nothing else references them.
+        self.tasks: dict[asyncio.Task[None], Execution] = {}
         self._ended: list[tuple[Execution, Outcome | None]] = []
 
     def prepare(self, job_type: str, handler: Handler, count: int) -> None:
@@ -63,8 +67,10 @@ class AsyncioExecutor:
 
     def start(self, execution: Execution) -> None:
         if self._loop is None:
-            self._loop = event_loop.acquire(self._tasks)
+            self._loop = event_loop.acquire(self)
         self._ready.append(execution)
+        if self._is_abandoned:
+            raise KueError(BLOCKED)
 
     def begin_started(self) -> None:
         """Start the queued attempts on the loop, in one call for a whole delivery."""
@@ -78,16 +84,27 @@ class AsyncioExecutor:
             self._loop.call(self._cancel, execution, exc)
 
     def has_leftovers(self) -> bool:
-        return any(not self._holds(execution) for execution in list(self._tasks.values()))
+        return any(not self._holds(execution) for execution in list(self.tasks.values()))
 
     def stop(self) -> None:
         """Give cancelled tasks a moment to clean up. The last executor to stop closes the loop."""
         loop = self._loop
         if loop is None:
             return
-        loop.wait_until(lambda: not self._tasks, event_loop.CLEANUP_S)
+        loop.wait_until(lambda: not self.tasks, event_loop.CLEANUP_S)
         loop.finish(self._handler_jobs.aclose, event_loop.CLOSE_S)
-        event_loop.release(loop, self._tasks)
+        event_loop.release(loop, self)
+
+    def abandoned(self) -> None:
+        """The loop is blocked: release the attempts, report those that have ended, and give way to a new executor."""
+        self._is_abandoned = True
+        self._on_abandoned(self)
+        ended: list[tuple[Execution, Outcome | None]] = list(self._ended)
+        for execution in (*self.tasks.values(), *self._ready):
+            if self._holds(execution):
+                execution.job._interrupt = execution.job._interrupt or WorkerStopping()
+                ended.append((execution, released(str(execution.job.id), execution.job._token, BLOCKED)))
+        self._report(ended)
 
     # In the loop's thread
 
@@ -101,7 +118,7 @@ class AsyncioExecutor:
                 self._end(execution, raised(execution.job, execution.job._interrupt, self._backoffs))
                 continue
             task = execution.task = asyncio.Task(self._run(execution), loop=loop, name="kue job", context=Context())
-            self._tasks[task] = execution
+            self.tasks[task] = execution
         self._loop.watchdog.wake()
 
     async def _run(self, execution: Execution) -> None:
@@ -118,7 +135,7 @@ class AsyncioExecutor:
         except BaseException as exc:  # raised after the handler returned: its slot must not be lost
             log.exception("Job %s: cannot determine its outcome", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
-        self._tasks.pop(execution.task, None)
+        self.tasks.pop(execution.task, None)
         self._end(execution, outcome)
 
     def _outcome_of(self, job: Job, exc: BaseException) -> Outcome | None:
@@ -138,6 +155,6 @@ class AsyncioExecutor:
 
     def _cancel(self, execution: Execution, exc: JobInterrupt) -> None:
         task = execution.task
-        if task is not None:  # else it does not start
-            task.add_done_callback(lambda task: self._tasks.pop(task, None))  # a task that never started never ends
+        if task is not None and not execution.was_raised:  # without a task, it does not start
+            task.add_done_callback(lambda task: self.tasks.pop(task, None))  # a task that never started never ends
             task.cancel(exc)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from ...concurrency.essential import run_essential
@@ -29,6 +29,16 @@ CLEANUP_S, CLOSE_S = 1.0, 0.3
 current: ContextVar[Execution | None] = ContextVar("kue_execution", default=None)
 
 
+class User(Protocol):
+    """An executor that runs attempts on the loop."""
+
+    #: Its attempts' tasks.
+    tasks: dict[asyncio.Task[None], Execution]
+
+    def abandoned(self) -> None:
+        """The loop is blocked and does not run any more. Called in another thread."""
+
+
 class EventLoop:
     """One asyncio event loop and its thread."""
 
@@ -37,11 +47,10 @@ class EventLoop:
         self.loop = asyncio.SelectorEventLoop(self._selector)
         self.loop.set_default_executor(DaemonThreads(THREADS_MAX))
         self.loop.set_task_factory(self._new_task)
-        #: The tasks of attempts, one dict per executor.
-        self.tasks: list[dict[asyncio.Task[None], Execution]] = []
+        self.users: list[User] = []
         #: Tasks started by handlers.
         self._children: WeakKeyDictionary[asyncio.Task[Any], Execution] = WeakKeyDictionary()
-        self.watchdog = Watchdog(self._selector, self.loop, lambda: any(self.tasks), self._job_of)
+        self.watchdog = Watchdog(self._selector, self.loop, self._has_tasks, self._execution_of, self._abandon)
         self._is_stopping = False
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -116,7 +125,8 @@ class EventLoop:
     def _forever(self) -> None:
         try:
             self.loop.run_forever()
-        except (KeyboardInterrupt, SystemExit):  # asyncio lets KeyboardInterrupt and SystemExit escape from tasks
+        except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+            # asyncio lets the first two escape from tasks; the third was raised in a handler that had just awaited.
             log.exception("A task of an async handler raised an exception; the event loop continues")
 
     def _close(self) -> None:
@@ -148,10 +158,31 @@ class EventLoop:
             self._children[task] = execution
         return task
 
-    def _job_of(self, task: asyncio.Task[Any]) -> tuple[object, str] | None:
-        found = (tasks[task] for tasks in self.tasks if task in tasks)
-        execution = next(found, None) or self._children.get(task)
-        return None if execution is None else (execution.job.id, execution.type)
+    # In the watchdog's thread
+
+    def _has_tasks(self) -> bool:
+        return any(user.tasks for user in self.users)
+
+    def _execution_of(self, task: asyncio.Task[Any]) -> Execution | None:
+        """Return the attempt that a task works on."""
+        found = (user.tasks[task] for user in self.users if task in user.tasks)
+        return next(found, None) or self._children.get(task)
+
+    def _abandon(self, execution: Execution) -> None:
+        """Leave the blocked loop alone, and let its users continue on a new one. When it continues, it closes."""
+        log.error(
+            "Job %s (%s) blocks the event loop and cannot be stopped: the other async attempts of this process are"
+            " released and run again on a new event loop",
+            execution.job.id, execution.type,
+        )  # fmt: skip
+        with _lock:
+            _forget(self)
+            users = self.users
+        self._is_stopping = True
+        self.watchdog.stop()
+        self.call(self.loop.stop)
+        for user in users:
+            user.abandoned()
 
 
 _lock = threading.Lock()
@@ -161,11 +192,8 @@ _shared: EventLoop | None = None
 _left_behind: list[Any] = []
 
 
-def acquire(tasks: dict[asyncio.Task[None], Execution]) -> EventLoop:
-    """Return this process's loop for an executor, which later calls ``release``.
-
-    ``tasks`` are its attempts' tasks. Raises if no thread can be started.
-    """
+def acquire(user: User) -> EventLoop:
+    """Return this process's loop for an executor, which later calls ``release``. Raises if no thread can be started."""
     global _shared
     with _lock:
         if _shared is None:
@@ -176,20 +204,25 @@ def acquire(tasks: dict[asyncio.Task[None], Execution]) -> EventLoop:
                 made.loop.close()
                 raise
             _shared = made
-        _shared.tasks = [*_shared.tasks, tasks]
+        _shared.users = [*_shared.users, user]
         return _shared
 
 
-def release(event_loop: EventLoop, tasks: dict[asyncio.Task[None], Execution]) -> None:
+def release(event_loop: EventLoop, user: User) -> None:
     """Stop the loop if no other executor uses it."""
-    global _shared
     with _lock:
-        event_loop.tasks = [each for each in event_loop.tasks if each is not tasks]
-        if event_loop.tasks:
+        event_loop.users = [each for each in event_loop.users if each is not user]
+        if event_loop.users:
             return
-        if _shared is event_loop:
-            _shared = None
+        _forget(event_loop)
     event_loop.stop()
+
+
+def _forget(event_loop: EventLoop) -> None:
+    """Let the next executor get another loop. Called under the lock."""
+    global _shared
+    if _shared is event_loop:
+        _shared = None
 
 
 def lag_ms() -> int | None:

@@ -28,6 +28,8 @@ class Executors:
         self._prefix, self._attempts, self._deadlines = prefix, attempts, deadlines
         self._backoffs, self._handler_jobs = backoffs, handler_jobs
         self._made: dict[Kind, Executor] = {}
+        #: Executors whose event loop is blocked.
+        self._abandoned: list[Executor] = []
         self._after_delivery: list[Callable[[], object]] = []
 
     def get(self, kind: Kind) -> Executor:
@@ -39,12 +41,12 @@ class Executors:
 
     def delivered(self) -> None:
         """Start the attempts queued by a delivery; called without the engine's lock."""
-        for begin in self._after_delivery:
+        for begin in list(self._after_delivery):
             begin()
 
     def has_leftovers(self) -> bool:
         """Return whether a handler is still running after its attempt has ended."""
-        return any(executor.has_leftovers() for executor in list(self._made.values()))
+        return any(executor.has_leftovers() for executor in (*self._made.values(), *self._abandoned))
 
     def stop(self) -> None:
         for executor in list(self._made.values()):
@@ -53,7 +55,9 @@ class Executors:
     def _new(self, kind: Kind) -> Executor:
         attempts = self._attempts
         if kind is Kind.ASYNCIO:
-            executor = AsyncioExecutor(attempts.all_ended, self._backoffs, attempts.holds, self._handler_jobs())
+            executor = AsyncioExecutor(
+                attempts.all_ended, self._backoffs, attempts.holds, self._handler_jobs(), self._abandon
+            )
             self._after_delivery.append(executor.begin_started)
             return executor
         if kind is Kind.PROCESS:
@@ -61,3 +65,9 @@ class Executors:
                 self._prefix, attempts.ended, self._backoffs, attempts.set_ready, self._deadlines.wait
             )
         return ThreadExecutor(attempts.ended, self._backoffs, attempts.holds)
+
+    def _abandon(self, executor: AsyncioExecutor) -> None:
+        """An executor's event loop is blocked: the next attempt creates a new executor."""
+        self._abandoned.append(executor)
+        self._made.pop(Kind.ASYNCIO, None)
+        self._after_delivery.remove(executor.begin_started)

@@ -16,7 +16,9 @@ from typing import Any
 
 from ...concurrency.essential import run_essential
 from ...humanize import duration_text
+from ..execution import Execution
 from ..outcomes import is_own
+from .blocked_loop import BlockedLoop
 
 log = logging.getLogger("kue.worker")
 
@@ -70,7 +72,8 @@ class TimedSelector(selectors.DefaultSelector):
 class Watchdog:
     """An OS thread that checks whether a task is blocking the loop. It sleeps while there are no tasks.
 
-    ``has_tasks()`` returns whether there are tasks; ``job_of(task)`` returns the id and type of a task's job, or None.
+    ``has_tasks()`` returns whether there are tasks; ``execution_of(task)`` returns the attempt that a task works on, or
+    None; ``abandon(execution)`` abandons the loop because of an attempt.
     """
 
     def __init__(
@@ -78,9 +81,11 @@ class Watchdog:
         selector: TimedSelector,
         loop: asyncio.AbstractEventLoop,
         has_tasks: Callable[[], bool],
-        job_of: Callable[[asyncio.Task[Any]], tuple[object, str] | None],
+        execution_of: Callable[[asyncio.Task[Any]], Execution | None],
+        abandon: Callable[[Execution], object],
     ) -> None:
-        self._selector, self._loop, self._has_tasks, self._job_of = selector, loop, has_tasks, job_of
+        self._selector, self._loop, self._has_tasks, self._execution_of = selector, loop, has_tasks, execution_of
+        self._blocked = BlockedLoop(self._is_running, abandon)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         #: Time of the last check, and the CPU time of the loop's thread then, s.
@@ -134,8 +139,12 @@ class Watchdog:
             self._seen = (ran_at, task)
         else:
             self._held_s += passed_s if was_running else min(passed_s, LATE * LOOK_S)
-        if task is not None and self._blamed is None and self._held_s >= BLOCKED_S:
-            self._blame(task)
+        if task is not None and self._held_s >= BLOCKED_S:
+            execution = self._execution_of(task)
+            if self._blamed is None:
+                self._blame(task, execution)
+            if execution is not None:
+                self._blocked.look(task, execution, self._thread_id, now)
 
     def _used_s(self) -> float:
         """Return the CPU time used by the loop's thread since the last check, seconds; 0 if unknown."""
@@ -147,13 +156,19 @@ class Watchdog:
                 return 0.0
         return self._cpu_s - before
 
-    def _blame(self, task: asyncio.Task[Any]) -> None:
+    def _is_running(self, task: asyncio.Task[Any]) -> bool:
+        """Return whether a task is the one last seen, and has not awaited since."""
+        return self._seen == (self._selector.ran_at, task) == (self._seen[0], asyncio.current_task(self._loop))
+
+    def _blame(self, task: asyncio.Task[Any], execution: Execution | None) -> None:
         frame = sys._current_frames().get(self._thread_id)
         stack = "\n".join(_lines(frame)) if frame is not None else ""
-        if (self._selector.ran_at, asyncio.current_task(self._loop)) != self._seen:
-            return  # it has continued meanwhile
-        job = self._job_of(task)
-        self._blamed = f"Task {task.get_name()} (not of a job)" if job is None else f"Job {job[0]} ({job[1]})"
+        if not self._is_running(task):  # it has continued meanwhile
+            return
+        if execution is None:
+            self._blamed = f"Task {task.get_name()} (not of a job)"
+        else:
+            self._blamed = f"Job {execution.job.id} ({execution.type})"
         log.warning(
             "%s has been blocking the event loop and all other async handlers for more than %g ms. Stack:\n%s",
             self._blamed, BLOCKED_S * 1000, stack,
