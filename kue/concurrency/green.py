@@ -5,14 +5,14 @@ The rest of the library uses ``threading``, ``time`` and sockets, patched or not
 
 from __future__ import annotations
 
-import queue
 import socket
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from .thread_pool import ThreadPool
 
 #: Listen backlog; clients beyond it retry after one to three seconds.
 BACKLOG = 512
@@ -86,6 +86,19 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
     return task
 
 
+def spawn_short(fn: Callable[..., object], *args: object) -> Task:
+    """Like ``spawn``, for a function that is expected to end within microseconds.
+
+    OS threads: such functions share a thread, since waking one takes longer. If one does not end, the others no longer
+    wait for it; see ThreadPool.
+    """
+    if enabled():
+        return spawn(fn, *args)
+    task = Task()
+    _pool.submit_short(task.run, fn, args)
+    return task
+
+
 def is_kill(exc: BaseException) -> bool:
     """Return whether an exception kills a green thread from outside, as when its hub ends."""
     greenlet = sys.modules.get("greenlet")
@@ -152,51 +165,13 @@ def _green_pool() -> _GreenPool:
     return pool
 
 
-class _ThreadPool:
-    """A pool of daemon threads: starting one costs more than a short job."""
-
-    #: Seconds after which an idle thread ends.
-    IDLE_S = 10.0
-
-    def __init__(self) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._idle = 0
-
-    def submit(self, fn: Callable[..., object], *args: object) -> None:
-        with self._lock:
-            start = self._idle == 0
-            if not start:
-                self._idle -= 1
-        if start:  # first, since it may fail: work queued without a thread would take a later task's thread
-            threading.Thread(target=self._loop, name="kue", daemon=True).start()
-        self._work.put((fn, args))
-
-    def _loop(self) -> None:
-        while True:
-            try:
-                fn, args = self._work.get(timeout=self.IDLE_S)
-            except queue.Empty:
-                with self._lock:
-                    if self._idle > 0:
-                        self._idle -= 1
-                        return
-                continue  # work was assigned to this thread meanwhile
-            try:
-                fn(*args)
-            except BaseException:  # as threading does, but the thread lives on
-                sys.excepthook(*sys.exc_info())
-            with self._lock:
-                self._idle += 1
-
-
-_pool = _ThreadPool()
+_pool = ThreadPool()
 
 
 def after_fork() -> None:
     """Called in a forked child: the pool's idle threads exist only in the parent."""
     global _pool
-    _pool = _ThreadPool()
+    _pool = ThreadPool()
 
 
 def real_thread(fn: Callable[..., object], *args: object) -> None:

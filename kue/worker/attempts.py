@@ -172,8 +172,7 @@ class Attempts:
             log.error("Job %s: cannot start a thread (%s); released", execution.job.id, exc)
             execution.job._interrupt = WorkerStopping()
             self._settle(execution, released(str(execution.job.id), execution.job._token, "no thread for it"))
-            known = self._types[execution.type]
-            known.back_off(NO_THREAD_S, known.generation)
+            self._types[execution.type].hold(NO_THREAD_S)
 
     def set_ready(self, job_type: str, is_ready: bool) -> None:
         """Record whether an executor can start attempts of a type. If not, its jobs are not fetched."""

@@ -27,6 +27,7 @@ class TypeSlots:
         self.draining = False
         self.is_ready = True  #: whether its executor can start attempts
         self.paused_until = 0.0
+        self.no_thread_until = 0.0  #: no attempt could be started, monotonic s
         self.later_at: float | None = None  #: when a limit lets more jobs start, monotonic s; None: not known
         self._total = 0  #: slots, free or not
         self._retiring = 0  #: slots to remove as soon as they are free
@@ -38,7 +39,7 @@ class TypeSlots:
 
     def is_held(self) -> bool:
         """Return whether no jobs may be taken, even if some wait."""
-        return self.draining or not self.is_ready or gate.is_closed
+        return self.draining or not self.is_ready or gate.is_closed or self.no_thread_until > time.monotonic()
 
     def should_fetch(self) -> bool:
         """Return whether to ask Redis for jobs."""
@@ -66,6 +67,10 @@ class TypeSlots:
         if self.generation == generation:
             self.paused_until = time.monotonic() + seconds
 
+    def hold(self, seconds: float) -> None:
+        """Take no jobs for some seconds, even if some arrive: no thread could be started for one."""
+        self.no_thread_until = time.monotonic() + seconds
+
     def update(self, more: bool, generation: int, later_ms: int | None = None) -> None:
         """Record whether jobs still wait, from the reply to a call made in ``generation``.
 
@@ -85,8 +90,8 @@ class TypeSlots:
         if not self.free or self.draining:
             return None
         now = time.monotonic()
-        ends = [each for each in (self.paused_until, self.later_at) if each is not None and each > now]
-        return min(ends) - now if ends else None
+        ends = (self.paused_until, self.no_thread_until, self.later_at or 0.0)
+        return min((each - now for each in ends if each > now), default=None)
 
     def resize(self, count: int, first_number: int) -> int:
         """Set the number of slots to ``count``, numbering new ones from ``first_number``; return how many are new.

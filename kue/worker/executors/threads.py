@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from ...backoff import BackoffFunction
@@ -18,6 +19,11 @@ from .executor import Report
 
 log = logging.getLogger("kue.worker")
 
+#: An attempt is short up to this run time, seconds: about as long as it takes to wake a thread.
+SHORT_S = 0.0001
+#: Attempts of a type are expected to be short while less than this share of its last ones, about 1 / WEIGHT, were not.
+LONG_SHARE, WEIGHT = 0.02, 1 / 32
+
 
 class ThreadExecutor:
     """Runs each attempt in its own thread. Threads are reused."""
@@ -27,12 +33,15 @@ class ThreadExecutor:
     ) -> None:
         self._report, self._backoffs, self._holds = report, backoffs, holds
         self._running: set[Execution] = set()
+        #: By type, the share of the last attempts that were not short.
+        self._long: dict[str, float] = {}
 
     def prepare(self, job_type: str, handler: Handler, count: int) -> None:
         pass
 
     def start(self, execution: Execution) -> None:
-        execution.task = green.spawn(self._run, execution)
+        spawn = green.spawn_short if self._long.get(execution.type, 1.0) < LONG_SHARE else green.spawn
+        execution.task = spawn(self._run, execution)
 
     def interrupt(self, execution: Execution, exc: JobInterrupt) -> None:
         """Stop the handler: immediately in a green thread, at its next ``log`` or ``progress`` in an OS thread."""
@@ -49,6 +58,7 @@ class ThreadExecutor:
         job = execution.job
         token = current_job.set(job)
         self._running.add(execution)
+        began_at = time.monotonic()
         try:
             try:
                 job._raise_if_interrupted()  # it may have been stopped before it started
@@ -62,6 +72,8 @@ class ThreadExecutor:
             log.exception("Job %s: cannot determine its outcome", job.id)
             outcome = not_runnable(str(job.id), job._token, exc)
         finally:
+            is_long = time.monotonic() - began_at > SHORT_S
+            self._long[execution.type] = (1 - WEIGHT) * self._long.get(execution.type, 1.0) + WEIGHT * is_long
             self._running.discard(execution)
             current_job.reset(token)  # the thread is used again
         self._report(execution, outcome)

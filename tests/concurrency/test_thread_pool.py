@@ -1,0 +1,99 @@
+"""Short functions share a thread of the pool; one that is not short does not hold up the others."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from kue.concurrency import green
+from kue.concurrency.thread_pool import ThreadPool
+from tests.support import wait_until
+
+pytestmark = pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process")
+
+LIMIT_S = 15
+
+
+def test_short_functions_share_a_thread_and_run_in_order() -> None:
+    pool, ran, threads = ThreadPool(), [], set()
+
+    def short(n: int) -> None:
+        threads.add(threading.get_ident())
+        ran.append(n)
+
+    for n in range(100):
+        pool.submit_short(short, n)
+        if n % 10 == 9:  # a pause: later ones find the thread waiting
+            wait_until(lambda n=n: len(ran) == n + 1, LIMIT_S)
+    assert ran == list(range(100)) and len(threads) == 1
+
+
+def test_a_function_that_is_not_short_holds_up_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    pool, ran, go_on = ThreadPool(), [], threading.Event()
+
+    def stuck(n: int) -> None:
+        go_on.wait(LIMIT_S)
+        ran.append(-n)
+
+    for round_ in range(1, 4):  # the shared thread is replaced each time
+        pool.submit_short(stuck, round_)
+        for n in range(20):
+            pool.submit_short(ran.append, n)
+        wait_until(lambda round_=round_: len(ran) == 20 * round_, LIMIT_S)
+    met = threading.Barrier(5)
+    for _ in range(5):  # each waits for the others
+        pool.submit_short(met.wait, LIMIT_S)
+    pool.submit_short(ran.append, 99)
+    wait_until(lambda: 99 in ran and not met.n_waiting and not met.broken, LIMIT_S)
+    go_on.set()
+    wait_until(lambda: {-1, -2, -3} <= set(ran), LIMIT_S)
+    assert len(ran) == 64 and capsys.readouterr().err == ""
+
+
+def test_the_watching_thread_sleeps_and_wakes_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThreadPool, "LOOKS", 2)
+    pool, ran, go_on = ThreadPool(), [], threading.Event()
+    try:
+        for n in range(1, 4):
+            pool.submit_short(go_on.wait, LIMIT_S)
+            pool.submit_short(ran.append, n)
+            wait_until(lambda n=n: len(ran) == n, LIMIT_S)
+            wait_until(lambda: not pool._look.is_set(), LIMIT_S)
+    finally:
+        go_on.set()
+
+
+def test_a_function_that_raises_is_reported_and_the_thread_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, exc, tb: raised.append(exc))
+    pool, ran = ThreadPool(), []
+
+    def fails() -> None:
+        raise SystemExit("stop")
+
+    pool.submit_short(fails)
+    pool.submit_short(ran.append, 1)
+    wait_until(lambda: ran == [1], LIMIT_S)
+    assert [str(exc) for exc in raised] == ["stop"]
+
+
+def test_without_a_thread_it_raises_and_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, ran, start = ThreadPool(), [], threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def only_the_first(thread: threading.Thread) -> None:
+        started.append(thread)
+        if len(started) > 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", only_the_first)
+    for _ in range(2):  # the thread that watches is there already
+        with pytest.raises(RuntimeError, match="can't start"):
+            pool.submit_short(ran.append, 0)
+    monkeypatch.undo()
+    pool.submit_short(ran.append, 1)
+    wait_until(lambda: ran == [1], LIMIT_S)
