@@ -3,7 +3,8 @@
 --- @include "claims"
 --- @include "flows"
 -- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
-local completed, work_time = {}, 0   -- by type: what leaves and enters its sets, and the slots of keys that are free
+-- By type: what leaves and enters its sets, and the slots of keys that are free. By parent: its children that completed.
+local completed, work_time, ended_children = {}, 0, {}
 
 -- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the field `result` keeps it: Node stores
 -- truthy results only. Any other is kept in `exact_result`, with the start of the attempt that it belongs to.
@@ -42,7 +43,12 @@ local function complete(id, token, result, kept)
     add(of.entering, job.priority, job.zid)
     publish(id, 'complete', ',' .. result .. ',null')
   end
-  if job.parents then settle(id, 'complete', '', job.parents) end
+  if job.parents then
+    for parent in string.gmatch(job.parents, '[^,]+') do
+      local children = ended_children[parent] or {}
+      children[#children + 1], ended_children[parent] = id, children
+    end
+  end
   return OK
 end
 
@@ -54,6 +60,7 @@ local function write_completed()
     send('ZADD', type_key(type, 'complete'), of.entering)
     if #of.keys > 0 then free_slots(type, of.holders, of.keys) end
   end
+  if next(ended_children) then settle_completed(ended_children) end
   if next(completed) then
     redis.pcall('INCRBY', prefix .. ':stats:work-time', work_time)   -- a sum that overflows harms nobody
   end

@@ -1,5 +1,6 @@
 --- @lazy
 --- @include "sets"
+--- @include "batch_args"
 -- Flows: a job that waits for others, its children.
 --   q:job:ID:children   zset of a parent: the nth child by -n while it is pending, by n once it is complete, by n plus one of
 --                       the numbers below once it has failed or was removed
@@ -85,6 +86,30 @@ local function settle(id, how, why, parents)
     for parent in string.gmatch(child[4] or '', '[^,]+') do
       local message = settle_one(parent, child[1], child[2], child[3])
       if message then ended[#ended + 1] = {parent, 'failed', message, redis.call('HGET', job_key(parent), 'parents')} end
+    end
+  end
+end
+
+-- Jobs have completed: tell their parents. `ended` has, by parent, the ids of its children. Each parent is read and written once.
+local function settle_completed(ended)
+  for parent, children in pairs(ended) do
+    local key, moved = children_key(parent), {n = 0}
+    for n, text in ipairs(redis.call('ZMSCORE', key, unpack(children))) do
+      local score = number_of(text)
+      if score and score <= 0 then add(moved, whole(-score), children[n]) end
+    end
+    local field = moved.n > 0 and redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'on_child_failure',
+      'promote_at', 'delay', 'children')
+    if field and not field[1] then
+      redis.call('DEL', key)
+    elseif field then
+      local count, total = moved.n / 2, number_of(field[7]) or 0
+      send('ZADD', key, moved)
+      local now_ended = redis.call('HINCRBY', job_key(parent), 'children_ended', count)
+      for n = now_ended - count + 1, now_ended do publish(parent, 'child', ',' .. n .. ',' .. (total > 0 and total or n)) end
+      if field[2] == 'delayed' and field[5] == WAIT_UNTIL_MS and now_ended >= total then
+        review_parent(parent, field[1], field[3] or '0', field[4] or 'fail', field[6])
+      end
     end
   end
 end
