@@ -168,6 +168,7 @@ class Queue:
         return self._store.new(job_type, data, options)
 
     create_many = _of("_store", JobStore[Job].create_many)
+    create_stream = _of("_store", JobStore[Job].create_stream)
     save_unique = _of("_store", JobStore[Job].save_unique)
     claim_unique = _of("_store", JobStore[Job].claim_unique)
     chain = _of("_store", JobStore[Job].chain)

@@ -29,7 +29,7 @@ NAMES = {
 
 QUEUE = (
     "active active_count backoff cancel card change_settings check_health claim_unique clean close complete complete_count "
-    "concurrency count_of counts counts_by_type create create_many delayed delayed_count failed failed_count fields get "
+    "concurrency count_of counts counts_by_type create create_many create_stream delayed delayed_count failed failed_count fields get "
     "get_many history ids inactive inactive_count leases limit limits log look_through memory on pause pause_job paused place process "
     "processing promote quiet range range_by_state range_by_type range_of rank rank_in remove resume resume_job retain "
     "retention retry run_as_new running save_unique search server_ms set_priority set_slots set_state setting settings "

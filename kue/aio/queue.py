@@ -144,6 +144,7 @@ class Queue:
         return self._store.new(job_type, data, options)
 
     create_many = _of("_store", JobStore[AsyncJob].create_many)
+    create_stream = _of("_store", JobStore[AsyncJob].create_stream)
     save_unique = _of("_store", JobStore[AsyncJob].save_unique)
     claim_unique = _of("_store", JobStore[AsyncJob].claim_unique)
     chain = _of("_store", JobStore[AsyncJob].chain)

@@ -27,6 +27,7 @@ from .flow import CHILDREN_A_PAGE, Batch, Flow, gather, read_children, read_fore
 from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
+from .stream import Apart, in_thread, save_all
 
 #: Seconds that a handler's ``log`` and ``progress`` are retried while Redis is unreachable; then again, unless the
 #: attempt was stopped meanwhile.
@@ -71,24 +72,40 @@ class JobStore(Generic[J]):
         """
         if isinstance(wanted, (BaseJob, Mapping)):
             raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
-        made: list[J] = []
-        for each in wanted:
-            if len(made) % TURN_JOBS == TURN_JOBS - 1:
+        made = list(self._prepared(wanted))
+        if made:
+            self.create(made)
+        return made
+
+    def create_stream(self, wanted: Iterable[J | Mapping[str, Any]]) -> int:
+        """Save any number of new jobs in constant memory, as they come; return how many.
+
+        They are given as for ``create_many``, for example by a generator, and saved 2,000 at a time. If one is invalid,
+        or the generator raises an exception, those before it are saved; a note of the exception tells how many. While
+        2,000 are saved, the next ones are taken.
+        """
+        if isinstance(wanted, (BaseJob, Mapping)):
+            raise InvalidJob("create_stream takes an iterable of jobs or mappings, not a single one")
+        return save_all(self._prepared(wanted), self.create, self._apart)
+
+    #: Calls a function while this thread goes on.
+    _apart: Apart = staticmethod(in_thread)
+
+    def _prepared(self, wanted: Iterable[J | Mapping[str, Any]]) -> Iterator[J]:
+        """Yield new jobs, each given as one or as a mapping. Raises InvalidJob."""
+        for at, each in enumerate(wanted, 1):
+            if at % TURN_JOBS == 0:
                 self._let_others_run()
             if isinstance(each, self.job_class):
-                made.append(each)
+                self._check_new(each, "create_many and create_stream take new jobs of this queue only")
+                yield each
                 continue
             if not isinstance(each, Mapping):
                 raise InvalidJob(f'create_many takes unsaved jobs and mappings with a "type", not {each!r}')
             options = dict(each)
             if "type" not in options:
                 raise InvalidJob(f'a job must have a "type": {each!r}')
-            made.append(self.new(options.pop("type"), options.pop("data", None), options))
-        for job in made:
-            self._check_new(job, "create_many takes new jobs of this queue only")
-        if made:
-            self.create(made)
-        return made
+            yield self.new(options.pop("type"), options.pop("data", None), options)
 
     def save_unique(self, job: J, name: str) -> J:
         """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then it becomes that one.
