@@ -66,6 +66,7 @@ class ThreadPool:
                         return
                 continue  # work was assigned to this thread meanwhile
             _run(fn, args)
+            del fn, args  # while it waits, it keeps nothing alive
             with self._lock:
                 self._idle += 1
 
@@ -92,6 +93,7 @@ class ThreadPool:
             self._begun += 1
             self._is_busy = True
             _run(fn, args)
+            del fn, args
             if self._shared is me:
                 self._is_busy = False
 
