@@ -58,8 +58,9 @@ FETCH_LOOPS = 2
 REGISTERED_S = 0.002
 #: Maximum time that the first fetch waits for the subscription to revocations, seconds.
 REVOCATIONS_S = 1.0
-#: Maximum number of acknowledgements per call.
-ACKS_MAX = 500
+#: Maximum number of acknowledgements per call, and of slots of a type to fill: with more, handlers would wait longer for
+#: Redis, and Redis's other clients for this call.
+CALL_MAX = 100
 #: Seconds that a stop waits for Redis to accept the released jobs.
 RELEASE_S = 2.0
 
@@ -287,7 +288,7 @@ class Engine:
                     if known.should_fetch() or (known.name in touched and known.free and not known.is_held())
                 ]
                 if ended or fetching:
-                    slots = {known.name: known.take(share if known.name in touched else None) for known in fetching}
+                    slots = {known.name: known.take(share if known.name in touched else CALL_MAX) for known in fetching}
                     request = self._make_request(ended, slots)
                     self._requests.append(request)
                     return wake, request
@@ -310,7 +311,7 @@ class Engine:
 
         With all of them in one call, handlers would wait while Redis works, and Redis while they do.
         """
-        return min(ACKS_MAX, ended if self._requests else (ended + 1) // 2)
+        return min(CALL_MAX, ended if self._requests else (ended + 1) // 2)
 
     def _requeue(self, request: FetchRequest) -> None:
         """A call failed because of a bug: send its acknowledgements with the next one."""

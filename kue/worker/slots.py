@@ -107,9 +107,8 @@ class TypeSlots:
         self.retire()
         return new
 
-    def take(self, count: int | None = None) -> list[Slot]:
-        """Take up to ``count`` free slots (default: all) for a call to Redis."""
-        count = len(self.free) if count is None else count
+    def take(self, count: int) -> list[Slot]:
+        """Take up to ``count`` free slots for a call to Redis."""
         taken, self.free = self.free[:count], self.free[count:]
         return taken
 
