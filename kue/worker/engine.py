@@ -58,8 +58,8 @@ FETCH_LOOPS = 2
 REGISTERED_S = 0.002
 #: Maximum time that the first fetch waits for the subscription to revocations, seconds.
 REVOCATIONS_S = 1.0
-#: Maximum number of acknowledgements per call, and of slots of a type to fill: with more, handlers would wait longer for
-#: Redis, and Redis's other clients for this call.
+#: Maximum number of acknowledgements per call, and of slots of a type to fill. With more, handlers would wait longer
+#: for Redis, and Redis's other clients for this call.
 CALL_MAX = 100
 #: Seconds that a stop waits for Redis to accept the released jobs.
 RELEASE_S = 2.0
