@@ -51,10 +51,10 @@ def test_the_wait_brings_the_job_with_it(queue: kue.Queue, redis_client: redis.R
         redis_client.echo("end")
         calls: list[str] = []
         for command in monitor.listen():
-            name, script, *_ = [word.strip('"') for word in command["command"].split(" ")]
+            name, _, rest = command["command"].partition(" ")
             if name.upper() == "ECHO":
                 break
-            if script in scripts and command["client_type"] != "lua":  # and not those of the maintenance
+            if rest.partition(" ")[0].strip('"') in scripts and command["client_type"] != "lua":  # and not those of the maintenance
                 calls.append(f"{command['client_address']}:{command['client_port']}")
     # Then the first call after the producer's comes from that connection: it was there already
     assert next(call for call in calls if call != calls[0]) == waiter
