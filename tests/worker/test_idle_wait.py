@@ -54,7 +54,8 @@ def test_the_wait_brings_the_job_with_it(queue: kue.Queue, redis_client: redis.R
             name, _, rest = command["command"].partition(" ")
             if name.upper() == "ECHO":
                 break
-            if rest.partition(" ")[0].strip('"') in scripts and command["client_type"] != "lua":  # and not those of the maintenance
+            is_ours = rest.partition(" ")[0].strip('"') in scripts  # and not of the maintenance
+            if is_ours and command["client_type"] != "lua":
                 calls.append(f"{command['client_address']}:{command['client_port']}")
     # Then the first call after the producer's comes from that connection: it was there already
     assert next(call for call in calls if call != calls[0]) == waiter
