@@ -48,8 +48,18 @@ class FrameWriter:
         self._web_socket = web_socket
         self._frames: list[bytes] = []
         self._size = 0
-        self._is_due = False
+        self._is_due = self._is_writing = False
         self._error: OSError | None = None
+
+    def is_ready(self) -> bool:
+        """Return whether ``put`` may be called: earlier frames are written or in the buffer, and it has room."""
+        return self._size < BUFFER_MAX and not self._is_writing and not self._web_socket.extensions
+
+    def put(self, frames: bytes) -> None:
+        """Put frames into the buffer; never waits. What cannot be sent is lost with the connection."""
+        self._frames.append(frames)
+        self._size += len(frames)
+        self._schedule()
 
     def send(self, message: str | bytes) -> None:
         """Send a message, or put it into the buffer. Raises the OSError that an earlier one met."""
@@ -64,7 +74,11 @@ class FrameWriter:
         self._size += len(frame)
         if self._size >= BUFFER_MAX:
             self._write()
-        elif not self._is_due:
+        else:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_due:
             self._is_due = True
             green.spawn(self._write_due)
 
@@ -85,8 +99,13 @@ class FrameWriter:
         """Write the queued frames. Blocks until they are sent, and until any earlier write has finished."""
         with self._web_socket._sendlock:  # taken out under it, so that no later frame overtakes
             frames, self._frames, self._size, self._is_due = self._frames, [], 0, False
-            if frames:
+            if not frames:
+                return
+            self._is_writing = True
+            try:
                 self._web_socket.socket.sendall(b"".join(frames))
+            finally:
+                self._is_writing = False
 
 
 def write_together(socketio: SocketIO) -> None:
@@ -95,6 +114,13 @@ def write_together(socketio: SocketIO) -> None:
     usual = engine._async["websocket"]
 
     def web_socket(handler: Callable[[Any], Any], server: Any) -> Any:
-        return usual(lambda each: handler(FrameWriter(each)), server)
+        def with_writer(each: Any) -> Any:
+            writer = FrameWriter(each)
+            connection = getattr(handler, "__self__", None)  # Engine.IO's object for the client
+            if connection is not None:
+                connection.frame_writer = writer
+            return handler(writer)
+
+        return usual(with_writer, server)
 
     engine._async = {**engine._async, "websocket": web_socket}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flask_socketio import SocketIO
 
 from kue.concurrency.essential import run_essential
+from kue.web.live.plain_clients import PlainClients
 from kue.web.live.relay import Relay
 from kue.web.live.rooms import PAGES, PLAIN, members
 from kue.web.live.slow_clients import SlowClients
@@ -30,7 +31,7 @@ class Monitor:
         self.allow = allow
         self.relay = Relay(
             queue,
-            emit_plain=lambda name, payload: socketio.emit(name, payload, to=PLAIN),
+            emit_plain=PlainClients(socketio).emit,
             emit_pages=lambda frame: socketio.emit("batch", frame, to=PAGES),
             has_plain=lambda: self.members(PLAIN) > 0,
             has_pages=lambda: self.members(PAGES) > 0,

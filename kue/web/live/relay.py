@@ -16,7 +16,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kue.errors import QueueUnavailable
@@ -45,28 +45,35 @@ RING_IDS = 20_000
 #: Events that may wait for the emitter. Beyond that they are replaced by a resync.
 INBOX_EVENTS = 100_000
 
+PlainEvent = tuple[str, dict[str, Any]]
+
 #: Events that change nothing a page shows, or that another event always accompanies.
 SILENT_EVENTS = frozenset({"ttl exceeded", "ttl exceeded ack"})
 #: Events that are counted by name; what else comes over the channel is counted together.
 EVENT_NAMES = frozenset(EVENTS) | {"resync"}
 
 
-def plain_event(event: Event) -> tuple[str, dict[str, Any]] | None:
+#: What plain clients receive with an event besides the id, by its first two arguments.
+PLAIN_EVENTS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
+    "enqueue": lambda job_type, _: {"type": job_type},
+    "start": lambda *_: {},
+    "progress": lambda percent, data: {"progress": percent, "data": data},
+    "failed attempt": lambda error, attempts: {"error": error, "attempts": attempts},
+    "failed": lambda error, _: {"error": error},
+    "complete": lambda *_: {},
+    "promotion": lambda *_: {},
+    "remove": lambda job_type, _: {"type": job_type},
+}
+
+
+def plain_event(event: Event) -> PlainEvent | None:
     """Return the name and payload that a plain client receives for a queue event, or None if it receives nothing."""
-    args = list(event.args or []) + [None, None]
-    told: dict[str, dict[str, Any]] = {
-        "enqueue": {"type": args[0]},
-        "start": {},
-        "progress": {"progress": args[0], "data": args[1]},
-        "failed attempt": {"error": args[0], "attempts": args[1]},
-        "failed": {"error": args[0]},
-        "complete": {},
-        "promotion": {},
-        "remove": {"type": args[0]},
-    }
-    if event.id is None or event.event not in told:
+    told = PLAIN_EVENTS.get(event.event)
+    if event.id is None or told is None:
         return None
-    return event.event, {"id": event.id, **safe(told[event.event])}
+    args = [*list(event.args or ()), None, None]
+    payload = told(args[0], args[1])
+    return event.event, {"id": event.id, **safe(payload)} if payload else {"id": event.id}
 
 
 class Ring:
@@ -100,14 +107,14 @@ class Ring:
 class Relay:
     """Receives the queue's events in one place and emits them to the clients.
 
-    ``emit_plain(name, payload)`` goes to every plain client, ``emit_pages(frame)`` to every page. Both are called from
-    the emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether there are such clients.
+    ``emit_plain(events)`` goes to every plain client, ``emit_pages(frame)`` to every page. Both are called from the
+    emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether there are such clients.
     """
 
     def __init__(
         self,
         queue: Queue,
-        emit_plain: Callable[[str, dict[str, Any]], None],
+        emit_plain: Callable[[Sequence[PlainEvent]], None],
         emit_pages: Callable[[Frame], None],
         has_plain: Callable[[], bool],
         has_pages: Callable[[], bool],
@@ -245,7 +252,7 @@ class Relay:
 
     def _drain(self) -> None:
         """Send the waiting events to the plain clients and mark the jobs that they name."""
-        anybody = self._has_plain()
+        anybody, plain = self._has_plain(), list[PlainEvent]()
         if self._overflow:
             self._overflow, self._resync = False, True
         for _ in range(len(self._inbox)):
@@ -258,7 +265,9 @@ class Relay:
             if anybody:
                 told = plain_event(event)
                 if told is not None:
-                    self._emit_plain(*told)
+                    plain.append(told)
+        if plain:
+            self._emit_plain(plain)
 
     def _flush(self) -> None:
         """Send one frame with the jobs that changed. After an error the next attempt sends them."""

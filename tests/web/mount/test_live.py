@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import requests
-import simple_websocket
 from werkzeug.serving import make_server
 
 from kue import web
@@ -20,6 +19,7 @@ from kue.web.live import socket_events
 from kue.web.mount import access
 from kue.web.server.thread_server import ThreadServer
 from tests.support import wait_until
+from tests.support.web_socket import WebSocket
 
 
 def by_werkzeug(app: Any, stack: ExitStack) -> int:
@@ -59,7 +59,7 @@ def test_a_client_hears_of_jobs_until_authorize_refuses_it(
 
     def client(who: str) -> Any:
         url = f"ws://127.0.0.1:{port}/jobs/socket.io/?EIO=4&transport=websocket&who={who}"
-        client = simple_websocket.Client(url)
+        client = WebSocket(url)
         client.send("40")
         assert client.receive(timeout=20).startswith("0") and client.receive(timeout=20).startswith("40")
         return client
