@@ -16,7 +16,7 @@ import pytest
 
 from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, DownloadPostponed
 from kue.downloads.http import tls as tls_module
-from tests.downloads.conftest import assert_file, finished, parts
+from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Wire, content, good, send_good
 
 DATA, OTHER = content(300_000), content(300_000, seed=2)
@@ -244,6 +244,35 @@ def test_a_bare_416_is_no_proof_that_the_file_is_complete(make: Make, folder: Pa
         result = handler(job)
     assert_file(folder, result, DATA)
     assert result["resumed_from"] == 0
+
+
+@pytest.mark.parametrize("fault", ["short", "long", "contradictory", "gzip for the transfer"])
+def test_a_range_is_joined_only_if_its_own_length_is_right(make: Make, folder: Path, fault: str) -> None:
+    """The second response has no single Content-Length, so that its Content-Range alone says how long it is."""
+
+    def script(request: Request, wire: Wire) -> None:
+        headers: dict[str, str | int] = {"ETag": '"v1"'}
+        if request.number == 0:
+            wire.head("200 x", {**headers, "Transfer-Encoding": "chunked"})
+            wire.send(b"%x\r\n" % len(DATA) + DATA[:HALF])
+        elif request.number == 1:
+            headers["Content-Range"] = f"bytes {HALF}-299999/300000"
+            if fault == "gzip for the transfer":
+                headers["Transfer-Encoding"] = "gzip"
+            wire.send(b"HTTP/1.1 206 x\r\n")
+            lengths = b"Content-Length: 7\r\nContent-Length: 9\r\n" if fault == "contradictory" else b""
+            wire.send(b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items()) + lengths + b"\r\n")
+            wire.send({"long": DATA[HALF:] + b"more", "contradictory": DATA[HALF:]}.get(fault, DATA[HALF:-5]))
+        else:
+            send_good(request, wire, DATA)
+
+    with HostileServer(script) as server:
+        handler, job = make(server), FakeJob(server.url())
+        with pytest.raises(DownloadError):
+            handler(job)
+        result, _ = run_until_done(handler, job, 2)
+    assert_file(folder, result, DATA)
+    assert result["resumed_from"] == {"short": 299_995, "gzip for the transfer": 0}.get(fault, HALF)
 
 
 # -- digests of the server
