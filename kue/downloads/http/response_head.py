@@ -74,7 +74,7 @@ def _line(reader: io.BufferedReader[Any], host: str, started: bool) -> bytes:
         if not line and not started:
             raise DownloadError(f"{host} closed the connection without a response")
         if not started and not b"HTTP/1.".startswith(line.lstrip()[:7].upper()):
-            raise _not_http(host)
+            raise _not_http(host, line)
         raise DownloadError(f"{host} closed the connection within the response headers")
     return line[:-2] if line.endswith(b"\r\n") else line[:-1]
 
@@ -87,11 +87,13 @@ def _status(reader: io.BufferedReader[Any], host: str) -> int:
             break
     match = _STATUS.match(line)
     if match is None:
-        raise _not_http(host)
+        raise _not_http(host, line)
     return int(match[1])
 
 
-def _not_http(host: str) -> DownloadFailed:
+def _not_http(host: str, line: bytes) -> DownloadFailed:
+    if line.startswith(b"\x15\x03"):  # a TLS alert
+        return DownloadFailed(f"{host} speaks TLS on this port. Try https://")
     return DownloadFailed(f"{host} sent a response that is not HTTP/1.1")
 
 
