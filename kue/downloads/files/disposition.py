@@ -54,7 +54,7 @@ def name_from_disposition(header: str | None, charset: str | None = None) -> str
 def _unquote(raw: str) -> str:
     value = raw[1:-1]
     # A backslash is an escape, or the separator of a Windows path sent without escaping.
-    if re.search(r"\\[^\\\"]", value):
+    if any(char not in '\\"' for char in re.findall(r"\\(.)", value, re.DOTALL)):
         return value
     return re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
 
@@ -72,6 +72,12 @@ def _decode(data: bytes, charset: str) -> str | None:
         return data.decode(charset)
     except (UnicodeError, LookupError):
         return None
+
+
+def decode_legacy(data: bytes, charset: str | None) -> str | None:
+    """Decode bytes in the charset that a header names, or return None."""
+    known = _python_charset(charset) if charset else None
+    return _decode(data, known) if known else None
 
 
 def _decode_extended(value: str) -> str | None:
