@@ -193,7 +193,7 @@ def _listed(urls: tuple[str, ...], file: TextIO | None, allow: str) -> tuple[lis
     if not urls and file is None:
         raise click.UsageError("give at least one URL, or a list of URLs with -i")
     try:
-        given, lines = read_urls(urls, hosts(allow)), read_urls(file or (), hosts(allow))
+        given, lines = read_urls(urls, hosts(allow), skip_comments=False), read_urls(file or (), hosts(allow))
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
     for each in given:

@@ -135,32 +135,3 @@ def test_host_names_are_encoded_as_browsers_do(url: str, host: str) -> None:
 def test_a_host_that_cannot_exist_is_refused_at_once(host: str) -> None:
     with pytest.raises(InvalidUrl):
         split_url(f"http://{host}/")
-
-
-SAME = [
-    URL, f"{URL}\u200b", "h/x.zip", "ftp://example.com/x", "http://a b/", "http://127.0.0.1/x", "http://2130706433/",
-    "http://[::1]/", "http://10.1.2.3/x", "http://example.com:0/", "", None, 5, "http://example.com/a b",
-    "javascript:1", "http://169.254.169.254/", "http://☃.net/x", "magnet:?xt=1", "http://example.com/\nx", "http://localhost/",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("url", SAME)
-def test_socket_library_and_handler_say_the_same(make: Make, url: object) -> None:
-    said: list[str | None] = []
-    for ask in (
-        lambda: DownloadRequest.parse({"url": url}),
-        lambda: parse(({"type": "download", "url": url},)),
-        lambda: make(resolve=_nobody)(FakeJob(url)),  # type: ignore[arg-type]
-    ):
-        try:
-            ask()
-            said.append(None)
-        except (InvalidUrl, Refused) as exc:
-            said.append(str(exc))
-        except Exception:
-            said.append(None)  # it came as far as the network
-    assert len(set(said)) == 1
-
-
-def _nobody(*_: object) -> list[object]:
-    return []
