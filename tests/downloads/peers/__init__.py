@@ -4,6 +4,7 @@ from .cases import Case
 from .framing import FRAMING
 from .redirects import REDIRECTS
 from .responses import RESPONSES
+from .resumes import RESUMES
 from .urls import URLS
 
-ALL: list[Case] = [*RESPONSES, *FRAMING, *REDIRECTS, *URLS]
+ALL: list[Case] = [*RESPONSES, *FRAMING, *REDIRECTS, *RESUMES, *URLS]

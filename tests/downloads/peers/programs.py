@@ -76,10 +76,10 @@ def by_requests(url: str, out: Path) -> Outcome:
 
 
 def by_kue(url: str, out: Path) -> Outcome:
-    """Download with this project's handler, in up to two attempts."""
+    """Download with this project's handler, in up to three attempts."""
     handler = DownloadHandler(out.parent, allow=["127.0.0.1", "localhost", "[::1]"], timeouts=_QUICK, min_free=0)
     said = ""
-    for _ in range(2):
+    for _ in range(3):
         try:
             return (out.parent / handler(FakeJob(url))["file"]).read_bytes()
         except Exception as exc:

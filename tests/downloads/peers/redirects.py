@@ -166,7 +166,27 @@ _COOKIES = {
     "partitioned": "pass=1; Partitioned; Priority=High",
 }
 
+#: Set-Cookie, and what must come back in Cookie.
+_VALUES = {
+    "equals signs": ("t=a=b==; Path=/", "t=a=b=="),
+    "JSON": ('t={"a":1}; Path=/', 't={"a":1}'),
+    "a blank": ("t=a b; Path=/", "t=a b"),
+    "quotes": ('t="a"; Path=/', 't="a"'),
+    "a comma": ("t=a,b; Path=/", "t=a,b"),
+    "escapes": ("t=a%3Bb%20c; Path=/", "t=a%3Bb%20c"),
+    "nothing": ("t=; Path=/", "t="),
+    "a long value": ("t=" + "x" * 3900 + "; Path=/", "x" * 3900),
+    "an odd name": ("a.b-c_d!=1; Path=/", "a.b-c_d!=1"),
+    "blanks around": ("  t = a ; Path=/", "t=a"),
+    "two in one line": ("t=a; Path=/\r\nSet-Cookie: u=b; Path=/", "u=b"),
+    "no attributes": ("t=a", "t=a"),
+    "upper-case attributes": ("t=a; PATH=/; EXPIRES=Wed, 01 Jan 2098 00:00:00 GMT", "t=a"),
+    "a semicolon at the end": ("t=a;", "t=a"),
+    "an odd weekday": ("t=a; Expires=Mon, 01-Jan-98 00:00:00 GMT; Max-Age=99", "t=a"),
+    "a path without slash": ("t=a; Path=in", "t=a"),
+}
 REDIRECTS = [
+    *(Case(f"cookie value: {name}", cookie_gate(value, wanted=wanted)) for name, (value, wanted) in _VALUES.items()),
     *(Case(f"location: {name}", from_to(to(location), path)) for name, (location, path) in _LOCATIONS.items()),
     *(Case(f"redirect: {status}", from_to(to("/a", f"{status} x"), "/a")) for status in (300, 301, 302, 303, 307, 308)),
     *(Case(f"cookie: {name}", cookie_gate(value)) for name, value in _COOKIES.items()),
