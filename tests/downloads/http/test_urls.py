@@ -50,6 +50,9 @@ def test_a_url_that_cannot_work_is_refused(url: object) -> None:
 def test_an_address_that_is_not_public_is_refused_at_once(host: str) -> None:
     with pytest.raises(InvalidUrl) as caught:
         check_url(f"http://{host}/x")
+    for url in (f"http:/{host}/x", f"http:\\\\{host}\\x", f"http:{host}/x", f"[x](http://u@{host}?x)", f"http://{host[:2]}\n{host[2:]}/"):
+        with pytest.raises(InvalidUrl, match="Refused"):
+            check_url(url)
     assert caught.value.code == "forbidden_address"
 
 
