@@ -114,7 +114,7 @@ class ResponseOpener:
             if isinstance(exc, DownloadError):
                 exc.url, exc.status = response.url, response.status
             raise
-        if length is None and not response.chunked:
+        if response.is_open_ended:
             self._progress.log("No Content-Length: a truncated download may go undetected")
         return response
 

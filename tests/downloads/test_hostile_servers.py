@@ -193,6 +193,23 @@ def test_an_unusual_answer_arrives_whole(make: Make, folder: Path, name: str) ->
         assert_file(folder, make(server)(FakeJob(server.url())), expected)
 
 
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("Content-Length: 5\nContent-Length: 6\n", "contradictory Content-Length headers: 5, 6"),
+        ("Content-Length: five\n", "an invalid Content-Length: 'five'"),
+        ("Content-Length: 5\nContent Length: 6\n", "a malformed header line: 'Content Length: …'"),
+        ("Transfer-Encoding: binary\nContent-Length: 5\n", "a Transfer-Encoding that is none: 'binary'"),
+    ],
+)
+def test_what_is_doubtful_about_the_length_is_logged(make: Make, head: str, said: str) -> None:
+    with HostileServer(raw(f"HTTP/1.1 200 OK\n{head}\n", b"hello")) as server:
+        job = FakeJob(server.url())
+        make(server)(job)
+    assert f"127.0.0.1:{server.port} sent {said}" in job.lines
+    assert any("may go undetected" in line for line in job.lines) is ("five" in head)
+
+
 def test_a_skipped_header_line_is_named_in_the_log_without_its_value(make: Make) -> None:
     head = "HTTP/1.1 200 OK\nMy Token: swordfish\nContent-Length: 5\n\n"
     with HostileServer(raw(head, b"hello")) as server:

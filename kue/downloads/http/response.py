@@ -73,10 +73,14 @@ class Response:
         self._stream.monitor.delivered()
         return size
 
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether nothing but the end of the connection marks the end of the body."""
+        return not self.chunked and self.length is None and not self._framing.lengths
+
     def _may_end(self) -> bool:
         """Whether the end of the connection may be the end of the body."""
-        lengths = self._framing.lengths
-        return not self.chunked and self.length is None and (not lengths or self.received in lengths)
+        return self.is_open_ended or (self.length is None and self.received in self._framing.lengths)
 
     @property
     def is_whole(self) -> bool:

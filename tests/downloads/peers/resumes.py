@@ -101,6 +101,7 @@ def replaced(request: Request, wire: Wire) -> None:
 RESUMES = [
     *(Case(f"resume: {name}", cut(validator, None)) for name, validator in _VALIDATORS.items()),
     *(Case(f"rest: {name}", cut(_TAG, rest)) for name, rest in _RESTS.items()),
+    Case("rest: a 302 with a body", cut(_TAG, ("302 x\nContent-Length: 5\n", b"hello")), None),
     Case("rest: another ETag", replaced, NEW),
     *(
         Case(f"rest after a date: {name}", cut(_VALIDATORS["strong date"], _RESTS[name]))
