@@ -162,8 +162,13 @@ def test_a_failed_attempt_is_repeated_and_resumes(download: Run, tmp_path: Path)
 
 
 def test_ctrl_c_keeps_the_bytes_and_the_same_command_resumes(tmp_path: Path) -> None:
-    data = content(3_000_000)
-    with HostileServer(lambda request, wire: send_good(request, wire, data, rate=1_000_000)) as server:
+    def script(request: Request, wire: Wire) -> None:
+        is_first = request.number == 0
+        send_good(request, wire, DATA, stop_after=250_000 if is_first else None)
+        if is_first:
+            wire.server.stop.wait(60)  # the connection stays open until the client goes away
+
+    with HostileServer(script) as server:
         command = [sys.executable, "-m", "kue", "download", "--allow", "127.0.0.1", server.url("/a.bin")]
         environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
         first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
@@ -175,7 +180,7 @@ def test_ctrl_c_keeps_the_bytes_and_the_same_command_resumes(tmp_path: Path) -> 
         assert first.returncode == 130 and "The same command resumes" in err
         second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
     assert second.returncode == 0 and second.stdout == "a.bin\n"
-    assert (tmp_path / "a.bin").read_bytes() == data and os.listdir(tmp_path) == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == DATA and os.listdir(tmp_path) == ["a.bin"]
     assert server.requests[1].headers["range"].startswith("bytes=")
 
 
