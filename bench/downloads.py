@@ -6,7 +6,8 @@ Needs nginx and openssl; curl, wget and aria2c are measured if they are there. E
 median counts, and only figures of one run can be compared. Our own runs are under eventlet, as in ``app.py``, and say
 how long the hub was held up at worst; they compute sha256 and fsync as always, which the others do not. ``no digest``
 is the same handler without either: the copying alone, as the others do it. ``curl + digest`` is the other way round:
-what somebody does in a shell who wants to know the digest, too.
+what somebody does in a shell who wants to know the digest, too. ``server`` is the CPU time of nginx: with it and
+all programs on the same cores, no download can be faster than cores / (CPU + server) GiB a second.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx(place: Path) -> Iterator[tuple[int, int]]:
-    """Run an nginx of our own; yield its plain and its TLS port."""
+def nginx(place: Path) -> Iterator[tuple[int, int, Callable[[], float]]]:
+    """Run an nginx of our own; yield its plain port, its TLS port, and a function that returns its CPU seconds."""
     plain, tls = free_port(), free_port()
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
@@ -113,10 +114,17 @@ def nginx(place: Path) -> Iterator[tuple[int, int]]:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", plain), timeout=1):
                 break
             time.sleep(0.05)
-        yield plain, tls
+        workers = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        yield plain, tls, lambda: sum(map(cpu_seconds, workers))
     finally:
         server.terminate()
         server.wait(10)
+
+
+def cpu_seconds(pid: str) -> float:
+    """Return the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_tool(command: list[str]) -> dict[str, float]:
@@ -179,7 +187,7 @@ def main() -> None:
             with (place / "www" / file).open("wb") as out:
                 for _ in range(mib):
                     out.write(block)
-        with nginx(place) as (plain, tls):
+        with nginx(place) as (plain, tls, server_cpu):
             ca = str(place / "cert.pem")
             kinds = [
                 ("HTTP", f"http://127.0.0.1:{plain}/file.bin", "", False),
@@ -191,7 +199,8 @@ def main() -> None:
                 measured: dict[str, list[dict[str, float]]] = {}
                 for _ in range(1 if limited else args.rounds):
                     for who, run in candidates(url, authority, place / "out", limited).items():
-                        measured.setdefault(who, []).append(run())
+                        before = server_cpu()
+                        measured.setdefault(who, []).append({**run(), "server": server_cpu() - before})
                         for path in (place / "out").iterdir():
                             path.unlink()
                 report(title, mib, measured)
@@ -200,13 +209,14 @@ def main() -> None:
 def report(title: str, mib: int, measured: dict[str, list[dict[str, float]]]) -> None:
     """Print one table."""
     print(f"\n{title}, {mib} MiB, median of {max(len(runs) for runs in measured.values())}")
-    print(f"{'':18}{'MB/s':>8}{'CPU s/GiB':>11}{'stall p99':>11}{'max ms':>8}{'RSS MiB':>9}")
+    print(f"{'':18}{'MB/s':>8}{'CPU s/GiB':>11}{'server':>8}{'stall p99':>11}{'max ms':>8}{'RSS MiB':>9}")
     for who, runs in measured.items():
 
         def median(key: str, runs: list[dict[str, float]] = runs) -> float:
             return statistics.median(run[key] for run in runs)
 
         row = f"{who:18}{mib * 1.048576 / median('seconds'):8.0f}{median('cpu') * 1024 / mib:11.2f}"
+        row += f"{median('server') * 1024 / mib:8.2f}"
         if "stall_max_ms" in runs[0]:
             row += f"{median('stall_p99_ms'):11.1f}{median('stall_max_ms'):8.1f}{median('rss_mib'):9.0f}"
         print(row)

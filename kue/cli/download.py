@@ -20,6 +20,7 @@ from ..downloads import (
     DownloadRequest,
     InvalidRequest,
 )
+from ..downloads.files.filenames import choose_name
 from ..downloads.messages import duration, size
 from ..downloads.url_list import ListedUrl, read_urls
 from ..redaction import safe_text
@@ -72,6 +73,8 @@ class CommandJob:
     def __init__(self, number: int, data: dict[str, Any], board: Board, stop: threading.Event, verbose: bool) -> None:
         self.number, self.data, self._board, self._stop, self._verbose = number, data, board, stop, verbose
         self.name = safe_text(data["url"])
+        #: What its line on a terminal begins with: the file name, as far as it is known before the response.
+        self.label = choose_name(data.get("filename"), None, self.name)
 
     def log(self, message: str, *args: object) -> None:
         """Print a line with -v."""
@@ -82,7 +85,7 @@ class CommandJob:
         """Show progress, and stop after Ctrl-C."""
         if self._stop.is_set():
             raise Interrupted
-        self._board.show(self.number, self.name, data)
+        self._board.show(self.number, self.label, data)
 
     def sleep(self, seconds: float) -> None:
         """Wait for the next attempt."""
@@ -177,7 +180,11 @@ def download(
     board = Board(quiet or as_json)
     for each in bad_lines:
         _report(board, as_json, each.url, each.error or "", line=each.line)
-    failed = _run(handler, requests, board, jobs, attempts, verbose, as_json) + len(bad_lines)
+    try:
+        failed = _run(handler, requests, board, jobs, attempts, verbose, as_json) + len(bad_lines)
+    except KeyboardInterrupt:
+        board.say("Interrupted. The same command resumes.", is_error=True)
+        return 130
     return 1 if failed else 0
 
 
@@ -193,7 +200,7 @@ def _listed(urls: tuple[str, ...], file: TextIO | None, allow: str) -> tuple[lis
     if not urls and file is None:
         raise click.UsageError("give at least one URL, or a list of URLs with -i")
     try:
-        given, lines = read_urls(urls, hosts(allow)), read_urls(file or (), hosts(allow))
+        given, lines = read_urls(urls, hosts(allow), skip_comments=False), read_urls(file or (), hosts(allow))
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
     for each in given:
@@ -231,12 +238,10 @@ def _run(
             while running:
                 done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 failed += sum(not each.result() for each in done)
-        except BaseException as exc:
+        except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
             board.close()
-            if isinstance(exc, KeyboardInterrupt):
-                board.say("Interrupted. The same command resumes.", is_error=True)
             raise
     board.close()
     return failed

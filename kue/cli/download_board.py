@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import threading
@@ -9,11 +10,13 @@ import time
 
 from ..downloads import ProgressData
 from ..downloads.messages import size
-from .output import cut, duration, plain
+from .output import cut, duration, plain, width
 
 #: Shortest interval between two repaints, seconds.
 REPAINT_S = 0.1
-BAR_COLUMNS = 24
+BAR_COLUMNS = 16
+#: Width of a short name, so that the bars of several downloads stand below each other.
+NAME_COLUMNS = 24
 
 
 class Board:
@@ -74,13 +77,16 @@ class Board:
 
 
 def _line(name: str, data: ProgressData | None, columns: int) -> str:
+    """Return a line whose columns stay in place: name, bar, percent, bytes, rate, time left."""
     if data is None:
         return cut(f"{plain(name)}  connecting", columns)
     total, done = data["total"], data["bytes"]
-    rate = f"{size(data['rate'])}/s"
-    if not total:
-        return cut(f"{plain(name)}  {size(done)}  {rate}", columns)
-    filled = min(BAR_COLUMNS, BAR_COLUMNS * done // total)
-    left = "" if data["eta_s"] is None else f"  {duration(data['eta_s'] * 1000)} left"
-    end = f"  [{'#' * filled}{'-' * (BAR_COLUMNS - filled)}] {100 * done // total:3}%  {size(done)}  {rate}{left}"
-    return cut(plain(name), max(8, columns - len(end) - 1)) + end
+    end = f"  {size(done):>8}  {size(data['rate']) + '/s':>10}"
+    if total:
+        filled = min(BAR_COLUMNS, BAR_COLUMNS * done // total)
+        eta_s = data["eta_s"]
+        left = "" if eta_s is None else f"{duration(math.ceil(eta_s) * 1000)} left"
+        end = f"  [{'#' * filled}{'-' * (BAR_COLUMNS - filled)}] {100 * done // total:3}%{end}  {left:>9}"
+    room = max(8, columns - len(end) - 1)
+    name = cut(plain(name), room)
+    return name + " " * (min(room, NAME_COLUMNS) - width(name)) + end

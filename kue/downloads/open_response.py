@@ -70,7 +70,15 @@ class ResponseOpener:
                 self._start_over(problem)
                 if response.is_whole:
                     return self._begin(response), 0
-        return self._begin(self._source.open()), 0
+        return self._begin(self._open_all()), 0
+
+    def _open_all(self) -> Response:
+        """Request the whole file; if the server sends a part without saying which one, once more as a range."""
+        response = self._source.open()
+        if response.status != 206 or _size_from_start(response) is not None:
+            return response
+        response.close()
+        return self._source.open({"Range": "bytes=0-"})
 
     def resume(self, state: PartState, have: int) -> None:
         """Resume a partial file: check the limits, and record that its bytes are valid."""
@@ -106,7 +114,7 @@ class ResponseOpener:
             if isinstance(exc, DownloadError):
                 exc.url, exc.status = response.url, response.status
             raise
-        if length is None and not response.chunked:
+        if response.is_open_ended:
             self._progress.log("No Content-Length: a truncated download may go undetected")
         return response
 
@@ -116,15 +124,16 @@ class ResponseOpener:
             return response.length
         answered = f"{response.host} answered {messages.status(response.status)}"
         span = response.content_range()
-        if response.status != 206 or span is None or span[0] != 0 or span[1] is None or span[2] is None:
-            raise DownloadFailed(f"{answered} although no range was requested")
-        if span[1] >= span[2] or response.length not in (None, span[1] + 1):
+        if response.status != 206 or span is None or span[0] != 0 or span[1] is None:
+            raise DownloadFailed(f"{answered} although no range was requested, and did not send one from byte 0 on")
+        size = _size_from_start(response)
+        if size is None:
             raise DownloadFailed(f"{answered} with a Content-Range that contradicts its length")
-        if span[1] + 1 < span[2] and response.validator is None:
+        if response.length is not None and response.length < size and response.validator is None:
             raise DownloadFailed(
                 f"{answered} with only part of the file, and no ETag or Last-Modified to request the rest safely"
             )
-        return span[2]
+        return size
 
     def _state(self, response: Response, length: int | None) -> PartState:
         content_type = response.header("Content-Type")
@@ -152,12 +161,13 @@ class ResponseOpener:
     def _with_coding(self, name: str, response: Response) -> str:
         """Return the name with the extension of the content coding: the file is never unpacked, against bombs."""
         codings = response.codings
-        if len(codings) > MAX_CODINGS:
-            raise DownloadFailed(f"{response.host} sent the file with {len(codings)} content codings")
         for value in response.unknown_codings[:1]:
             shown = "".join(filter(str.isprintable, value))[:40]
             self._progress.log(f"Ignored Content-Encoding: {shown}, which is not a compression. Saved as sent")
         if not codings:
+            return name
+        if len(codings) > MAX_CODINGS:
+            self._progress.log(f"The server encoded the file {len(codings)} times. Saved as sent")
             return name
         extension = "".join(CODINGS[coding] for coding in codings)
         if not name.lower().endswith(_SYNONYMS.get(extension, (extension.lower(),))):
@@ -174,3 +184,19 @@ class ResponseOpener:
             f"The file of {messages.size(length)} is larger than the limit of {most}. "
             "An operator can raise DOWNLOAD_MAX_BYTES"
         )
+
+
+def _size_from_start(response: Response) -> int | None:
+    """Return the size of the file whose beginning a 206 sends; None if it is another part, or contradicts itself."""
+    span = response.content_range()
+    if span is None or span[0] != 0 or span[1] is None:
+        return None
+    last, total = span[1], span[2]
+    response.expect(last + 1)
+    if response.chunked:
+        return total if total is not None and last < total else None
+    length = response.length or 0
+    if total is None:
+        return length if length == last + 1 else None
+    # As many bytes as the file has, or more, are all of it, whatever the range says.
+    return length if length >= total else total if length == last + 1 else None

@@ -29,14 +29,19 @@ class ListedUrl:
         return self.error is None and self.duplicate_of is None
 
 
-def read_urls(lines: Iterable[str], allow: Sequence[str] | AllowList = ()) -> list[ListedUrl]:
-    """Validate each line. Empty lines and comments (``# …``) are skipped. Raises ValueError for too many URLs."""
+def read_urls(
+    lines: Iterable[str], allow: Sequence[str] | AllowList = (), *, skip_comments: bool = True
+) -> list[ListedUrl]:
+    """Validate each line. Empty lines and comments (``# …``) are skipped, or invalid without ``skip_comments``.
+
+    Raises ValueError for too many URLs.
+    """
     allow = allow if isinstance(allow, AllowList) else AllowList(allow)
     found: list[ListedUrl] = []
     first_line: dict[str, int] = {}
     for number, text in enumerate(lines, 1):
         text = text.strip("\ufeff \t\r\n")
-        if not text or text.startswith("#"):
+        if skip_comments and (not text or text.startswith("#")):
             continue
         if len(found) >= MAX_URLS:
             raise ValueError(f"a list may have at most {MAX_URLS:,} URLs")

@@ -51,6 +51,15 @@ def test_one_pasted_url_stays_in_its_field(program: Any, open_page: Callable[...
     assert page.is_hidden("#start_list")
 
 
+def test_the_url_that_was_meant_is_one_click_away(program: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(program.url)
+    page.wait_for_selector(LIVE)
+    page.fill("#start_url", "example.com/x")
+    page.click("#button_start")
+    page.click("#start_message button:text-is('Use this URL')")
+    assert page.input_value("#start_url") == "https://example.com/x" and page.inner_text("#start_message") == ""
+
+
 def test_several_downloads_and_their_archive_are_three_clicks(program: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(program.url)
     page.wait_for_selector(LIVE)

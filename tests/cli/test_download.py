@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from kue.cli.download_board import _line
+from kue.cli.output import width
 from kue.cli.root import run
 from tests.downloads.hostile import HostileServer, Request, Wire, content, good, send_good
 from tests.support import ROOT
@@ -160,8 +162,13 @@ def test_a_failed_attempt_is_repeated_and_resumes(download: Run, tmp_path: Path)
 
 
 def test_ctrl_c_keeps_the_bytes_and_the_same_command_resumes(tmp_path: Path) -> None:
-    data = content(3_000_000)
-    with HostileServer(lambda request, wire: send_good(request, wire, data, rate=1_000_000)) as server:
+    def script(request: Request, wire: Wire) -> None:
+        is_first = request.number == 0
+        send_good(request, wire, DATA, stop_after=250_000 if is_first else None)
+        if is_first:
+            wire.server.stop.wait(60)  # the connection stays open until the client goes away
+
+    with HostileServer(script) as server:
         command = [sys.executable, "-m", "kue", "download", "--allow", "127.0.0.1", server.url("/a.bin")]
         environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
         first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
@@ -173,5 +180,26 @@ def test_ctrl_c_keeps_the_bytes_and_the_same_command_resumes(tmp_path: Path) -> 
         assert first.returncode == 130 and "The same command resumes" in err
         second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
     assert second.returncode == 0 and second.stdout == "a.bin\n"
-    assert (tmp_path / "a.bin").read_bytes() == data and os.listdir(tmp_path) == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == DATA and os.listdir(tmp_path) == ["a.bin"]
     assert server.requests[1].headers["range"].startswith("bytes=")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line"),
+    [
+        ("a.bin", None, "a.bin  connecting"),
+        ("a.bin", (5_300_000, 60_000_000, 10_700_000, 5.1), "[#---------------]   8%    5.3 MB   10.7 MB/s    6s left"),
+        ("a.bin", (60_000_000, 60_000_000, 0, None), " [################] 100%   60.0 MB   0 bytes/s           "),
+        ("日本語.zip", (1, 2, 1, 0.2), " [########--------]  50%    1 byte    1 byte/s    1s left"),
+        ("x" * 99, (1, 2, 1, 9000.0), " [########--------]  50%    1 byte    1 byte/s    2h left"),
+        ("a.bin", (1000, None, 50, None), "   1.0 kB  50 bytes/s"),
+    ],
+)
+def test_the_columns_of_a_progress_line_stay_in_place(
+    name: str, data: tuple[int, int | None, int, float | None] | None, line: str
+) -> None:
+    told: Any = None if data is None else dict(zip(("bytes", "total", "rate", "eta_s"), data, strict=True))
+    shown = _line(name, told, 80)
+    assert shown.endswith(line) and width(shown) <= 80
+    if told is not None and told["total"]:
+        assert width(shown.partition("[")[0]) == 23

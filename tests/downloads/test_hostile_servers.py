@@ -193,6 +193,23 @@ def test_an_unusual_answer_arrives_whole(make: Make, folder: Path, name: str) ->
         assert_file(folder, make(server)(FakeJob(server.url())), expected)
 
 
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("Content-Length: 5\nContent-Length: 6\n", "contradictory Content-Length headers: 5, 6"),
+        ("Content-Length: five\n", "an invalid Content-Length: 'five'"),
+        ("Content-Length: 5\nContent Length: 6\n", "a malformed header line: 'Content Length: …'"),
+        ("Transfer-Encoding: binary\nContent-Length: 5\n", "a Transfer-Encoding that is none: 'binary'"),
+    ],
+)
+def test_what_is_doubtful_about_the_length_is_logged(make: Make, head: str, said: str) -> None:
+    with HostileServer(raw(f"HTTP/1.1 200 OK\n{head}\n", b"hello")) as server:
+        job = FakeJob(server.url())
+        make(server)(job)
+    assert f"127.0.0.1:{server.port} sent {said}" in job.lines
+    assert any("may go undetected" in line for line in job.lines) is ("five" in head)
+
+
 def test_a_skipped_header_line_is_named_in_the_log_without_its_value(make: Make) -> None:
     head = "HTTP/1.1 200 OK\nMy Token: swordfish\nContent-Length: 5\n\n"
     with HostileServer(raw(head, b"hello")) as server:
@@ -211,20 +228,14 @@ def test_a_malformed_line_about_the_framing_is_named(make: Make) -> None:
 # -- answers that cannot be believed
 
 UNBELIEVABLE: dict[str, tuple[str, bytes]] = {
-    "two lengths": ("HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 6\n\n", b"hello!"),
-    "two lengths in one": ("HTTP/1.1 200 OK\nContent-Length: 5, 6\n\n", b"hello!"),
-    "negative length": ("HTTP/1.1 200 OK\nContent-Length: -5\n\n", b"hello"),
-    "length in words": ("HTTP/1.1 200 OK\nContent-Length: five\n\n", b"hello"),
-    "length with a plus": ("HTTP/1.1 200 OK\nContent-Length: +5\n\n", b"hello"),
-    "length with underscores": ("HTTP/1.1 200 OK\nContent-Length: 1_0\n\n", b"helloworld"),
-    "length in hex": ("HTTP/1.1 200 OK\nContent-Length: 0x5\n\n", b"hello"),
-    "empty length": ("HTTP/1.1 200 OK\nContent-Length:\n\n", b"hello"),
-    "enormous length": ("HTTP/1.1 200 OK\nContent-Length: " + "9" * 30 + "\n\n", b"hello"),
+    "two lengths, neither right": ("HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 7\n\n", b"hello!"),
+    "two lengths, shorter than both": ("HTTP/1.1 200 OK\nContent-Length: 9, 7\n\n", b"hello!"),
+    "zero and a length that is not there": ("HTTP/1.1 200 OK\nContent-Length: 0\nContent-Length: 5\n\n", b""),
+    "a unit behind a length that is wrong": ("HTTP/1.1 200 OK\nContent-Length: 6 bytes\n\n", b"hello"),
+    "chunked by halves": ("HTTP/1.1 200 OK\nTransfer-Encoding: xchunked\n\n", chunked(b"hello")),
+    "chunked twice, in truth": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked, chunked\n\n", chunked(b"hello")[:-5]),
     "length of 9 EB": ("HTTP/1.1 200 OK\nContent-Length: 9223372036854775807\n\n", b"hello"),
-    "unknown transfer coding": ("HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n", chunked(b"hello")),
-    "chunked twice": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked, chunked\n\n", chunked(b"hello")),
     "negative chunk": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", b"-5\r\nhello\r\n0\r\n\r\n"),
-    "chunk with 0x": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", b"0x5\r\nhello\r\n0\r\n\r\n"),
     "chunk with underscores": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", b"0_5\r\nhello\r\n0\r\n\r\n"),
     "chunk without size": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", b"\r\nhello\r\n0\r\n\r\n"),
     "chunk longer than it says": ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", b"5\r\nhello world\r\n0\r\n\r\n"),
@@ -236,7 +247,6 @@ UNBELIEVABLE: dict[str, tuple[str, bytes]] = {
     "half a status": ("HTTP/1.1 2", b""),
     "status in words": ("HTTP/1.1 OK OK\n\n", b""),
     "status of four digits": ("HTTP/1.1 2000 OK\n\n", b"hello"),
-    "HTTP/2": ("HTTP/2.0 200 OK\nContent-Length: 5\n\n", b"hello"),
     "nothing": ("", b""),
     "206 unasked, from the middle": ("HTTP/1.1 206 x\nContent-Range: bytes 5-9/10\nContent-Length: 5\n\n", b"hello"),
     "206 unasked, no range": ("HTTP/1.1 206 x\nContent-Length: 5\n\n", b"hello"),
@@ -251,7 +261,6 @@ UNBELIEVABLE: dict[str, tuple[str, bytes]] = {
     "205": ("HTTP/1.1 205 Reset Content\n\n", b""),
     "a quoted length": ('HTTP/1.1 200 OK\n"Content-Length": 5\n\n', b"hello"),
     "a NUL in a length": ("HTTP/1.1 200 OK\nContent-Length: 5\0\n\n", b"hello"),
-    "a folded length": ("HTTP/1.1 200 OK\nContent-Length: 5\n 6\n\n", b"hello"),
     "a length with a bare CR": ("HTTP/1.1 200 OK\nContent-Length: 5\rX: y\n\n", b"hello"),
     "a garbled chunked": ("HTTP/1.1 200 OK\nTransfer Encoding: chunked\n\n", chunked(b"hello")),
     "a long line": ("HTTP/1.1 200 OK\nX: " + "x" * 400_000 + "\n\n", b"hello"),

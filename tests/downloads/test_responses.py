@@ -5,18 +5,14 @@ from __future__ import annotations
 import base64
 import email.utils
 import hashlib
-import ssl
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, DownloadPostponed
-from kue.downloads.http import tls as tls_module
-from tests.downloads.conftest import assert_file, finished, parts
+from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Wire, content, good, send_good
 
 DATA, OTHER = content(300_000), content(300_000, seed=2)
@@ -246,6 +242,35 @@ def test_a_bare_416_is_no_proof_that_the_file_is_complete(make: Make, folder: Pa
     assert result["resumed_from"] == 0
 
 
+@pytest.mark.parametrize("fault", ["short", "long", "contradictory", "gzip for the transfer"])
+def test_a_range_is_joined_only_if_its_own_length_is_right(make: Make, folder: Path, fault: str) -> None:
+    """The second response has no single Content-Length, so that its Content-Range alone says how long it is."""
+
+    def script(request: Request, wire: Wire) -> None:
+        headers: dict[str, str | int] = {"ETag": '"v1"'}
+        if request.number == 0:
+            wire.head("200 x", {**headers, "Transfer-Encoding": "chunked"})
+            wire.send(b"%x\r\n" % len(DATA) + DATA[:HALF])
+        elif request.number == 1:
+            headers["Content-Range"] = f"bytes {HALF}-299999/300000"
+            if fault == "gzip for the transfer":
+                headers["Transfer-Encoding"] = "gzip"
+            wire.send(b"HTTP/1.1 206 x\r\n")
+            lengths = b"Content-Length: 7\r\nContent-Length: 9\r\n" if fault == "contradictory" else b""
+            wire.send(b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items()) + lengths + b"\r\n")
+            wire.send({"long": DATA[HALF:] + b"more", "contradictory": DATA[HALF:]}.get(fault, DATA[HALF:-5]))
+        else:
+            send_good(request, wire, DATA)
+
+    with HostileServer(script) as server:
+        handler, job = make(server), FakeJob(server.url())
+        with pytest.raises(DownloadError):
+            handler(job)
+        result, _ = run_until_done(handler, job, 2)
+    assert_file(folder, result, DATA)
+    assert result["resumed_from"] == {"short": 299_995, "gzip for the transfer": 0}.get(fault, HALF)
+
+
 # -- digests of the server
 
 
@@ -306,107 +331,3 @@ def test_a_digest_is_verified_after_a_resume_too(make: Make, folder: Path) -> No
             handler(job)
         result = handler(job)
     assert result["resumed_from"] == HALF and result["verified"] == ["Repr-Digest: sha512"]
-
-
-# -- TLS
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return certificates: a root, an intermediate, and a server's that the intermediate signed."""
-    place = tmp_path_factory.mktemp("ca")
-
-    def sign(name: str, issuer: str | None, extension: str, days: str = "2") -> None:
-        subject = ["-subj", f"/CN={name}", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        keys = ["-keyout", str(place / f"{name}.key"), "-out", str(place / f"{name}.pem"), "-days", days]
-        signer = [] if issuer is None else ["-CA", str(place / f"{issuer}.pem"), "-CAkey", str(place / f"{issuer}.key")]
-        subprocess.run(
-            ["openssl", "req", "-x509", *subject, *keys, *signer, "-addext", extension], check=True, capture_output=True
-        )
-
-    sign("root", None, "keyUsage=keyCertSign")
-    sign("middle", "root", "basicConstraints=critical,CA:TRUE")
-    sign("leaf", "middle", "subjectAltName=IP:127.0.0.1")
-    sign("other", None, "subjectAltName=DNS:other.example")
-    return {path.name: path for path in place.iterdir()}
-
-
-def serving(authority: dict[str, Path], name: str) -> ssl.SSLContext:
-    """Return a server's TLS context that sends this certificate alone."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority[f"{name}.pem"], authority[f"{name}.key"])
-    return context
-
-
-@pytest.mark.usefixtures("untidy_handshakes")
-def test_a_chain_without_its_middle_is_explained_and_can_be_completed(
-    make: Make, folder: Path, authority: dict[str, Path]
-) -> None:
-    with HostileServer(good(DATA), tls=serving(authority, "leaf")) as server:
-        with pytest.raises(DownloadFailed, match="omits an intermediate certificate.*DOWNLOAD_CA_BUNDLE"):
-            make(server, verify=str(authority["root.pem"]))(FakeJob(server.url()))
-        bundle = str(authority["middle.pem"])
-        assert_file(folder, make(server, ca_bundle=bundle)(FakeJob(server.url(), 2)), DATA)
-
-
-@pytest.mark.usefixtures("untidy_handshakes")
-def test_a_certificate_of_another_host_and_a_self_signed_one_are_explained(
-    make: Make, authority: dict[str, Path]
-) -> None:
-    with HostileServer(good(DATA), tls=serving(authority, "other")) as server:
-        with pytest.raises(DownloadFailed, match="issued for another host than 127.0.0.1"):
-            make(server, verify=str(authority["other.pem"]))(FakeJob(server.url()))
-        with pytest.raises(DownloadFailed, match="self-signed"):
-            make(server)(FakeJob(server.url()))
-
-
-@pytest.mark.usefixtures("untidy_handshakes")
-def test_a_client_certificate_is_shown_to_the_server_of_the_url_alone(
-    make: Make, folder: Path, authority: dict[str, Path], tmp_path: Path
-) -> None:
-    cert = tmp_path / "client.pem"
-    cert.write_bytes(authority["leaf.pem"].read_bytes() + authority["leaf.key"].read_bytes())
-    seen: list[bool] = []
-
-    def script(request: Request, wire: Wire) -> None:
-        seen.append(wire.sock.getpeercert(True) is not None)  # type: ignore[attr-defined]
-        if request.path == "/away":
-            wire.head("302 x", {"Location": other.url(), "Content-Length": 0})
-        else:
-            send_good(request, wire, DATA)
-
-    context = serving(authority, "leaf")
-    context.load_verify_locations(authority["middle.pem"])
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_mode = ssl.CERT_OPTIONAL
-    with HostileServer(script, tls=context) as server, HostileServer(script, tls=context) as other:
-        handler = make(allow=["127.0.0.1"], ca_bundle=str(authority["middle.pem"]), client_cert=str(cert))
-        assert_file(folder, handler(FakeJob(server.url("/away"))), DATA)
-    assert seen == [True, False]
-
-
-def test_a_bundle_or_a_client_certificate_that_cannot_be_parsed_is_refused_at_once(make: Make, tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.pem"
-    wrong.write_text("nonsense")
-    for options in ({"ca_bundle": str(wrong)}, {"client_cert": str(wrong)}, {"ca_bundle": "/nonexistent"}):
-        with pytest.raises(ValueError, match="certificate|bundle"):
-            make(**options)
-
-
-@pytest.mark.parametrize("reason", ["UNSAFE_LEGACY_RENEGOTIATION_DISABLED", "UNSUPPORTED_PROTOCOL", "DH_KEY_TOO_SMALL"])
-def test_outdated_tls_is_final_and_names_the_reason(reason: str) -> None:
-    exc = ssl.SSLError(1, f"[SSL: {reason}] x")
-    exc.reason = reason
-    found = tls_module.explain(exc, "old.example", "old.example")
-    assert isinstance(found, DownloadFailed) and reason in str(found)
-
-
-@pytest.mark.usefixtures("untidy_handshakes")
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_a_server_with_tls_1_0_alone_is_refused_for_good(make: Make, certificate: Any) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
-    with HostileServer(good(DATA), tls=context) as server, pytest.raises(DownloadFailed, match="TLS"):
-        make(server, verify=str(certificate[0]))(FakeJob(server.url()))

@@ -12,7 +12,8 @@ MAX_LENGTH = 8192
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 #: A parameter with a file name, also behind a comma or a blank instead of a semicolon; or any other quoted string.
 _FILENAME = re.compile(
-    rf"(?:^|[;,\s])(filename(?:\*?|\*[0-9]{{1,2}}\*?))\s*=\s*({_QUOTED}|[^;]*)|{_QUOTED}", re.IGNORECASE | re.DOTALL
+    rf"(?:^|[;,\s])(filename(?:\*?|\*[0-9]{{1,2}}\*?))\s*=\s*({_QUOTED}|[^;]*)|{_QUOTED}",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 #: Charsets that are decoded, as Python spells them; windows-125x and iso-8859-x beside them.
@@ -36,7 +37,7 @@ def name_from_disposition(header: str | None, charset: str | None = None) -> str
     for match in _FILENAME.finditer(header):
         if match[1] is None:
             continue
-        key, raw = match[1].lower(), match[2].strip()
+        key, raw = match[1].lower(), match[2].strip(" \t\r\n")
         is_quoted = len(raw) > 1 and raw[0] == raw[-1] == '"'
         value = _unquote(raw) if is_quoted else raw.strip('"')
         if key == "filename":
@@ -53,7 +54,7 @@ def name_from_disposition(header: str | None, charset: str | None = None) -> str
 def _unquote(raw: str) -> str:
     value = raw[1:-1]
     # A backslash is an escape, or the separator of a Windows path sent without escaping.
-    if re.search(r"\\[^\\\"]", value):
+    if any(char not in '\\"' for char in re.findall(r"\\(.)", value, re.DOTALL)):
         return value
     return re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
 
@@ -73,13 +74,19 @@ def _decode(data: bytes, charset: str) -> str | None:
         return None
 
 
+def decode_legacy(data: bytes, charset: str | None) -> str | None:
+    """Decode bytes in the charset that a header names, or return None."""
+    known = _python_charset(charset) if charset else None
+    return _decode(data, known) if known else None
+
+
 def _decode_extended(value: str) -> str | None:
     """Decode ``charset'language'percent-encoded``."""
     match = re.fullmatch(r"([^']*)'[^']*'(.*)", value, re.DOTALL)
     charset = _python_charset(match[1].strip()) if match else None
     if match is None or charset is None:
         return None
-    return _decode(unquote_to_bytes(match[2].strip().encode("latin-1", "replace")), charset)
+    return _decode(unquote_to_bytes(match[2].strip(" \t").encode("latin-1", "replace")), charset)
 
 
 def _decode_lenient(value: str) -> str | None:

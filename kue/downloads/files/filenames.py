@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 import unicodedata
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
 from kue.redaction import is_secret_name
 
-from .disposition import name_from_disposition
+from .disposition import decode_legacy, name_from_disposition
+from .media_types import extension_of, media_type
 
 #: Longest file name, bytes in UTF-8; file systems allow 255. Date and job id are added to it.
 MAX_NAME_BYTES = 180
@@ -21,11 +21,6 @@ FALLBACK = "download"
 _WINDOWS_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])$")
 #: Path separators, and what Windows forbids.
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
-#: Only the built-in table: the system's own differs between machines.
-_TYPES = mimetypes.MimeTypes()
-_EXTENSIONS = {"application/octet-stream": "", "application/x-gzip": ".gz", "text/plain": ".txt", "image/jpeg": ".jpg"}
-
-
 #: Extensions of programs that produce other files, and types that say nothing about the file.
 _SCRIPTS = frozenset("php php3 php5 phtml asp aspx ashx jsp jspx cgi pl py do action cfm dll exe fcgi".split())
 _VAGUE_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/download"})
@@ -34,29 +29,30 @@ _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 _ACTIONS = frozenset("download downloads get file files raw dl view export content attachment fetch latest".split())
 #: Query parameters that hold file names; the best come first.
 _NAME_PARAMETERS = ("filename", "attname", "file_name", "fname", "file", "name", "fn", "download", "saveas", "title")
+#: Session identifiers that servers append to paths.
+_SESSION = re.compile(r"(?i);(?:jsessionid|phpsessid|sid)=[^/]*$")
 _FILE_LIKE = re.compile(r"[^/\\?&=]+\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,12}$")
 
 
 def choose_name(asked: str | None, disposition: str | None, url: str, content_type: str | None = None) -> str:
     """Return a safe name: the job's own, else the server's, else one from the URL, else ``download``."""
-    charset = re.search(r"(?i);\s*charset\s*=\s*\"?([\w.:-]+)", content_type or "")
-    for candidate in (asked, name_from_disposition(disposition, charset[1] if charset else None)):
-        name = safe_name(candidate or "")
-        if name:
-            return name
-    name = _name_from_url(url, content_type) or FALLBACK
-    if "." not in name:
-        name += _extension_of(content_type)
-    return name
+    found = re.search(r"(?i);\s*charset\s*=\s*\"?([\w.:-]+)", content_type or "")
+    charset = found[1] if found else None
+    name = safe_name(asked or "")
+    if name:
+        return name
+    name = safe_name(name_from_disposition(disposition, charset) or "") or _name_from_url(url, content_type, charset)
+    name = name or FALLBACK
+    return name if "." in name else name + extension_of(content_type)
 
 
-def _name_from_url(url: str, content_type: str | None) -> str:
+def _name_from_url(url: str, content_type: str | None, charset: str | None) -> str:
     """Return the last part of the path, or what is better than an action or a script there; or ""."""
     parts = urlsplit(url)
-    path = [safe_name(unquote(part, errors="replace")) for part in parts.path.split("/")]
+    path = [safe_name(_SESSION.sub("", _unescaped(part, charset))) for part in parts.path.split("/")]
     name = path[-1]
     stem, extension = split_extension(name)
-    kind = (content_type or "").split(";", 1)[0].strip().lower()
+    kind = media_type(content_type)
     is_script = extension[1:].lower() in _SCRIPTS and kind not in _PAGE_TYPES
     if extension and not is_script:
         return name
@@ -66,17 +62,27 @@ def _name_from_url(url: str, content_type: str | None) -> str:
     before = path[-2] if len(path) > 1 else ""
     if name.lower() in _ACTIONS | {""} and _FILE_LIKE.match(before) and split_extension(before)[1]:
         return before
-    if is_script and kind not in _VAGUE_TYPES and (other := _extension_of(content_type)):
+    if is_script and kind not in _VAGUE_TYPES and (other := extension_of(content_type)):
         return stem + other
     return name
+
+
+def _unescaped(part: str, charset: str | None) -> str:
+    """Decode percent escapes as UTF-8, else in the response's charset; else leave them."""
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeError:
+        return decode_legacy(unquote_to_bytes(part), charset) or part
 
 
 def _name_from_query(query: str) -> str:
     """Return the value of a parameter that is a file name with an extension, or ""."""
     try:
-        pairs = [(key.lower(), value) for key, value in parse_qsl(query, max_num_fields=200, errors="replace")]
+        found = parse_qsl(query, keep_blank_values=True, max_num_fields=200, errors="replace")
     except ValueError:
         return ""
+    # A parameter without a value may be the name itself: ?report.pdf
+    pairs = [(key.lower(), value) if value else ("", key) for key, value in found]
     pairs.sort(key=lambda pair: _NAME_PARAMETERS.index(pair[0]) if pair[0] in _NAME_PARAMETERS else 99)
     for key, value in pairs:
         name = safe_name(value)
@@ -134,10 +140,3 @@ def _shorten(name: str) -> str:
     stem, extension = split_extension(name)
     room = MAX_NAME_BYTES - len(extension.encode())
     return stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + extension
-
-
-def _extension_of(content_type: str | None) -> str:
-    kind = (content_type or "").split(";", 1)[0].strip().lower()
-    if kind in _EXTENSIONS:
-        return _EXTENSIONS[kind]
-    return _TYPES.guess_extension(kind) or ""

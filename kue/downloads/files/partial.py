@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class PartState:
 
     def dump(self) -> bytes:
         """Return the sidecar's bytes."""
-        return json.dumps({"version": VERSION, **asdict(self)}, indent=1).encode()
+        return json.dumps({"version": VERSION, **vars(self)}, indent=1).encode()
 
     @classmethod
     def load(cls, content: bytes | None) -> PartState | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.message
+import re
 from http.cookiejar import CookieJar
 from typing import cast
 from urllib.request import Request
@@ -23,7 +24,8 @@ class Cookies:
             return False
         message = email.message.Message()
         for value in values:
-            message["Set-Cookie"] = value
+            # A path that does not begin with a slash is none (RFC 6265, 5.2.4).
+            message["Set-Cookie"] = re.sub(r"(?i);\s*path\s*=\s*[^/;\s][^;]*", "", value)
         before = self.header(url, False)
         self._jar.extract_cookies(cast("object", _Info(message)), Request(str(url)))  # type: ignore[arg-type]
         return self.header(url, False) != before

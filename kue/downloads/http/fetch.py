@@ -79,7 +79,7 @@ class Source:
         while True:
             response = self._ask(parts, headers or {}, hops)
             target = response.header("Location")
-            if response.status not in _REDIRECTS or (response.status == 300 and not target):
+            if response.status not in _REDIRECTS or response.is_whole or (response.status == 300 and not target):
                 break
             response.close()
             if hops >= MAX_REDIRECTS:
@@ -90,8 +90,14 @@ class Source:
             hops += 1
             if not from_final:
                 self._log(f"Redirected to {redact_url(str(parts))}")
-        if response.is_whole or response.status in (206, 416):
+        is_odd = response.status >= 300 and "Range" in (headers or {})  # no reason to give up what is there
+        if (response.is_whole and not is_odd) or response.status in (206, 416):
+            response.check_framing()
             self._final, self._redirects = parts, hops
+            if 300 <= response.status < 400:
+                self._report(f"{response.host} answered {messages.status(response.status)} with a body and no Location")
+            for doubt in response.doubts:
+                self._report(f"{response.host} sent {doubt}")
             return response
         response.close()
         raise self._refusal(response)
@@ -100,11 +106,12 @@ class Source:
         shown = host_label(parts)
         if not target:
             raise DownloadFailed(f"{shown} sent a redirect without a Location header", status=status)
-        # A header arrives as Latin-1; bytes that are not ASCII are meant as UTF-8.
+        # A header arrives as Latin-1; bytes that are not ASCII are meant as UTF-8, or as they are.
+        data = target.encode("latin-1")
         try:
-            target = target.encode("latin-1").decode("utf-8")
+            target = data.decode("utf-8")
         except UnicodeError:
-            pass
+            target = "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in data)
         try:
             found = join_url(parts, target, self._network.guard.allow)
         except InvalidUrl as exc:
@@ -132,10 +139,14 @@ class Source:
             raise DownloadFailed(str(exc), url=shown) from None
         self._cookies.keep(parts, head.headers.get("set-cookie", []))
         for line in head.skipped:
-            if line not in self._reported:
-                self._reported.add(line)
-                self._log(f"Ignored a malformed header line from {host_label(parts)}: {line}")
+            self._report(f"Ignored a malformed header line from {host_label(parts)}: {line}")
         return Response(head, stream, shown, host_label(parts), hops)
+
+    def _report(self, line: str) -> None:
+        """Log what is wrong with a response, once for all attempts and connections of a download."""
+        if line not in self._reported:
+            self._reported.add(line)
+            self._log(line)
 
     def _own_headers(self, parts: Url, is_own_server: bool) -> dict[str, str]:
         """Return what the job wants to be sent, as far as this server may see it."""

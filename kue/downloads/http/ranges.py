@@ -64,6 +64,7 @@ def range_mismatch(
     start, last, total = span[0], span[1], span[2]
     if start != first or last < first or (end is not None and last >= end):
         return "the server sent a different range than requested"
+    response.expect(last - first + 1)
     if response.length is not None and response.length != last - first + 1:
         return "the length of the body contradicts the server's Content-Range"
     if state.length is not None and total not in (None, state.length):
@@ -76,7 +77,7 @@ def range_mismatch(
         return "the server did not say which version of the file it sent"
     if state.etag is not None and not has_etag and response.header("ETag") not in (None, state.etag):
         return "the file changed on the server"
-    if response.coding != state.coding:
+    if response.coding != state.coding or response.is_transfer_coded:
         return "the server now encodes the file differently"
     return None
 

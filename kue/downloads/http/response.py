@@ -1,4 +1,4 @@
-"""One response: its headers read strictly, its body as bytes that are counted and unpacked from chunks."""
+"""One response: what its headers say, and its body as bytes that are counted and unpacked from chunks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from email.utils import parsedate_to_datetime
 
 from ..errors import DownloadFailed
 from .connection import HttpStream
+from .framing import read_framing
 from .response_head import Head
 from .timeouts import ConnectionBroken
 
 _CONTENT_RANGE = re.compile(
     r"(?:bytes)?[\s:=]*(?:(\d{1,18})\s*-\s*(\d{1,18})|\*)\s*(?:/\s*(\d{1,18}|\*)\s*)?$", re.IGNORECASE
 )
+_CHUNK = re.compile(rb"[ \t]*(?:0x)?0*([0-9a-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.IGNORECASE | re.DOTALL)
 #: Longest line with a chunk's size and extensions, bytes.
 MAX_CHUNK_LINE = 4096
 #: Content codings that change the bytes, and the file name extension of each. Anything else names no coding.
@@ -43,12 +45,11 @@ class Response:
         self._head, self._stream = head, stream
         self.url, self.host, self.redirects = url, host, redirects
         self.status = head.status
-        self.chunked = False
-        self.length: int | None = None
+        self._framing = read_framing(head)
+        self.chunked, self.length = self._framing.chunked, self._framing.length
         self.received = 0
         self._chunk_left = 0
         self._ended = False
-        self._read_framing()
 
     def close(self) -> None:
         """Close the connection. Unread bytes are lost."""
@@ -64,7 +65,7 @@ class Response:
         if most == 0:
             return 0
         size = self._stream.fill_file(fd, position, view[:most])
-        if size == 0 and (self.chunked or self.length is not None):
+        if size == 0 and not self._may_end():
             raise self.broken()
         if self.chunked:
             self._chunk_left -= size
@@ -73,8 +74,20 @@ class Response:
         return size
 
     @property
+    def is_open_ended(self) -> bool:
+        """Whether nothing but the end of the connection marks the end of the body."""
+        return not self.chunked and self.length is None and not self._framing.lengths
+
+    def _may_end(self) -> bool:
+        """Whether the end of the connection may be the end of the body."""
+        return self.is_open_ended or (self.length is None and self.received in self._framing.lengths)
+
+    @property
     def is_whole(self) -> bool:
         """Whether the status says that the body is the whole file."""
+        if self.status == 205 or (300 <= self.status < 400 and self.status != 304):
+            # Neither should have a body; if it has one, and no Location, browsers take it.
+            return bool(self.length) and not self.header("Location")
         return 200 <= self.status < 300 and self.status not in _NOT_WHOLE
 
     @property
@@ -97,22 +110,20 @@ class Response:
         joined = self._head.joined(name)
         return [] if joined is None else [value.strip() for value in joined.split(",")]
 
-    def _read_framing(self) -> None:
-        lines = {line.lower() for line in self._head.headers.get("transfer-encoding", [])}
-        coding = [word for line in lines for word in map(str.strip, line.split(",")) if word not in ("", "identity")]
-        if coding not in ([], ["chunked"]):
-            raise self._malformed(f"an unsupported Transfer-Encoding: {', '.join(coding)[:80]!r}")
-        self.chunked = coding == ["chunked"]
-        lengths = {value.lstrip("0") or value[-1:] for value in self._values("Content-Length")}
-        if self.chunked or self.status in (204, 304):
-            self.length = None if self.chunked else 0
-        elif len(lengths) > 1:
-            raise self._malformed(f"contradictory Content-Length headers: {', '.join(sorted(lengths))[:80]!r}")
-        elif lengths:
-            text = lengths.pop()
-            if not re.fullmatch(r"[0-9]{1,18}", text):
-                raise self._malformed(f"an invalid Content-Length: {text[:40]!r}")
-            self.length = int(text)
+    def check_framing(self) -> None:
+        """Raise DownloadFailed, and close the connection, if the end of the body is uncertain."""
+        if self._framing.problem is not None:
+            raise self._malformed(self._framing.problem)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is wrong with the framing although the body can be used, for the log."""
+        return self._framing.notes
+
+    def expect(self, size: int) -> None:
+        """Set the size of a body whose headers do not say it otherwise: that of a range."""
+        if self.length is None and not self.chunked:
+            self.length = size
 
     def _malformed(self, what: str) -> DownloadFailed:
         self.close()
@@ -120,13 +131,19 @@ class Response:
 
     @property
     def codings(self) -> list[str]:
-        """The content codings, lower case, in the order in which they were applied; empty for plain bytes."""
-        return [value for value in map(str.lower, self._values("Content-Encoding")) if value in CODINGS]
+        """The codings of the bytes, lower case, in the order in which they were applied; empty for plain bytes."""
+        content = [value for value in map(str.lower, self._values("Content-Encoding")) if value in CODINGS]
+        return [*content, *self._framing.codings]
 
     @property
     def coding(self) -> str | None:
-        """The content codings as one string, or None for plain bytes."""
-        return ", ".join(self.codings) or None
+        """The codings as one string, or None for plain bytes."""
+        return ", ".join(self.codings)[:200] or None
+
+    @property
+    def is_transfer_coded(self) -> bool:
+        """Whether the bytes are compressed for the transfer, so that positions in them are not those of ranges."""
+        return bool(self._framing.codings)
 
     @property
     def unknown_codings(self) -> list[str]:
@@ -153,8 +170,11 @@ class Response:
 
     @property
     def validator(self) -> str | None:
-        """What identifies this version for ``If-Range``: a strong ETag, else a strong date (RFC 9110, 13.1.5)."""
-        return self.strong_etag or self.strong_date
+        """What identifies this version for ``If-Range``: a strong ETag, else a strong date (RFC 9110, 13.1.5).
+
+        None under a transfer coding: ranges count the bytes without it.
+        """
+        return None if self.is_transfer_coded else self.strong_etag or self.strong_date
 
     @property
     def takes_ranges(self) -> bool:
@@ -198,8 +218,11 @@ class Response:
     def digests(self) -> dict[str, tuple[str, str]]:
         """Return digests of the whole file from the headers: {algorithm: (hexadecimal digest, header name)}.
 
-        Only the strongest of Repr-Digest, Digest and Content-Digest, and Content-MD5 if it is alone.
+        Only the strongest of Repr-Digest, Digest and Content-Digest, and Content-MD5 if it is alone. None under a
+        transfer coding, which digests do not cover.
         """
+        if self.is_transfer_coded:
+            return {}
         names = ["Repr-Digest", "Digest", *(["Content-Digest"] if self.is_whole else [])]
         found: dict[str, tuple[str, str]] = {}
         for name in names:
@@ -236,7 +259,7 @@ class Response:
         return min(most, self._chunk_left)
 
     def _chunk_size(self) -> int:
-        match = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(;.*)?\r?\n$", self._line(), re.DOTALL)
+        match = _CHUNK.fullmatch(self._line())
         if match is None:
             raise self._malformed("a chunk without a valid size")
         return int(match[1], 16)

@@ -128,7 +128,8 @@ def explain(exc: BaseException, label: str, host: str) -> DownloadError:
     if isinstance(exc, TimeoutError):
         return DownloadError(f"TLS handshake with {label} timed out")
     if isinstance(exc, ssl.SSLEOFError) or not isinstance(exc, ssl.SSLError):
-        why = getattr(exc, "strerror", None) or "connection closed"
+        lost = isinstance(exc, ssl.SSLEOFError) or not getattr(exc, "strerror", None)
+        why = "the server closed the connection" if lost else getattr(exc, "strerror", "")
         return DownloadError(f"TLS handshake with {label} failed: {why}")
     reason = exc.reason or ""
     if reason in _FINAL:

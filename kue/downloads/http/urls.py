@@ -25,8 +25,13 @@ SCHEME_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BARE_HOST = re.compile(r"(?i)(//)?([\w-]+(\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]|$)")
 #: Quotes and brackets that people paste around a URL.
-_OPENING, _CLOSING = "<\"'“”‘’«»„`", ">\"”“»«"
+_OPENING, _CLOSING = "<\"'“”‘’«»„`‹›「『《", ">\"”“»«›‹」』》"
 _PAIRS = {"'": "'", "‘": "’", "`": "`", "(": ")", "[": "]", "{": "}"}
+#: What belongs to the text a URL was copied from: list bullets, Markdown links, mistyped schemes.
+_BULLET = re.compile(r"(?:[-*+•·–]|\d{1,3}[.)])\s+(?=https?:)", re.IGNORECASE)
+_MARKDOWN = re.compile(r"!?\[[^\]]*\](?:\(\s*(\S+?)(?:\s+[\"'(].*)?\)|:\s+(\S+)(?:\s.*)?)", re.DOTALL)
+_MISTYPED = re.compile(r"(?i)(?:(?:https?|htps?)(?:;|:;|)|(?:hxxps?|htps?|htt|hhttps?|httpss):)//+(?=[\w\[])")
+_SEVERAL = re.compile(r"(?i)[\r\n]\s*(?:https?|ftp)://")
 _PATH_ESCAPED = re.compile(r"[\x00-\x20\"<>`{}^\x7f-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
 _QUERY_ESCAPED = re.compile(r"[\x00-\x20\"<>\x7f-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
 _DOT, _DOT_DOT = re.compile(r"(?i)(\.|%2e)$"), re.compile(r"(?i)(\.|%2e){2}$")
@@ -65,7 +70,16 @@ def check_url(url: object, allow: Sequence[str] | AllowList = ()) -> None:
 
 
 def clean_url(text: str) -> str:
-    """Remove what surrounds a pasted URL: white space, invisible characters, quotes and brackets."""
+    """Return a pasted URL without what surrounds it, and without line breaks and tabs, as browsers do.
+
+    White space, invisible characters, quotes, brackets and Markdown around it are removed; control characters inside
+    are percent-encoded.
+    """
+    text = re.sub(r"[\t\r\n]", "", _unwrapped(text))
+    return "".join(_percent(char) if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
+
+
+def _unwrapped(text: str) -> str:
     before = None
     while text != before:
         before = text
@@ -78,11 +92,22 @@ def clean_url(text: str) -> str:
             text = text[1:-1]
         if text.startswith("(") or text[:1] in _OPENING:
             text = text[1:]
-        if text[-1:] and text[-1] in _CLOSING:
+        if text[-1:] and text[-1] in _CLOSING and not _is_balanced(text):
             text = text[:-1]
+        if found := _MARKDOWN.fullmatch(text):
+            text = found[1] or found[2]
+        text = _BULLET.sub("", text, count=1) if _BULLET.match(text) else text
         if text[:4].upper() == "URL:" and _SCHEME.match(text[4:].lstrip()):
             text = text[4:]
     return text
+
+
+def _is_balanced(text: str) -> bool:
+    """Return whether the bracket or quote at the end belongs to one inside the URL."""
+    last = text[-1]
+    if last == '"':
+        return text.count(last) % 2 == 0
+    return last in ">」』》" and "<「『《"[">」』》".index(last)] in text
 
 
 def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
@@ -91,18 +116,24 @@ def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
         raise InvalidUrl("bad_url", "The URL is missing. Give the URL of the file to download")
     if len(url) > 2 * MAX_URL_BYTES:
         raise _too_long()
-    url = clean_url(url)
+    if _SEVERAL.search(url.strip()):
+        raise InvalidUrl("bad_url", "This is more than one URL. Give each one by itself, or as a list of lines")
+    return _split(clean_url(url), allow)
+
+
+def _split(url: str, allow: Sequence[str] | AllowList) -> Url:
+    """Check and split a URL with nothing around it."""
     if not url:
         raise InvalidUrl("bad_url", "The URL is missing. Give the URL of the file to download")
     if len(url.encode("utf-8", "surrogatepass")) > MAX_URL_BYTES:
         raise _too_long()
-    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in url):
-        raise InvalidUrl("bad_url", "The URL contains line breaks or control characters. Remove them")
+    if any(unicodedata.category(char) == "Cs" for char in url):
+        raise InvalidUrl("bad_url", "The URL contains characters that are not Unicode. Remove them")
     scheme, rest = _split_scheme(url)
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    authority = re.split(r"[/\\?#]", rest, maxsplit=1)[0]
     user_info, at, host_port = authority.rpartition("@")
-    if re.search(r"[\s\\]", authority):
-        raise InvalidUrl("bad_url", "The URL has a space or a backslash in its host")
+    if re.search(r"\s", authority):
+        raise InvalidUrl("bad_url", "The URL has a space in its host")
     host, port = _host_and_port(host_port, scheme)
     address = literal_address(host)
     if address is None and re.search(r"(^|\.)localhost\.?$", host):
@@ -120,13 +151,16 @@ def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
 
 
 def join_url(base: Url, location: str, allow: AllowList) -> Url:
-    """Resolve the ``Location`` of a redirect. Raises InvalidUrl."""
-    location = re.sub(r"[\t\r\n]", "", location).strip()
+    """Resolve the ``Location`` of a redirect as browsers do. Raises InvalidUrl."""
+    location = re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(33))))
     scheme = _SCHEME.match(location)
     if scheme is not None:
-        return split_url(location, allow)
-    if location.startswith(("//", "\\\\", "/\\", "\\/")):
-        return split_url(f"{base.scheme}:{location.replace(chr(92), '/')}", allow)
+        rest = location[scheme.end() :]
+        if scheme[1].lower() != base.scheme or rest.startswith("//"):
+            return _split(location, allow)
+        location = rest  # a relative URL behind the same scheme
+    if re.match(r"[/\\]{2}", location):
+        return _split(f"{base.scheme}:{location}", allow)
     location = location.partition("#")[0]
     path, mark, query = base.target.partition("?")
     if not location:
@@ -139,8 +173,6 @@ def join_url(base: Url, location: str, allow: AllowList) -> Url:
         target = path[: path.rfind("/") + 1] + location
     if len(target.encode("utf-8", "surrogatepass")) > MAX_URL_BYTES:
         raise _too_long()
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in target):
-        raise InvalidUrl("bad_url", "The URL contains control characters")
     return base._replace(target=_target(target), credentials=None)
 
 
@@ -167,10 +199,13 @@ def _split_scheme(url: str) -> tuple[str, str]:
     scheme = _SCHEME.match(url)
     name = scheme[1].lower() if scheme else ""
     if scheme is not None and name in SCHEME_PORTS:
-        rest = url[scheme.end() :]
-        if rest.startswith("//"):
-            return name, rest[2:]
-        proposal = f"{name}://{rest.lstrip('/')}"
+        rest = url[scheme.end() :].lstrip("/\\")
+        if (twice := _SCHEME.match(rest)) and twice[1].lower() in SCHEME_PORTS and rest[twice.end() :].startswith("//"):
+            raise InvalidUrl("bad_url", f"The URL has its scheme twice. {_did_you_mean(rest)}", rest)
+        return name, rest
+    if mistyped := _MISTYPED.match(url):
+        name = "https" if mistyped[0].lower().startswith(("https", "hxxps", "htps")) else "http"
+        proposal = f"{name}://{url[mistyped.end() :]}"
         raise InvalidUrl("bad_url", f"The URL must start with {name}://. {_did_you_mean(proposal)}", proposal)
     if _BARE_HOST.match(url) and (scheme is None or re.match(r"[0-9]{1,5}([/?#]|$)", url[scheme.end() :])):
         proposal = f"https://{url.removeprefix('//')}"
@@ -235,4 +270,8 @@ def _without_dots(path: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "replace"))
+    return _percent(match.group())
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "replace"))

@@ -18,9 +18,23 @@ export function wireStart(socket) {
   if (!form) return;
   const message = document.getElementById("start_message");
   const button = document.getElementById("button_start");
+  const url = document.getElementById("start_url");
   function say(text, bad = false) {
     message.textContent = text;
     message.classList.toggle("is_bad", bad);
+  }
+  /** Offer the URL that was probably meant. */
+  function offer(suggestion) {
+    const use = document.createElement("button");
+    use.type = "button";
+    use.className = "small";
+    use.textContent = "Use this URL";
+    use.addEventListener("click", () => {
+      url.value = suggestion;
+      say("");
+      url.focus();
+    });
+    message.append(" ", use);
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -33,8 +47,9 @@ export function wireStart(socket) {
       button.disabled = false;
       if (error) say("The server did not answer.", true);
       else if (answer.error) {
-        say(`Not started: ${answer.error}.`, true);
-        if (answer.code === "bad_url") document.getElementById("start_url").focus();
+        say(`Not started: ${answer.error}${/[.?!]$/.test(answer.error) ? "" : "."}`, true);
+        if (answer.suggestion) offer(answer.suggestion);
+        if (answer.code === "bad_url") url.focus();
       } else say(`Started job ${answer.id}.`);
     });
   });

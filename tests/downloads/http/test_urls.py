@@ -20,31 +20,12 @@ def test_a_usual_url_is_taken(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    [
-        None,
-        5,
-        "",
-        "   ",
-        "example.com/x",
-        "ftp://example.com/x",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "gopher://x",
-    ]
-    + [
-        "http:example.com",
-        "http:/example.com",
-        "http://",
-        "http:///x",
-        "http://?x",
-        "https://#",
-        "data:,x",
-        "//example.com",
-    ]
-    + ["http://example.com/\0x", "http://example.com/\r\nX: y", "http://exa\tmple.com/", "http://example.com/\x7fx"]
-    + ["http://example.com/\u2028x", "http://example.com/\ud800", "http://example.com:0/", "http://example.com:99999/"]
-    + ["http://example.com:abc/", "http://exam ple.com/", "http://a\\b/", "http://[::1/", "http://*.x/", "http://.x/"]
-    + ["http://example.com/" + "x" * 8192, "http://example.com/" + "ü" * 4096, "x" * 1_000_000, "http://good\\@evil/"],
+    [None, 5, "", "   ", "example.com/x", "ftp://example.com/x", "file:///etc/passwd", "javascript:alert(1)"]
+    + ["gopher://x", "http://", "http:///", "http:\\\\", "http://?x", "https://#", "data:,x", "//example.com"]
+    + ["http://exa\0mple.com/", "http://example.com\x7f/", "http://example.com/\ud800", "http://[::1/", "http://*.x/"]
+    + ["http://example.com:0/", "http://example.com:99999/", "http://example.com:abc/", "http://exam ple.com/"]
+    + ["http://.x/", "http://example.com/a\nhttp://example.com/b", "http://http://example.com/", "hxxp://example.com/x"]
+    + ["http//example.com/x", "http://example.com/" + "x" * 8192, "http://example.com/" + "ü" * 4096, "x" * 1_000_000],
 )
 def test_a_url_that_cannot_work_is_refused(url: object) -> None:
     with pytest.raises(InvalidUrl) as caught:
@@ -69,6 +50,9 @@ def test_a_url_that_cannot_work_is_refused(url: object) -> None:
 def test_an_address_that_is_not_public_is_refused_at_once(host: str) -> None:
     with pytest.raises(InvalidUrl) as caught:
         check_url(f"http://{host}/x")
+    for url in (f"http:/{host}/x", f"http:\\\\{host}\\x", f"http:{host}/x", f"[x](http://u@{host}?x)", f"http://{host[:2]}\n{host[2:]}/"):
+        with pytest.raises(InvalidUrl, match="Refused"):
+            check_url(url)
     assert caught.value.code == "forbidden_address"
 
 

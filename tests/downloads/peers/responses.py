@@ -1,0 +1,230 @@
+"""Responses: status lines, headers, content codings."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+from tests.downloads.hostile import Request, Wire
+
+from .cases import BODY, Case, raw
+
+OK, LENGTH = "HTTP/1.1 200 OK\n", "Content-Length: {N}\n"
+GZIPPED = gzip.compress(BODY)
+
+_STATUS = {
+    "HTTP/1.0": "HTTP/1.0 200 OK",
+    "HTTP/1.0 keep-alive": "HTTP/1.0 200 OK\nConnection: keep-alive",
+    "lower case": "http/1.1 200 OK",
+    "no reason": "HTTP/1.1 200",
+    "no reason, but a space": "HTTP/1.1 200 ",
+    "HTTP/1.2": "HTTP/1.2 200 OK",
+    "HTTP/1.9": "HTTP/1.9 200 OK",
+    "HTTP/2.0": "HTTP/2.0 200 OK",
+    "HTTP/2": "HTTP/2 200 OK",
+    "HTTP/3": "HTTP/3 200 OK",
+    "HTTP/0.9 as a number": "HTTP/0.9 200 OK",
+    "HTTP/1": "HTTP/1 200 OK",
+    "HTTP/1.10": "HTTP/1.10 200 OK",
+    "HTTP/01.1": "HTTP/01.1 200 OK",
+    "HTTP alone": "HTTP 200 OK",
+    "ICY": "ICY 200 OK",
+    "two spaces": "HTTP/1.1  200  OK",
+    "a tab": "HTTP/1.1\t200\tOK",
+    "leading spaces": "  HTTP/1.1 200 OK",
+    "a reason that is not ASCII": "HTTP/1.1 200 \xd6K",
+    "a long reason": "HTTP/1.1 200 " + "x" * 20_000,
+    "a colon in the reason": "HTTP/1.1 200 OK: fine",
+    "a NUL in the reason": "HTTP/1.1 200 O\0K",
+    "200OK": "HTTP/1.1 200OK",
+    "200.0": "HTTP/1.1 200.0 OK",
+    "status of four digits": "HTTP/1.1 2000 OK",
+    "status 0200": "HTTP/1.1 0200 OK",
+    "negative": "HTTP/1.1 -200 OK",
+    "status 099": "HTTP/1.1 099 x",
+    "status of two digits": "HTTP/1.1 20 OK",
+    "status in words": "HTTP/1.1 OK OK",
+    "201": "HTTP/1.1 201 Created",
+    "203": "HTTP/1.1 203 x",
+    "207": "HTTP/1.1 207 x",
+    "208": "HTTP/1.1 208 x",
+    "218": "HTTP/1.1 218 This is fine",
+    "226": "HTTP/1.1 226 IM Used",
+    "299": "HTTP/1.1 299 x",
+    "202": "HTTP/1.1 202 Accepted",
+    "204": "HTTP/1.1 204 No Content",
+    "205": "HTTP/1.1 205 Reset Content",
+    "300 without Location": "HTTP/1.1 300 x",
+    "302 without Location": "HTTP/1.1 302 x",
+    "304": "HTTP/1.1 304 x",
+    "305": "HTTP/1.1 305 x",
+    "306": "HTTP/1.1 306 x",
+    "309": "HTTP/1.1 309 x",
+    "400": "HTTP/1.1 400 x",
+    "401": "HTTP/1.1 401 x",
+    "404": "HTTP/1.1 404 x",
+    "600": "HTTP/1.1 600 x",
+    "999": "HTTP/1.1 999 x",
+    "101": "HTTP/1.1 101 x",
+    "206 whole": "HTTP/1.1 206 x\nContent-Range: bytes 0-4999/5000",
+    "206 without range": "HTTP/1.1 206 x",
+    "206 whole of unknown size": "HTTP/1.1 206 x\nContent-Range: bytes 0-4999/*",
+    "206 nonsense": "HTTP/1.1 206 x\nContent-Range: nonsense",
+    "206 too short a range": "HTTP/1.1 206 x\nContent-Range: bytes 0-4998/4999",
+    "206 too long a range": "HTTP/1.1 206 x\nContent-Range: bytes 0-5000/5001",
+    "206 another unit": "HTTP/1.1 206 x\nContent-Range: items 0-1/2",
+    "206 end is total": "HTTP/1.1 206 x\nContent-Range: bytes 0-5000/5000",
+    "206 total too small": "HTTP/1.1 206 x\nContent-Range: bytes 0-4999/4000",
+}
+_INTERIM = {
+    "100": "HTTP/1.1 100 Continue\n\n",
+    "102": "HTTP/1.1 102 Processing\n\n",
+    "103": "HTTP/1.1 103 Early Hints\nLink: </a>\n\n",
+    "103 three times": "HTTP/1.1 103 Early Hints\nLink: </a>\n\n" * 3,
+    "103 twenty times": "HTTP/1.1 103 x\nLink: </a>\n\n" * 20,
+    "103, then 100": "HTTP/1.1 103 x\nLink: </a>\n\nHTTP/1.1 100 x\n\n",
+    "100 with a length": "HTTP/1.1 100 x\nContent-Length: 5\n\n",
+    "103 with a type and a length": "HTTP/1.1 103 x\nContent-Length: 9\nContent-Type: a/b\n\n",
+    "103 with chunked": "HTTP/1.1 103 x\nTransfer-Encoding: chunked\n\n",
+    "103 with a Location": "HTTP/1.1 103 x\nLocation: /else\n\n",
+    "104": "HTTP/1.1 104 Upload Resumption\n\n",
+    "199": "HTTP/1.1 199 Odd\n\n",
+    "100 without reason": "HTTP/1.1 100\n\n",
+    "HTTP/1.0 100": "HTTP/1.0 100 Continue\n\n",
+    "103 with a bad line": "HTTP/1.1 103 x\nno colon\n\n",
+    "an empty line": "\n",
+    "two empty lines": "\n\n",
+    "four empty lines": "\n" * 4,
+    "nine empty lines": "\n" * 9,
+}
+_HEADERS = {
+    "a NUL in a value": "X: a\0b",
+    "a NUL in a name": "X\0Y: a",
+    "no colon": "nonsense",
+    "no name": ": a",
+    "blank before a colon": "X-Expose : a",
+    "a blank in a name": "My Param: None",
+    "a quoted name": '"Content-type": x',
+    "a name that is not ASCII": "X-\xdcn\xef: a",
+    "a value that is not ASCII": "X: \xff\xfe",
+    "a folded value": "X: a\n b\n\tc",
+    "a first line that is indented": " X: a",
+    "a folded line that is empty": "X: a\n \nY: b",
+    "101 lines": "\n".join(["X-H: v"] * 101),
+    "250 lines": "\n".join(["Set-Cookie: a=b"] * 250),
+    "1,500 lines": "\n".join(["X: v"] * 1500),
+    "a value of 20 kB": "X: " + "v" * 20_000,
+    "a value of 90 kB": "X: " + "v" * 90_000,
+    "a bare CR in a value": "X: a\rb",
+    "a second status line": "HTTP/1.1 200 OK",
+    "a colon alone": ":",
+    "a name of 300": "X" * 300 + ": v",
+    "a line of dashes": "-----",
+    "a control character": "X: \x01\x02",
+    "Connection: keep-alive": "Connection: keep-alive",
+    "Connection: upgrade": "Connection: upgrade\nUpgrade: h2c",
+    "Content-MD5 wrong": "Content-MD5: nonsense",
+    "a Location with 200": "Location: /elsewhere",
+    "Refresh": "Refresh: 0; url=/else",
+    "Content-Range with 200": "Content-Range: bytes 0-4/5000",
+    "Trailer": "Trailer: X",
+    "Strict-Transport-Security": "Strict-Transport-Security: max-age=1",
+    "WWW-Authenticate with 200": "WWW-Authenticate: Basic realm=x",
+    "Retry-After with 200": "Retry-After: 5",
+    "Content-Length hidden in another": "X-Content-Length: 5",
+    "a blank in Content Length beside a good one": "Content Length: 5",
+    "Content-Length without colon beside a good one": "Content-Length",
+    "a NUL in Content-Range beside a length": "Content-Range: bytes 0-4\0/5",
+    "a NUL in Transfer-Encoding beside a length": "Transfer-Encoding: \0chunked",
+    "a quoted Content-Length beside a good one": '"Content-Length": 5',
+    "Content_Length beside a good one": "Content_Length: 5",
+}
+_CODINGS = {
+    "UTF-8": "UTF-8",
+    "none": "none",
+    "binary": "binary",
+    "aws-chunked": "aws-chunked",
+    "identity": "identity",
+    "empty": "",
+    "8bit": "8bit",
+    "nonsense": "x-y-z",
+    "null": "null",
+    "no": "no",
+    "base64": "base64",
+    "plain": "text/plain",
+    "identity, identity": "identity, identity",
+    "utf-8, none": "utf-8, none",
+    "chunked": "chunked",
+}
+#: Codings whose bytes are kept as sent; those that decode are right, too.
+_ENCODED = {
+    "gzip": ("gzip", GZIPPED),
+    "GZIP": ("GZIP", GZIPPED),
+    "x-gzip": ("x-gzip", GZIPPED),
+    "gzip,aws-chunked": ("gzip,aws-chunked", GZIPPED),
+    "gzip twice": ("gzip, gzip", gzip.compress(GZIPPED)),
+    "gzip, identity": ("gzip, identity", GZIPPED),
+    "deflate": ("deflate", zlib.compress(BODY)),
+    "br": ("br", BODY),
+    "zstd": ("zstd", BODY),
+    "compress": ("compress", BODY),
+    "gzip that is plain": ("gzip", BODY),
+    "gzip that is cut": ("gzip", GZIPPED[:-300]),
+    "two lines": ("gzip\nContent-Encoding: gzip", gzip.compress(GZIPPED)),
+    "quoted gzip": ('"gzip"', GZIPPED),
+    "gzip with garbage": ("gzip", GZIPPED + b"garbage"),
+    "an empty gzip": ("gzip", b""),
+    "four codings": ("gzip, gzip, gzip, gzip", GZIPPED),
+}
+
+#: Cases in which others take the body, and why this program does not.
+REFUSED = {
+    "status: 202": "the file is not ready yet",
+    "status: 204": "it has no body",
+    "status: 304": "it has no body",
+    "status: 101": "what follows is another protocol",
+    "status: 206 without range": "it may be any part of the file",
+    "status: 206 nonsense": "it may be any part of the file",
+    "status: 206 another unit": "it may be any part of the file",
+    "status: 206 too long a range": "the range says that a byte is missing",
+    "header: a NUL in Transfer-Encoding beside a length": "the bytes may be chunks",
+    "plain: headers without an empty line": "the connection ended within the headers",
+    "plain: HTTP/0.9": "no HTTP/1",
+    "plain: HTTP/0.9, text": "no HTTP/1",
+    "before: nine empty lines": "no HTTP/1",
+    **{f"status: {status}": "no success" for status in ("400", "401", "404", "600", "999")},
+    **{
+        f"status: status {kind}": "no HTTP/1" for kind in ("of four digits", "0200", "099", "of two digits", "in words")
+    },
+    "status: negative": "no HTTP/1",
+}
+
+
+def only_ranges_are_told(request: Request, wire: Wire) -> None:
+    """Answer 206 always, and say which range only if one was asked for."""
+    told = "Content-Range: bytes 0-4999/5000\n" if "range" in request.headers else ""
+    raw(f"HTTP/1.1 206 x\n{told}{LENGTH}\n")(request, wire)
+
+
+_ALL = [
+    Case("status: 206 that tells its range when asked", only_ranges_are_told),
+    *(Case(f"status: {name}", raw(f"{line}\n{LENGTH}\n")) for name, line in _STATUS.items()),
+    *(Case(f"before: {name}", raw(f"{line}{OK}{LENGTH}\n")) for name, line in _INTERIM.items()),
+    *(Case(f"header: {name}", raw(f"{OK}{line}\n{LENGTH}\n")) for name, line in _HEADERS.items()),
+    *(Case(f"coding: {name}", raw(f"{OK}{LENGTH}Content-Encoding: {value}\n\n")) for name, value in _CODINGS.items()),
+    *(
+        Case(f"coding: {name}", raw(f"{OK}{LENGTH}Content-Encoding: {value}\n\n", body), body, decoded=BODY)
+        for name, (value, body) in _ENCODED.items()
+    ),
+    Case("plain: no headers at all", raw(f"{OK}\n")),
+    Case("plain: zero length", raw(f"{OK}Content-Length: 0\n\n", b""), b""),
+    Case("plain: nothing, no length", raw(f"{OK}\n", b""), b""),
+    Case("plain: line feeds", lambda request, wire: wire.send(b"HTTP/1.1 200 OK\nContent-Length: 5000\n\n" + BODY)),
+    Case("plain: HTTP/0.9", lambda request, wire: wire.send(BODY)),
+    Case("plain: HTTP/0.9, text", lambda request, wire: wire.send(b"<html>hello</html>"), b"<html>hello</html>"),
+    Case("plain: headers without an empty line", raw("HTTP/1.1 200 OK\nContent-Length: 0\n", b""), b""),
+    Case("plain: nothing", raw("", b""), None),
+    Case("plain: half a status line", raw("HTTP/1.1 2", b""), None),
+    Case("plain: SSH", raw("SSH-2.0-OpenSSH_9.2\n", b""), None),
+]
+RESPONSES = [case._replace(refused=REFUSED.get(case.name)) for case in _ALL]
