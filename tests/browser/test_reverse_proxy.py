@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support import free_port, wait_until
-from tests.support.nginx import Nginx
-from tests.web.server.test_reverse_proxy import configuration
+from tests.support.web_servers import Nginx
+from tests.web.server.proxied import configuration
 
 LIVE = '#live_status[data-live="live"]'
 

@@ -130,6 +130,7 @@ class AsWsgi:
         request = Request(environ)
         scope = {
             "type": "http", "http_version": "1.1", "method": request.method, "path": request.path, "root_path": "",
+            "raw_path": environ["REQUEST_URI"].partition("?")[0].encode(),
             "query_string": request.query_string, "scheme": "http", "server": ("localhost", 80), "client": ("::1", 1),
             "headers": [(name.lower().encode(), value.encode()) for name, value in request.headers.items()],
         }  # fmt: skip
@@ -165,6 +166,7 @@ HTML = {"Accept": "text/html"}
 
 def test_every_address_of_the_monitor_is_below_the_prefix(host: Host, queue: Any) -> None:
     queue.create("mail", {"title": "hello"}).save()
+    queue.create("a/b").save()
     ada = host.client("ada")
     page = ada.get(f"{PREFIX}/active", headers=HTML).text
     assert "<title>" in page and all(
@@ -172,6 +174,7 @@ def test_every_address_of_the_monitor_is_below_the_prefix(host: Host, queue: Any
     )
     for path in ("/", "/job/1", "/inactive", "/system", "/static/css/monitor.css", "/socket.io/socket.io.js", "/stats"):
         assert ada.get(PREFIX + path).status_code == 200, path
+    assert [each["id"] for each in ada.get(f"{PREFIX}/jobs/a%2Fb/inactive/0..9/asc").json] == [2]
     document = ada.get(f"{PREFIX}/openapi.json").json
     assert document["servers"] == [{"url": PREFIX}] and "/login" not in document["paths"]
     assert ada.get(PREFIX).status_code in (200, 307, 308)
