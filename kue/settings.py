@@ -82,6 +82,8 @@ class Settings:
     base_path: str = ""
     #: Host names under which the server answers, beside addresses and its own names.
     allowed_hosts: tuple[str, ...] = ()
+    #: "http://web:3000": where workers elsewhere reach the server. Its port is always there.
+    internal_url: str | None = None
     #: The header in which a proxy names the user, and the users with their roles, "write" or "read"; "*" is all others.
     auth_header: str | None = None
     auth_header_users: tuple[tuple[str, str], ...] = ()
@@ -143,9 +145,12 @@ class Settings:
 
     @property
     def all_download_allow(self) -> tuple[str, ...]:
-        """``download_allow``, and the addresses at which a browser on this machine reaches this server."""
+        """``download_allow``, and the addresses at which browsers and workers reach this server."""
         hosts = dict.fromkeys((self.host, "localhost", "127.0.0.1", "[::1]"))
-        return (*self.download_allow, *(f"{host}:{self.port}" for host in hosts))
+        own = [f"{host}:{self.port}" for host in hosts]
+        if self.internal_url is not None:
+            own.append(self.internal_url.partition("//")[2])
+        return (*self.download_allow, *own)
 
     @property
     def alert_rules(self) -> AlertRules:

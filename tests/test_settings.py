@@ -77,6 +77,8 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
         (("anna@a.example", "write"), ("eva", "read"), ("*", "read")),
     ),
     ("KUE_ALLOWED_HOSTS", "--allowed-hosts", "Jobs.example, *.b", "allowed_hosts", ("jobs.example", "*.b")),
+    ("KUE_INTERNAL_URL", "--internal-url", "http://Web:3000/", "internal_url", "http://web:3000"),
+    ("KUE_INTERNAL_URL", "--internal-url", "https://[::1]", "internal_url", "https://[::1]:443"),
     ("KUE_WEBHOOK_URL", "--webhook-url", "https://h.example/x?y", "webhook_url", "https://h.example/x?y"),
     (
         "KUE_WEBHOOK_EVENTS",
@@ -153,6 +155,9 @@ BAD = [
     ("KUE_BASE_PATH", "/a/../b", "a path such as /kue"),
     ("KUE_ALLOWED_HOSTS", "http://a", "not a host name"),
     ("KUE_ALLOWED_HOSTS", "*", "not a host name"),
+    ("KUE_INTERNAL_URL", "web:3000", "such as http://web:3000"),
+    ("KUE_INTERNAL_URL", "http://user@web", "such as http://web:3000"),
+    ("KUE_INTERNAL_URL", "http://web/kue", "such as http://web:3000"),
     ("KUE_CONCURRENCY", "0", "from 1"),
     ("KUE_CONCURRENCY", "many", "whole number"),
     ("KUE_WORKERS", "-1", "from 0"),
