@@ -103,6 +103,7 @@ class Settings:
     webhook_secret: str | None = None
     webhook_format: str = "standard"
     webhook_allow: tuple[str, ...] = ()
+    webhook_proxy: str | None = None
     #: Thresholds of alerts: percent, ms and bytes; None: off.
     alert_failure_rate: float | None = None
     alert_queue_time: int | None = None
@@ -194,8 +195,8 @@ class Settings:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
         secrets = ("auth", "auth_readonly", "token", "token_readonly", "webhook_url", "webhook_secret")
         hidden: dict[str, Any] = {name: "***" if getattr(self, name) else None for name in secrets}
-        hidden["redis_url"] = _without_password(self.redis_url)
-        hidden["download_proxy"] = _without_password(self.download_proxy)
+        for name in ("redis_url", "download_proxy", "webhook_proxy"):
+            hidden[name] = _without_password(getattr(self, name))
         shown = (f"{field.name}={hidden.get(field.name, getattr(self, field.name))!r}" for field in fields(self))
         return f"Settings({', '.join(shown)})"
 
