@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.wrappers import Request, Response
 
+import kue
 from kue import web
 from tests.web.mount.conftest import PREFIX, ROLES, Host
 
@@ -272,7 +273,7 @@ def test_what_authorize_may_not_return_is_an_error(queue: Any) -> None:
         gate.close()
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "jobs", "/jobs/", "/a//b", "/a b"])
+@pytest.mark.parametrize("prefix", ["", "/", "jobs", "//jobs", "/jobs//", "/a//b", "/a b"])
 def test_a_prefix_is_a_path(queue: Any, prefix: str) -> None:
     with pytest.raises(ValueError, match="url_prefix must be a path such as '/jobs'"):
         web.wsgi(queue, lambda environ, start: [], prefix, authorize=lambda request: "read")
@@ -323,3 +324,36 @@ def test_downloads_are_offered_where_the_application_wants_them(queue: Any) -> N
         assert ('id="button_start"' in page) == downloads and "10mb.bin" not in page
         assert client.get("/sample/10mb.bin").status_code == 404
         gate.close()
+
+
+def test_two_queues_in_one_application(queue: Any, redis_url: str) -> None:
+    import flask
+
+    app, other = flask.Flask("host"), kue.create_queue(redis_url, prefix="other")
+    other.create("x").save()
+    monitors = [
+        web.init_app(app, queue, "/jobs/", authorize=lambda request: "read"),
+        web.init_app(app, other, "/other", authorize=lambda request: "write"),
+    ]
+    client = app.test_client()
+    counts = [client.get(f"{path}/stats").json["inactiveCount"] for path in ("/jobs", "/other")]
+    assert counts == [0, 1]
+    assert [client.delete(f"{path}/job/1").status_code for path in ("/jobs", "/other")] == [403, 200]
+    with app.test_request_context():
+        assert (flask.url_for("kue"), flask.url_for("kue:/other")) == ("/jobs/", "/other/")
+    with pytest.raises(ValueError, match="a monitor at '/other' already"):
+        web.init_app(app, queue, "/other", authorize=lambda request: "read")
+    for monitor in monitors:
+        monitor.close()
+    other.shutdown(0)
+
+
+def test_authorize_may_be_anything_that_can_be_awaited(queue: Any) -> None:
+    class Rule:
+        async def __call__(self, request: Any) -> str:
+            return "read"
+
+    for authorize in (Rule(), lambda request: Rule()(request)):
+        app = web.asgi(queue, authorize=authorize)
+        assert Host(app, wrap=AsWsgi).client().get("/stats").status_code == 200
+        app.close()
