@@ -115,6 +115,9 @@ def test_what_redis_would_do_to_jobs_is_found(check: Any, restored: Any) -> None
     found = check("redis")
     assert "error redis: maxmemory-policy is allkeys-lru: it may evict jobs when its memory is full" in found
     assert any("jobs are refused when that is full" in each for each in found)
+    for free, is_warned in ((16 << 20, True), (1 << 30, False)):
+        restored.config_set("maxmemory", restored.info("memory")["used_memory"] + free)
+        assert any("jobs are refused when that is full" in each for each in check("redis")) == is_warned
 
 
 def test_what_an_acl_denies_is_named(check: Any, restored: Any, redis_url: str) -> None:
