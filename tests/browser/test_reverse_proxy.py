@@ -16,6 +16,12 @@ from tests.web.server.proxied import configuration
 LIVE = '#live_status[data-live="live"]'
 
 
+#: Returns every address that the page names, also those that its scripts have made.
+ADDRESSES = """() => ["href", "src", "action", "formaction", "xlink:href"].flatMap((name) =>
+  [...document.querySelectorAll(`[${CSS.escape(name)}]`)].map((each) => new URL(each.getAttribute(name), document.baseURI).href))
+"""
+
+
 def start_a_download(page: Any) -> str:
     """Press Start job; return the new job's id once its row is there."""
     page.wait_for_selector(LIVE)
@@ -44,16 +50,19 @@ def test_the_main_job_below_a_path_from_the_login_to_the_file(
         job_id = start_a_download(page)
         page.wait_for_selector(f'#log_{job_id}:text-is("Completed")')
         assert page.inner_text("#live_status [data-part=why]") == ""
+        named = page.evaluate(ADDRESSES)
         with page.expect_download() as download:
             page.click(f"#job_{job_id} [data-part=file]")
         assert download.value.suggested_filename
         page.click(f"#job_{job_id} a.job_id")
         page.wait_for_url(f"**/kue/job/{job_id}")
         page.wait_for_selector(LIVE)
+        named += page.evaluate(ADDRESSES)
         page.click("text=Log out")
         page.wait_for_url("**/kue/login")
     assert any("/socket.io/" in url for url in requested)
-    assert [url for url in requested if not url.startswith(f"http://127.0.0.1:{port}/kue/")] == []
+    assert f"http://127.0.0.1:{port}/kue/job/{job_id}" in named
+    assert [url for url in (*requested, *named) if not url.startswith(f"http://127.0.0.1:{port}/kue/")] == []
 
 
 @pytest.mark.slow

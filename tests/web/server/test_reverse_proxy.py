@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.support import free_port
 from tests.support.web_servers import Nginx
-from tests.web.server.proxied import AUTH, FORGED, VISITOR, Visitor, configuration, crawl, make_certificate
+from tests.web.server.proxied import AUTH, FORGED, GUIDE, VISITOR, Visitor, configuration, crawl, make_certificate
 
 
 @pytest.fixture(params=["path kept", "path removed, TLS", "two proxies"])
@@ -108,3 +109,45 @@ def test_wrong_passwords_of_one_visitor_do_not_lock_out_another(proxied: str) ->
         guesser.log_in("/kue", "wrong")
     assert guesser.log_in("/kue", "wrong")[0] == 429
     assert other.log_in("/kue")[0] == 303
+
+
+#: What oauth2-proxy answers to nginx: who the visitor is, by a cookie here.
+SIGN_ON = """
+server {
+    listen 127.0.0.1:%d;
+    location / {
+        add_header X-Auth-Request-User $cookie_who;
+        add_header X-Auth-Request-Groups $cookie_groups;
+        return 204;
+    }
+}
+"""
+
+
+def test_single_sign_on_through_nginx(make_site: Callable[..., Any], queue: Any, tmp_path: Path) -> None:
+    # Given the location of the guide, in front of a proxy that signs visitors on
+    port, sign_on = free_port(), free_port()
+    settings = re.search(r'```sh title="kue-groups.env"\n(.*?)```', GUIDE, re.DOTALL)
+    lines = re.search(r'title="single-sign-on.conf"\nlocation /kue/ \{\n(.*?) *# and what is above', GUIDE, re.DOTALL)
+    assert settings is not None and lines is not None
+    environ = dict(line.split("=", 1) for line in settings[1].splitlines())
+    site = make_site(listen=True, KUE_BASE_PATH="/kue", KUE_AUTH_HEADER_USERS="anna", **environ)
+    servers = configuration("path-kept.conf", port, urlsplit(site.url).port or 0)
+    servers = servers.replace("location /kue/ {", "location /kue/ {\n" + lines[1])
+    asking = f"location = /oauth2/auth {{ internal; proxy_pass http://127.0.0.1:{sign_on}; }}"
+    servers = servers.replace("    location /kue/", f"    {asking}\n    location /kue/") + SIGN_ON % sign_on
+    forged = {"X_Forwarded_User": "anna", "X-Forwarded-Groups": "ops"}
+    with Nginx(tmp_path / "nginx", servers, port):
+
+        def ask(cookie: str) -> tuple[int, int]:
+            visitor = Visitor(f"http://127.0.0.1:{port}")
+            visitor.cookie = cookie
+            read = visitor.ask("GET", "/kue/stats", **forged)[0]
+            kind = {"Content_Type": "application/json"}
+            return read, visitor.ask("POST", "/kue/job", '{"type": "a"}', **kind, **forged)[0]
+
+        assert ask("who=anna") == ask("who=zoe; groups=x,ops") == (200, 200)
+        assert ask("who=eva; groups=help desk") == (200, 403)
+        assert ask("who=bob") == (403, 403)
+        # Whom it does not know is nobody, whatever they say
+        assert ask("") == ask("groups=ops") == (401, 401)
