@@ -18,7 +18,8 @@ LIVE = '#live_status[data-live="live"]'
 
 #: Returns every address that the page names, also those that its scripts have made.
 ADDRESSES = """() => ["href", "src", "action", "formaction", "xlink:href"].flatMap((name) =>
-  [...document.querySelectorAll(`[${CSS.escape(name)}]`)].map((each) => new URL(each.getAttribute(name), document.baseURI).href))
+  [...document.querySelectorAll(`[${CSS.escape(name)}]`)].map((each) => each.getAttribute(name)))
+  .map((address) => new URL(address, document.baseURI).href)
 """
 
 
