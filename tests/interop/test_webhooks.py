@@ -83,7 +83,7 @@ def test_a_worker_tells_of_nodes_jobs_where_there_is_no_page(
 
             def is_told() -> bool:
                 """Let Node complete a job; what it completes before the worker listens is not told."""
-                queue.create("theirs", {"plan": [["return", 1]]}).save().wait(10)
+                queue.create("theirs", {"plan": [[["return", 1]]]}).save().wait(10)
                 return bool(receiver.received)
 
             wait_until(is_told, 20, interval=0.2)
