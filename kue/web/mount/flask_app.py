@@ -57,7 +57,9 @@ def init_app(
         if is_answer(answer):
             question.answer(answer, request.environ)
             return Response(status=204)
-        if isinstance(answer, bool | int | str | bytes | dict | list):
+        # Flask would make a response of these: "write" with the status 17 of ("write", user.id)
+        is_meant_as_role = isinstance(answer, tuple) and answer[:1] in (("write",), ("read",))
+        if is_meant_as_role or isinstance(answer, bool | int | str | bytes | dict | list):
             raise NotAnAnswer(answer, "a Flask response")
         return answer
 

@@ -262,11 +262,15 @@ def test_what_authorize_may_not_return_is_an_error(queue: Any) -> None:
 
     app = flask.Flask("host")
     app.testing = True  # it raises
-    monitor = web.init_app(app, queue, authorize=lambda request: "admin")
-    with pytest.raises(TypeError, match="or a Flask response; it returned 'admin'"):
-        app.test_client().get("/jobs/")
+    wrong = [True, 1, "admin", ("write",), ("write", None), ("read", 200), {"role": "write"}]
+    answers = iter([*wrong, ("Not today", 503)])
+    monitor = web.init_app(app, queue, authorize=lambda request: next(answers))
+    for answer in wrong:
+        with pytest.raises(TypeError, match=re.escape(f"or a Flask response; it returned {answer!r}")):
+            app.test_client().get("/jobs/")
+    assert app.test_client().get("/jobs/").status_code == 503
     monitor.close()
-    for answer in (True, 1, "admin", ("write",), {"role": "write"}):
+    for answer in wrong:
         gate = web.wsgi(queue, lambda environ, start: [], PREFIX, authorize=lambda request, answer=answer: answer)
         with pytest.raises(TypeError, match="authorize must return 'write', 'read', None"):
             Host(gate).client().get(f"{PREFIX}/")
