@@ -22,7 +22,8 @@ http {{
 """
 _CADDY = """{{
     admin off
-    auto_https disable_redirects
+    auto_https off
+    skip_install_trust
     storage file_system {folder}/data
 }}
 {sites}
@@ -62,7 +63,11 @@ class WebServer:
         environ = {**os.environ, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder)}
         with (self.folder / "output.log").open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environ)
-        wait_until(self._listens, 10, message=f"{command[0]} listens; see {self.folder}/*.log")
+        try:
+            wait_until(self._listens, 10, message=f"{command[0]} listens; see {self.folder}/*.log")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _listens(self) -> bool:

@@ -45,8 +45,9 @@ def make_certificate(folder: Path) -> Path:
     """Make ``example.org.pem`` and ``.key``; return their path without the ending."""
     path = folder / "example.org"
     key = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{path}.key"]
-    command = [require_program("openssl"), "req", "-x509", "-subj", "/CN=example.org", "-out", f"{path}.pem", "-newkey"]
-    subprocess.run([*command, *key], check=True, capture_output=True)
+    names = ["-subj", "/CN=example.org", "-addext", "subjectAltName=DNS:example.org,IP:127.0.0.1"]
+    command = [require_program("openssl"), "req", "-x509", *names, "-out", f"{path}.pem", "-newkey", *key]
+    subprocess.run(command, check=True, capture_output=True)
     return path
 
 
