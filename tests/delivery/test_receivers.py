@@ -18,6 +18,7 @@ from kue.delivery.handler import VARIABLES, DeliveryFailed
 from kue.errors import RetryLater, UnrecoverableError
 from kue.settings import Settings
 from kue.webhooks.messages import Occurrence
+from tests.downloads.test_request_options import connect_proxy, relay
 from tests.support import free_port
 from tests.webhooks.receiver import Receiver
 
@@ -139,6 +140,23 @@ def test_deliveries_go_through_the_proxy_and_are_checked_before(queue: kue.Queue
         with pytest.raises(UnrecoverableError, match="Refused: .*KUE_WEBHOOK_ALLOW"):
             deliver(queue, "inside", **options)
         assert len(proxy.received) == 2
+
+
+def test_signed_messages_go_through_a_tunnel_of_a_proxy_with_tls(
+    queue: kue.Queue, certificate: tuple[Path, Path]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    seen: list[str] = []
+    with Receiver(context) as receiver:
+        made = queue.webhook(["failed"], receiver.url(), name="w")
+        handshake = connect_proxy(seen, lambda _: ("127.0.0.1", receiver.server_port))
+        for tls in (None, context):
+            with relay(handshake, tls) as port:
+                proxy = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+                assert deliver(queue, "w", proxy=proxy, ca_bundle=str(certificate[0])) == {"status": 200}
+            receiver.received[-1].verified(made.secret or "")
+    assert len(seen) == 2 and all(each.startswith("CONNECT 127.0.0.1:") for each in seen)
 
 
 def test_deliveries_know_what_was_given_as_flags(queue: kue.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
