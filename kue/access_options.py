@@ -77,6 +77,14 @@ def base_path(text: str) -> str:
     return path
 
 
+def internal_url(text: str) -> str | None:
+    """Scheme, host and port, ``http://web:3000``, or nothing."""
+    found = re.fullmatch(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", text.lower())
+    if text and found is None:
+        raise ValueError("write a URL without a path, such as http://web:3000")
+    return found and f"{found[1]}://{found[2]}{found[3] or {'http': ':80', 'https': ':443'}[found[1]]}"
+
+
 def header_name(text: str) -> str | None:
     """The name of a request header, or nothing."""
     if text and not re.fullmatch(r"[A-Za-z0-9-]+", text):
@@ -171,6 +179,14 @@ ACCESS_OPTIONS = (
         "LIST",
         "further host names of this server, such as 'jobs.example.org,*.internal'",
         host_names,
+    ),
+    Option(
+        "internal_url",
+        "KUE_INTERNAL_URL",
+        "",
+        "URL",
+        "where workers on other machines or in other containers reach the page, for its sample file: http://web:3000",
+        internal_url,
     ),
     Option(
         "auth_header",

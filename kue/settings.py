@@ -82,6 +82,8 @@ class Settings:
     base_path: str = ""
     #: Host names under which the server answers, beside addresses and its own names.
     allowed_hosts: tuple[str, ...] = ()
+    #: "http://web:3000": where workers elsewhere reach the server. Its port is always there.
+    internal_url: str | None = None
     #: The header in which a proxy names the user, and the users with their roles, "write" or "read"; "*" is all others.
     auth_header: str | None = None
     auth_header_users: tuple[tuple[str, str], ...] = ()
@@ -101,6 +103,7 @@ class Settings:
     webhook_secret: str | None = None
     webhook_format: str = "standard"
     webhook_allow: tuple[str, ...] = ()
+    webhook_proxy: str | None = None
     #: Thresholds of alerts: percent, ms and bytes; None: off.
     alert_failure_rate: float | None = None
     alert_queue_time: int | None = None
@@ -143,9 +146,12 @@ class Settings:
 
     @property
     def all_download_allow(self) -> tuple[str, ...]:
-        """``download_allow``, and the addresses at which a browser on this machine reaches this server."""
+        """``download_allow``, and the addresses at which browsers and workers reach this server."""
         hosts = dict.fromkeys((self.host, "localhost", "127.0.0.1", "[::1]"))
-        return (*self.download_allow, *(f"{host}:{self.port}" for host in hosts))
+        own = [f"{host}:{self.port}" for host in hosts]
+        if self.internal_url is not None:
+            own.append(self.internal_url.partition("//")[2])
+        return (*self.download_allow, *own)
 
     @property
     def alert_rules(self) -> AlertRules:
@@ -189,8 +195,8 @@ class Settings:
         """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
         secrets = ("auth", "auth_readonly", "token", "token_readonly", "webhook_url", "webhook_secret")
         hidden: dict[str, Any] = {name: "***" if getattr(self, name) else None for name in secrets}
-        hidden["redis_url"] = _without_password(self.redis_url)
-        hidden["download_proxy"] = _without_password(self.download_proxy)
+        for name in ("redis_url", "download_proxy", "webhook_proxy"):
+            hidden[name] = _without_password(getattr(self, name))
         shown = (f"{field.name}={hidden.get(field.name, getattr(self, field.name))!r}" for field in fields(self))
         return f"Settings({', '.join(shown)})"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import InvalidJob
-from .setting_parsers import Option, comma_list, duration_or_off, hosts, percent_or_off, size_or_off
+from .setting_parsers import Option, comma_list, duration_or_off, hosts, percent_or_off, proxy, size_or_off
 from .webhooks.definition import DELIVERY_TYPE, EVENTS, FORMATS, check_url
 from .webhooks.signature import check_secret
 
@@ -93,6 +93,15 @@ WEBHOOK_OPTIONS = (
         "LIST",
         "private hosts and networks to which webhooks may be sent, such as 'intranet,10.0.0.0/8'",
         hosts,
+    ),
+    Option(
+        "webhook_proxy",
+        "KUE_WEBHOOK_PROXY",
+        "",
+        "URL",
+        "proxy for webhooks: http://, https://, socks5:// or socks5h://host:port",
+        proxy,
+        secret=True,
     ),
     Option(
         "alert_failure_rate",

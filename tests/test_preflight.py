@@ -65,6 +65,7 @@ def test_a_sound_place_has_nothing_but_known_warnings(check: Any, redis_client: 
         ({"DOWNLOAD_CA_BUNDLE": str(ROOT / "README.md")}, "error certificates: DOWNLOAD_CA_BUNDLE"),
         ({"DOWNLOAD_CLIENT_CERT": str(ROOT / "README.md")}, "error certificates: DOWNLOAD_CLIENT_CERT"),
         ({"DOWNLOAD_PROXY": "http://127.0.0.1:1"}, "error download proxy: 127.0.0.1:1 cannot be connected to"),
+        ({"KUE_WEBHOOK_PROXY": "http://127.0.0.1:1"}, "error webhook proxy: 127.0.0.1:1 cannot be connected to"),
         ({"HOST": "192.0.2.1", "KUE_AUTH": "a:long enough"}, "error port: nothing can listen on 192.0.2.1"),
         ({"REDIS_URL": "embedded://", "KUE_DATA_DIR": "/proc/kue"}, "error embedded Valkey: /proc, in which"),
     ],
@@ -114,6 +115,9 @@ def test_what_redis_would_do_to_jobs_is_found(check: Any, restored: Any) -> None
     found = check("redis")
     assert "error redis: maxmemory-policy is allkeys-lru: it may evict jobs when its memory is full" in found
     assert any("jobs are refused when that is full" in each for each in found)
+    for free, is_warned in ((16 << 20, True), (1 << 30, False)):
+        restored.config_set("maxmemory", restored.info("memory")["used_memory"] + free)
+        assert any("jobs are refused when that is full" in each for each in check("redis")) == is_warned
 
 
 def test_what_an_acl_denies_is_named(check: Any, restored: Any, redis_url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict
@@ -26,7 +26,7 @@ log = logging.getLogger("kue.alerts")
 EVERY_S = 10.0
 #: How long a condition must be good before its alert ends, ms.
 END_AFTER_MS = 60_000
-#: An alert for another machine's disk ends if not evaluated for this long, ms: the machine no longer runs kue.
+#: An alert ends if not evaluated for this long, ms: its rule is off, or its machine no longer runs kue.
 FORGET_MS = 15 * 60_000
 #: A worker without a heartbeat for this long, ms, takes no jobs. It sends three per lease.
 LOST_AFTER_MS = 35_000
@@ -82,11 +82,12 @@ class Alerts:
         if rules.failure_rate is not None:
             self._write_finished(client)
         if rules.any_of_queue and self._claims(client, "queue"):
-            self._settle(client, list(self._of_queue(client, rules)), is_ours=lambda name: not name.startswith("disk_"))
+            self._settle(client, self._of_queue(client, rules), lambda name, _: not name.startswith("disk_free:"))
         host = socket.gethostname()
         if rules.disk_free is not None and rules.folder is not None and self._claims(client, f"disk:{host}"):
-            found = list(rule.disk_free(rules, host, _free_bytes(rules.folder)))
-            self._settle(client, found, is_ours=lambda name: name.startswith("disk_free:"))
+            self._settle(client, rule.disk_free(rules, host, _free_bytes(rules.folder)), lambda *_: False)
+        if self._claims(client, "forgotten"):
+            self._settle(client, (), lambda _, age_ms: age_ms > FORGET_MS)
         return EVERY_S / 2
 
     # Internal
@@ -162,18 +163,21 @@ class Alerts:
             if counts[INACTIVE] and not counts[ACTIVE] and name not in taken and name not in paused
         }
 
-    def _settle(self, client: Any, found: list[Condition], is_ours: Callable[[str], bool]) -> None:
-        """Start and end alerts according to the conditions found; conditions not found have become good."""
+    def _settle(self, client: Any, found: Iterable[Condition], is_over: Callable[[str, int], bool]) -> None:
+        """Start and end alerts according to the conditions found.
+
+        Of conditions not found, those have become good for which ``is_over(name, ms since the last evaluation)``.
+        """
+        found = list(found)
         now_ms, names = server_ms(client), {each.name for each in found}
-        kept: list[Condition] = []
+        over: list[Condition] = []
         for name, text in client.hgetall(self._keys.alerts).items():
             entry = from_json(text)
-            if not is_ours(name) or name in names or not isinstance(entry, dict):
+            if name in names or not isinstance(entry, dict):
                 continue
-            seen_at = number(str(entry.get("seen_at"))) or 0
-            if not name.startswith("disk_free:") or now_ms - seen_at > FORGET_MS:
-                kept.append(Condition(name, "good", str(entry.get("text", ""))))
-        for each in chain(found, kept):
+            if is_over(name, now_ms - (number(str(entry.get("seen_at"))) or 0)):
+                over.append(Condition(name, "good", str(entry.get("text", ""))))
+        for each in chain(found, over):
             args = to_json(each._asdict())
             happened = self._scripts.run(client, "set_alert", args, END_AFTER_MS)
             if happened == "started":

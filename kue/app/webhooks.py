@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from ..concurrency import green
+from ..delivery.handler import VARIABLES
 from ..errors import QueueUnavailable
 from ..queue import Queue
 from ..settings import Settings
@@ -21,7 +23,15 @@ LOOK_S = 1.0
 def apply_settings(settings: Settings, queue: Queue) -> None:
     """Let the queue have the webhook and the alert rules of the settings, once Redis is reached."""
     queue.alert_rules(settings.alert_rules)
+    os.environ.update(_of_deliveries(settings))
     queue._dispatching.at_start(lambda: _write(settings, queue))
+
+
+def _of_deliveries(settings: Settings) -> dict[str, str]:
+    """Return the variables that the handler of deliveries reads, with what was given as flags."""
+    bundle = settings.download_ca_bundle
+    texts = (",".join(settings.webhook_allow), settings.webhook_proxy or "", str(bundle.absolute()) if bundle else "")
+    return dict(zip(VARIABLES, texts, strict=True))
 
 
 def _write(settings: Settings, queue: Queue) -> None:

@@ -25,6 +25,7 @@ from ..process.stuck import end_if_stuck
 from ..process.title import set_title
 from ..queue import Queue
 from ..settings import Settings
+from ..webhooks.node_events import NodeEvents
 from ..worker import selection
 from ..worker.gate import gate
 from .green_start import command, ensure_patched, need
@@ -54,6 +55,7 @@ class WorkerOptions:
     log_level: str = "info"
     verbose: bool = False
     quiet: bool = False
+    node_events: bool = False
 
     def __post_init__(self) -> None:
         if self.quiet:
@@ -66,7 +68,8 @@ class WorkerOptions:
             words += ["-c", f"{job_type}={slots}"]
         if self.only is not None:
             words += ["--only", ",".join(sorted(self.only))]
-        return words + [flag for flag, given in (("--verbose", self.verbose), ("--quiet", self.quiet)) if given]
+        flags = {"--verbose": self.verbose, "--quiet": self.quiet, "--node-events": self.node_events}
+        return words + [flag for flag, given in flags.items() if given]
 
 
 class TypeList(click.ParamType):  # type: ignore[type-arg]
@@ -136,6 +139,7 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log each completed job, with its run time.")
 @click.option("--quiet", is_flag=True, help="Log warnings and errors only, and print nothing.")
+@click.option("--node-events", is_flag=True, help="Also send webhooks what Node's workers complete and fail.")
 @click.option("--green", "is_green", is_flag=True, help="Use eventlet's green threads instead of OS threads.")
 @with_place
 def worker(
@@ -224,6 +228,8 @@ def run_worker(options: WorkerOptions) -> int:
     try:
         if wait_for_redis(queue, signals):
             _prepare(queue, options)
+            if options.node_events:
+                NodeEvents(queue.session, queue.subscribe).start()
             if is_supervised:
                 end_if_stuck(max(STUCK_S, 2 * queue.lease_ms / 1000))
         idle_checks = 0

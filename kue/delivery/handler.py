@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..base_job import BaseJob, now_ms
 from ..downloads.http.address_guard import Guard
+from ..downloads.http.proxy import parse_proxy
 from ..downloads.http.tls import TlsOptions
 from ..errors import KueError, RetryLater, UnrecoverableError, WebhookNotFound
 from ..settings import Settings
@@ -26,7 +27,7 @@ FAILING_MAX_MS = 5 * 86_400_000
 RETRY_AFTER_MAX_S = 6 * 3600
 GONE: Final = 410
 #: The settings that matter here.
-VARIABLES = ("KUE_WEBHOOK_ALLOW", "DOWNLOAD_CA_BUNDLE")
+VARIABLES = ("KUE_WEBHOOK_ALLOW", "KUE_WEBHOOK_PROXY", "DOWNLOAD_CA_BUNDLE")
 
 
 class DeliveryFailed(KueError):
@@ -40,7 +41,10 @@ class _NotDelivered(UnrecoverableError):
 
 
 class DeliveryHandler:
-    """Send the message of a job to its webhook. ``allow``: hosts and networks beside public addresses."""
+    """Send the message of a job to its webhook. ``allow``: hosts and networks beside public addresses.
+
+    ``proxy``: URL of a proxy for all deliveries. It may have any address.
+    """
 
     def __init__(
         self,
@@ -48,9 +52,11 @@ class DeliveryHandler:
         *,
         allow: Sequence[str] = (),
         ca_bundle: str | None = None,
+        proxy: str | None = None,
         total_s: float = TOTAL_S,
     ) -> None:
         self._store, self._guard, self._tls = store, Guard(allow), TlsOptions(ca_bundle=ca_bundle)
+        self._proxy = parse_proxy(proxy, is_trusted=True) if proxy else None
         self._total_s = total_s
 
     def __call__(self, job: BaseJob) -> dict[str, Any]:
@@ -71,7 +77,9 @@ class DeliveryHandler:
         begun = time.monotonic()
         answer, failure = None, None
         try:
-            answer = post(webhook.url, headers, encoded, self._guard, self._tls, total_s=self._total_s)
+            answer = post(
+                webhook.url, headers, encoded, self._guard, self._tls, proxy=self._proxy, total_s=self._total_s
+            )
         except PostFailed as exc:
             failure = exc
         error = str(failure) if failure else _refusal(answer)
@@ -124,4 +132,9 @@ def delivery_handler(store: Webhooks[Any]) -> tuple[int, Callable[[BaseJob], Any
     """Return how many deliveries this process runs at once, and their handler, by the settings in the environment."""
     settings = Settings.load({name: os.environ[name] for name in VARIABLES if name in os.environ})
     bundle = settings.download_ca_bundle
-    return CONCURRENCY, DeliveryHandler(store, allow=settings.webhook_allow, ca_bundle=str(bundle) if bundle else None)
+    return CONCURRENCY, DeliveryHandler(
+        store,
+        allow=settings.webhook_allow,
+        ca_bundle=str(bundle) if bundle else None,
+        proxy=settings.webhook_proxy,
+    )

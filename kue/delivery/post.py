@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..downloads.errors import DownloadError
 from ..downloads.http import tls
 from ..downloads.http.address_guard import Guard
 from ..downloads.http.connection import HttpStream, Network
+from ..downloads.http.proxy import Proxy
 from ..downloads.http.response import Response
 from ..downloads.http.timeouts import Timeouts
 from ..downloads.http.tls import TlsOptions
@@ -21,6 +22,8 @@ from ..errors import KueError
 #: How long a receiver may take in all, and for the connection, seconds.
 TOTAL_S, CONNECT_S = 15.0, 5.0
 USER_AGENT = "kue-webhook/1"
+#: Largest record of TLS.
+RECORD_BYTES = 16 * 1024
 
 
 class Answer(NamedTuple):
@@ -49,9 +52,13 @@ def post(
     guard: Guard,
     tls_options: TlsOptions,
     *,
+    proxy: Proxy | None = None,
     total_s: float = TOTAL_S,
 ) -> Answer:
-    """Send a request, and return the status of the answer. Its body is not read. Raises PostFailed."""
+    """Send a request, and return the status of the answer. Its body is not read. Raises PostFailed.
+
+    With a proxy the guard checks the addresses that the name has here; the proxy may resolve it otherwise.
+    """
     deadline = time.monotonic() + total_s
 
     def tick() -> None:
@@ -63,15 +70,18 @@ def post(
     stream: HttpStream | None = None
     try:
         parts = split_url(url, guard.allow)
-        sock = network.connect(parts)
+        sock = network.connect(parts, proxy)
         if parts.scheme == "https":
             sock = tls.handshake(sock, tls_options.context(True), parts.host, host_label(parts), timeouts.connect_s)
         with closing(sock):
-            lines = [f"POST {parts.target} HTTP/1.1", f"Host: {parts.authority}"]
-            sent = {"User-Agent": USER_AGENT, "Connection": "close", "Content-Length": str(len(body)), **headers}
+            target, sent = parts.target, dict[str, str]()
+            if proxy is not None and proxy.scheme in ("http", "https") and parts.scheme == "http":
+                target = str(parts)
+                sent = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            lines = [f"POST {target} HTTP/1.1", f"Host: {parts.authority}"]
+            sent |= {"User-Agent": USER_AGENT, "Connection": "close", "Content-Length": str(len(body)), **headers}
             lines += [f"{name}: {value}" for name, value in sent.items()]
-            sock.settimeout(max(0.1, deadline - time.monotonic()))
-            sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+            _send(sock, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, deadline)
             left = replace(timeouts, headers_s=max(0.1, deadline - time.monotonic()))
             stream = HttpStream(sock, host_label(parts), left, tick)
             head = stream.read_head()
@@ -86,3 +96,12 @@ def post(
     finally:
         if stream is not None:
             stream.close()
+
+
+def _send(sock: Any, data: bytes, deadline: float) -> None:
+    """Send all before the deadline: over TLS, ``sendall`` takes its timeout for each record."""
+    for start in range(0, len(data), RECORD_BYTES):
+        if time.monotonic() > deadline:
+            raise _TooSlow
+        sock.settimeout(max(0.1, deadline - time.monotonic()))
+        sock.sendall(data[start : start + RECORD_BYTES])

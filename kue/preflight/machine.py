@@ -32,7 +32,8 @@ def check(settings: Settings) -> Iterator[Finding]:
     """Yield what is found on this machine, as the system user who runs the check."""
     yield from _download_folder(settings)
     yield from _certificates(settings)
-    yield from _download_proxy(settings)
+    yield from _proxy("DOWNLOAD_PROXY", settings.download_proxy)
+    yield from _proxy("KUE_WEBHOOK_PROXY", settings.webhook_proxy)
     yield from _port(settings)
     yield from _packages()
     yield from _process()
@@ -97,18 +98,19 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _download_proxy(settings: Settings) -> Iterator[Finding]:
-    if not settings.download_proxy:
+def _proxy(variable: str, url: str | None) -> Iterator[Finding]:
+    if not url:
         return
-    parts = urlsplit(settings.download_proxy)
+    about = variable.removeprefix("KUE_").lower().replace("_", " ")
+    parts = urlsplit(url)
     where = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
     try:
         socket.create_connection(where, CONNECT_S).close()
-        yield ok("download proxy", f"{where[0]}:{where[1]} accepts connections")
+        yield ok(about, f"{where[0]}:{where[1]} accepts connections")
     except OSError as exc:
         yield error(
-            "download proxy", f"{where[0]}:{where[1]} cannot be connected to ({exc.strerror or exc})",
-            "Correct DOWNLOAD_PROXY, or start the proxy.",
+            about, f"{where[0]}:{where[1]} cannot be connected to ({exc.strerror or exc})",
+            f"Correct {variable}, or start the proxy.",
         )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ ABOUT = "redis"
 VERSION_MIN = (6, 2)
 #: Part of maxmemory beyond which there is little room left.
 MEMORY_FULL = 0.8
+#: Free memory below which there is little room left, too, bytes: for some ten thousand jobs.
+MEMORY_FREE_MIN = 32 * 2**20
 #: Round trips slower than this, ms, make every job slow.
 SLOW_MS = 20.0
 ROUND_TRIPS = 5
@@ -157,7 +159,7 @@ def _memory(info: dict[str, Any]) -> Iterator[Finding]:
         what = f"maxmemory-policy is {policy}: it may evict jobs when its memory is full"
         remedy = "CONFIG SET maxmemory-policy noeviction, and in its configuration."
         yield error(ABOUT, what, remedy) if limit else warning(ABOUT, what, remedy)
-    if limit and used > MEMORY_FULL * limit:
+    if limit and (used > MEMORY_FULL * limit or limit - used < MEMORY_FREE_MIN):
         yield warning(
             ABOUT, f"it uses {size_text(used)} of {size_text(limit)} memory; jobs are refused when that is full",
             "Raise maxmemory, or keep fewer finished jobs (KUE_KEEP_COMPLETE).",

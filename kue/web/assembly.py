@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineio.payload import Payload
 from flask import Blueprint, Flask
 from flask_socketio import SocketIO
 
@@ -32,6 +31,7 @@ from kue.web.api.webhooks_api import webhooks_api
 from kue.web.links import link
 from kue.web.live import client_script
 from kue.web.live.frame_writer import write_together
+from kue.web.live.long_payloads import take_long_payloads
 from kue.web.live.monitor import Monitor
 from kue.web.live.packets import ClientPacket
 from kue.web.live.web_socket import refuse_unsupported, web_sockets_of_threads
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     from kue.settings import Settings
 
 log = logging.getLogger("kue.web")
-
-# A client that polls sends what it gathered in one request. Engine.IO takes 16 packets of that and drops the client.
-Payload.max_decode_packets = 1000
 
 #: Seconds between pings, and that a client may take to answer: a dead line is noticed after both.
 PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
@@ -128,6 +125,7 @@ def assemble(
         logger=_quiet_logger("kue.web.socketio"),
         engineio_logger=_quiet_logger("kue.web.engineio"),
     )
+    take_long_payloads(socketio)
     if socketio.async_mode == "threading":
         web_sockets_of_threads(socketio, MAX_MESSAGE_BYTES)
         app.wsgi_app = refuse_unsupported(app.wsgi_app)  # type: ignore[method-assign]

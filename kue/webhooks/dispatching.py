@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import InvalidJob
+from ..errors import KueError
 from ..schedules.owner import ScheduleOwner
 from ..storage.codec import to_json
 from ..storage.session import Session
@@ -91,5 +91,5 @@ class Dispatching:
         self._is_started = True
         try:
             self._start()
-        except InvalidJob as exc:
+        except KueError as exc:  # a setting that cannot be used, or a type that is taken
             log.error("This process delivers to no webhooks: %s", exc)

@@ -42,7 +42,7 @@ def evaluate(queue: kue.Queue, redis_client: redis.Redis, monkeypatch: pytest.Mo
     def evaluate(seconds: float = 0, alerts: evaluation.Alerts | None = None) -> list[str]:
         nonlocal later_ms
         later_ms += int(seconds * 1000)
-        redis_client.delete("q:alerts:turn:queue")
+        redis_client.delete("q:alerts:turn:queue", "q:alerts:turn:forgotten")
         (alerts or queue._alerts).run(queue.session.connector.shared())
         return [each["name"] for each in queue.alerts()]
 
@@ -177,6 +177,18 @@ def test_the_disk_of_a_machine_that_is_gone_is_forgotten(
     queue.alert_rules(kue.AlertRules(disk_free=1, folder=tmp_path))
     queue._alerts.run(client)
     assert [each["name"] for each in queue.alerts()] == ["disk_free:here"]
+
+
+def test_an_alert_whose_rule_was_turned_off_ends(
+    queue: kue.Queue, evaluate: Callable[..., list[str]], redis_client: redis.Redis
+) -> None:
+    queue.alert_rules(kue.AlertRules(queue_time_ms=1))
+    queue.create("t").save()
+    assert evaluate(1) == ["queue_time"]
+    # When no process has any rule, as after a restart with other settings
+    queue.alert_rules(kue.AlertRules())
+    assert evaluate(14 * 60) == ["queue_time"]
+    assert evaluate(2 * 60) == ["queue_time"] and evaluate(16 * 60) == []
 
 
 @pytest.mark.parametrize("format", ["standard", "slack", "ntfy"])

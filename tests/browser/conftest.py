@@ -73,8 +73,8 @@ both_ways = pytest.mark.parametrize("green", ["1", "0"], ids=["green", "threads"
 
 @pytest.fixture
 def green() -> str:
-    """KUE_GREEN of the program."""
-    return "1"
+    """KUE_GREEN of the program: ``KUE_GREEN=0 make test ARGS=tests/browser`` runs all of them with plain threads."""
+    return os.environ.get("KUE_GREEN", "1")
 
 
 @pytest.fixture

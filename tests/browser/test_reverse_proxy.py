@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 
 from tests.support import free_port, wait_until
-from tests.support.nginx import Nginx
-from tests.web.server.test_reverse_proxy import configuration
+from tests.support.web_servers import Nginx
+from tests.web.server.proxied import configuration, make_certificate
 
 LIVE = '#live_status[data-live="live"]'
+
+
+#: Returns every address that the page names, also those that its scripts have made.
+ADDRESSES = """() => ["href", "src", "action", "formaction", "xlink:href"].flatMap((name) =>
+  [...document.querySelectorAll(`[${CSS.escape(name)}]`)].map((each) => each.getAttribute(name)))
+  .map((address) => new URL(address, document.baseURI).href)
+"""
 
 
 def start_a_download(page: Any) -> str:
@@ -33,27 +40,48 @@ def test_the_main_job_below_a_path_from_the_login_to_the_file(
     settings = {"KUE_AUTH": "anna:secret", "KUE_TRUSTED_PROXIES": "127.0.0.1", "KUE_BASE_PATH": "/kue"}
     program, port = make_program(**settings), free_port()
     with Nginx(tmp_path / "nginx", configuration("path-kept.conf", port, program.port), port):
-        page = open_page("about:blank")
-        requested: list[str] = []
-        page.on("request", lambda request: requested.append(request.url))
-        page.on("websocket", lambda socket: requested.append(socket.url.replace("ws:", "http:")))
-        page.goto(f"http://127.0.0.1:{port}/kue/")
-        page.fill("[name=user]", "anna")
-        page.fill("[name=password]", "secret")
-        page.click("text=Log in >> nth=-1")
-        job_id = start_a_download(page)
-        page.wait_for_selector(f'#log_{job_id}:text-is("Completed")')
-        assert page.inner_text("#live_status [data-part=why]") == ""
-        with page.expect_download() as download:
-            page.click(f"#job_{job_id} [data-part=file]")
-        assert download.value.suggested_filename
-        page.click(f"#job_{job_id} a.job_id")
-        page.wait_for_url(f"**/kue/job/{job_id}")
-        page.wait_for_selector(LIVE)
-        page.click("text=Log out")
-        page.wait_for_url("**/kue/login")
-    assert any("/socket.io/" in url for url in requested)
-    assert [url for url in requested if not url.startswith(f"http://127.0.0.1:{port}/kue/")] == []
+        main_job(f"http://127.0.0.1:{port}/kue/", open_page)
+
+
+@pytest.mark.long
+def test_the_main_job_behind_two_proxies_with_tls_that_remove_the_path(
+    make_program: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    program = make_program(KUE_AUTH="anna:secret", KUE_TRUSTED_PROXIES="2")
+    port, inner, certificate = free_port(), free_port(), make_certificate(tmp_path)
+    with (
+        Nginx(tmp_path / "inner", configuration("second-proxy.conf", inner, program.port), inner),
+        Nginx(tmp_path / "outer", configuration("path-removed.conf", port, inner, certificate), port),
+    ):
+        main_job(f"https://127.0.0.1:{port}/kue/", open_page)
+
+
+def main_job(url: str, open_page: Callable[..., Any]) -> None:
+    """Log in, start a download, fetch its file and log out; fail if anything is asked for above ``url``."""
+    page = open_page("about:blank", ignore_https_errors=True)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("websocket", lambda socket: requested.append(socket.url.replace("ws", "http", 1)))
+    page.goto(url)
+    page.fill("[name=user]", "anna")
+    page.fill("[name=password]", "secret")
+    page.click("text=Log in >> nth=-1")
+    job_id = start_a_download(page)
+    page.wait_for_selector(f'#log_{job_id}:text-is("Completed")')
+    assert page.inner_text("#live_status [data-part=why]") == ""
+    named = page.evaluate(ADDRESSES)
+    with page.expect_download() as download:
+        page.click(f"#job_{job_id} [data-part=file]")
+    assert download.value.suggested_filename
+    page.click(f"#job_{job_id} a.job_id")
+    page.wait_for_url(f"**/kue/job/{job_id}")
+    page.wait_for_selector(LIVE)
+    named += page.evaluate(ADDRESSES)
+    page.click("text=Log out")
+    page.wait_for_url("**/kue/login")
+    assert any("/socket.io/" in address for address in requested)
+    assert f"{url}job/{job_id}" in named
+    assert [address for address in (*requested, *named) if not address.startswith(url)] == []
 
 
 @pytest.mark.slow

@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 
 import kue
-from kue.delivery import DeliveryHandler
-from kue.delivery.handler import DeliveryFailed
+from kue.app.webhooks import apply_settings
+from kue.delivery import DeliveryHandler, delivery_handler
+from kue.delivery.handler import VARIABLES, DeliveryFailed
 from kue.errors import RetryLater, UnrecoverableError
+from kue.settings import Settings
 from kue.webhooks.messages import Occurrence
+from tests.downloads.test_request_options import connect_proxy, relay
 from tests.support import free_port
 from tests.webhooks.receiver import Receiver
 
 #: Seconds that a receiver has in these tests.
 TOTAL_S = 0.6
+OCCURRENCE = Occurrence("1-1", "test", {"kind": "webhook.test"})
 
 #: path: the status that is noted, the kind of error, and what it says. Only "disabled" disables the webhook.
 TABLE: dict[str, tuple[int | None, type[Exception] | None, str]] = {
@@ -67,7 +71,7 @@ def deliver(queue: kue.Queue, name: str, **options: Any) -> Any:
     """Run one attempt of a delivery here, as a worker does."""
     store = queue._webhooks
     handler = DeliveryHandler(store, total_s=TOTAL_S, **{"allow": ["127.0.0.1"], **options})
-    return handler(store.new_delivery(queue.get_webhook(name), Occurrence("1-1", "test", {"kind": "webhook.test"})))
+    return handler(store.new_delivery(queue.get_webhook(name), OCCURRENCE))
 
 
 def test_receivers_that_are_slow_or_dead_or_lie(queue: kue.Queue) -> None:
@@ -118,6 +122,51 @@ def test_nobody_there_and_addresses_that_are_not_public(queue: kue.Queue, monkey
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: answer)
     with pytest.raises(UnrecoverableError, match="hooks.example.com resolves to 127.0.0.1"):
         deliver(queue, "rebound", allow=[])
+
+
+def test_deliveries_go_through_the_proxy_and_are_checked_before(queue: kue.Queue) -> None:
+    with Receiver() as proxy:
+        proxy.statuses = [200, 407]
+        options = {"proxy": proxy.url("").replace("//", "//me:pw@"), "allow": []}
+        # The proxy, which may have any address, resolves a name that is unknown here
+        queue.webhook(["failed"], "http://hooks.invalid/x?y=1", name="w")
+        assert deliver(queue, "w", **options) == {"status": 200}
+        (asked,) = proxy.received
+        assert asked.path == "http://hooks.invalid/x?y=1" and asked.headers["host"] == "hooks.invalid"
+        assert asked.headers["proxy-authorization"] == "Basic bWU6cHc="
+        with pytest.raises(DeliveryFailed, match="407"):
+            deliver(queue, "w", **options)
+        queue.webhook(["failed"], "http://127.0.0.1:1/", name="inside")
+        with pytest.raises(UnrecoverableError, match="Refused: .*KUE_WEBHOOK_ALLOW"):
+            deliver(queue, "inside", **options)
+        assert len(proxy.received) == 2
+
+
+def test_signed_messages_go_through_a_tunnel_of_a_proxy_with_tls(
+    queue: kue.Queue, certificate: tuple[Path, Path]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    seen: list[str] = []
+    with Receiver(context) as receiver:
+        made = queue.webhook(["failed"], receiver.url(), name="w")
+        handshake = connect_proxy(seen, lambda _: ("127.0.0.1", receiver.server_port))
+        for tls in (None, context):
+            with relay(handshake, tls) as port:
+                proxy = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+                assert deliver(queue, "w", proxy=proxy, ca_bundle=str(certificate[0])) == {"status": 200}
+            receiver.received[-1].verified(made.secret or "")
+    assert len(seen) == 2 and all(each.startswith("CONNECT 127.0.0.1:") for each in seen)
+
+
+def test_deliveries_know_what_was_given_as_flags(queue: kue.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    apply_settings(Settings.load({}, ["--webhook-allow", "127.0.0.1"]), queue)
+    with Receiver() as receiver:
+        queue.webhook(["failed"], receiver.url(), name="w")
+        _, handler = delivery_handler(queue._webhooks)
+        assert handler(queue._webhooks.new_delivery(queue.get_webhook("w"), OCCURRENCE)) == {"status": 200}
 
 
 def test_tls_is_verified(queue: kue.Queue, certificate: tuple[Path, Path]) -> None:

@@ -35,7 +35,7 @@ from typing import Any
 
 from tests.support import wait_until
 
-LANGUAGES = {"python", "console", "text", "yaml", "ini", "toml", "json", "javascript", "sh", "html", "nginx"}
+LANGUAGES = {"python", "console", "text", "yaml", "ini", "toml", "json", "javascript", "sh", "html", "nginx", "apache"}
 FENCE = re.compile(
     r"(?:^<!-- sample: (?P<how>[^\n]*?) -->\n\n?)?^```(?P<language>\w*)(?P<rest>[^\n]*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from kue import doctor
 from kue.webhooks.node_events import NodeEvents
 from tests.interop.harness.node import Node
 from tests.support import wait_until
+from tests.support.programs import environment
 from tests.webhooks.receiver import Receiver
 
 
@@ -64,3 +68,25 @@ def test_what_workers_of_both_kinds_do_is_told_once(
     node.call("remove", made[0].id)
     assert {key for key in redis_client.scan_iter("q:webhook*")} == before
     assert list(doctor.examine(queue, settle_s=0.1, tokens_settle_s=0.5)) == []
+
+
+def test_a_worker_tells_of_nodes_jobs_where_there_is_no_page(
+    queue: kue.Queue, node: Node, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ours.py").write_text("import kue\nqueue = kue.create_queue()\nqueue.process('ours', 1, print)\n")
+    words = [sys.executable, "-m", "kue", "worker", "ours:queue", "--node-events"]
+    environ = environment({"REDIS_URL": redis_url, "KUE_WEBHOOK_ALLOW": "127.0.0.1"})
+    with Receiver() as receiver, subprocess.Popen(words, cwd=tmp_path, env=environ) as worker:
+        try:
+            queue.webhook(["complete"], receiver.url(), name="w")
+            node.call("process", "theirs", None)
+
+            def is_told() -> bool:
+                """Let Node complete a job; what it completes before the worker listens is not told."""
+                queue.create("theirs", {"plan": [[["return", 1]]]}).save().wait(10)
+                return bool(receiver.received)
+
+            wait_until(is_told, 20, interval=0.2)
+            assert receiver.received[0].json["data"]["type"] == "theirs"
+        finally:
+            worker.terminate()

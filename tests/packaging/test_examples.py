@@ -56,6 +56,9 @@ def test_compose_starts_a_page_without_workers_and_workers_without_a_page() -> N
         settings = Settings.load(told)
         assert (settings.workers, settings.auth is not None) == ((0, True) if name == "web" else (1, False))
     assert services["web"]["environment"]["KUE_WORKERS"] == "0"
+    # The worker, in a container of its own, may fetch the sample file of the page
+    at_page = {services[name]["environment"]["KUE_INTERNAL_URL"] for name in ("web", "worker")}
+    assert at_page == {f"http://web:{Settings.load({}).port}"}
     assert set(compose()["volumes"]) == {"jobs", "downloads"}
 
 

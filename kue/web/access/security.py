@@ -106,6 +106,8 @@ class Security:
         self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
         names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
         names |= {name for name in settings.allowed_hosts if not name.startswith("*")}
+        if settings.internal_url is not None:
+            names.add(split_host(urlsplit(settings.internal_url).netloc))
         self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
         #: ".example.org" for *.example.org
         self.domains = (".localhost", *(name[1:] for name in settings.allowed_hosts if name.startswith("*")))

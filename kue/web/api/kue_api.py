@@ -262,9 +262,12 @@ def written_parts(first: str, rest: str) -> list[str]:
 
     ``rest`` is what Flask made of them, for a server that does not pass the path on as it was written.
     """
-    match = re.search(rf"/{first}/([^?]*)$", raw_path(), re.IGNORECASE)
-    parts = [unquote(part) for part in match.group(1).rstrip("/").split("/")] if match else []
-    return parts if "/".join(parts) == rest.rstrip("/") else rest.rstrip("/").split("/")
+    # The path at which the monitor is offered may have ``first`` in it, too.
+    for match in re.finditer(rf"(?=/{first}/([^?]*)$)", raw_path(), re.IGNORECASE):
+        parts = [unquote(part) for part in match.group(1).rstrip("/").split("/")]
+        if "/".join(parts) == rest.rstrip("/"):
+            return parts
+    return rest.rstrip("/").split("/")
 
 
 @api.before_request

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ log = logging.getLogger("kue.web")
 
 #: Seconds between two checks for clients whose sessions have ended.
 SESSION_CHECK_S = 10.0
+#: Seconds after which the connection of a user whom a proxy names is cut. The client connects again, and the proxy says
+#: whether the user still has access.
+SIGN_ON_AGAIN_S = 15 * 60.0
 
 
 class SocketHandlers:
@@ -46,6 +50,8 @@ class SocketHandlers:
         self._visitors: dict[str, Callable[[], Visitor | None]] = {}
         #: The login session of each socket that has one.
         self._sessions: dict[str, str] = {}
+        #: When each socket that has a user of single sign-on is cut.
+        self._cut_at: dict[str, float] = {}
         self._stopping = threading.Event()
         socketio.on_event("connect", self.on_connect)
         socketio.on_event("disconnect", self.on_disconnect)
@@ -61,10 +67,13 @@ class SocketHandlers:
         self._visitors[request.sid] = self._security.standing(visitor)  # type: ignore[attr-defined]
         if self._security.is_by_session():
             self._sessions[request.sid] = session["id"]  # type: ignore[attr-defined]
+        if self._security.user_of_proxy() is not None:
+            self._cut_at[request.sid] = time.monotonic() + SIGN_ON_AGAIN_S  # type: ignore[attr-defined]
         join_room(PLAIN)
         return None
 
     def on_disconnect(self, *reason: object) -> None:
+        self._cut_at.pop(request.sid, None)  # type: ignore[attr-defined]
         self._visitors.pop(request.sid, None)  # type: ignore[attr-defined]
         self._sessions.pop(request.sid, None)  # type: ignore[attr-defined]
 
@@ -91,6 +100,9 @@ class SocketHandlers:
         for sid in [sid for sid, standing in list(self._visitors.items()) if standing() is None]:
             with contextlib.suppress(KeyError):  # it has gone meanwhile
                 self._socketio.server.disconnect(sid)
+        for sid in [sid for sid, at in list(self._cut_at.items()) if time.monotonic() >= at]:
+            # Of the connection and not of the socket alone, after which no client would connect again
+            self._socketio.server.eio.disconnect(self._socketio.server.manager.eio_sid_from_sid(sid, "/"))
 
     def end_session(self, session_id: str) -> None:
         """Close the sockets of a session that was logged out."""

@@ -67,6 +67,8 @@ class MountedAsgi:
             answer = await self._authorize(connection)
         else:
             answer = await run_in_threadpool(self._authorize, connection)
+            if inspect.isawaitable(answer):  # of an object with an async __call__, or a lambda
+                answer = await answer
         if not is_answer(answer) and not isinstance(answer, Response):
             raise NotAnAnswer(answer, "a Starlette response")
         return answer

@@ -14,7 +14,7 @@ from kue.web.mount.gate import Gate
 from kue.web.mount.monitor import MountedMonitor, check_prefix
 from kue.web.mount.subrequest import QUESTION, Question, ask
 
-#: Name of the route: ``url_for("kue")`` is the monitor's address.
+#: Name of the route: ``url_for("kue")`` is the monitor's address. That of another monitor has its prefix, too.
 ENDPOINT = "kue"
 
 
@@ -30,6 +30,9 @@ def init_app(
 ) -> MountedMonitor:
     """Show the monitor of ``queue`` below ``url_prefix`` of a Flask application. ``url_for("kue")`` is its address.
 
+    It may be called again for other queues, at other prefixes; ``url_for("kue:/reports")`` is then the address of the
+    monitor at ``/reports``.
+
     ``authorize(request)`` decides for each request: ``"write"``, ``"read"`` (sees all, changes nothing), or None, which
     is answered with 403. A pair such as ``("write", "ada")`` also names the user in the audit log. A response, such
     as ``redirect("/login")``, is the answer to the visitor. ``request`` is Flask's own, a GET for the same
@@ -41,7 +44,7 @@ def init_app(
     downloads; the ones of access have no meaning here.
 
     The returned monitor has ``close()``, which stops its threads; there is no need to call it.
-    Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``.
+    Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``, or is taken.
     """
     prefix = check_prefix(url_prefix)
     monitor = MountedMonitor(queue, back=back, downloads=downloads, settings=settings)
@@ -54,12 +57,17 @@ def init_app(
         if is_answer(answer):
             question.answer(answer, request.environ)
             return Response(status=204)
-        if isinstance(answer, bool | int | str | bytes | dict | list):
+        # Flask would make a response of these: "write" with the status 17 of ("write", user.id)
+        is_meant_as_role = isinstance(answer, tuple) and answer[:1] in (("write",), ("read",))
+        if is_meant_as_role or isinstance(answer, bool | int | str | bytes | dict | list):
             raise NotAnAnswer(answer, "a Flask response")
         return answer
 
+    endpoint = ENDPOINT if ENDPOINT not in flask_app.view_functions else f"{ENDPOINT}:{prefix}"
+    if endpoint in flask_app.view_functions:
+        raise ValueError(f"there is a monitor at {prefix!r} already; give each its own url_prefix")
     for path in ("/", "/<path:path>"):
-        flask_app.add_url_rule(prefix + path, ENDPOINT, kue)
+        flask_app.add_url_rule(prefix + path, endpoint, kue)
     behind = flask_app.wsgi_app
     flask_app.wsgi_app = Gate(behind, monitor, prefix, lambda environ: ask(behind, environ))  # type: ignore[method-assign]
     return monitor

@@ -61,10 +61,10 @@ class MountedMonitor:
 
 
 def check_prefix(url_prefix: str) -> str:
-    """Return a path such as ``/jobs``. Raises ValueError."""
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", url_prefix):
+    """Return a path such as ``/jobs``, also of ``/jobs/``. Raises ValueError."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", url_prefix):
         raise ValueError(f"url_prefix must be a path such as '/jobs', not {url_prefix!r}")
-    return url_prefix
+    return url_prefix.rstrip("/")
 
 
 def path_below(path: str, prefix: str) -> str | None:

@@ -40,7 +40,7 @@ def wsgi(
     Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``.
     """
     if application is not None or url_prefix:
-        check_prefix(url_prefix)
+        url_prefix = check_prefix(url_prefix)
     monitor = MountedMonitor(queue, back=back, downloads=downloads, settings=settings)
     how = _ask_django(authorize) if _is_django(application) else _ask_here(authorize)
     return Gate(application or NotFound(), monitor, url_prefix, how)

@@ -44,10 +44,12 @@ BULK_ACTIONS = {
 
 
 def sample_url() -> str:
-    """Return the built-in sample's URL as this server's own worker reaches it; empty inside an application."""
+    """Return the built-in sample's URL as the workers reach it; empty inside an application."""
     if "sample" not in current_app.blueprints:
         return ""
     settings = current_app.config["KUE_SETTINGS"]
+    if settings.internal_url is not None:
+        return f"{settings.internal_url}{SAMPLE_PATH}"
     host = "127.0.0.1" if settings.host in LOOPBACK else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{SAMPLE_PATH}"
 

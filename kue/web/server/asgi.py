@@ -307,6 +307,8 @@ def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
+    if scope.get("raw_path") is not None:  # not yet decoded, as gunicorn and werkzeug give it
+        environ["RAW_URI"] = scope["raw_path"].decode("latin-1")
     if scope.get("client"):
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"][0], str(scope["client"][1])
     for name, value in scope.get("headers", ()):

@@ -89,7 +89,8 @@ def behind_proxies(
             environ[VIA_TRUSTED] = True
             environ["REMOTE_ADDR"] = found.client or environ.get("REMOTE_ADDR", "")
             environ["wsgi.url_scheme"] = found.scheme or environ["wsgi.url_scheme"]
-            environ["HTTP_HOST"] = found.host or environ.get("HTTP_HOST", "")
+            if found.host is not None:  # a health check by HTTP/1.0 has none
+                environ["HTTP_HOST"] = found.host
             prefix = found.prefix or base_path
         for name in [name for name in environ if _is_forwarding(name) or name in of_user]:
             if found is not None and name in of_user:

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import simple_websocket
 
 from kue.settings import Settings, SettingsError
+from kue.web.live import socket_events
+from tests.support import wait_until
 
 SETTINGS = {
     "KUE_TRUSTED_PROXIES": "10.0.0.0/8",
@@ -78,6 +81,21 @@ def test_the_page_and_the_socket_know_the_user(ask: Callable[..., Any]) -> None:
         address = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(hello.text[1:])['sid']}"
         assert ask("POST", address, user, body="40").status_code == 200
         assert ask("GET", address, user).text.startswith("40" if connects else "44")
+
+
+def test_a_live_connection_begins_anew_so_that_the_proxy_is_asked(
+    make_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_events, "SIGN_ON_AGAIN_S", 0.0)
+    site = make_site(listen=True, **{**SETTINGS, "KUE_TRUSTED_PROXIES": "127.0.0.1"})
+    url = site.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    client = simple_websocket.Client(url, headers={"X-Forwarded-User": "anna"})
+    client.send("40")
+    assert client.receive(timeout=10).startswith("0") and client.receive(timeout=10).startswith("40")
+    site.monitor.sockets.close_ended()
+    assert client.receive(timeout=10) == "1"  # not 41, after which a client does not connect again
+    wait_until(lambda: not site.monitor.sockets._visitors)
+    client.close()
 
 
 GROUPS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -179,3 +180,16 @@ def test_clients_are_told_that_the_server_stops(site: Any, connect: Callable[[],
 
 def test_a_host_name_that_is_not_ours_gets_no_socket(site: Any) -> None:
     assert not site.socketio.test_client(site.app, headers={"Host": "attacker.example"}).is_connected()
+
+
+def test_a_polling_client_may_send_much_at_once_and_other_servers_keep_their_limit(site: Any, queue: Any) -> None:
+    from engineio.payload import Payload
+
+    http = site.http()
+    path = "/socket.io/?EIO=4&transport=polling"
+    path += "&sid=" + json.loads(http.get(path).text[1:])["sid"]
+    assert http.post(path, data="40").status_code == 200
+    starts = [f'42{n}["start",{{"type":"download","url":"http://x.test/{n}"}}]' for n in range(50)]
+    assert http.post(path, data="\x1e".join(starts)).status_code == 200
+    assert queue.counts()["inactive"] == 50
+    assert Payload.max_decode_packets == 16

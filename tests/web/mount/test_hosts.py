@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.wrappers import Request, Response
 
+import kue
 from kue import web
 from tests.web.mount.conftest import PREFIX, ROLES, Host
 
@@ -130,6 +131,7 @@ class AsWsgi:
         request = Request(environ)
         scope = {
             "type": "http", "http_version": "1.1", "method": request.method, "path": request.path, "root_path": "",
+            "raw_path": environ["REQUEST_URI"].partition("?")[0].encode(),
             "query_string": request.query_string, "scheme": "http", "server": ("localhost", 80), "client": ("::1", 1),
             "headers": [(name.lower().encode(), value.encode()) for name, value in request.headers.items()],
         }  # fmt: skip
@@ -165,6 +167,7 @@ HTML = {"Accept": "text/html"}
 
 def test_every_address_of_the_monitor_is_below_the_prefix(host: Host, queue: Any) -> None:
     queue.create("mail", {"title": "hello"}).save()
+    queue.create("a/b").save()
     ada = host.client("ada")
     page = ada.get(f"{PREFIX}/active", headers=HTML).text
     assert "<title>" in page and all(
@@ -172,6 +175,7 @@ def test_every_address_of_the_monitor_is_below_the_prefix(host: Host, queue: Any
     )
     for path in ("/", "/job/1", "/inactive", "/system", "/static/css/monitor.css", "/socket.io/socket.io.js", "/stats"):
         assert ada.get(PREFIX + path).status_code == 200, path
+    assert [each["id"] for each in ada.get(f"{PREFIX}/jobs/a%2Fb/inactive/0..9/asc").json] == [2]
     document = ada.get(f"{PREFIX}/openapi.json").json
     assert document["servers"] == [{"url": PREFIX}] and "/login" not in document["paths"]
     assert ada.get(PREFIX).status_code in (200, 307, 308)
@@ -258,18 +262,22 @@ def test_what_authorize_may_not_return_is_an_error(queue: Any) -> None:
 
     app = flask.Flask("host")
     app.testing = True  # it raises
-    monitor = web.init_app(app, queue, authorize=lambda request: "admin")
-    with pytest.raises(TypeError, match="or a Flask response; it returned 'admin'"):
-        app.test_client().get("/jobs/")
+    wrong = [True, 1, "admin", ("write",), ("write", None), ("read", 200), {"role": "write"}]
+    answers = iter([*wrong, ("Not today", 503)])
+    monitor = web.init_app(app, queue, authorize=lambda request: next(answers))
+    for answer in wrong:
+        with pytest.raises(TypeError, match=re.escape(f"or a Flask response; it returned {answer!r}")):
+            app.test_client().get("/jobs/")
+    assert app.test_client().get("/jobs/").status_code == 503
     monitor.close()
-    for answer in (True, 1, "admin", ("write",), {"role": "write"}):
+    for answer in wrong:
         gate = web.wsgi(queue, lambda environ, start: [], PREFIX, authorize=lambda request, answer=answer: answer)
         with pytest.raises(TypeError, match="authorize must return 'write', 'read', None"):
             Host(gate).client().get(f"{PREFIX}/")
         gate.close()
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "jobs", "/jobs/", "/a//b", "/a b"])
+@pytest.mark.parametrize("prefix", ["", "/", "jobs", "//jobs", "/jobs//", "/a//b", "/a b"])
 def test_a_prefix_is_a_path(queue: Any, prefix: str) -> None:
     with pytest.raises(ValueError, match="url_prefix must be a path such as '/jobs'"):
         web.wsgi(queue, lambda environ, start: [], prefix, authorize=lambda request: "read")
@@ -320,3 +328,36 @@ def test_downloads_are_offered_where_the_application_wants_them(queue: Any) -> N
         assert ('id="button_start"' in page) == downloads and "10mb.bin" not in page
         assert client.get("/sample/10mb.bin").status_code == 404
         gate.close()
+
+
+def test_two_queues_in_one_application(queue: Any, redis_url: str) -> None:
+    import flask
+
+    app, other = flask.Flask("host"), kue.create_queue(redis_url, prefix="other")
+    other.create("x").save()
+    monitors = [
+        web.init_app(app, queue, "/jobs/", authorize=lambda request: "read"),
+        web.init_app(app, other, "/other", authorize=lambda request: "write"),
+    ]
+    client = app.test_client()
+    counts = [client.get(f"{path}/stats").json["inactiveCount"] for path in ("/jobs", "/other")]
+    assert counts == [0, 1]
+    assert [client.delete(f"{path}/job/1").status_code for path in ("/jobs", "/other")] == [403, 200]
+    with app.test_request_context():
+        assert (flask.url_for("kue"), flask.url_for("kue:/other")) == ("/jobs/", "/other/")
+    with pytest.raises(ValueError, match="a monitor at '/other' already"):
+        web.init_app(app, queue, "/other", authorize=lambda request: "read")
+    for monitor in monitors:
+        monitor.close()
+    other.shutdown(0)
+
+
+def test_authorize_may_be_anything_that_can_be_awaited(queue: Any) -> None:
+    class Rule:
+        async def __call__(self, request: Any) -> str:
+            return "read"
+
+    for authorize in (Rule(), lambda request: Rule()(request)):
+        app = web.asgi(queue, authorize=authorize)
+        assert Host(app, wrap=AsWsgi).client().get("/stats").status_code == 200
+        app.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -77,3 +79,10 @@ def test_the_classic_script_is_the_modules_with_one_global(tmp_path: Path) -> No
         (tmp_path / "odd.js").write_text(source)
         with pytest.raises(ValueError, match="^odd.js: import as"):
             classic(tmp_path, "odd.js")
+
+
+def test_workers_elsewhere_fetch_it_from_where_they_reach_the_page(make_site: Callable[..., Any]) -> None:
+    site = make_site(KUE_INTERNAL_URL="HTTP://web/")
+    assert f'"http://web:80{PATH}"' in site.http().get("/").text
+    assert site.http().get(PATH, headers={"Host": "web", "Range": "bytes=0-0"}).status_code == 206
+    assert "web:80" in site.settings.all_download_allow

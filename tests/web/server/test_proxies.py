@@ -129,6 +129,14 @@ def test_what_cannot_be_meant_is_ignored_from_a_trusted_proxy_too(name: str, val
     assert (seen["wsgi.url_scheme"], seen["HTTP_HOST"], seen["SCRIPT_NAME"]) == ("http", "localhost:3000", "")
 
 
+def test_a_health_check_of_a_trusted_proxy_needs_no_host() -> None:
+    seen: dict[str, Any] = {}
+    behind_proxies(lambda environ, start: seen.update(environ) or [], (ipaddress.ip_network("10.0.0.1"),))(
+        {"REMOTE_ADDR": "10.0.0.1", "wsgi.url_scheme": "http", "PATH_INFO": "/healthz"}, None
+    )
+    assert "HTTP_HOST" not in seen and seen[VIA_TRUSTED]
+
+
 @pytest.mark.parametrize(
     ("path", "inside"),
     [("/kue", "/"), ("/kue/", "/"), ("/kue/job/1", "/job/1"), ("/kuex", "/kuex"), ("/healthz", "/healthz")],

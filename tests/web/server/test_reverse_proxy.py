@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import re
-import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import ROOT, free_port, require_program
-from tests.support.nginx import Nginx
-
-GUIDE = (ROOT / "docs/guides/reverse-proxy.md").read_text()
-#: The visitor's address. The proxies connect from 127.0.0.1.
-VISITOR = "127.0.0.77"
-AUTH = "anna:secret"
-#: Pages that a crawl opens at most.
-PAGES_MAX = 200
-
-
-def configuration(name: str, port: int, upstream_port: int, certificate: Path | None = None) -> str:
-    """Return a configuration of the guide with these ports."""
-    text = re.search(rf'```nginx title="{name}"\n(.*?)```', GUIDE, re.DOTALL)
-    assert text is not None
-    made = re.sub(r"listen \d+", f"listen 127.0.0.1:{port}", text[1])
-    made = made.replace("127.0.0.1:3000", f"127.0.0.1:{upstream_port}")
-    return made.replace("/etc/ssl/example.org", str(certificate)) if certificate else made
-
-
-class Visitor:
-    """A browser without scripts, at an address of its own."""
-
-    def __init__(self, url: str, address: str = VISITOR) -> None:
-        self.base = urlsplit(url)
-        self.address, self.cookie = address, ""
-
-    def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, Any, str]:
-        """Return status, headers and body; ``path`` is that of the proxy."""
-        source = (self.address, 0)
-        if self.base.scheme == "https":
-            trusting = ssl._create_unverified_context()
-            line: Any = http.client.HTTPSConnection(
-                self.base.netloc, timeout=30, source_address=source, context=trusting
-            )
-        else:
-            line = http.client.HTTPConnection(self.base.netloc, timeout=30, source_address=source)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.cookie:
-            sent["Cookie"] = self.cookie
-        try:
-            line.request(method, path, body, sent)
-            answer = line.getresponse()
-            text = answer.read().decode("utf-8", "replace")
-        finally:
-            line.close()
-        for cookie in answer.headers.get_all("Set-Cookie") or []:
-            if cookie.startswith("kue_session="):
-                self.cookie = cookie.partition(";")[0]
-        return answer.status, answer.headers, text
-
-    def log_in(self, base_path: str, password: str = "secret") -> tuple[int, Any, str]:
-        origin = f"{self.base.scheme}://{self.base.netloc}"
-        form = f"user=anna&password={password}&next=%2Ffailed"
-        kind = "application/x-www-form-urlencoded"
-        return self.ask("POST", f"{base_path}/login", form, Origin=origin, Content_Type=kind)
+from tests.support import free_port
+from tests.support.web_servers import Nginx
+from tests.web.server.proxied import AUTH, FORGED, GUIDE, VISITOR, Visitor, configuration, crawl, make_certificate
 
 
 @pytest.fixture(params=["path kept", "path removed, TLS", "two proxies"])
@@ -99,40 +42,6 @@ def proxied(request: Any, make_site: Callable[..., Any], tmp_path: Path) -> Iter
         yield f"https://127.0.0.1:{port}"
 
 
-def make_certificate(folder: Path) -> Path:
-    """Make ``example.org.pem`` and ``.key``; return their path without the ending."""
-    path = folder / "example.org"
-    key = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{path}.key"]
-    command = [require_program("openssl"), "req", "-x509", "-subj", "/CN=example.org", "-out", f"{path}.pem", "-newkey"]
-    subprocess.run([*command, *key], check=True, capture_output=True)
-    return path
-
-
-class Links(HTMLParser):
-    """Every address that a page names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        for name, value in attrs:
-            if name in ("href", "src", "action", "formaction", "poster", "data") and value is not None:
-                self.found.add(value)
-
-
-def links_of(kind: str, text: str) -> set[str]:
-    if "html" in kind:
-        page = Links()
-        page.feed(text)
-        return page.found
-    if "javascript" in kind:
-        return set(re.findall(r'^import .*?from "([^"]+)";', text, re.MULTILINE))
-    if "css" in kind:
-        return set(re.findall(r'url\("?([^")]+)"?\)', text))
-    return set()
-
-
 def test_no_link_leaves_the_path(proxied: str, queue: Any) -> None:
     queue.create("a", {"title": "waiting"}).save()
     queue.create("a", {"title": "delayed"}).delay(3_600_000).save()
@@ -144,20 +53,7 @@ def test_no_link_leaves_the_path(proxied: str, queue: Any) -> None:
     assert (status, headers["Location"]) == (303, "/kue/failed")
     assert "Path=/kue" in headers["Set-Cookie"]
     assert ("Secure" in headers["Set-Cookie"]) == proxied.startswith("https")
-    waiting, seen = ["/kue/", "/kue/search?q=waiting", "/kue/nothing-here"], set[str]()
-    while waiting and len(seen) < PAGES_MAX:
-        path = waiting.pop()
-        seen.add(path)
-        status, headers, text = visitor.ask("GET", path, Accept="text/html")
-        assert status == (404 if path == "/kue/nothing-here" else 200), path
-        for each in links_of(headers["Content-Type"] or "", text):
-            target = urlsplit(urljoin(proxied + path, each))
-            assert f"{target.scheme}://{target.netloc}" == proxied, (path, each)
-            assert target.path.startswith("/kue/"), (path, each)
-            address = target.path + (f"?{target.query}" if target.query else "")
-            if address not in seen and address not in waiting and target.path not in ("/kue/logout",):
-                waiting.append(address)
-    assert not waiting
+    seen = crawl(visitor, "/kue/", "/kue/search?q=waiting", lost="/kue/nothing-here")
     assert {"/kue/job/1", "/kue/job/4", "/kue/failed", "/kue/schedules", "/kue/system", "/kue/files"} <= seen
     assert "/kue/alerts" in seen
     assert {"/kue/static/js/lib/links.js", "/kue/static/js/live/polling.js", "/kue/static/icon.svg"} <= seen
@@ -190,15 +86,6 @@ def test_programs_find_the_api_and_the_socket_below_the_path(proxied: str, queue
     assert shake[0] == 200 and shake[2].startswith("0{")
 
 
-#: What a visitor may add to pass for somebody else; the proxy appends to the first and replaces the others.
-FORGED = [
-    {"X_Forwarded_For": "10.0.0.1"},
-    {"X_Forwarded_For": "127.0.0.1, 127.0.0.1, 10.0.0.1", "X_Real_IP": "10.0.0.1"},
-    {"X_Forwarded_Host": "evil.test", "X_Forwarded_Proto": "gopher", "X_Forwarded_Prefix": "/evil"},
-    {"Forwarded": "for=10.0.0.1;host=evil.test;proto=https"},
-]
-
-
 def test_what_a_visitor_forges_is_not_believed_through_the_proxy(
     proxied: str, queue: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,3 +109,45 @@ def test_wrong_passwords_of_one_visitor_do_not_lock_out_another(proxied: str) ->
         guesser.log_in("/kue", "wrong")
     assert guesser.log_in("/kue", "wrong")[0] == 429
     assert other.log_in("/kue")[0] == 303
+
+
+#: What oauth2-proxy answers to nginx: who the visitor is, by a cookie here.
+SIGN_ON = """
+server {
+    listen 127.0.0.1:%d;
+    location / {
+        add_header X-Auth-Request-User $cookie_who;
+        add_header X-Auth-Request-Groups $cookie_groups;
+        return 204;
+    }
+}
+"""
+
+
+def test_single_sign_on_through_nginx(make_site: Callable[..., Any], queue: Any, tmp_path: Path) -> None:
+    # Given the location of the guide, in front of a proxy that signs visitors on
+    port, sign_on = free_port(), free_port()
+    settings = re.search(r'```sh title="kue-groups.env"\n(.*?)```', GUIDE, re.DOTALL)
+    lines = re.search(r'title="single-sign-on.conf"\nlocation /kue/ \{\n(.*?) *# and what is above', GUIDE, re.DOTALL)
+    assert settings is not None and lines is not None
+    environ = dict(line.split("=", 1) for line in settings[1].splitlines())
+    site = make_site(listen=True, KUE_BASE_PATH="/kue", KUE_AUTH_HEADER_USERS="anna", **environ)
+    servers = configuration("path-kept.conf", port, urlsplit(site.url).port or 0)
+    servers = servers.replace("location /kue/ {", "location /kue/ {\n" + lines[1])
+    asking = f"location = /oauth2/auth {{ internal; proxy_pass http://127.0.0.1:{sign_on}; }}"
+    servers = servers.replace("    location /kue/", f"    {asking}\n    location /kue/") + SIGN_ON % sign_on
+    forged = {"X_Forwarded_User": "anna", "X-Forwarded-Groups": "ops"}
+    with Nginx(tmp_path / "nginx", servers, port):
+
+        def ask(cookie: str) -> tuple[int, int]:
+            visitor = Visitor(f"http://127.0.0.1:{port}")
+            visitor.cookie = cookie
+            read = visitor.ask("GET", "/kue/stats", **forged)[0]
+            kind = {"Content_Type": "application/json"}
+            return read, visitor.ask("POST", "/kue/job", '{"type": "a"}', **kind, **forged)[0]
+
+        assert ask("who=anna") == ask("who=zoe; groups=x,ops") == (200, 200)
+        assert ask("who=eva; groups=help desk") == (200, 403)
+        assert ask("who=bob") == (403, 403)
+        # Whom it does not know is nobody, whatever they say
+        assert ask("") == ask("groups=ops") == (401, 401)
