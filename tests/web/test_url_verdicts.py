@@ -34,13 +34,14 @@ TAKEN = [
     f"http://{H}/a|b^c{{d}}",
     f"http://{H}/\tx",
     f"http://{H}/x\ny",
-    f"http://{H}/\x00\x7f",
+    f"http://{H}/\x01\x7f",
     f"http://{H}?q",
     f"http://{H}/" + "a" * 8000,
     f"http://{H}:/x",
     f"http://ex%61mple.{H}/",
 ]
 REFUSED = [
+    f"http://{H}/a\x00b",
     "",
     "   ",
     "\u200b",

@@ -116,6 +116,8 @@ def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
         raise InvalidUrl("bad_url", "The URL is missing. Give the URL of the file to download")
     if len(url) > 2 * MAX_URL_BYTES:
         raise _too_long()
+    if "\0" in url.strip("\0"):
+        raise InvalidUrl("bad_url", "The URL contains a NUL character. Remove it")
     if _SEVERAL.search(url.strip()):
         raise InvalidUrl("bad_url", "This is more than one URL. Give each one by itself, or as a list of lines")
     return _split(clean_url(url), allow)

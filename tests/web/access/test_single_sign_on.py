@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import simple_websocket
 
 from kue.settings import Settings, SettingsError
 from kue.web.live import socket_events
 from tests.support import wait_until
+from tests.support.web_socket import WebSocket
 
 SETTINGS = {
     "KUE_TRUSTED_PROXIES": "10.0.0.0/8",
@@ -89,7 +89,7 @@ def test_a_live_connection_begins_anew_so_that_the_proxy_is_asked(
     monkeypatch.setattr(socket_events, "SIGN_ON_AGAIN_S", 0.0)
     site = make_site(listen=True, **{**SETTINGS, "KUE_TRUSTED_PROXIES": "127.0.0.1"})
     url = site.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
-    client = simple_websocket.Client(url, headers={"X-Forwarded-User": "anna"})
+    client = WebSocket(url, headers={"X-Forwarded-User": "anna"})
     client.send("40")
     assert client.receive(timeout=10).startswith("0") and client.receive(timeout=10).startswith("40")
     site.monitor.sockets.close_ended()
