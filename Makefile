@@ -88,8 +88,9 @@ $(VENV)/.installed-run: requirements.txt | $(PY)
 	$(PIP) install --quiet -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(PY)
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-otel.txt | $(PY)
 	$(PIP) install --quiet -r requirements-dev.txt
+	$(PIP) install --quiet --upgrade --target $(VENV)/otel -r requirements-otel.txt
 	@touch $@ $(VENV)/.installed-run
 
 # Node Kue and the official Socket.IO client, which some tests run against. Without npm those tests are skipped.

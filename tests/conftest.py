@@ -96,11 +96,16 @@ def _valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     stop_server(process)
 
 
-@pytest.fixture
-def redis_url(_valkey_url: str) -> str:
-    """The URL of an empty Valkey, over TCP so that Node reaches it too. Never port 6379."""
+@pytest.fixture(scope="session")
+def _emptying_client(_valkey_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(_valkey_url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(_valkey_url: str, _emptying_client: redis.Redis) -> str:
+    """The URL of an empty Valkey, over TCP so that Node reaches it too. Never port 6379."""
+    _emptying_client.flushall()
     return _valkey_url
 
 
