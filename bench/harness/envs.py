@@ -19,7 +19,7 @@ NEWEST = 14
 
 
 def python_of(name: str, least: tuple[int, int]) -> str:
-    """Return the Python of a peer's environment; made and filled from peers/requirements/NAME.txt when it is not up to date.
+    """Return the Python of a peer's environment, filled from peers/requirements/NAME.txt when it is not up to date.
 
     Raises StepFailed if it cannot be installed here.
     """
