@@ -30,6 +30,7 @@ from tests.support.order import (
     pytest_make_collect_report,
     pytest_runtest_protocol,
     pytest_unconfigure,
+    pytest_xdist_make_scheduler,
 )
 from tests.support.script_steps import Steps
 
@@ -42,6 +43,7 @@ __all__ = [
     "pytest_make_collect_report",
     "pytest_runtest_protocol",
     "pytest_unconfigure",
+    "pytest_xdist_make_scheduler",
     "free_port",
     "require_chromium",
     "require_node",
