@@ -30,7 +30,7 @@ test test-long check: export PYTHONDONTWRITEBYTECODE :=
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
 # The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node
-	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal -m "not long")
+	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 8 --dist worksteal -m "not long")
 
 # What needs many seconds of processor time. CI runs these too.
 test-long: $(VENV)/.installed-dev node

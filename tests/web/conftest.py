@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,11 +77,12 @@ def url_builders() -> Iterator[None]:
 def make_site(queue: Any, tmp_path: Path, templates: FileSystemBytecodeCache) -> Iterator[Callable[..., Site]]:
     """A factory of monitors: ``make_site(listen=True, KUE_AUTH="a:b")``.
 
-    With ``listen`` it answers on its port; without ``downloads`` it is that of `kue dashboard`.
+    With ``listen`` it answers on its port; the system keeps ``send_buffer`` bytes of what a client does not read.
+    Without ``downloads`` it is that of `kue dashboard`.
     """
     stops: list[Callable[[], None]] = []
 
-    def make(listen: bool = False, downloads: bool = True, **environ: str) -> Site:
+    def make(listen: bool = False, downloads: bool = True, send_buffer: int = 0, **environ: str) -> Site:
         port = free_port()
         settings = Settings.load({"PORT": str(port), "DOWNLOAD_DIR": str(tmp_path / "downloads"), **environ})
         app, socketio = web.create_app(settings, queue, async_mode="threading", downloads=downloads)
@@ -88,6 +90,8 @@ def make_site(queue: Any, tmp_path: Path, templates: FileSystemBytecodeCache) ->
         stops.append(lambda: web.close(app))
         if listen:
             sock = green.listen("127.0.0.1", port)
+            if send_buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)  # its connections inherit that
             server = ThreadServer(sock, app)
             thread = threading.Thread(target=server.run, daemon=True)
             thread.start()
