@@ -48,7 +48,7 @@ def free_port() -> int:
     another process of this run of pytest: each has its own part of them, and gives none twice in a row.
     """
     run, process = os.environ.get("PYTEST_XDIST_TESTRUNUID", "0"), os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    first = int(run, 16) + OWN_PORTS * int(process.removeprefix("gw"))
+    first = random.Random(run).randrange(len(PORTS)) + OWN_PORTS * int(process.removeprefix("gw"))
     for _ in range(1000):
         port = PORTS[(first + _SYSTEM_RANDOM.randrange(OWN_PORTS)) % len(PORTS)]
         with socket.socket() as sock, contextlib.suppress(OSError):
