@@ -30,7 +30,7 @@ test test-long check: export PYTHONDONTWRITEBYTECODE :=
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
 # The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node
-	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal -m "not long")
+	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 8 --dist worksteal -m "not long")
 
 # What needs many seconds of processor time. CI runs these too.
 test-long: $(VENV)/.installed-dev node
@@ -88,8 +88,9 @@ $(VENV)/.installed-run: requirements.txt | $(PY)
 	$(PIP) install --quiet -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(PY)
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-otel.txt | $(PY)
 	$(PIP) install --quiet -r requirements-dev.txt
+	$(PIP) install --quiet --upgrade --target $(VENV)/otel -r requirements-otel.txt
 	@touch $@ $(VENV)/.installed-run
 
 # Node Kue and the official Socket.IO client, which some tests run against. Without npm those tests are skipped.

@@ -30,6 +30,7 @@ from tests.support.order import (
     pytest_make_collect_report,
     pytest_runtest_protocol,
     pytest_unconfigure,
+    pytest_xdist_make_scheduler,
 )
 from tests.support.script_steps import Steps
 
@@ -42,6 +43,7 @@ __all__ = [
     "pytest_make_collect_report",
     "pytest_runtest_protocol",
     "pytest_unconfigure",
+    "pytest_xdist_make_scheduler",
     "free_port",
     "require_chromium",
     "require_node",
@@ -96,11 +98,16 @@ def _valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     stop_server(process)
 
 
-@pytest.fixture
-def redis_url(_valkey_url: str) -> str:
-    """The URL of an empty Valkey, over TCP so that Node reaches it too. Never port 6379."""
+@pytest.fixture(scope="session")
+def _emptying_client(_valkey_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(_valkey_url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(_valkey_url: str, _emptying_client: redis.Redis) -> str:
+    """The URL of an empty Valkey, over TCP so that Node reaches it too. Never port 6379."""
+    _emptying_client.flushall()
     return _valkey_url
 
 

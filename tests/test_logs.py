@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,8 @@ import pytest
 import kue
 from kue.logs import FIELDS, JobContext, JsonFormatter, in_context_of
 from kue.process.log_output import configure_logging
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
+from tests.support.otel import SDK
 from tests.support.programs import environment
 
 log = logging.getLogger("shop")
@@ -184,7 +186,7 @@ def test_a_worker_and_its_child_processes_write_json_and_one_trace(
     first = queue.create("first", {}).save()
     # When a worker runs them
     words = [sys.executable, "-m", "kue", "worker", "traced:queue", "--burst", "--log-format", "json"]
-    environ = environment({"REDIS_URL": redis_url})
+    environ = environment({"REDIS_URL": redis_url, "PYTHONPATH": os.pathsep.join((str(ROOT), SDK))})
     ran = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     # Then each line of its log is JSON, and those of the handlers name their jobs

@@ -45,7 +45,7 @@ def test_slow(number):
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "conftest.py").write_text(
         "from tests.support.order import pytest_collection_modifyitems, pytest_configure_node\n"
-        "from tests.support.order import pytest_runtest_protocol, pytest_unconfigure\n"
+        "from tests.support.order import pytest_runtest_protocol, pytest_unconfigure, pytest_xdist_make_scheduler\n"
     )
     (tmp_path / "test_it.py").write_text(TESTS)
     return tmp_path
@@ -79,9 +79,16 @@ def test_serial_tests_run_last_and_nothing_beside_them(folder: Path) -> None:
     _, told = run(folder, "-n", "3", "--dist", "worksteal")
     assert len(told) == 36
     assert [each.name for each in told[-4:]] == ["alone"] * 4
+    assert len({each.process for each in told[-4:]}) == 1  # none waits for its turn while another has work
     assert all(before.ended <= after.began for before, after in zip(told[-5:-1], told[-4:], strict=True))
     # The others did run beside each other, so it is the lock that kept these apart.
     assert any(before.ended > after.began for before, after in zip(told[:-5], told[1:-4], strict=True))
+
+
+@pytest.mark.long
+def test_serial_tests_alone_run_in_several_processes_too(folder: Path) -> None:
+    _, told = run(folder, "-n", "2", "--dist", "worksteal", "-m", "serial")
+    assert [each.name for each in told] == ["alone"] * 4
 
 
 @pytest.mark.long

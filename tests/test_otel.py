@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 from opentelemetry import baggage, context
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, use_span
 
 import kue
@@ -18,6 +15,12 @@ from kue.otel import Tracing
 from kue.testing import collected
 from tests.support import wait_until
 from tests.support.loops import run
+from tests.support.otel import sdk_on_path
+
+with sdk_on_path():
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -44,9 +47,10 @@ class Spans:
 
 @pytest.fixture
 def spans() -> Iterator[Spans]:
-    spans = Spans()
-    yield spans
-    spans.provider.shutdown()
+    with sdk_on_path():
+        spans = Spans()
+        yield spans
+        spans.provider.shutdown()
 
 
 def parent_of(span: ReadableSpan) -> int | None:

@@ -19,11 +19,11 @@ NEWEST = 14
 
 
 def python_of(name: str, least: tuple[int, int]) -> str:
-    """Return the Python of a peer's environment; made and filled from peers/NAME.txt when it is not up to date.
+    """Return the Python of a peer's environment, filled from peers/requirements/NAME.txt when it is not up to date.
 
     Raises StepFailed if it cannot be installed here.
     """
-    folder, wanted = ENVS / name, HERE / "peers" / f"{name}.txt"
+    folder, wanted = ENVS / name, HERE / "peers" / "requirements" / f"{name}.txt"
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     if not stamp.exists() or stamp.read_text() != wanted.read_text():
         print(f"bench: installing {name} …", file=sys.stderr, flush=True)
@@ -47,7 +47,7 @@ def node() -> str:
 
 def versions() -> list[str]:
     """Return what is pinned of Python's peers, as ``name version``."""
-    first = [path.read_text().split()[0] for path in sorted((HERE / "peers").glob("*.txt"))]
+    first = [path.read_text().split()[0] for path in sorted((HERE / "peers" / "requirements").glob("*.txt"))]
     return [re.sub(r"(\[.*?\])?==", " ", line) for line in first]
 
 

@@ -21,6 +21,7 @@ from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
 from ..connection.client_factory import (
     COMMON,
+    DRIVER,
     NODE_CONNECT_S,
     SENTINEL_S,
     base_options,
@@ -45,7 +46,7 @@ _OF_CONNECTIONS = ("ssl_ca_path", "ssl_password")
 
 def from_address(address: Address, answer_s: float) -> Any:
     """Return a redis.asyncio client for a URL's address. May block on a DNS lookup: call it in a thread."""
-    options = {**base_options(answer_s), "retry": Retry(NoBackoff(), 0), **address.options}
+    options = {**base_options(answer_s), **DRIVER, "retry": Retry(NoBackoff(), 0), **address.options}
     if "socket_timeout" in address.options:
         options["socket_timeout"] = own_answer(answer_s, address.options["socket_timeout"])
     late_s = late_after(answer_s, options["socket_timeout"])
@@ -77,7 +78,7 @@ def like(client: Any, answer_s: float) -> Any:
         kwargs["address_remap"] = client.nodes_manager.address_remap
         return _cluster(_cluster_hosts(client), kwargs, late_s)
     pool: Any = client.connection_pool
-    kwargs = {**_portable(pool.connection_kwargs), **base_options(answer_s), "retry": Retry(NoBackoff(), 0)}
+    kwargs = {**DRIVER, **_portable(pool.connection_kwargs), **base_options(answer_s), "retry": Retry(NoBackoff(), 0)}
     kwargs["socket_keepalive_options"] |= own_keepalive(pool.connection_kwargs)
     if isinstance(pool, (SyncSentinelConnectionPool, SentinelConnectionPool)):
         manager: Any = pool.sentinel_manager

@@ -39,7 +39,7 @@ class Commands(Mapping[str, click.Command]):
     """The commands by name, each imported when it is asked for: most need what others do not."""
 
     def __getitem__(self, name: str) -> click.Command:
-        command: click.Command = getattr(import_module(f".{MODULES[name]}", __package__), name)
+        command: click.Command = getattr(import_module(f".commands.{MODULES[name]}", __package__), name)
         return command
 
     def __iter__(self) -> Iterator[str]:

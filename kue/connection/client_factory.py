@@ -25,6 +25,9 @@ NODE_CONNECT_S = 2.0
 
 #: Options of all our connections: decoded text, one protocol version, no hidden retries.
 COMMON: dict[str, Any] = {"decode_responses": True, "encoding_errors": "replace", "protocol": 2}
+#: What our connections call themselves. Without it redis-py 7 and later read their version from a file for each client,
+#: and that takes as long as the connecting.
+DRIVER: dict[str, Any] = {"driver_info": redis.DriverInfo()} if hasattr(redis, "DriverInfo") else {}
 
 
 def base_options(answer_s: float | None) -> dict[str, Any]:
@@ -40,7 +43,7 @@ def base_options(answer_s: float | None) -> dict[str, Any]:
 
 def from_address(address: Address, answer_s: float | None, single: bool) -> Any:
     """Return a client for a URL. ``single``: with one dedicated connection, where possible."""
-    options = {**base_options(answer_s), **address.options}
+    options = {**base_options(answer_s), **DRIVER, **address.options}
     if "socket_timeout" in address.options and answer_s is not None:
         options["socket_timeout"] = own_answer(answer_s, address.options["socket_timeout"])
     late_s = late_after(answer_s, options["socket_timeout"])
@@ -89,7 +92,7 @@ def for_unix_socket(options: dict[str, Any]) -> dict[str, Any]:
 def like(client: redis.Redis, answer_s: float | None, single: bool) -> redis.Redis:
     """Return a client with the settings of another, on its own connections."""
     pool: Any = client.connection_pool
-    kwargs = {**pool.connection_kwargs, **base_options(answer_s)}
+    kwargs = {**DRIVER, **pool.connection_kwargs, **base_options(answer_s)}
     for name in [each for each in kwargs if each == "connection_pool" or each.startswith("maint_")]:
         del kwargs[name]  # options that belong to that pool
     kwargs["socket_keepalive_options"] |= own_keepalive(pool.connection_kwargs)

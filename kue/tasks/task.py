@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 from ..base_job import BaseJob, JobOwner
 from ..errors import InvalidJob, UnrecoverableError
 from ..job import Job
-from ..worker.handler import is_async
+from ..worker.attempts.handler import is_async
 from .signature import Signature
 
 if TYPE_CHECKING:

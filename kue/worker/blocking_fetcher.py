@@ -20,8 +20,8 @@ from ..connection.client_factory import ANSWER_S
 from ..connection.dedicated import DedicatedConnection
 from ..storage.keys import Keys
 from ..storage.script_values import FetchResult
+from .attempts.slots import TypeSlots
 from .fetcher import Fetcher, FetchRequest
-from .slots import TypeSlots
 
 #: Longest blocking time, seconds. The reservation that follows finds jobs whose wake-up token was lost.
 BLOCK_S = 1.0

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -29,23 +29,23 @@ from ..storage.codec import check_concurrency
 from ..storage.script_values import RENEW, RESUMED, FetchResult
 from ..storage.scripts import Scripts
 from ..storage.worker_records import TypeInfo
-from .attempts import Attempts, Ended
+from .attempts.attempts import Attempts, Ended
+from .attempts.deadlines import Deadlines
+from .attempts.execution import Context, Execution
+from .attempts.executor import Executor
+from .attempts.handler import Kind, read_handler
+from .attempts.slots import Slot, TypeSlots
 from .blocking_fetcher import BlockingFetcher, until_next_look
-from .deadlines import Deadlines
 from .error_reports import ErrorReports
-from .execution import Context, Execution
 from .executors import event_loop
 from .executors.asyncio_executor import HandlerJobs
-from .executors.executor import Executor
 from .executors.executors import Executors
 from .fetcher import Fetcher, FetchRequest
 from .gate import gate
-from .handler import Kind, read_handler
 from .heartbeat import Heartbeat
 from .isolation.options import Isolation
 from .isolation.target import Target
 from .registry import Registry, worker_name
-from .slots import Slot, TypeSlots
 from .suspects import Suspects
 
 log = logging.getLogger("kue.worker")
@@ -364,7 +364,7 @@ class Engine:
     def _isolates(self, execution: Execution) -> bool:
         return self._suspects.takes(execution)
 
-    def runs_only(self, suspects: set[Execution]) -> bool:
+    def runs_only(self, suspects: Set[object]) -> bool:
         """Return whether nothing but suspects runs here, and no job may arrive."""
         with self._cond:
             if any(execution not in suspects for execution in self.attempts.running.values()):

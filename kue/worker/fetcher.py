@@ -16,9 +16,9 @@ from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import RETRY_FIRST_S, RETRY_MAX_S, is_transient
 from ..storage.script_values import FetchResult, Outcome, Reservation
 from ..storage.scripts import Scripts
-from .attempts import Ended
+from .attempts.attempts import Ended
+from .attempts.slots import Slot
 from .error_reports import ErrorReports
-from .slots import Slot
 
 log = logging.getLogger("kue.worker")
 

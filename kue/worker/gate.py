@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Set
+from typing import Protocol
 from weakref import WeakSet
-
-if TYPE_CHECKING:
-    from .execution import Execution
 
 
 class Engine(Protocol):
     """What the gate needs from each engine of the process."""
 
-    def runs_only(self, suspects: set[Execution]) -> bool:
+    def runs_only(self, suspects: Set[object]) -> bool:
         """Return whether nothing else runs here and no job may arrive."""
 
     def gate_moved(self) -> None:
@@ -25,9 +23,9 @@ class Gate:
     def __init__(self) -> None:
         self.is_closed = self._is_held = self._is_taken = False
         #: The suspects that run alone or wait for their turn.
-        self.suspects: set[Execution] = set()
+        self.suspects: set[object] = set()
         self._engines: WeakSet[Engine] = WeakSet()
-        self._turn: Execution | None = None
+        self._turn: object | None = None
 
     def add(self, engine: Engine) -> None:
         self._engines.add(engine)
@@ -47,7 +45,7 @@ class Gate:
         self.suspects, self._turn = set(), None
         self._engines = WeakSet()
 
-    def take_turn(self, execution: Execution) -> bool:
+    def take_turn(self, execution: object) -> bool:
         """Close the gate for a suspect unless it is another's turn; return whether it is its turn."""
         if self._turn is None:
             self._turn, self._is_taken = execution, True
@@ -57,7 +55,7 @@ class Gate:
     def is_alone(self) -> bool:
         return all(engine.runs_only(self.suspects) for engine in list(self._engines))
 
-    def leave(self, execution: Execution) -> None:
+    def leave(self, execution: object) -> None:
         """Remove a suspect that has ended. The gate opens when no other waits."""
         self.suspects.discard(execution)
         if self._turn is execution:

@@ -20,7 +20,7 @@ from ..storage.codec import number, to_json
 from ..storage.keys import Keys, id_of
 from ..storage.script_values import ClockWatch, ScriptResult
 from ..storage.scripts import Scripts
-from .attempt_log import log_rescues, log_timeout
+from .attempts.log import log_rescues, log_timeout
 from .registry import Registry
 
 log = logging.getLogger("kue.maintenance")

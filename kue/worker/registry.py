@@ -13,7 +13,7 @@ from typing import Any
 from ..storage.scripts import Scripts
 from ..storage.server_time import server_ms
 from ..storage.worker_records import TypeInfo, read_entry, whole
-from .attempt_log import log_rescues
+from .attempts.log import log_rescues
 
 #: Time from a worker's last heartbeat to its removal, ms; its jobs were rescued long before.
 FORGET_MS = 24 * 3600 * 1000

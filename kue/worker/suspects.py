@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 from ..concurrency import green
-from .deadlines import LOOK_S, Deadlines
-from .execution import Execution
-from .executors.executor import Executor
+from .attempts.deadlines import LOOK_S, Deadlines
+from .attempts.execution import Execution
+from .attempts.executor import Executor
+from .attempts.handler import Handler, Kind
 from .gate import gate
-from .handler import Handler, Kind
 from .isolation.options import Isolation
 
 log = logging.getLogger("kue.worker")

@@ -66,7 +66,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_application_under_load(base: str) -> None:
     # Given a client that follows the events
     heard: list[tuple[str, dict[str, Any]]] = []

@@ -112,7 +112,7 @@ def test_each_peer_has_its_program_and_its_pinned_packages() -> None:
     for entry in catalog.ENTRIES:
         if entry.package:
             assert (catalog.PEERS / entry.program).is_file()
-            pinned = (catalog.PEERS / f"{entry.package}.txt").read_text().split()
+            pinned = (catalog.PEERS / "requirements" / f"{entry.package}.txt").read_text().split()
             assert pinned and all("==" in line for line in pinned)
         else:
             assert (envs.NODE / entry.program).is_file()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kue.cli.jobs import new_lines
+from kue.cli.commands.jobs import new_lines
 from kue.cli.output import cut, plain, width
 from kue.queue import Queue
 

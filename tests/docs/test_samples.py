@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.docs.samples import Page, commands_of, same_output, samples_of, wrappers
 from tests.support import ROOT
+from tests.support.otel import sdk_on_path
 
 #: The tutorial starts servers of its own; test_tutorial.py follows it.
 PAGES = sorted(page for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if page.name != "tutorial.md")
@@ -28,7 +30,8 @@ def test_the_samples_of_a_page_run(
     folder = tmp_path / "page"
     folder.mkdir()
     runner = Page(page, folder, dict(os.environ), wrappers(tmp_path / "bin"))
-    runner.run()
+    with sdk_on_path() if page.name == "tracing.md" else contextlib.nullcontext():
+        runner.run()
     assert runner.ran or all(sample.how.startswith("skip: ") for sample in samples_of(page))
 
 

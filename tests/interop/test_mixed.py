@@ -57,7 +57,7 @@ def node_worker(redis_url: str) -> Iterator[Node]:
         yield process.open(redis_url)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mixed_pool_does_each_job_exactly_once_and_all_listeners_receive_the_same(
     python: PythonSide, node: NodeSide, node_worker: Node, redis_url: str, redis_client: redis.Redis
 ) -> None:

@@ -8,32 +8,18 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.interop.harness.node import Node
+from tests.interop.harness.node import ReusedNodes
 from tests.interop.harness.play import Outcome, play
 from tests.interop.harness.scenarios import SCENARIOS, TOGETHER
 from tests.interop.harness.sides import MixedSide, NodeSide, PythonSide
 from tests.support.redis_dump import differences
 
 
-class NodePool:
-    """Fresh Node processes, the next one always started ahead, since a start takes longer than most scenarios."""
-
-    def __init__(self) -> None:
-        self._spare = Node()
-
-    def take(self) -> Node:
-        node, self._spare = self._spare, Node()
-        return node
-
-    def close(self) -> None:
-        self._spare.close()
-
-
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[NodePool]:
-    pool = NodePool()
-    yield pool
-    pool.close()
+def nodes() -> Iterator[ReusedNodes]:
+    nodes = ReusedNodes()
+    yield nodes
+    nodes.end()
 
 
 def compare(ours: Outcome, nodes: Outcome, who: str = "Python alone") -> None:
@@ -43,7 +29,7 @@ def compare(ours: Outcome, nodes: Outcome, who: str = "Python alone") -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_leaves_and_says_the_same_whoever_plays_it(
-    name: str, nodes: NodePool, redis_client: redis.Redis, redis_url: str
+    name: str, nodes: ReusedNodes, redis_client: redis.Redis, redis_url: str
 ) -> None:
     # Given what Node Kue alone makes of it
     steps = SCENARIOS[name]

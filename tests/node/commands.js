@@ -1,9 +1,21 @@
 'use strict';
 // The commands of driver.js, each a few lines around Node Kue's public API. Names and meanings of options are Kue's.
 
-const kue = require('kue');
+const path = require('path');
 const redisModule = require('redis');
 const behaviour = require('./behaviour');
+
+const KUE_HOME = path.dirname(require.resolve('kue/package.json')) + path.sep;
+let kue = require('kue');
+
+// Kue keeps no list of its connections.
+const clients = new Set();
+const createClient = redisModule.createClient;
+redisModule.createClient = (...args) => {
+  const client = createClient(...args);
+  clients.add(client);
+  return client;
+};
 
 /** Call fn(callback) and make a promise of it. */
 const done = fn => new Promise((resolve, reject) => fn((err, value) => (err ? reject(err) : resolve(value))));
@@ -22,8 +34,10 @@ class Commands {
 
   /** options: Kue's own for createQueue. */
   async open(options) {
-    this.queue = kue.createQueue(options);
-    this.queue.on('error', err => this.note('queue error', { message: String((err && err.message) || err) }));
+    const queue = this.queue = kue.createQueue(options);
+    queue.on('error', err => {
+      if (queue === this.queue) this.note('queue error', { message: String((err && err.message) || err) });
+    });
     return { pid: process.pid, version: kue.version };
   }
 
@@ -166,6 +180,24 @@ class Commands {
       this.server = require('http').createServer(kue.app).listen(port || 0, '127.0.0.1', resolve).on('error', reject);
     });
     return this.server.address().port;
+  }
+
+  /** Drop every connection, as a crash does, and load Kue afresh: the next open() finds what a new process would. */
+  async restart() {
+    if (this.server) this.server.close();
+    clearInterval(this.queue.promoter);
+    clearInterval(this.queue.activeJobsTtlTimer);
+    this.queue = this.server = null;
+    await Promise.all([...clients].map(client => new Promise(resolve => {
+      client.end(false);
+      if (client.stream.destroyed) return resolve();
+      client.stream.once('close', resolve).destroy();
+    })));
+    clients.clear();
+    for (const file of Object.keys(require.cache)) {
+      if (file.startsWith(KUE_HOME) && !file.includes('node_modules', KUE_HOME.length)) delete require.cache[file];
+    }
+    kue = require('kue');
   }
 
   async shutdown(timeoutMs) {

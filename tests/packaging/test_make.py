@@ -34,7 +34,7 @@ class Checkout:
         self.log = root / "calls.log"
         self.tools.mkdir()
         (self.root / "tests" / "node").mkdir(parents=True)
-        for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "requirements-otel.txt"):
             shutil.copy(ROOT / name, self.root / name)
         for name in ("sh", "mkdir", "cp", "rm", "touch", "dirname", "basename", "find"):
             (self.tools / name).symlink_to(require_program(name))

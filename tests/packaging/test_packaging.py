@@ -26,7 +26,8 @@ def pinned(name: str) -> dict[str, str]:
 
 
 def test_every_requirement_is_pinned() -> None:
-    for name, version in (pinned("requirements.txt") | pinned("requirements-dev.txt")).items():
+    files = ("requirements.txt", "requirements-dev.txt", "requirements-otel.txt")
+    for name, version in [each for file in files for each in pinned(file).items()]:
         assert re.fullmatch(r"==[0-9][0-9a-z.]*", version), name
 
 

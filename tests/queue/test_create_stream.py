@@ -13,6 +13,7 @@ import kue
 import kue.aio
 from kue.client.stream import BATCH_JOBS
 from kue.concurrency import green
+from tests.support.loops import run
 
 COUNT = 3 * BATCH_JOBS + 7
 
@@ -103,4 +104,4 @@ def test_an_asynchronous_generator_and_other_tasks_take_turns(redis_url: str) ->
             assert (await queue.counts())["inactive"] == COUNT + 10
             assert (await queue.get(COUNT)).data == COUNT - 1
 
-    asyncio.run(main())
+    run(main())

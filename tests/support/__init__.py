@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -22,6 +23,10 @@ IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 T = TypeVar("T")
 #: Its numbers are other ones in each process, whatever the seed of the tests' order.
 _SYSTEM_RANDOM = random.SystemRandom()
+#: Where servers of tests listen, and how many of these ports each process has for itself.
+PORTS = range(12_000, 32_000)
+OWN_PORTS = 1_000
+_GIVEN: deque[int] = deque(maxlen=200)
 
 
 def wait_until(predicate: Callable[[], T], timeout: float = 5.0, interval: float = 0.01, message: str = "") -> T:
@@ -39,13 +44,18 @@ def wait_until(predicate: Callable[[], T], timeout: float = 5.0, interval: float
 def free_port() -> int:
     """Return a loopback TCP port that was free a moment ago.
 
-    Outgoing connections get theirs from above these, so none of them can take it before the test's server does.
+    Outgoing connections get theirs from above these, so none of them can take it before the test's server does. Nor can
+    another process of this run of pytest: each has its own part of them, and gives none twice in a row.
     """
+    run, process = os.environ.get("PYTEST_XDIST_TESTRUNUID", "0"), os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    first = random.Random(run).randrange(len(PORTS)) + OWN_PORTS * int(process.removeprefix("gw"))
     for _ in range(1000):
-        port = _SYSTEM_RANDOM.randrange(12_000, 32_000)
+        port = PORTS[(first + _SYSTEM_RANDOM.randrange(OWN_PORTS)) % len(PORTS)]
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
-            return port
+            if port not in _GIVEN:
+                _GIVEN.append(port)
+                return port
     raise RuntimeError("no port is free")
 
 

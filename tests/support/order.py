@@ -2,7 +2,8 @@
 
 pytest-randomly has shuffled them. Tests marked ``slow`` or ``long`` come first, spread over the processes of
 pytest-xdist, so that the last of them does not keep everybody waiting. Those marked ``serial`` come last, one after
-another: each waits until the other processes have run all that is not serial, and nothing begins while it runs.
+another, in the process that is the last to have nothing else to do: each waits until the other processes have run all
+that is not serial, and nothing begins while it runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import WorkStealingScheduling
+from xdist.scheduler.worksteal import MIN_PENDING
 
 #: The file by whose lock the processes of one run take turns, as its first process knows it.
 LOCK = pytest.StashKey[Path]()
@@ -34,7 +37,8 @@ def arranged(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     result: list[pytest.Item] = []
     for process in range(processes):
         heads = slow[process::processes]
-        size = max(0, (len(items) - len(result)) // (processes - process) - len(heads))
+        left = len(items) - len(serial) - len(result)
+        size = max(0, left // (processes - process) - len(heads))
         result += heads + others[:size]
         del others[:size]
     return result + others + serial
@@ -80,6 +84,46 @@ def alone(path: Path, others: int) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
 
+class SerialLast(WorkStealingScheduling):
+    """Holds serial tests back until nothing else is left to begin, so that no process waits for its turn with them."""
+
+    #: The indices of the serial tests, which are the last of all; None before the tests are known.
+    held_back: list[int] | None = None
+
+    @property
+    def tests_finished(self) -> bool:
+        return not self.held_back and super().tests_finished
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self.held_back) or super().has_pending
+
+    def check_schedule(self) -> None:
+        if self.held_back is None and self.collection is not None:
+            first = len(self.collection) - int(serial_count(self.config.stash[LOCK]).read_text())
+            self.held_back, self.pending[first:] = self.pending[first:], []
+        if self.held_back and self._nothing_else_to_begin():
+            last = next((node for node in self.nodes if not node.shutting_down), None)
+            if last is not None:
+                self.pending, self.held_back = self.held_back, []
+                self._send_tests(last, len(self.pending))
+        super().check_schedule()
+
+    def _nothing_else_to_begin(self) -> bool:
+        waiting = self.pending or self.steal_requested_from_node is not None
+        return not waiting and all(len(pending) < MIN_PENDING for pending in self.node2pending.values())
+
+
+def serial_count(lock: Path) -> Path:
+    """Return the file in which the processes that have the tests say how many of them are serial."""
+    return lock.with_suffix(".serial")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
+    return SerialLast(config, log) if config.getoption("dist") == "worksteal" else None
+
+
 def workerinput(config: pytest.Config) -> dict[str, Any]:
     """Return what pytest-xdist has told this process; nothing if it runs the tests by itself."""
     told: dict[str, Any] = getattr(config, "workerinput", {})
@@ -103,6 +147,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     items[:] = arranged(items, workerinput(config).get("workercount", 1))
     config.stash[OTHERS] = sum(item.get_closest_marker("serial") is None for item in items)
+    if lock := workerinput(config).get("lock"):
+        serial_count(Path(lock)).write_text(str(len(items) - config.stash[OTHERS]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -117,6 +163,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if LOCK in config.stash:
         config.stash[LOCK].unlink(missing_ok=True)
+        serial_count(config.stash[LOCK]).unlink(missing_ok=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,11 +15,11 @@ from ...job import Job
 from ...logs import current_job
 from ...middleware import acompose
 from ...storage.script_values import Outcome
-from ..execution import Execution
-from ..handler import Handler
-from ..outcomes import completed, not_runnable, raised, released
+from ..attempts.execution import Execution
+from ..attempts.executor import ReportAll
+from ..attempts.handler import Handler
+from ..attempts.outcomes import completed, not_runnable, raised, released
 from . import event_loop
-from .executor import ReportAll
 
 log = logging.getLogger("kue.worker")
 

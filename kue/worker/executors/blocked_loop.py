@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..execution import Execution
-from ..outcomes import is_own
+from ..attempts.execution import Execution
+from ..attempts.outcomes import is_own
 
 #: Seconds that a stopped attempt may block the loop until CancelledError is raised in it. Once: it may clean up.
 GRACE_S = 0.5

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from ...concurrency.essential import run_essential
-from ..execution import Execution
+from ..attempts.execution import Execution
 from .daemon_threads import DaemonThreads
 from .loop_lag import TimedSelector, Watchdog
 

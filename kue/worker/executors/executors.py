@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...backoff import BackoffFunction
-from ..attempts import Attempts
-from ..deadlines import Deadlines
-from ..handler import Kind
+from ..attempts.attempts import Attempts
+from ..attempts.deadlines import Deadlines
+from ..attempts.executor import Executor
+from ..attempts.handler import Kind
 from .asyncio_executor import AsyncioExecutor, HandlerJobs
-from .executor import Executor
 from .process_executor import ProcessExecutor
 from .threads import ThreadExecutor
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from ...concurrency.essential import run_essential
 from ...humanize import duration_text
-from ..execution import Execution
-from ..outcomes import is_own
+from ..attempts.execution import Execution
+from ..attempts.outcomes import is_own
 from .blocked_loop import BlockedLoop
 
 log = logging.getLogger("kue.worker")

@@ -11,16 +11,16 @@ from ...backoff import BackoffFunction
 from ...concurrency import green
 from ...errors import JobInterrupt
 from ...storage.script_values import Outcome
-from ..execution import Execution
-from ..handler import Handler
+from ..attempts.execution import Execution
+from ..attempts.executor import Report
+from ..attempts.handler import Handler
+from ..attempts.outcomes import Failure, RemoteError, as_error, failed, not_runnable, released
 from ..isolation.child_handle import ChildHandle
 from ..isolation.mailbox import Mailbox
 from ..isolation.messages import Message
 from ..isolation.pool import Pool
 from ..isolation.requests import answer
 from ..isolation.supervision import Supervision
-from ..outcomes import Failure, RemoteError, as_error, failed, not_runnable, released
-from .executor import Report
 
 log = logging.getLogger("kue.worker")
 

@@ -11,11 +11,11 @@ from ...concurrency import green
 from ...errors import JobInterrupt
 from ...logs import current_job
 from ...storage.script_values import Outcome
-from ..execution import Execution
-from ..handler import Handler
-from ..handler_call import call
-from ..outcomes import completed, not_runnable, raised
-from .executor import Report
+from ..attempts.execution import Execution
+from ..attempts.executor import Report
+from ..attempts.handler import Handler
+from ..attempts.handler_call import call
+from ..attempts.outcomes import completed, not_runnable, raised
 
 log = logging.getLogger("kue.worker")
 

@@ -21,10 +21,10 @@ from ...concurrency import green
 from ...errors import WorkerStopping
 from ...job import Job
 from ...middleware import acompose
-from ..execution import Context
-from ..handler import Handler, is_async, read_handler
-from ..handler_call import call
-from ..outcomes import completed, describe, has_lost_job
+from ..attempts.execution import Context
+from ..attempts.handler import Handler, is_async, read_handler
+from ..attempts.handler_call import call
+from ..attempts.outcomes import completed, describe, has_lost_job
 from . import recording
 from .async_job import async_job
 from .channel import Channel

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...concurrency import green
 from ...errors import JobInterrupt
-from ..execution import Execution
+from ..attempts.execution import Execution
 from .messages import Message, Unpacker, pack
 from .spawning import Spawned
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...errors import JobInterrupt, JobTimeout
-from ..execution import Execution
-from ..handler import Handler
+from ..attempts.execution import Execution
+from ..attempts.handler import Handler
 from .child_handle import ChildHandle, State, describe_end, setup_for
 from .memory import LOOK_S, WORN_SHARE, resident_bytes
 from .messages import Message

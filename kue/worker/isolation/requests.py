@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import errors
 from ...errors import KueError
-from ..execution import Execution
+from ..attempts.execution import Execution
 from .messages import Message
 
 

@@ -119,3 +119,37 @@ class Node:
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         self._stderr.extend(self._process.stderr)
+
+
+class ReusedNode(Node):
+    """A process for one test after another: ``close`` drops its connections and loads Kue afresh, ``end`` ends it."""
+
+    ended = False
+
+    def close(self) -> None:
+        try:
+            self.call("restart")
+        except AssertionError:
+            self.end()
+            raise
+        self.notes.clear()
+
+    def end(self) -> None:
+        self.ended = True
+        super().close()
+
+
+class ReusedNodes:
+    """Gives a ReusedNode, the same one as long as it lives."""
+
+    def __init__(self) -> None:
+        self._node: ReusedNode | None = None
+
+    def take(self) -> ReusedNode:
+        if self._node is None or self._node.ended:
+            self._node = ReusedNode()
+        return self._node
+
+    def end(self) -> None:
+        if self._node is not None and not self._node.ended:
+            self._node.end()

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..concurrency import green
-from ..errors import InvalidJob, KueError
+from ...concurrency import green
+from ...errors import InvalidJob, KueError
 
 if TYPE_CHECKING:
-    from .isolation.options import Isolation
-    from .isolation.target import Target
+    from ..isolation.options import Isolation
+    from ..isolation.target import Target
 
 
 class Kind(Enum):

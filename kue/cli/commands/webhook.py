@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from ..base_job import now_ms
-from ..errors import InvalidJob
-from ..queue import Queue
-from ..webhooks.definition import EVENTS, FORMATS
-from .options import json_option, with_queue
-from .output import ago, duration, plain, print_json, table
+from ...base_job import now_ms
+from ...errors import InvalidJob
+from ...queue import Queue
+from ...webhooks.definition import EVENTS, FORMATS
+from ..options import json_option, with_queue
+from ..output import ago, duration, plain, print_json, table
 
 NAME = click.argument("name", metavar="NAME")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kue.concurrency import green
-from kue.worker.handler import Kind, read_handler
+from kue.worker.attempts.handler import Kind, read_handler
 from tests.support import ROOT
 
 

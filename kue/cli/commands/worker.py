@@ -14,23 +14,23 @@ from typing import Any
 
 import click
 
-from ..aio.queue import Queue as AsyncQueue
-from ..alerts import AlertRules
-from ..concurrency import essential, green
-from ..errors import QueueUnavailable
-from ..process import descriptors, supervisor
-from ..process.log_output import FORMS, LEVELS, configure_logging, is_json
-from ..process.stop_signals import GRACE_S, StopSignals, log_shutdown, wait_for_redis
-from ..process.stuck import end_if_stuck
-from ..process.title import set_title
-from ..queue import Queue
-from ..settings import Settings
-from ..webhooks.node_events import NodeEvents
-from ..worker import selection
-from ..worker.gate import gate
-from .green_start import command, ensure_patched, need
-from .options import DURATION, Place, with_place
-from .output import plain
+from ...aio.queue import Queue as AsyncQueue
+from ...alerts import AlertRules
+from ...concurrency import essential, green
+from ...errors import QueueUnavailable
+from ...process import descriptors, supervisor
+from ...process.log_output import FORMS, LEVELS, configure_logging, is_json
+from ...process.stop_signals import GRACE_S, StopSignals, log_shutdown, wait_for_redis
+from ...process.stuck import end_if_stuck
+from ...process.title import set_title
+from ...queue import Queue
+from ...settings import Settings
+from ...webhooks.node_events import NodeEvents
+from ...worker import selection
+from ...worker.gate import gate
+from ..green_start import command, ensure_patched, need
+from ..options import DURATION, Place, with_place
+from ..output import plain
 
 log = logging.getLogger("kue")
 

@@ -6,9 +6,9 @@ import threading
 from types import CoroutineType
 from typing import Any
 
-from ..concurrency import green
-from ..job import Job
-from ..middleware import compose
+from ...concurrency import green
+from ...job import Job
+from ...middleware import compose
 from .execution import Context
 from .handler import Handler
 from .outcomes import DoneError

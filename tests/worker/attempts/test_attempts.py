@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kue.storage.script_values import ReservedJob
-from kue.worker.attempts import Attempts
-from kue.worker.handler import read_handler
-from kue.worker.slots import Slot, TypeSlots
+from kue.worker.attempts.attempts import Attempts
+from kue.worker.attempts.handler import read_handler
+from kue.worker.attempts.slots import Slot, TypeSlots
 
 
 def make_job(job_id: int | str, fields: dict[str, str]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from .gate import gate
+from ..gate import gate
 from .handler import Handler
 
 

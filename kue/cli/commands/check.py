@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from ..preflight import examine
-from ..preflight.environment import read_file
-from .options import Place, json_option, with_place
-from .output import paint, plain, print_json
+from ...preflight import examine
+from ...preflight.environment import read_file
+from ..options import Place, json_option, with_place
+from ..output import paint, plain, print_json
 
 COLOURS = {"error": "red", "warning": "yellow", "ok": "green"}
 #: Exit code if Redis is unreachable, as for all commands.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ..doctor import examine
-from ..queue import Queue
-from .options import json_option, with_queue
-from .output import paint, plain, print_json
+from ...doctor import examine
+from ...queue import Queue
+from ..options import json_option, with_queue
+from ..output import paint, plain, print_json
 
 
 @click.command(short_help="Check the queue's keys, and repair them.")

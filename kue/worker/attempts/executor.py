@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ...errors import JobInterrupt
 from ...storage.script_values import Outcome
-from ..execution import Execution
-from ..handler import Handler
+from .execution import Execution
+from .handler import Handler
 
 #: Receives the outcome of an ended attempt, once; None if the attempt has lost its job.
 Report = Callable[[Execution, Outcome | None], None]

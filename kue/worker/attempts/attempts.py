@@ -9,15 +9,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .. import job as jobs
-from ..errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
-from ..storage.keys import id_of
-from ..storage.script_values import Outcome, ReservedJob, ScriptResult
-from ..storage.scripts import Scripts
-from .attempt_log import log_interrupt, log_outcome
+from ... import job as jobs
+from ...errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
+from ...storage.keys import id_of
+from ...storage.script_values import Outcome, ReservedJob, ScriptResult
+from ...storage.scripts import Scripts
 from .execution import Context, Execution
-from .executors.executor import Executor
+from .executor import Executor
 from .handler import Kind
+from .log import log_interrupt, log_outcome
 from .outcomes import not_runnable, released
 from .slots import Slot, TypeSlots
 

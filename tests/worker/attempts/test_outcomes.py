@@ -10,7 +10,7 @@ import pytest
 import kue
 from kue.downloads import DownloadFailed, DownloadHandler
 from kue.queue import Queue
-from kue.worker.outcomes import describe
+from kue.worker.attempts.outcomes import describe
 
 
 class CardDeclined(Exception):

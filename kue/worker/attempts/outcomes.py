@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from .. import backoff
-from ..base_job import WAIT
-from ..errors import JobInterrupt, LeaseLost, RateLimited, RetryLater, UnrecoverableError, WorkerStopping
-from ..job import Job
-from ..storage.codec import is_truthy, to_json, utf8
-from ..storage.script_values import Outcome
+from ... import backoff
+from ...base_job import WAIT
+from ...errors import JobInterrupt, LeaseLost, RateLimited, RetryLater, UnrecoverableError, WorkerStopping
+from ...job import Job
+from ...storage.codec import is_truthy, to_json, utf8
+from ...storage.script_values import Outcome
 
 #: Longest error text kept in a job, characters; the rest is cut.
 ERROR_MAX = 20_000

@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 
-from ..concurrency import green
-from ..connection.dedicated import DedicatedConnection
-from ..connection.failures import is_transient
-from ..storage.script_values import ScriptResult
-from ..storage.scripts import Scripts
+from ...concurrency import green
+from ...connection.dedicated import DedicatedConnection
+from ...connection.failures import is_transient
+from ...storage.script_values import ScriptResult
+from ...storage.scripts import Scripts
 from .execution import Execution
 
 log = logging.getLogger("kue.worker")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from ..errors import InvalidJob
-from ..queue import Queue
-from .options import json_option, with_queue
-from .output import duration, plain, print_json, table
+from ...errors import InvalidJob
+from ...queue import Queue
+from ..options import json_option, with_queue
+from ..output import duration, plain, print_json, table
 
 
 @click.group(short_help="List, set and remove limits of rate and concurrency.")

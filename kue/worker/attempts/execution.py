@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..job import Job
+from ...job import Job
 from .slots import Slot
 
 

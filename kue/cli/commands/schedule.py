@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from ..base_job import now_ms
-from ..errors import InvalidJob
-from ..queue import Queue
-from ..schedules import SavedSchedule, Schedule
-from ..schedules.definition import MISSED, OVERLAPS
-from ..storage.codec import from_json
+from ...base_job import now_ms
+from ...errors import InvalidJob
+from ...queue import Queue
+from ...schedules import SavedSchedule, Schedule
+from ...schedules.definition import MISSED, OVERLAPS
+from ...storage.codec import from_json
+from ..options import DURATION, json_option, with_queue
+from ..output import ago, duration, plain, print_json, table
 from .jobs import read_data
-from .options import DURATION, json_option, with_queue
-from .output import ago, duration, plain, print_json, table
 
 NAME = click.argument("name", metavar="NAME")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from ..connection.failures import with_retries
-from ..errors import KueError
-from ..queue import Queue
-from .options import Place, json_option, open_queue, with_place
-from .output import print_json, table
+from ...connection.failures import with_retries
+from ...errors import KueError
+from ...queue import Queue
+from ..options import Place, json_option, open_queue, with_place
+from ..output import print_json, table
 
 #: Maximum duration of one part, seconds.
 PART_S = 120.0

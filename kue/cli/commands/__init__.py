@@ -1,0 +1,1 @@
+"""The commands, a file for each group of them; each is imported when it is called."""
