@@ -169,6 +169,8 @@ def download(
     if filename:
         members["filename"] = filename
     proxy = members.pop("proxy", None)  # the user of the command may use any proxy
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"  # as curl reads it
     try:
         requests = [DownloadRequest.parse({**members, "url": each.url}, allow=hosts(allow)) for each in listed]
         handler = DownloadHandler(

@@ -170,6 +170,7 @@ class Operations(Generic[J]):
 
     def resume(self, job_type: str) -> None:
         """Resume a paused type. Workers are notified; one that misses it notices within a second."""
+        check_type(job_type)
 
         def call(client: Any) -> None:
             client.srem(self._keys.paused, job_type)
@@ -234,14 +235,22 @@ class Operations(Generic[J]):
     def set_slots(self, worker: str, job_type: str, count: int) -> None:
         """Tell the process ``worker`` (its name in ``workers()``) to run ``count`` jobs of a type at once.
 
-        It does so within seconds, until it ends; running jobs are left alone. Raises InvalidJob for a count out of
-        range.
+        It does so within seconds, until it ends; running jobs are left alone. Raises InvalidJob for an unknown worker,
+        for a type that it does not process, and for a count out of range.
         """
+        check_type(job_type)
+        check_concurrency(count)
+        known = {each["worker"]: each["types"] for each in self._queries.workers()}
+        if worker not in known:
+            raise InvalidJob(f"there is no worker {worker!r}; queue.workers() lists the names of those there are")
+        if job_type not in known[worker]:
+            types = ", ".join(known[worker]) or "no type"
+            raise InvalidJob(f"the worker {worker} does not process {job_type!r}; it processes {types}")
         key = self._keys.commands(worker)
 
         def call(client: Any) -> Any:
             pipe = client.pipeline(transaction=False)
-            pipe.hset(key, job_type, check_concurrency(count))
+            pipe.hset(key, job_type, count)
             pipe.expire(key, COMMAND_KEPT_S)
             return pipe.execute()
 

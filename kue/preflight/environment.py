@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..setting_parsers import Option, yes_or_no
 from ..settings import OPTIONS, Settings, SettingsError
 from .finding import Finding, error, ok, warning
 
 #: How the names of this project's variables begin.
 _OURS = ("KUE_", "DOWNLOAD_")
 #: Read before there are settings: see kue/cli/green_start.py.
-_EARLY = ("KUE_GREEN",)
+_EARLY = (Option("green", "KUE_GREEN", "", "1", "green threads or plain ones", yes_or_no),)
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
 
 
@@ -40,7 +41,7 @@ def check(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
     """Return the settings, None if they cannot be put together, and what was found. What is bad is left out."""
     found = list(_typing_errors(environ))
     usable = dict(environ)
-    for option in OPTIONS:
+    for option in (*OPTIONS, *_EARLY):
         text = environ.get(option.variable, "").strip()
         try:
             option.parse(text or option.default)
@@ -74,7 +75,7 @@ def _misfit(message: str) -> Finding:
 
 
 def _typing_errors(environ: Mapping[str, str]) -> list[Finding]:
-    known = [*(option.variable for option in OPTIONS), *_EARLY]
+    known = [option.variable for option in (*OPTIONS, *_EARLY)]
     unknown = sorted(name for name in environ if name.startswith(_OURS) and name not in known)
     found = []
     for name in unknown:

@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from kue.errors import (
@@ -46,6 +46,20 @@ def _answer(status: int, message: str) -> Response:
     return SafeResponse(render_template("error.html", status=status, message=message), status, mimetype="text/html")
 
 
+def _methods_of_path() -> list[str]:
+    """Return the methods that the path of the request accepts, sorted.
+
+    A rule for job ids also matches deeper paths, for the sake of ids with a slash in them: it does not make those known.
+    """
+    adapter = current_app.create_url_adapter(request)
+    methods = set()
+    for method in adapter.allowed_methods() if adapter is not None else ():
+        rule, found = adapter.match(method=method, return_rule=True)  # type: ignore[union-attr]
+        if "/" not in str(found.get("job_id", "")):
+            methods |= (rule.methods or set()) & {method}
+    return sorted(methods - {"OPTIONS"}) and sorted(methods)
+
+
 def install(app: Flask) -> None:
     """Handle every error of the app."""
 
@@ -81,18 +95,29 @@ def install(app: Flask) -> None:
     def too_large(exc: RequestEntityTooLarge) -> Response:
         return error_response(413, "the request body is too large; the limit is 1 MB")
 
+    @app.errorhandler(MethodNotAllowed)
+    def wrong_method(exc: MethodNotAllowed) -> Response:
+        methods = _methods_of_path()
+        if not methods:
+            return not_there()
+        response = _answer(405, f"{request.method} is not allowed here; allowed: {', '.join(methods)}")
+        response.headers["Allow"] = ", ".join(methods)
+        return response
+
+    def not_there() -> Response:
+        """Programs tell by the type of the body whether the path or the job is missing, as with Node Kue."""
+        message = "page not found"
+        if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
+            return error_response(404, message)
+        return SafeResponse(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
+
     @app.errorhandler(HTTPException)
     def http_error(exc: HTTPException) -> Any:
-        # Node's router knows no 405: a path with another method is a path that is not there.
-        status = 404 if isinstance(exc, MethodNotAllowed) else exc.code or 500
+        status = exc.code or 500
         if exc.response is not None or status < 400 or status == 416:
             return exc
         if status == 404:
-            # Programs tell by the type of the body whether the path or the job is missing, as with Node Kue.
-            message = "page not found"
-            if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
-                return error_response(404, message)
-            return SafeResponse(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
+            return not_there()
         return _answer(status, exc.description or exc.name)
 
     @app.errorhandler(Exception)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -55,9 +56,12 @@ def _is_address(host: str) -> bool:
 
 #: The error for the read-only role, over HTTP and the socket.
 READ_ONLY = "read-only access: you cannot change anything"
-#: The error for a page of another site, and what may be the reason where the page is the server's own.
+#: The error for a page of another site, with two remedies: an origin to allow, and a proxy whose headers are ignored.
 FOREIGN = "requests from other sites may not change anything"
+ALLOW_ORIGIN = "; to allow pages of {origin}, add it to KUE_CORS_ORIGINS"
 BEHIND_PROXY = "; if a proxy of yours forwarded this one, add it to KUE_TRUSTED_PROXIES"
+#: What ``KUE_CORS_ORIGINS`` accepts as an origin; it is repeated in the error.
+_ORIGIN = re.compile(r"https?://[\w.:\[\]-]{1,260}", re.ASCII)
 
 
 def delayed_response(exc: LoginDelayed) -> Response:
@@ -169,7 +173,14 @@ class Security:
 
     def _check_origin(self) -> None:
         if not self.is_same_site():
-            abort(403, FOREIGN + (BEHIND_PROXY if request.environ.get(IGNORED) else ""))
+            abort(403, FOREIGN + self.remedy_for_origin())
+
+    def remedy_for_origin(self) -> str:
+        """Return what an operator can do about the refused request of another origin, as the end of a sentence."""
+        if request.environ.get(IGNORED):
+            return BEHIND_PROXY
+        origin = request.headers.get("Origin", "")
+        return ALLOW_ORIGIN.format(origin=origin) if _ORIGIN.fullmatch(origin) else ""
 
     def user_of_proxy(self) -> str | None:
         """Return the user whom a trusted proxy names, None if there is none. They may have no access."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 NO_TYPE = "Must provide job type"
 
+#: Members of a job, and its options.
+MEMBERS = ("type", "data", "options")
+OPTIONS = ("priority", "attempts", "delay", "ttl", "backoff", "removeOnComplete", "searchKeys", "unique")
+
 #: Longest type, in characters; it is part of key names.
 MAX_TYPE = 500
 
@@ -137,6 +141,20 @@ def parse_job(queue: Queue, asked: object, allow: Sequence[str] = ()) -> Job:
     if backoff is not None:
         job.backoff(backoff)
     return job
+
+
+def ignored(asked: object) -> list[str]:
+    """Return the members and options of a job's body that have no meaning, such as ``options.atempts``, sorted.
+
+    As in Node Kue they are no error: a client may send members of its own. A misspelt option should not go unnoticed
+    all the same. Names are shortened, and printable ASCII.
+    """
+    if not isinstance(asked, dict):
+        return []
+    options = asked.get("options")
+    unknown = [f"options.{name}" for name in (options.keys() - OPTIONS if isinstance(options, dict) else ())]
+    unknown += asked.keys() - MEMBERS
+    return sorted(ascii(name[:40])[1:-1] for name in unknown)
 
 
 def _unique(job: Job, asked: object) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, abort, after_this_request, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kue import trace_context
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.storage.codec import number
-from kue.web.api.job_body import parse_job
+from kue.web.api.job_body import OPTIONS, ignored, parse_job
 from kue.web.errors import error_response, wants_page
 from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE
@@ -29,6 +30,10 @@ api = Blueprint("api", __name__)
 MAX_RANGE = 10_000
 #: Largest number of jobs that one POST creates.
 MAX_BULK = 10_000
+#: Number of unknown members that a response names.
+MAX_IGNORED_NAMES = 10
+
+logger = logging.getLogger("kue.web")
 
 
 def leading_number(text: str) -> int | None:
@@ -179,6 +184,7 @@ def create() -> ResponseReturnValue:
         return error_response(400, "the body must be an object or an array of objects")
     if not asked:
         return "", 204
+    _report_ignored(asked if isinstance(asked, list) else [asked])
     trace = trace_context.read({name: request.headers.get(name, "") for name in trace_context.FIELDS})
     if isinstance(asked, dict):
         job = parse_job(queue(), asked, monitor().allow)
@@ -210,6 +216,20 @@ def create() -> ResponseReturnValue:
     response = jsonify(answers)
     response.status_code = 200 if len(jobs) == len(asked) else 400
     return response
+
+
+def _report_ignored(asked: list[Any]) -> None:
+    """Name unknown members and options of the jobs in a response header and in the log, once for a request."""
+    names = sorted({name for each in asked for name in ignored(each)})[:MAX_IGNORED_NAMES]
+    if not names:
+        return
+    text = ", ".join(names)
+    logger.warning("POST /job: unknown and ignored: %s. Options are %s, in \"options\"", text, ", ".join(OPTIONS))
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers["X-Kue-Ignored"] = text
+        return response
 
 
 def _message(job: Job) -> str:

@@ -106,6 +106,10 @@ class MountedSecurity(Security):
     def is_same_site(self) -> bool:
         return is_same_origin(request.environ)
 
+    def remedy_for_origin(self) -> str:
+        """The application's own origin is the only one."""
+        return ""
+
     def socket_origins(self) -> Any:
         return lambda origin, environ: is_same_origin(environ)
 
