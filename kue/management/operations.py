@@ -15,7 +15,7 @@ from ..base_job import J, JobOwner
 from ..connection.failures import unavailable, with_retries
 from ..errors import InvalidJob
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
-from ..storage.arguments import check_type
+from ..storage.arguments import check_count, check_string, check_type
 from ..storage.codec import check_concurrency, check_priority, number, number_text
 from ..storage.keys import check_id
 from ..storage.script_values import RESUMED
@@ -41,7 +41,7 @@ class Operations(Generic[J]):
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """
-        key = self._keys.secret(name)
+        key = self._keys.secret(check_string("name", name, "session"))
 
         def call(client: Any) -> Any:
             text = client.get(key)  # first: a replica or a full server answers that all the same
@@ -58,6 +58,8 @@ class Operations(Generic[J]):
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """
+        check_string("session_id", session_id, "5f0c…")
+        check_count("until_ms", until_ms)
         key = self._keys.ended_sessions
 
         def call(client: Any) -> None:
@@ -69,6 +71,8 @@ class Operations(Generic[J]):
     def end_sessions_of(self, user: str | None = None) -> None:
         """End all sessions of the monitor that a user, None: anybody, has begun so far, in all web processes."""
         key = self._keys.revoked_sessions
+        if user is not None:
+            check_string("user", user, "anna")
 
         def call(client: Any) -> None:
             seconds, micros = client.time()
@@ -84,6 +88,9 @@ class Operations(Generic[J]):
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """
+
+        check_string("session_id", session_id, "5f0c…")
+        check_string("user", user, "anna")
 
         def call(client: Any) -> bool:
             pipe = client.pipeline(transaction=False)
@@ -108,7 +115,7 @@ class Operations(Generic[J]):
         outside waits for too. A job that waits for a removed one goes by its ``on_failure``.
         """
         check_id(job_id)
-        self._session.call(lambda client: self._scripts.remove(client, job_id, children=children))
+        self._session.call(lambda client: self._scripts.remove(client, job_id, children=bool(children)))
 
     def set_state(self, job_id: int | str, state: str) -> str:
         """Move a job to a state, whatever its state; return the old one. A worker that holds the job loses it.
@@ -116,7 +123,8 @@ class Operations(Generic[J]):
         Raises JobNotFound, InvalidJob for a word that is no state. Node Kue: PUT /job/:id/state/:state.
         """
         check_id(job_id)
-        return str(self._session.call(lambda client: self._scripts.move(client, job_id, check_state(state))))
+        check_state(state)
+        return str(self._session.call(lambda client: self._scripts.move(client, job_id, state)))
 
     def retry(self, job_id: int | str) -> None:
         """Queue a failed job again. Raises JobNotFound, or WrongState if it has not failed."""
@@ -139,7 +147,7 @@ class Operations(Generic[J]):
         check_id(job_id)
         reason = "discarded" if discard else "cancelled"
         return str(
-            self._session.call(lambda client: self._scripts.cancel(client, job_id, reason, children=children))
+            self._session.call(lambda client: self._scripts.cancel(client, job_id, reason, children=bool(children)))
         )
 
     def pause_job(self, job_id: int | str) -> str:
@@ -240,6 +248,7 @@ class Operations(Generic[J]):
         """
         check_type(job_type)
         check_concurrency(count)
+        check_string("worker", worker, "kue:host:1234")
         known = {each["worker"]: each["types"] for each in self._queries.workers()}
         if worker not in known:
             raise InvalidJob(f"there is no worker {worker!r}; queue.workers() lists the names of those there are")
@@ -258,6 +267,12 @@ class Operations(Generic[J]):
 
     def change_settings(self, values: Mapping[str, str | None]) -> None:
         """Write values of the hash ``q:settings``; None removes one. Node Kue only reads it."""
+        if not isinstance(values, Mapping):
+            raise InvalidJob(f"settings must be a mapping of names to strings, not {values!r}")
+        for name, value in values.items():
+            check_string("the name of a setting", name, "some.setting")
+            if value is not None:
+                check_string(f"the setting {name}", value, "1")
         written = {name: value for name, value in values.items() if value is not None}
         gone = [name for name, value in values.items() if value is None]
 

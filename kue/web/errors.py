@@ -1,4 +1,4 @@
-"""Errors as responses: Kue's ``{"error": …}`` with the right status for programs, a page for people."""
+"""Errors as responses: Kue's ``{"error": …}`` for programs, a page for browsers, both with the right status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kue.web.answers import SafeResponse
 
 log = logging.getLogger("kue.web")
 
-#: Paths for programs: their errors are JSON unless the client prefers HTML.
+#: Paths of APIs: their errors are JSON unless the client prefers HTML.
 API_PATH = re.compile(r"/(job|jobs|limits|schedules|webhooks|alerts|stats|monitor|healthz|metrics)(/|$)")
 
 
@@ -35,7 +35,7 @@ def error_response(status: int, message: str) -> Response:
 
 
 def wants_page() -> bool:
-    """Tell whether the client prefers HTML, as a browser does."""
+    """Return whether the client prefers HTML, as a browser does."""
     accepted = request.accept_mimetypes
     return accepted["text/html"] > accepted["application/json"]
 
@@ -49,10 +49,10 @@ def _answer(status: int, message: str) -> Response:
 def _methods_of_path() -> list[str]:
     """Return the methods that the path of the request accepts, sorted.
 
-    A rule for job ids also matches deeper paths, for the sake of ids with a slash in them: it does not make those known.
+    The rules for a job's id also match deeper paths, since an id may contain a slash. Such a path is not a known one.
     """
     adapter = current_app.create_url_adapter(request)
-    methods = set()
+    methods: set[str] = set()
     for method in adapter.allowed_methods() if adapter is not None else ():
         rule, found = adapter.match(method=method, return_rule=True)  # type: ignore[union-attr]
         if "/" not in str(found.get("job_id", "")):
@@ -105,7 +105,7 @@ def install(app: Flask) -> None:
         return response
 
     def not_there() -> Response:
-        """Programs tell by the type of the body whether the path or the job is missing, as with Node Kue."""
+        """As in Node Kue, the content type tells whether the path or the job is missing."""
         message = "page not found"
         if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
             return error_response(404, message)

@@ -115,7 +115,7 @@ def _job(what: Occurrence) -> dict[str, Any]:
     if what.event in ("failed", "failed attempt"):
         found["error"] = safe_text(str(args[0])) if args else ""
     elif what.event == "complete":
-        found["state"] = "complete"  # one that is removed at once never has it in Redis
+        found["state"] = "complete"  # one that is removed immediately never has it in Redis
         found["result"] = safe(args[0]) if args else None
     elif args:
         found["args"] = safe(args)

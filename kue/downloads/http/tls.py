@@ -59,7 +59,7 @@ class TlsOptions:
         files = {"verify": verify, "ca_bundle": ca_bundle, "client_cert": client_cert}
         for name, path in files.items():
             if path is not None and not isinstance(path, bool) and not os.path.exists(path):
-                raise ValueError(f"{name}: there is no file {path}; write the path of a PEM file")
+                raise ValueError(f"{name}: the file {path} does not exist; pass the path of a PEM file")
         if ca_bundle or client_cert or not isinstance(verify, bool):
             self.context(bool(client_cert))
 

@@ -1,4 +1,4 @@
-/* Numbers and times as people read them; kue/humanize.py gives the same texts. Pure: data in, text out. */
+/* Readable numbers and times, the same as in kue/humanize.py. Pure. */
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
@@ -27,12 +27,12 @@ export function duration(ms) {
   return `${whole} s`;
 }
 
-/** A duration in whole seconds, rounded up: for a clock that ticks once a second. */
+/** A duration in whole seconds, rounded up, for displays updated every second. */
 export function countdown(ms) {
   return ms <= 0 ? "0 s" : duration(Math.ceil(ms / 1000) * 1000).replace(".0 s", " s");
 }
 
-/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago": it changes seldom. */
+/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago". */
 export function ago(ms) {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 10) return "just now";
@@ -47,7 +47,7 @@ export function relative(ms) {
   return ms > -1000 ? ago(ms) : `in ${countdown(-ms)}`;
 }
 
-/** 1234567 -> "1,234,567". The pages are in English; so are their numbers. */
+/** 1234567 -> "1,234,567". The pages are in English, and so are their numbers. */
 export function count(number) {
   return number.toLocaleString("en");
 }
