@@ -47,6 +47,7 @@ def test_a_sound_place_has_nothing_but_known_warnings(check: Any, redis_client: 
     [
         ({"PORT": "http"}, "error settings: PORT=http is invalid"),
         ({"KUE_AUTH": "secret"}, "error settings: KUE_AUTH is invalid"),  # which may be a password
+        ({"KUE_GREEN": "maybe"}, "error settings: KUE_GREEN=maybe is invalid"),
         ({"KUE_TRUSTED_PROXY": "1"}, "warning settings: KUE_TRUSTED_PROXY is not a setting and has no effect"),
         ({"HOST": "0.0.0.0"}, "error settings: HOST=0.0.0.0 accepts connections"),
         ({"KUE_AUTH_HEADER": "X-User"}, "error settings: KUE_AUTH_HEADER conflicts with other settings"),

@@ -121,6 +121,8 @@ def add(
     kue schedule add sync sync --every 5m --overlap skip --missed once
     kue schedule add launch mail --at 2030-01-31T12:00 --preview
     """
+    if sum(rule[each] is not None for each in ("cron", "every", "at")) != 1:
+        raise click.UsageError("give one of --cron '0 3 * * *', --every 5m and --at 2030-01-31T12:00")
     pause: Any = from_json(backoff)
     options = {"backoff": pause, "remove_on_complete": remove_on_complete or None}
     try:

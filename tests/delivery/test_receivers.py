@@ -196,4 +196,4 @@ def test_a_webhook_whose_deliveries_fail_for_days_is_disabled(
         client.hset(queue.keys.webhook("w"), "failing_since", since - days)
         with pytest.raises(UnrecoverableError, match="is now disabled"):
             deliver(queue, "w")
-        assert "failed for 5 days, the last with: the receiver responded with 500" in str(queue.get_webhook("w").disabled_why)
+        assert "for 5 days, the last with: the receiver responded with 500" in str(queue.get_webhook("w").disabled_why)
