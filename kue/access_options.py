@@ -14,7 +14,7 @@ def credentials(text: str) -> str | None:
         return None
     user, colon, password = text.partition(":")
     if not (user and colon and password):
-        # The value stays out of the message: it may be a password.
+        # Do not repeat the value: it may be a password.
         raise ValueError("write user:password")
     return text
 
@@ -24,7 +24,7 @@ def bearer_token(text: str) -> str | None:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{16,500}", text):
         raise ValueError(
-            "write at least 16 letters and digits without spaces, such as the output of `openssl rand -hex 16`"
+            "write at least 16 characters without spaces, such as the output of `openssl rand -hex 16`"
         )
     return text
 

@@ -73,7 +73,7 @@ class JobStore(Generic[J]):
         """
         if isinstance(wanted, (BaseJob, Mapping)):
             raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
-        if not isinstance(wanted, Iterable):
+        if not isinstance(wanted, self._iterables):
             raise InvalidJob(f"create_many takes a list of jobs or mappings, not {wanted!r}")
         made = list(self._prepared(wanted))
         if made:
@@ -89,11 +89,13 @@ class JobStore(Generic[J]):
         """
         if isinstance(wanted, (BaseJob, Mapping)):
             raise InvalidJob("create_stream takes an iterable of jobs or mappings, not a single one")
-        if not isinstance(wanted, Iterable):
+        if not isinstance(wanted, self._iterables):
             raise InvalidJob(f"create_stream takes an iterable of jobs or mappings, not {wanted!r}")
         return save_all(self._prepared(wanted), self.create, self._apart)
 
-    #: Calls a function while this thread goes on.
+    #: What ``create_many`` and ``create_stream`` accept.
+    _iterables: tuple[type, ...] = (Iterable,)
+    #: Calls a function while this thread continues.
     _apart: Apart = staticmethod(in_thread)
 
     def _prepared(self, wanted: Iterable[J | Mapping[str, Any]]) -> Iterator[J]:

@@ -180,7 +180,7 @@ def created_flow(reply: Sequence[Any]) -> CreatedFlow:
     if code == ScriptResult.REJECTED:
         raise DuplicateJob(int(value))
     if code == ScriptResult.CYCLE:
-        raise InvalidJob(f"the running job cannot wait for job {value}, which waits for the running job")
+        raise InvalidJob(f"the running job would wait for itself: job {value} already waits for it")
     check(code, value)
     others: dict[int, tuple[int, bool] | None] = {}
     for number, _, text in (pair.partition("=") for pair in (more[0] if more else "").split()):
