@@ -5,6 +5,7 @@
 `python -m kue worker app:queue` works on its jobs without serving the page.
 """
 
+import sys
 import warnings
 
 # eventlet announces its retirement at import; it is this project's choice all the same (docs/architecture.md).
@@ -15,14 +16,14 @@ if __name__ == "__main__":  # who imports this file has chosen the kind of threa
     import os
 
     # As kue/cli/green_start.py decides it. That file cannot be imported yet: patching comes first.
-    chosen = os.environ.get("KUE_GREEN", "").strip().lower()
-    if chosen not in ("0", "no", "off", "false") and (chosen or importlib.util.find_spec("eventlet")):
+    chosen = os.environ.get("KUE_GREEN", "").strip()
+    if chosen.lower() not in ("", "1", "true", "yes", "on", "0", "false", "no", "off"):
+        sys.exit(f"kue: KUE_GREEN={chosen}: write 1 or 0.")
+    if chosen.lower() not in ("0", "false", "no", "off") and (chosen or importlib.util.find_spec("eventlet")):
         os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")  # the system looks names up, in threads of its own
         import eventlet
 
         eventlet.monkey_patch()  # before anything that imports socket, threading or ssl
-
-import sys  # noqa: E402
 
 import kue  # noqa: E402
 from kue.app.serving import serve  # noqa: E402

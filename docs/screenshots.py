@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.server
+import math
 import os
+import random
 import shutil
 import signal
 import socket
@@ -157,6 +159,7 @@ def fill(queue: kue.Queue, file_port: int) -> dict[str, int | str | None]:
         queue.create("newsletter", {"title": f"Newsletter of {day}", "subscribers": 1204}).save()
     queue.create("email", {"title": "Reminder 311", "to": "ada@example.com"}, delay=3_600_000).save()
     schedule(queue)
+    history(queue)
     queue.pause("thumbnail")
     waiting = queue.create("thumbnail", {"title": "Thumbnail of cat.jpg", "size": [320, 200]}).save()
     queue.create("thumbnail", {"title": "Thumbnail of dog.jpg", "size": [320, 200]}).save()
@@ -172,11 +175,29 @@ def fill(queue: kue.Queue, file_port: int) -> dict[str, int | str | None]:
     return {"report": reports[1].id, "waiting": waiting.id, "failed": bad.id}
 
 
+def history(queue: kue.Queue) -> None:
+    """Record a believable hour and day, so that the charts have something to show."""
+    chance = random.Random(1)
+    for name, length_s, count, scale in (("minutes", 60, 60, 1), ("halves", 1800, 48, 30)):
+        now = int(time.time()) // length_s
+        for ago in range(1, count):
+            busy = scale * (40 + 25 * math.sin(ago / count * 9))
+            wait_ms, run_ms = int(chance.uniform(20, 60)), int(chance.uniform(90, 140))
+            figures = {
+                "complete": int(busy * chance.uniform(0.8, 1.2)), "failed": int(scale * chance.choice((0, 0, 1, 3))),
+                "waiting": int(chance.uniform(0, 12)), "wait_mid": wait_ms, "wait_slow": wait_ms * 6, "run_mid": run_ms,
+                "run_slow": run_ms * 4,
+            }  # fmt: skip
+            queue.history.record(name, now - ago, figures)  # type: ignore[arg-type]
+
+
 def schedule(queue: kue.Queue) -> None:
     """Make schedules of all kinds, and run some."""
     queue.schedule("nightly sales report", "report", {"month": "all"}, cron="0 3 * * *", timezone="Europe/Berlin")
-    queue.schedule("reminders", "email", {"to": "ada@example.com"}, every=timedelta(minutes=15), attempts=3)
-    queue.schedule("stock check", "email", {"to": "stock at example"}, cron="*/5 9-17 * * MON-FRI", overlap="allow")
+    reminder = {"title": "Reminder to Ada", "to": "ada@example.com"}
+    queue.schedule("reminders", "email", reminder, every=timedelta(minutes=15), attempts=3)
+    stock = {"title": "Low stock", "to": "stock at example"}
+    queue.schedule("stock check", "email", stock, cron="*/5 9-17 * * MON-FRI", overlap="allow")
     queue.schedule("new year's letter", "newsletter", at=datetime(2030, 1, 1, 9, tzinfo=UTC))
     queue.schedule("clean up", "thumbnail", every=timedelta(hours=1))
     queue.pause_schedule("clean up")

@@ -1,4 +1,4 @@
-"""The settings of who gets in: logins, tokens, users, sessions, single sign-on, and the proxies in front."""
+"""Settings for authentication and access: logins, tokens, users, sessions, single sign-on, and reverse proxies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def credentials(text: str) -> str | None:
         return None
     user, colon, password = text.partition(":")
     if not (user and colon and password):
-        # The value stays out of the message: it may be a password.
+        # Do not repeat the value: it may be a password.
         raise ValueError("write user:password")
     return text
 
@@ -24,13 +24,13 @@ def bearer_token(text: str) -> str | None:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{16,500}", text):
         raise ValueError(
-            "write at least 16 letters and digits without spaces, such as the output of `openssl rand -hex 16`"
+            "write at least 16 characters without spaces, such as the output of `openssl rand -hex 16`"
         )
     return text
 
 
 def new_path(text: str) -> Path | None:
-    """The path of a file, which need not exist yet, or nothing."""
+    """The path of a file, which need not exist yet; or empty."""
     if "\0" in text:
         raise ValueError("a path cannot contain NUL")
     path = Path(text).expanduser()
@@ -40,7 +40,7 @@ def new_path(text: str) -> Path | None:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Origins of pages that may talk to us, ``https://example.org``, or ``*`` for all."""
+    """Origins whose pages may connect, such as ``https://example.org``, or ``*`` for all."""
     entries = tuple(entry.rstrip("/") for entry in words(text))
     for entry in entries:
         if entry != "*" and not re.fullmatch(r"https?://[^/\s@?#]+", entry):
@@ -51,7 +51,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def trusted_proxies(text: str) -> int | tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    """How many proxies are in front, or their addresses and networks: ``1``, or ``127.0.0.1, 10.0.0.0/8``."""
+    """The number of reverse proxies, or their addresses and networks: ``1``, or ``127.0.0.1, 10.0.0.0/8``."""
     if re.fullmatch(r"[0-9]{1,2}", text):
         return int(text)
     networks = []
@@ -60,17 +60,17 @@ def trusted_proxies(text: str) -> int | tuple[ipaddress.IPv4Network | ipaddress.
             network = ipaddress.ip_network(entry, strict=False)
         except ValueError:
             raise ValueError(
-                f"{entry!r} is not an address; write the number of proxies in front, such as 1, or their addresses "
+                f"{entry!r} is not an address; write the number of reverse proxies, such as 1, or their addresses "
                 "and networks, such as 127.0.0.1,10.0.0.0/8"
             ) from None
         if network.prefixlen == 0:
-            raise ValueError(f"{entry} is everybody, so anyone could forge an address; write those of the proxies")
+            raise ValueError(f"{entry} includes every address, so anyone could forge one; write those of the proxies")
         networks.append(network)
     return tuple(networks)
 
 
 def base_path(text: str) -> str:
-    """The path below which a proxy offers the pages, ``/kue``, without a slash at its end; or nothing."""
+    """The path under which a proxy serves the pages, such as ``/kue``, without a trailing slash; or empty."""
     path = text.rstrip("/")
     if path and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", path):
         raise ValueError("write a path such as /kue, of letters, digits and - . _ ~")
@@ -86,7 +86,7 @@ def internal_url(text: str) -> str | None:
 
 
 def header_name(text: str) -> str | None:
-    """The name of a request header, or nothing."""
+    """The name of a request header; or empty."""
     if text and not re.fullmatch(r"[A-Za-z0-9-]+", text):
         raise ValueError("write the name of a header, such as X-Forwarded-User")
     return text or None
@@ -104,7 +104,7 @@ def users_with_roles(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def groups_with_roles(text: str) -> tuple[tuple[str, str], ...]:
-    """Groups with their roles, as users. Commas part them, since a name may hold blanks: ``ops, it desk:read``."""
+    """Groups with their roles, comma-separated, since names may contain spaces: ``ops, it desk:read``."""
     groups = []
     for entry in filter(None, map(str.strip, text.split(","))):
         name, _, role = entry.rpartition(":") if entry.endswith((":read", ":write")) else (entry, "", "write")
@@ -168,10 +168,10 @@ ACCESS_OPTIONS = (
         "KUE_TRUSTED_PROXIES",
         "0",
         "LIST",
-        "proxies whose X-Forwarded headers are believed: how many are in front, or addresses and networks",
+        "reverse proxies whose X-Forwarded headers are trusted: their number, or addresses and networks",
         trusted_proxies,
     ),
-    Option("base_path", "KUE_BASE_PATH", "", "PATH", "path at which a proxy offers the pages, such as /kue", base_path),
+    Option("base_path", "KUE_BASE_PATH", "", "PATH", "path under which a proxy serves the pages: /kue", base_path),
     Option(
         "allowed_hosts",
         "KUE_ALLOWED_HOSTS",
@@ -201,7 +201,7 @@ ACCESS_OPTIONS = (
         "KUE_AUTH_HEADER_USERS",
         "",
         "LIST",
-        "who of them has access: 'anna,eva:read'; * is everybody else",
+        "users with access: 'anna,eva:read'; * is everybody else",
         users_with_roles,
     ),
     Option(

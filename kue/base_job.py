@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Protocol, Self, TypeVar, ca
 
 from . import backoff as backoffs
 from .errors import InvalidJob, JobNotFound
-from .storage.arguments import check_type
+from .storage.arguments import check_list, check_type
 from .storage.codec import (
     check_ms,
     check_priority,
@@ -155,6 +155,8 @@ class BaseJob:
 
     def set_options(self, options: Mapping[str, Any]) -> None:
         """Set options given as keywords; None means not given. Raises InvalidJob for an unknown one."""
+        if not isinstance(options, Mapping):
+            raise InvalidJob(f'options must be a mapping such as {{"attempts": 3}}, not {options!r}')
         for name, value in options.items():
             if name not in OPTIONS:
                 raise InvalidJob(f"a job has no option {name!r}; its options are {', '.join(OPTIONS)}")
@@ -182,6 +184,8 @@ class BaseJob:
 
     def title(self, text: str) -> Self:
         """Set the title shown by the monitor. It is stored as ``data["title"]``, so the data must be a dict."""
+        if not isinstance(text, str):
+            raise InvalidJob(f'title must be a string such as "Welcome mail", not {text!r}')
         if not isinstance(self.data, dict):
             raise InvalidJob("a title is kept in the job's data, so the data must be a dict")
         self.data["title"] = text
@@ -328,7 +332,7 @@ class BaseJob:
     @classmethod
     def _jobs_of(cls, jobs: Any) -> list[Any]:
         """Return one job or several as a list. Raises InvalidJob for anything else."""
-        found = [jobs] if isinstance(jobs, BaseJob) else list(jobs)
+        found = [jobs] if isinstance(jobs, BaseJob) else check_list("jobs", jobs, "[queue.create(…)]")
         for each in found:
             if not isinstance(each, BaseJob):
                 raise InvalidJob(f"a job can only wait for jobs, such as queue.create(…), not {each!r}")

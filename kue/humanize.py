@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
+YEAR_S = 365 * 86400
+#: Units of a duration, seconds, each with the next smaller one.
+_SIZES = ((YEAR_S, "y", 86400, "d"), (86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def size_text(size_bytes: float) -> str:
@@ -16,14 +19,14 @@ def size_text(size_bytes: float) -> str:
 
 
 def duration_text(ms: float) -> str:
-    """Return milliseconds as ``40 ms``, ``0.8 s``, ``12 s``, ``3 min 5 s``, ``2 h 4 min``, ``3 d 1 h``."""
+    """Return milliseconds as ``40 ms``, ``0.8 s``, ``12 s``, ``3 min 5 s``, ``2 h 4 min``, ``3 d 1 h``, ``2 y 9 d``."""
     seconds = max(0.0, ms) / 1000
     if seconds < 0.095:
         return f"{_half_up(max(0.0, ms))} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = _half_up(seconds)
-    for size, name, smaller, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+    for size, name, smaller, small_name in _SIZES:
         if whole >= size:
             rest = whole % size // smaller
             return f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"
@@ -40,7 +43,7 @@ def ago_text(ms: float) -> str:
     seconds = int(ms / 1000)
     if seconds < 10:
         return "just now"
-    for size, name, step in ((86400, "d", 1), (3600, "h", 1), (60, "min", 1), (1, "s", 10)):
+    for size, name, step in ((YEAR_S, "y", 1), (86400, "d", 1), (3600, "h", 1), (60, "min", 1), (1, "s", 10)):
         if seconds >= size:
             return f"{seconds // size // step * step} {name} ago"
     return ""

@@ -11,7 +11,7 @@ from typing import Any, Self
 from .base_job import BaseJob
 from .concurrency import bridge
 from .errors import InvalidJob, JobNotFound, LeaseLost, QueueUnavailable
-from .storage.arguments import check_callable, check_job_event, check_timeout
+from .storage.arguments import check_callable, check_job_event, check_progress, check_timeout
 from .storage.codec import format_line, percent, to_json
 from .storage.hash_fields import read_result
 
@@ -109,6 +109,7 @@ class Job(BaseJob):
         Raises the same errors as ``log``.
         """
         self._raise_if_interrupted()
+        check_progress(done, total)
         text, keep = to_json(data), data is not None
         if not self._collected:
             self._saved_id()
@@ -126,6 +127,7 @@ class Job(BaseJob):
         Raises InvalidJob, and the same errors as ``log``.
         """
         self._raise_if_interrupted()
+        self._saved_id()
         added = self._jobs_of(jobs)
         if any(job.id is not None for job in added):
             raise InvalidJob("add_children takes new jobs: to wait for existing ones, save the job with after()")

@@ -28,7 +28,7 @@ except ModuleNotFoundError as exc:
         raise
     raise ImportError("kue.otel needs opentelemetry-api: pip install 'kue[otel]'") from None
 
-#: Jobs always carry these, whatever the application propagates over HTTP.
+#: Jobs always carry these formats, regardless of the application's propagators for HTTP.
 _PROPAGATOR = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
 #: Outcomes of attempts that neither returned nor failed.
 _OUTCOMES: dict[type[BaseException], str] = {
@@ -50,12 +50,12 @@ class Tracing(Middleware):
         self._provider, self._create_spans = tracer_provider, create_spans
 
     def create(self, job: Job, call_next: CreateNext) -> None:
-        """Create the job inside a span of its own, whose context it carries."""
+        """Create the job inside a new span, whose context it carries."""
         with self._creation(job):
             call_next(job)
 
     async def acreate(self, job: Any, call_next: AsyncCreateNext) -> None:
-        """Create the job inside a span of its own, whose context it carries."""
+        """Create the job inside a new span, whose context it carries."""
         with self._creation(job):
             await call_next(job)
 
@@ -75,7 +75,7 @@ class Tracing(Middleware):
 
     @contextmanager
     def _creation(self, job: BaseJob) -> Iterator[None]:
-        # The job may bring the trace of the request that asked for it.
+        # The job may already carry the trace of the request that created it.
         brought = {} if _is_valid(trace.get_current_span()) else job.trace_context
         if not self._create_spans:
             job.trace_context = brought or _carried()

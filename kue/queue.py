@@ -27,8 +27,8 @@ from .middleware import Middleware, check_middleware
 from .schedules.declared import DeclaredSchedules
 from .schedules.firing import Firing
 from .schedules.store import Schedules
-from .storage.arguments import check_callable, check_queue_event, check_timeout
-from .storage.codec import check_ms
+from .storage.arguments import check_callable, check_queue_event, check_string, check_timeout, check_type
+from .storage.codec import check_concurrency, check_ms
 from .storage.session import Session
 from .tasks import Declare, Task
 from .tasks.registry import TaskRegistry
@@ -48,6 +48,8 @@ log = logging.getLogger("kue")
 
 #: Default lease, ms: after a crash, a job runs again within this time plus a second.
 LEASE_MS = 30_000
+#: Shortest lease, ms: a busy process could not renew a shorter one in time.
+LEASE_MIN_MS = 100
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -96,6 +98,10 @@ class Queue:
         self.session = session = Session(source := source_of(redis), prefix)
         #: How long a worker keeps a job without renewing its lease, ms.
         self.lease_ms = int(check_ms("lease_ms", lease_ms))
+        if self.lease_ms < LEASE_MIN_MS:
+            raise InvalidJob(f"lease_ms must be at least {LEASE_MIN_MS} ms, not {lease_ms!r}: workers renew it in time")
+        if not isinstance(search, bool) and not callable(search):
+            raise InvalidJob(f"search must be True, False, or a function of a text, not {search!r}")
         self.keys, self.prefix = session.keys, session.keys.prefix
         self._source, self._given_prefix = source, prefix
         self._store = JobStore(
@@ -181,7 +187,8 @@ class Queue:
 
         Every process that runs such jobs must register it. Otherwise the job's own delay is used, and its log says so.
         """
-        self._store.backoffs[name] = fn
+        check_callable(fn, "a backoff")
+        self._store.backoffs[check_string("the name of a backoff", name, "gentle")] = fn
 
     # Working
 
@@ -227,6 +234,8 @@ class Queue:
         """
         if callable(concurrency):
             concurrency, handler = 1, concurrency
+        check_type(job_type)
+        check_concurrency(concurrency)
         is_isolated = check_isolation(isolation, memory_limit, max_jobs, prestart)
         limit_bytes = size_bytes(memory_limit)
 
@@ -266,6 +275,9 @@ class Queue:
         """
         if name is not None and not isinstance(name, str):
             raise InvalidJob("write @queue.task() or @queue.task(name=…), with parentheses")
+        given = process_options.get
+        check_isolation(given("isolation"), given("memory_limit"), given("max_jobs"), given("prestart", True))
+        size_bytes(given("memory_limit"))
         options = {
             "priority": priority, "attempts": attempts, "backoff": backoff, "delay": delay, "ttl": ttl,
             "remove_on_complete": remove_on_complete, "search_keys": search_keys,

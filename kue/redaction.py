@@ -1,7 +1,7 @@
 """Hide secrets: passwords, tokens and signatures in URLs, and headers and cookies of downloads.
 
-A URL in a text has no certain end, and the secret in it may hold blanks, quotes and braces. Where it is not clear
-whether something belongs to a secret, it is hidden. Every function is total, and takes time in proportion to the text.
+A URL in a text has no definite end, and a secret in it may contain spaces, quotes and braces. When in doubt, text is
+hidden. No function raises, and each takes time proportional to the text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 T = TypeVar("T")
 
-#: Names of parameters that hold a secret: as the whole name, or as its last part (`X-Amz-Credential`, `user_key`).
+#: Names of parameters that contain a secret: as the whole name, or as its last part (`X-Amz-Credential`, `user_key`).
 _SECRET_WORD = re.compile(
     r"(?:^|[-_.\[\]])(?:access|accesskeyid|auth|authorization|bearer|code|cred|credentials?|csrf|hdnea|hdntl|hdnts|hmac|"
     r"jwt|key|key-pair-id|nonce|otp|pass|passcode|pin|policy|pw|pwd|session|sid|sig|sign|st|ticket)\]*$",
@@ -27,23 +27,23 @@ _SECRET_END = re.compile(
 )
 _SECRET_CAMEL = re.compile(r"[a-z0-9](?:Key|Sig|Auth|Pwd|Pass|Sid|Code)\]*$")
 
-#: Where a URL in a text certainly ends: a quote or bracket that closes what is around it.
+#: Where a URL in a text definitely ends: at a closing quote or bracket.
 _CLOSED = re.compile(r"""["'`](?=[\s,;:}\])]|$)|[>)\]}](?=\s|$)|(?<=\s)[-–]\s""")
-#: A parameter in a query, in a fragment, or behind a semicolon in a path, up to its equals sign.
+#: A parameter in a query, in a fragment, or after a semicolon in a path, up to its equals sign.
 _PARAMETER = re.compile(r"[?&;#]([^=&?#;\s]{1,200})=")
-#: A further parameter behind a blank: then the blank was part of a value.
+#: Another parameter after a space: then the space was part of a value.
 _GOES_ON = re.compile(r"&[\w.%\[\]-]{1,200}=")
 #: A URL inside a parameter of another: its colon and slashes are percent-encoded, once or more.
 _ENCODED = re.compile(r"[^\s&=\"'<>]*%(?:25)*3A%(?:25)*2F%(?:25)*2F[^\s&\"'<>]*", re.IGNORECASE)
 _STARTS_AS_URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:)?//\S")
-#: The rest of a URL up to its fragment, and the fragment: it is no use to anybody without the rest.
+#: The rest of a URL up to its fragment, and the fragment, which is useless without the rest.
 _TO_FRAGMENT = re.compile(r"((?:(?!//)[^\s#])*)#[^\s\"'<>]*")
 _DELIMITER, _BLANK = re.compile(r"[/?#]"), re.compile(r"\s")
-#: Marks of the sentence around a URL.
+#: Punctuation of the sentence around a URL.
 _MARKS = ".,;:!?)]}>\"'"
-#: Longest authority, and longest password with a slash in it, that is looked for, characters.
+#: Longest authority, and longest password with a slash, that is recognized, characters.
 AUTHORITY_MAX, PASSWORD_MAX = 10_000, 1_000
-#: Times that a percent-encoded URL is decoded at most.
+#: Maximum number of times that a percent-encoded URL is decoded.
 _DECODINGS = 5
 
 HIDDEN = "***"
@@ -63,7 +63,7 @@ def safe_text(text: str) -> str:
 
 
 def safe(value: T) -> T:
-    """Return a JSON value with every text in it made safe; the value itself if there was nothing to hide."""
+    """Return a JSON value with secrets hidden in all of its strings; the value itself if there was nothing to hide."""
     if isinstance(value, str):
         return safe_text(value)  # type: ignore[return-value]
     root: list[Any] = [None]
@@ -95,9 +95,9 @@ def safe(value: T) -> T:
 
 
 def restore(shown: Any, kept: Any) -> Any:
-    """Return ``shown``, which somebody edited, with what was hidden put back from ``kept``, the value before.
+    """Return ``shown``, an edited value, with hidden parts restored from ``kept``, the original.
 
-    A text that still reads as it was shown is as it was again, so a job with a password in its URL can run as new.
+    Unedited strings are restored completely, so a job with a password in its URL can be run as a new one.
     """
     root: list[Any] = [None]
     left: list[tuple[Any, Any, Any, Any]] = [(shown, kept, root, 0)]
@@ -143,7 +143,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _without_encoded(text: str) -> str:
-    """Make safe what is a percent-encoded URL inside a parameter."""
+    """Hide secrets in a percent-encoded URL inside a parameter."""
     if "%" not in text:
         return text
 
@@ -162,7 +162,7 @@ def _without_encoded(text: str) -> str:
 
 
 def _without_credentials(text: str) -> str:
-    """Leave out what stands before the ``@`` of a host."""
+    """Hide the credentials before the ``@`` of a host."""
     last_at = text.rfind("@")
     if last_at < 0 or "//" not in text:
         return text
@@ -186,7 +186,7 @@ def _without_credentials(text: str) -> str:
 
 
 def _host_begins(text: str, begin: int, end: int) -> int:
-    """Return where the host begins in an authority that starts at ``begin``; ``begin`` if it holds no credentials."""
+    """Return where the host begins in an authority that starts at ``begin``; ``begin`` without credentials."""
     end = min(end, begin + AUTHORITY_MAX)
     delimiter = _DELIMITER.search(text, begin, end)
     authority = text[begin : delimiter.start() if delimiter else end]
@@ -197,7 +197,7 @@ def _host_begins(text: str, begin: int, end: int) -> int:
     looks_like_password = bool(colon) and not user.startswith("[") and not re.match(r"\d*(?:[\s/?#]|$)", rest)
     if at >= 0:
         words = authority[:at].split(None, 1)
-        # A blank belongs to the credentials only behind the colon of a password: "//host by anna@example.com" has none.
+        # A space belongs to the credentials only after a password's colon: "//host by anna@example.com" has none.
         if len(words) < 2 or (":" in words[0] and looks_like_password):
             return begin + at + 1
         return begin
@@ -210,7 +210,7 @@ def _host_begins(text: str, begin: int, end: int) -> int:
 
 
 def _without_secret_parameters(text: str) -> str:
-    """Put ``***`` in place of the values of parameters whose names say that they are secret."""
+    """Replace the values of secret parameters, recognized by name, by ``***``."""
     if "=" not in text:
         return text
     is_url = _STARTS_AS_URL.match(text) is not None

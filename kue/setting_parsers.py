@@ -1,4 +1,4 @@
-"""What the texts of the settings mean: a parser for each kind of value. Its ValueError says what to write."""
+"""Parsers for the values of settings. Each raises ValueError, whose message says what to write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DURATION_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_0
 
 @dataclass(frozen=True)
 class Option:
-    """One setting as people meet it. ``data_dir`` is KUE_DATA_DIR in the environment and ``--data-dir`` as a flag."""
+    """A setting. ``data_dir`` is KUE_DATA_DIR in the environment and ``--data-dir`` as a flag."""
 
     field: str
     variable: str
@@ -52,7 +52,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """Return a parser of one of some words."""
+    """Return a parser that accepts one of these words."""
 
     def parse(text: str) -> str:
         if text.lower() not in words:
@@ -81,12 +81,12 @@ def host_name(text: str) -> str:
         try:
             ipaddress.ip_address(bare)
         except ValueError:
-            raise ValueError("write the address alone; the port has a setting of its own, PORT") from None
+            raise ValueError("write the address only; the port is a separate setting, PORT") from None
     return bare
 
 
 def redis_url(text: str) -> str | None:
-    """A Redis URL, or nothing for the Redis of this machine. Errors do not repeat its password."""
+    """A Redis URL; empty for the Redis of this machine. Errors do not repeat its password."""
     if not text:
         return None
     try:
@@ -96,7 +96,7 @@ def redis_url(text: str) -> str | None:
         parse(text)
     except InvalidAddress as exc:
         raise ValueError(f"{exc}; {URL_FORMS}") from None
-    if not urlsplit(text).netloc and not text.startswith("unix:"):  # as a variable that was not filled in leaves it
+    if not urlsplit(text).netloc and not text.startswith("unix:"):  # from an empty variable
         raise ValueError(f"it has no host; {URL_FORMS}")
     return text
 
@@ -117,7 +117,7 @@ def directory(text: str) -> Path:
 
 
 def existing_path(text: str) -> Path | None:
-    """A file or a directory that exists, or nothing."""
+    """An existing file or directory; or empty."""
     if not text:
         return None
     path = Path(text).expanduser()
@@ -127,7 +127,7 @@ def existing_path(text: str) -> Path | None:
 
 
 def proxy(text: str) -> str | None:
-    """The URL of a proxy, or nothing."""
+    """The URL of a proxy; or empty."""
     if text and not re.fullmatch(r"(?i)(https?|socks5h?)://[^\s/?#]+/?", text):
         raise ValueError("write a URL such as http://proxy:3128 or socks5h://user:password@proxy:1080")
     return text or None
@@ -143,7 +143,7 @@ def hosts(text: str) -> tuple[str, ...]:
             except ValueError:
                 raise ValueError(f"{entry!r} is not a host or a network such as 10.0.0.0/8") from None
         elif not re.fullmatch(r"\*?[\w.:\[\]-]+", entry):
-            raise ValueError(f"{entry!r} is not a host; write hosts and networks, with commas between, without http://")
+            raise ValueError(f"{entry!r} is not a host; write hosts and networks, comma-separated, without http://")
     return entries
 
 
@@ -155,12 +155,12 @@ def size_bytes(text: str) -> int:
 
 
 def size_or_none(text: str) -> int | None:
-    """A size, or nothing (or 0) for no limit."""
+    """A size; empty or 0 for no limit."""
     return None if text in ("", "0") else size_bytes(text)
 
 
 def number_or_none(text: str) -> int | None:
-    """A whole number, or nothing (or 0) for no limit."""
+    """A whole number; empty or 0 for no limit."""
     return None if text in ("", "0") else whole_number(1, MAX_CONCURRENCY)(text)
 
 
@@ -190,7 +190,7 @@ def duration_or_off(text: str) -> int | None:
 
 
 def percent_or_off(text: str) -> float | None:
-    """``20`` or ``20%`` of a whole; None for ``off``."""
+    """``20`` or ``20%``; None for ``off``."""
     if text.lower() in ("", "off"):
         return None
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%?", text)
@@ -205,5 +205,5 @@ def size_or_off(text: str) -> int | None:
 
 
 def comma_list(text: str) -> tuple[str, ...]:
-    """Texts with commas between, which may hold spaces."""
+    """Comma-separated texts, which may contain spaces."""
     return tuple(filter(None, (each.strip() for each in text.split(","))))

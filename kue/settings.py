@@ -1,4 +1,4 @@
-"""The settings of the program: each an environment variable, and a flag that wins over it."""
+"""The program's settings: each is an environment variable, and a flag that overrides it."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ class Settings:
     allow_anonymous: bool
     #: Empty: the page's own origin only.
     cors_origins: tuple[str, ...]
-    #: How many proxies are in front, or their networks: whose ``X-Forwarded-*`` headers are believed.
+    #: The number of reverse proxies, or their networks, whose ``X-Forwarded-*`` headers are trusted.
     trusted_proxies: int | tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = 0
     #: "/kue", or empty.
     base_path: str = ""
-    #: Host names under which the server answers, beside addresses and its own names.
+    #: Host names that the server accepts, besides addresses and its own names.
     allowed_hosts: tuple[str, ...] = ()
     #: "http://web:3000": where workers elsewhere reach the server. Its port is always there.
     internal_url: str | None = None
@@ -96,7 +96,7 @@ class Settings:
     session_lifetime: float = 7 * 24 * 3600
     #: "text" or "json"
     log_format: str = "text"
-    #: A webhook, and where webhooks may be beside public addresses.
+    #: A webhook, and the addresses besides public ones that webhooks may use.
     webhook_url: str | None = None
     webhook_events: tuple[str, ...] = ("failed", "alert")
     webhook_types: tuple[str, ...] = ()
@@ -118,16 +118,16 @@ class Settings:
         argv: Sequence[str] | None = None,
         program_name: str = "python app.py",
     ) -> Settings:
-        """Read the flags in ``argv`` (None: no flags), then the environment, then the defaults.
+        """Read the flags in ``argv`` (None: no flags), the environment and the defaults, in this order of precedence.
 
-        Raises SettingsError for a value that cannot be used. ``--help`` and unknown flags end the program, as usual.
+        Raises SettingsError for a value that cannot be used. ``--help`` and unknown flags exit, as usual.
         """
         flags = vars(parser(program_name).parse_args(argv)) if argv is not None else {}
         values = {}
         for option in OPTIONS:
             name, text = option.flag, flags.get(option.field)
             if text is None:
-                # An empty variable is an unset one: that is how a shell or a compose file leaves a setting out.
+                # An empty variable counts as unset: a shell or a compose file cannot always omit one.
                 name, text = option.variable, environ.get(option.variable, "").strip() or option.default
             try:
                 values[option.field] = option.parse(text.strip())
@@ -173,12 +173,12 @@ class Settings:
 
     def _check_accounts(self) -> None:
         if self.auth and self.auth_readonly and self.auth.partition(":")[0] == self.auth_readonly.partition(":")[0]:
-            raise SettingsError("KUE_AUTH_READONLY: use another user name than in KUE_AUTH.")
+            raise SettingsError("KUE_AUTH_READONLY: use a different user name than in KUE_AUTH.")
         if self.token and self.token == self.token_readonly:
-            raise SettingsError("KUE_TOKEN_READONLY: use another token than in KUE_TOKEN.")
+            raise SettingsError("KUE_TOKEN_READONLY: use a different token than in KUE_TOKEN.")
 
         if self.auth_header and not isinstance(self.trusted_proxies, tuple):
-            # With a number, whoever reaches the port is taken for the proxy, and could name any user.
+            # With a number, every client that reaches the port counts as the proxy, and could name any user.
             raise SettingsError(
                 "KUE_AUTH_HEADER: set KUE_TRUSTED_PROXIES to the addresses of the proxies, such as 127.0.0.1; only "
                 "they may name a user."
@@ -192,7 +192,7 @@ class Settings:
             )
 
     def __repr__(self) -> str:
-        """Like a dataclass's, without the secrets: a log line or a traceback may show it."""
+        """Like a dataclass's, but without secrets, since logs and tracebacks may show it."""
         secrets = ("auth", "auth_readonly", "token", "token_readonly", "webhook_url", "webhook_secret")
         hidden: dict[str, Any] = {name: "***" if getattr(self, name) else None for name in secrets}
         for name in ("redis_url", "download_proxy", "webhook_proxy"):
@@ -217,7 +217,7 @@ def parser(program_name: str = "python app.py") -> argparse.ArgumentParser:
         prog=program_name,
         allow_abbrev=False,
         description="Run the job monitor and the download workers.",
-        epilog="Each flag can also be given as the environment variable in brackets; the flag wins.",
+        epilog="Each flag can also be given as the environment variable in brackets; the flag takes precedence.",
     )
     for option in OPTIONS:
         default = f"; default {option.default}" if option.default else ""

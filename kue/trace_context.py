@@ -1,4 +1,4 @@
-"""The trace that a job belongs to, as it travels with the job: W3C Trace Context. OpenTelemetry is not needed here."""
+"""A job's trace in W3C Trace Context format. Does not need OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 #: The fields of a job's hash, named as the HTTP headers.
 FIELDS = ("traceparent", "tracestate", "baggage")
-#: Longest value that is kept, characters: the standards ask for 512 of a trace's state, and for 8,192 of baggage.
+#: Longest stored value, characters: the standards require 512 for tracestate, and 8,192 for baggage.
 VALUE_MAX = 8192
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 def read(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return what a job's hash, or a request's headers, say of the trace; nothing if that is no valid trace."""
+    """Return the trace context in a job's hash or a request's headers; {} if it is invalid."""
     if not _TRACEPARENT.fullmatch(fields.get("traceparent", "")):
         return {}
     found = {name: fields.get(name, "") for name in FIELDS}

@@ -40,7 +40,7 @@ class FileUser(NamedTuple):
 def check_name(name: str) -> str:
     """Return a valid user name. Raises UsersFileError for one that the file, or HTTP Basic, cannot represent."""
     if not _NAME.fullmatch(name) or not name.isprintable() or name.startswith("#"):
-        raise UsersFileError(f"{name!r} cannot be a user's name: write up to 100 letters, without blanks and : , * #")
+        raise UsersFileError(f"{name!r} is not a valid user name: use 1 to 100 characters, without spaces and : , * #")
     return name
 
 
@@ -52,7 +52,7 @@ def parse_line(line: str) -> FileUser:
     if role not in ROLES:
         raise UsersFileError(f"user {name}: the role must be write or read")
     if not _HASH.fullmatch(hashed):
-        raise UsersFileError(f"user {name}: no hash of a password; set one with `kue user passwd {name}`")
+        raise UsersFileError(f"user {name}: no password hash; set one with `kue user passwd {name}`")
     return FileUser(name, role, hashed)
 
 
@@ -65,7 +65,7 @@ def read(path: Path) -> tuple[dict[str, FileUser], list[str]]:
             try:
                 user = parse_line(line)
                 if user.name in users:
-                    raise UsersFileError(f"user {user.name}: named before; the first line counts")
+                    raise UsersFileError(f"user {user.name}: listed twice; the first line is used")
                 users[user.name] = user
             except UsersFileError as exc:
                 problems.append(f"line {number}: {exc}")

@@ -17,7 +17,7 @@ def webhook_url(text: str) -> str | None:
 
 
 def webhook_types(text: str) -> tuple[str, ...]:
-    """Job types, with commas between."""
+    """Job types, comma-separated."""
     types = comma_list(text)
     if DELIVERY_TYPE in types:
         raise ValueError(f"jobs of type {DELIVERY_TYPE} deliver to webhooks; write other types")
@@ -34,11 +34,11 @@ def webhook_secret(text: str) -> str | None:
 
 
 def webhook_events(text: str) -> tuple[str, ...]:
-    """Names of events, with commas between, such as ``failed,failed attempt,alert``."""
+    """Event names, comma-separated, such as ``failed,failed attempt,alert``."""
     events = tuple(filter(None, (each.strip() for each in text.split(","))))
     for event in events:
         if event not in EVENTS:
-            raise ValueError(f"there is no event {event!r}; choose of {', '.join(EVENTS)}")
+            raise ValueError(f"there is no event {event!r}; write one or more of {', '.join(EVENTS)}")
     return events
 
 
@@ -54,7 +54,7 @@ WEBHOOK_OPTIONS = (
         "KUE_WEBHOOK_URL",
         "",
         "URL",
-        "where to send events of jobs, and alerts; more webhooks by `kue webhook add`",
+        "where to send events of jobs, and alerts; add more webhooks with `kue webhook add`",
         webhook_url,
         secret=True,
     ),
@@ -63,18 +63,23 @@ WEBHOOK_OPTIONS = (
         "KUE_WEBHOOK_EVENTS",
         "failed,alert",
         "LIST",
-        "events that are sent to KUE_WEBHOOK_URL, with commas between",
+        "events to send to KUE_WEBHOOK_URL, comma-separated",
         webhook_events,
     ),
     Option(
-        "webhook_types", "KUE_WEBHOOK_TYPES", "", "LIST", "job types whose events are sent; default: all", webhook_types
+        "webhook_types",
+        "KUE_WEBHOOK_TYPES",
+        "",
+        "LIST",
+        "job types whose events are sent, comma-separated; default: all",
+        webhook_types,
     ),
     Option(
         "webhook_secret",
         "KUE_WEBHOOK_SECRET",
         "",
         "SECRET",
-        "what messages to KUE_WEBHOOK_URL are signed with: whsec_ and base64; one is made if unset",
+        "secret that signs messages to KUE_WEBHOOK_URL: whsec_ and base64; generated if unset",
         webhook_secret,
         secret=True,
     ),
@@ -83,7 +88,7 @@ WEBHOOK_OPTIONS = (
         "KUE_WEBHOOK_FORMAT",
         "standard",
         "FORMAT",
-        "standard (Standard Webhooks), slack or ntfy",
+        "message format: standard (Standard Webhooks), slack or ntfy",
         webhook_format,
     ),
     Option(
@@ -91,7 +96,7 @@ WEBHOOK_OPTIONS = (
         "KUE_WEBHOOK_ALLOW",
         "",
         "LIST",
-        "private hosts and networks to which webhooks may be sent, such as 'intranet,10.0.0.0/8'",
+        "private hosts and networks that webhooks may use, such as 'intranet,10.0.0.0/8'",
         hosts,
     ),
     Option(
@@ -108,7 +113,7 @@ WEBHOOK_OPTIONS = (
         "KUE_ALERT_FAILURE_RATE",
         "50%",
         "PERCENT",
-        "alert if more of the attempts of the last 5 minutes fail, of 10 at least; or off",
+        "alert if a higher percentage of the last 5 minutes' attempts failed (with at least 10 attempts); or off",
         percent_or_off,
     ),
     Option(
@@ -116,7 +121,7 @@ WEBHOOK_OPTIONS = (
         "KUE_ALERT_QUEUE_TIME",
         "off",
         "TIME",
-        "alert if the oldest waiting job waits for longer, such as 15m; or off",
+        "alert if the oldest waiting job has waited longer, such as 15m; or off",
         duration_or_off,
     ),
     Option(
@@ -124,7 +129,7 @@ WEBHOOK_OPTIONS = (
         "KUE_ALERT_NO_WORKER",
         "5m",
         "TIME",
-        "alert if jobs of a type wait for so long and no worker processes that type; or off",
+        "alert if a type has waiting jobs but no worker for longer, such as 5m; or off",
         duration_or_off,
     ),
     Option(
@@ -132,7 +137,7 @@ WEBHOOK_OPTIONS = (
         "KUE_ALERT_REDIS_MEMORY",
         "90%",
         "PERCENT",
-        "alert if Redis uses more of its memory limit; or off",
+        "alert if Redis uses more than this percentage of its memory limit; or off",
         percent_or_off,
     ),
     Option(
@@ -140,7 +145,7 @@ WEBHOOK_OPTIONS = (
         "KUE_ALERT_DISK_FREE",
         "1G",
         "SIZE",
-        "alert if less disk space is free for downloads; or off",
+        "alert if less disk space is free in the download folder, such as 2G; or off",
         size_or_off,
     ),
 )

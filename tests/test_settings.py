@@ -142,7 +142,7 @@ BAD = [
     ("REDIS_URL", "unix://", "redis://127.0.0.1:6379/0"),
     ("KUE_PREFIX", "a b", "short word"),
     ("KUE_TRUSTED_PROXIES", "nginx", "not an address"),
-    ("KUE_TRUSTED_PROXIES", "0.0.0.0/0", "everybody"),
+    ("KUE_TRUSTED_PROXIES", "0.0.0.0/0", "includes every address"),
     ("KUE_BASE_PATH", "kue", "a path such as /kue"),
     ("KUE_AUTH_HEADER", "X Forwarded", "the name of a header"),
     ("KUE_AUTH_HEADER_USERS", ":read", "not a user"),
@@ -312,7 +312,7 @@ def test_secrets_are_not_shown() -> None:
 def test_two_roles_are_told_apart() -> None:
     for pair in (("KUE_AUTH", "a:b", "a:c"), ("KUE_TOKEN", "t" * 16, "t" * 16)):
         name, value, other = pair
-        with pytest.raises(SettingsError, match=f"^{name}_READONLY: use another"):
+        with pytest.raises(SettingsError, match=f"^{name}_READONLY: use a different"):
             Settings.load({name: value, f"{name}_READONLY": other})
 
 

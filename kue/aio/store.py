@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from ..base_job import BaseJob
@@ -75,6 +75,8 @@ class AsyncJobStore(JobStore[AsyncJob]):
     def _apart(self, fn: Callable[[], object]) -> Callable[[], None]:
         task = asyncio.get_running_loop().create_task(bridge.run(fn))
         return lambda: bridge.wait(_ended(task))
+
+    _iterables = (Iterable, AsyncIterable)
 
     def _prepared(self, wanted: Any) -> Iterator[AsyncJob]:
         return super()._prepared(_from_async(wanted) if isinstance(wanted, AsyncIterable) else wanted)

@@ -6,11 +6,13 @@ starts nor ends an alert, so a value that oscillates around the threshold create
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from ..errors import InvalidJob
 from ..humanize import duration_text, size_text
 
 Level = Literal["bad", "between", "good"]
@@ -38,6 +40,17 @@ class AlertRules:
     #: Free bytes on the disk of ``folder``.
     disk_free: int | None = None
     folder: Path | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raise InvalidJob for a threshold that no measurement can have."""
+        for name, most in (("failure_rate", 100), ("redis_memory", 100), ("queue_time_ms", None),
+                           ("no_worker_ms", None), ("disk_free", None)):  # fmt: skip
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and (not is_number or not 0 <= value <= (most or math.inf)):
+                unit = "bytes" if name == "disk_free" else "ms"
+                kind = "a percentage from 0 to 100" if most else f"a number of {unit}"
+                raise InvalidJob(f"{name} must be {kind}, or None for no alert, not {value!r}")
 
     @property
     def any_of_queue(self) -> bool:

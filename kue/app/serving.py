@@ -9,25 +9,32 @@ from ..connection.locate import app_source
 from ..downloads import DownloadHandler, LimitFollower
 from ..process.log_output import configure_logging
 from ..queue import Queue
-from ..settings import Settings
+from ..settings import Settings, SettingsError
 from .archive import work_on_archives
 from .monitor_process import MonitorServer
 from .webhooks import WebhookFollower, apply_settings, listen_to_node
 
 
 def download_handler(settings: Settings) -> DownloadHandler:
-    """Return the handler of `startdownload`. This server's own sample file is always allowed."""
-    return DownloadHandler(
-        settings.download_dir,
-        allow=settings.all_download_allow,
-        max_bytes=settings.download_max_bytes,
-        min_free=settings.download_min_free or 0,
-        rate=settings.download_rate,
-        per_host=settings.download_per_host,
-        proxy=settings.download_proxy,
-        ca_bundle=str(settings.download_ca_bundle) if settings.download_ca_bundle else None,
-        client_cert=str(settings.download_client_cert) if settings.download_client_cert else None,
-    )
+    """Return the handler of `startdownload`. This server's own sample file is always allowed.
+
+    Raises SettingsError for certificates that cannot be loaded.
+    """
+    try:
+        return DownloadHandler(
+            settings.download_dir,
+            allow=settings.all_download_allow,
+            max_bytes=settings.download_max_bytes,
+            min_free=settings.download_min_free or 0,
+            rate=settings.download_rate,
+            per_host=settings.download_per_host,
+            proxy=settings.download_proxy,
+            ca_bundle=str(settings.download_ca_bundle) if settings.download_ca_bundle else None,
+            client_cert=str(settings.download_client_cert) if settings.download_client_cert else None,
+        )
+    except ValueError as exc:
+        argument, _, problem = str(exc).partition(": ")
+        raise SettingsError(f"DOWNLOAD_{argument.upper()}: {problem}") from None
 
 
 def work(settings: Settings, queue: Queue) -> None:

@@ -1,4 +1,4 @@
-"""The webhook and the alert rules of the settings; and webhooks in a web process that runs no jobs."""
+"""The webhook and the alert rules in the settings, and webhooks in a web process that runs no jobs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger("kue")
 
 #: The name of the webhook of KUE_WEBHOOK_URL.
 NAME = "settings"
-#: Seconds between two looks of a process that runs no jobs.
+#: Poll interval of a process that runs no jobs, seconds.
 LOOK_S = 1.0
 
 
 def apply_settings(settings: Settings, queue: Queue) -> None:
-    """Let the queue have the webhook and the alert rules of the settings, once Redis is reached."""
+    """Apply the webhook and the alert rules in the settings to the queue, once Redis is reachable."""
     queue.alert_rules(settings.alert_rules)
     os.environ.update(_of_deliveries(settings))
     queue._dispatching.at_start(lambda: _write(settings, queue))
@@ -37,7 +37,7 @@ def _of_deliveries(settings: Settings) -> dict[str, str]:
 def _write(settings: Settings, queue: Queue) -> None:
     if settings.webhook_url is None:
         if queue.remove_webhook(NAME):
-            log.info("Webhook %r removed, since KUE_WEBHOOK_URL is not set", NAME)
+            log.info("Webhook %r removed, because KUE_WEBHOOK_URL is not set", NAME)
         return
     queue.webhook(
         settings.webhook_events, settings.webhook_url, name=NAME, types=settings.webhook_types,
@@ -46,12 +46,12 @@ def _write(settings: Settings, queue: Queue) -> None:
 
 
 def listen_to_node(queue: Queue) -> None:
-    """Tell webhooks of what Node workers do, while this process runs."""
+    """Record events of Node workers for webhooks, while this process runs."""
     NodeEvents(queue.session, queue.subscribe).start()
 
 
 class WebhookFollower:
-    """Dispatches, and evaluates alerts, until the process has workers: then their maintenance does."""
+    """Dispatches webhooks and evaluates alerts until the process has workers, whose maintenance then does so."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -66,7 +66,7 @@ class WebhookFollower:
                 self._queue.session.call(self._look)
                 self._failed = False
             except QueueUnavailable:
-                pass  # the pages tell of it
+                pass  # the pages show it
             except Exception:
                 if not self._failed:
                     log.exception("Webhooks and alerts failed; retrying every second")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ..concurrency import green
+from ..setting_parsers import yes_or_no
 
 #: Patches first, as app.py does; then the same command line. -P keeps local files from shadowing modules.
 _PROGRAM = """
@@ -42,10 +43,13 @@ def need(*modules: str, extra: str, what: str) -> None:
 
 def wants_green() -> bool:
     """Tell whether a web process should use eventlet: KUE_GREEN says so, or is not set and eventlet is installed."""
-    chosen = os.environ.get("KUE_GREEN", "").strip().lower()
-    if chosen in ("0", "no", "off", "false"):
-        return False
-    return bool(chosen) or importlib.util.find_spec("eventlet") is not None
+    chosen = os.environ.get("KUE_GREEN", "").strip()
+    if not chosen:
+        return importlib.util.find_spec("eventlet") is not None
+    try:
+        return yes_or_no(chosen)
+    except ValueError as exc:
+        raise click.UsageError(f"KUE_GREEN={chosen}: {exc}") from None
 
 
 def start_web(*modules: str, what: str) -> None:

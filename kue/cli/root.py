@@ -36,7 +36,7 @@ MODULES = {
 
 
 class Commands(Mapping[str, click.Command]):
-    """The commands by name, each imported when it is asked for: most need what others do not."""
+    """The commands by name, imported on demand: most need modules that others do not."""
 
     def __getitem__(self, name: str) -> click.Command:
         command: click.Command = getattr(import_module(f".commands.{MODULES[name]}", __package__), name)
@@ -78,7 +78,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     kue webhook add URL             send events and alerts to a URL
     kue dashboard -p 3050           serve the monitor for an existing queue
     kue worker app:queue            run the handlers of app.py
-    kue check                       tell before a deployment what is wrong
+    kue check                       check settings and Redis before a deployment
 
     -r and -q work before or after the command.
     """

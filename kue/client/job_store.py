@@ -16,6 +16,7 @@ from ..base_job import BaseJob, J, now_ms
 from ..errors import DuplicateJob, InvalidJob, JobNotFound, KueError
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
+from ..storage.arguments import check_list
 from ..storage.codec import number, to_json, utf8
 from ..storage.hash_fields import Unique, saved_fields, with_context
 from ..storage.keys import check_id
@@ -72,6 +73,8 @@ class JobStore(Generic[J]):
         """
         if isinstance(wanted, (BaseJob, Mapping)):
             raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
+        if not isinstance(wanted, self._iterables):
+            raise InvalidJob(f"create_many takes a list of jobs or mappings, not {wanted!r}")
         made = list(self._prepared(wanted))
         if made:
             self.create(made)
@@ -86,9 +89,13 @@ class JobStore(Generic[J]):
         """
         if isinstance(wanted, (BaseJob, Mapping)):
             raise InvalidJob("create_stream takes an iterable of jobs or mappings, not a single one")
+        if not isinstance(wanted, self._iterables):
+            raise InvalidJob(f"create_stream takes an iterable of jobs or mappings, not {wanted!r}")
         return save_all(self._prepared(wanted), self.create, self._apart)
 
-    #: Calls a function while this thread goes on.
+    #: What ``create_many`` and ``create_stream`` accept.
+    _iterables: tuple[type, ...] = (Iterable,)
+    #: Calls a function while this thread continues.
     _apart: Apart = staticmethod(in_thread)
 
     def _prepared(self, wanted: Iterable[J | Mapping[str, Any]]) -> Iterator[J]:
@@ -126,6 +133,8 @@ class JobStore(Generic[J]):
         """
         if not jobs:
             raise InvalidJob("chain takes the jobs that are to run one after another")
+        for job in jobs:
+            self._check_new(job, "chain takes new jobs of this queue, one after another: chain(first, second)")
         for before, job in itertools.pairwise(jobs):
             job.after(before)
         self.create([jobs[-1]])
@@ -136,9 +145,14 @@ class JobStore(Generic[J]):
 
         ``then`` runs when all have completed, and fails if one fails for good. ``always`` runs when all have ended.
         """
-        made = list(jobs)
+        made = check_list("jobs", jobs, "[queue.create(…)]")
         if then is None and always is None:
             raise InvalidJob("batch takes a job that runs after the others: then=queue.create(…) or always=…")
+        if then is always:
+            raise InvalidJob("then and always must be two different jobs")
+        for name, job in (("then", then), ("always", always)):
+            if job is not None:
+                self._check_new(job, f"{name} must be a new job of this queue: {name}=queue.create(…)")
         if then is not None:
             then.after(made)
         if always is not None:
@@ -265,6 +279,8 @@ class JobStore(Generic[J]):
 
     def claim_unique(self, job: BaseJob, name: str) -> None:
         """Make ``save_unique`` find a saved job by ``data[name]`` (a string), unless it finds another one."""
+        if not isinstance(job, BaseJob) or job.id is None:
+            raise InvalidJob(f"claim_unique takes a saved job of this queue, not {job!r}")
         value = job.data.get(name) if isinstance(job.data, dict) else None
         if isinstance(value, str) and not self.test_mode.holds(job):
             with suppress(JobNotFound):  # it was removed meanwhile
@@ -360,8 +376,8 @@ class JobStore(Generic[J]):
 
     def _check_new(self, job: BaseJob, what: str) -> None:
         """Raise InvalidJob unless the job is new and belongs to this queue."""
-        if job.id is not None or job._owner is not self:
-            raise InvalidJob(what)
+        if not isinstance(job, self.job_class) or job.id is not None or job._owner is not self:
+            raise InvalidJob(f"{what}; not {job!r}")
 
     def after_fork(self) -> None:
         """Called in a forked child: forget the parent's event handlers."""

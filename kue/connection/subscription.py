@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from ..concurrency import green
 from ..concurrency.essential import run_essential
+from ..errors import KueError
 from .connector import Connector
 from .failures import is_transient, unavailable
 from .liveness import ConnectionForgotten
@@ -56,6 +57,8 @@ class Subscription:
         Without confirmation, raise QueueUnavailable; unless ``required``, return, and call ``on_resync`` once
         subscribed.
         """
+        if self.stopping and required:
+            raise KueError("this queue was shut down; create another one to receive events")
         with self._lock:
             if not self._started and not self.stopping:
                 self._started = True

@@ -31,7 +31,7 @@ VARIABLES = ("KUE_WEBHOOK_ALLOW", "KUE_WEBHOOK_PROXY", "DOWNLOAD_CA_BUNDLE")
 
 
 class DeliveryFailed(KueError):
-    """A receiver did not take a message. Another attempt follows."""
+    """A receiver did not accept a message. It is retried."""
 
     expected = True
 
@@ -41,7 +41,7 @@ class _NotDelivered(UnrecoverableError):
 
 
 class DeliveryHandler:
-    """Send the message of a job to its webhook. ``allow``: hosts and networks beside public addresses.
+    """Send the message of a job to its webhook. ``allow``: hosts and networks besides public addresses.
 
     ``proxy``: URL of a proxy for all deliveries. It may have any address.
     """
@@ -60,7 +60,7 @@ class DeliveryHandler:
         self._total_s = total_s
 
     def __call__(self, job: BaseJob) -> dict[str, Any]:
-        """Run one attempt. Raises DeliveryFailed, RetryLater if the receiver asks for it, or UnrecoverableError."""
+        """Run one attempt. Raises DeliveryFailed, RetryLater if the receiver requests it, or UnrecoverableError."""
         data = job.data if isinstance(job.data, dict) else {}
         name, message, body = (str(data.get(each, "")) for each in ("webhook", "message", "body"))
         try:
@@ -97,14 +97,14 @@ class DeliveryHandler:
     def _failure(
         self, name: str, answer: Answer | None, failure: PostFailed | None, error: str, failing_since: int | None
     ) -> KueError:
-        """Return what ends an attempt that was not successful; disable a webhook that is gone."""
+        """Return the exception that ends a failed attempt; disable a webhook that is gone."""
         if answer is not None and answer.status == GONE:
-            self._disable(name, "its receiver answered 410 Gone")
-            return _NotDelivered(f"{error}: webhook {name!r} is disabled now")
+            self._disable(name, "its receiver responded with 410 Gone")
+            return _NotDelivered(f"{error}: webhook {name!r} is now disabled")
         if failing_since is not None and now_ms() - failing_since > FAILING_MAX_MS:
             days = FAILING_MAX_MS // 86_400_000
             self._disable(name, f"all deliveries failed for {days} days, the last with: {error}")
-            return _NotDelivered(f"{error}: webhook {name!r} is disabled now")
+            return _NotDelivered(f"{error}: webhook {name!r} is now disabled")
         if failure is not None and failure.refused:
             return _NotDelivered(error)
         if answer is not None and answer.retry_after_s is not None and answer.status in (429, 503):
@@ -124,12 +124,12 @@ def _refusal(answer: Answer | None) -> str:
     if answer is None or 200 <= answer.status < 300:
         return ""
     if 300 <= answer.status < 400:
-        return f"the receiver answered {answer.status}; redirects are not followed"
-    return f"the receiver answered {answer.status}"
+        return f"the receiver responded with {answer.status}; redirects are not followed"
+    return f"the receiver responded with {answer.status}"
 
 
 def delivery_handler(store: Webhooks[Any]) -> tuple[int, Callable[[BaseJob], Any]]:
-    """Return how many deliveries this process runs at once, and their handler, by the settings in the environment."""
+    """Return the number of concurrent deliveries of this process, and their handler, configured by the environment."""
     settings = Settings.load({name: os.environ[name] for name in VARIABLES if name in os.environ})
     bundle = settings.download_ca_bundle
     return CONCURRENCY, DeliveryHandler(

@@ -1,4 +1,4 @@
-"""One POST request to an address that the guard permits; redirects are not followed, and everything has a limit."""
+"""A POST request to an address that the guard permits, with timeouts and limits, without following redirects."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ RECORD_BYTES = 16 * 1024
 
 
 class Answer(NamedTuple):
-    """What a receiver answered."""
+    """A receiver's response."""
 
     status: int
     retry_after_s: float | None
 
 
 class PostFailed(KueError):
-    """There was no answer. ``refused``: the guard does not permit the address, so another try is of no use."""
+    """There was no response. ``refused``: the guard does not permit the address, so retrying is useless."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -55,9 +55,9 @@ def post(
     proxy: Proxy | None = None,
     total_s: float = TOTAL_S,
 ) -> Answer:
-    """Send a request, and return the status of the answer. Its body is not read. Raises PostFailed.
+    """Send a request and return the response's status. Its body is not read. Raises PostFailed.
 
-    With a proxy the guard checks the addresses that the name has here; the proxy may resolve it otherwise.
+    With a proxy, the guard checks the addresses to which the name resolves here; the proxy may resolve it differently.
     """
     deadline = time.monotonic() + total_s
 
@@ -87,7 +87,7 @@ def post(
             head = stream.read_head()
             return Answer(head.status, Response(head, stream, url, host_label(parts), 0).retry_after_s())
     except (_TooSlow, TimeoutError):
-        raise PostFailed(f"no answer within {total_s:g} s") from None
+        raise PostFailed(f"no response within {total_s:g} s") from None
     except DownloadError as exc:
         text = str(exc).replace("DOWNLOAD_ALLOW", "KUE_WEBHOOK_ALLOW")
         raise PostFailed(text, refused=text.startswith("Refused: ") or "Refused: " in text) from None

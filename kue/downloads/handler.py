@@ -23,7 +23,7 @@ from .http import urls
 from .http.address_guard import Guard, Resolver
 from .http.connection import Network
 from .http.fetch import Source
-from .http.proxy import parse_proxy
+from .http.proxy import Proxy, parse_proxy
 from .http.timeouts import Timeouts
 from .http.tls import TlsOptions
 from .limits import DownloadLimits, HostBusy, SizeLimits, check_limit
@@ -92,7 +92,7 @@ class DownloadHandler:
         self._guard = Guard(allow, resolve)
         self._timeouts = timeouts or Timeouts()
         self._tls = TlsOptions(verify, ca_bundle, client_cert)
-        self._proxy = parse_proxy(proxy, is_trusted=True) if proxy else None
+        self._proxy = _proxy(proxy) if proxy else None
         self._env_proxies, self._keep_cancelled = env_proxies, keep_cancelled
         self._now, self._clock = now, clock
         self._own_folder = own_folder
@@ -266,6 +266,16 @@ class DownloadHandler:
                 part.discard()
         finally:
             part.close()
+
+
+def _proxy(url: str) -> Proxy:
+    """Read the argument ``proxy``. Raises ValueError, also for a URL without a scheme, since there are four."""
+    if "://" not in url:
+        raise ValueError(f"proxy: {url!r} has no scheme; write http://{url}, or https://, socks5:// or socks5h://")
+    try:
+        return parse_proxy(url, is_trusted=True)
+    except ValueError as exc:
+        raise ValueError(f"proxy: {exc}") from None
 
 
 def discard_part(path: Path, job: JobLike) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypedDict
 from ..errors import InvalidJob
 from ..storage.arguments import check_type
 from ..storage.codec import from_json, number, number_or_float, to_json
-from ..storage.keys import zid
+from ..storage.keys import check_id, zid
 from ..storage.session import Session
 
 #: Units of a rate, ms.
@@ -99,6 +99,8 @@ class Limits:
         ``by``: remove only the limit by key (True), or only the limit of the whole type (False).
         """
         check_type(job_type)
+        if by not in (None, True, False):
+            raise InvalidJob(f"by must be True (the limit by key), False (that of the type), or None, not {by!r}")
         parts = [part for part, of_key in (("all", False), ("key", True)) if by in (None, of_key)]
         if self._collects():
             return any([self._collected.pop((job_type, part), None) is not None for part in parts])
@@ -144,10 +146,9 @@ class Limits:
 
     def limit_place(self, job_id: int | str) -> tuple[str, int] | None:
         """Return the key whose turn a job waits for, and its position among that key's jobs, from 1; else None."""
-
+        check_id(job_id)
         if self._collects():
             return None
-
         name, key = self._session.call(lambda client: client.hmget(self._keys.job(job_id), "type", "limit_key"))
         if name is None or key is None:
             return None

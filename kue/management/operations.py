@@ -15,7 +15,7 @@ from ..base_job import J, JobOwner
 from ..connection.failures import unavailable, with_retries
 from ..errors import InvalidJob
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
-from ..storage.arguments import check_type
+from ..storage.arguments import check_count, check_string, check_type
 from ..storage.codec import check_concurrency, check_priority, number, number_text
 from ..storage.keys import check_id
 from ..storage.script_values import RESUMED
@@ -25,7 +25,7 @@ from .retention import ENDED, Retention, Rule, clean, rule
 
 #: Seconds after which a command expires that no process took, because its process has ended.
 COMMAND_KEPT_S = 60
-#: Longest life of a session of the monitor, seconds: so long it is known that earlier ones were ended.
+#: Longest lifetime of a monitor session, seconds; ended sessions are remembered for as long.
 SESSION_MAX_S = 366 * 24 * 3600
 
 
@@ -37,14 +37,14 @@ class Operations(Generic[J]):
         self._keys, self._scripts = session.keys, session.scripts
 
     def shared_secret(self, name: str) -> bytes:
-        """Return 32 random bytes that all processes of this queue share under a name; made when first asked for.
+        """Return 32 random bytes shared by all processes of this queue under a name; created at first use.
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """
-        key = self._keys.secret(name)
+        key = self._keys.secret(check_string("name", name, "session"))
 
         def call(client: Any) -> Any:
-            text = client.get(key)  # first: a replica or a full server answers that all the same
+            text = client.get(key)  # first: a replica or a full server can still answer that
             if text is None:
                 client.set(key, secrets.token_hex(32), nx=True)
                 text = client.get(key)
@@ -58,6 +58,8 @@ class Operations(Generic[J]):
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """
+        check_string("session_id", session_id, "5f0c…")
+        check_count("until_ms", until_ms)
         key = self._keys.ended_sessions
 
         def call(client: Any) -> None:
@@ -67,8 +69,10 @@ class Operations(Generic[J]):
         self._session.call(call, 0)
 
     def end_sessions_of(self, user: str | None = None) -> None:
-        """End all sessions of the monitor that a user, None: anybody, has begun so far, in all web processes."""
+        """End all current monitor sessions of a user (None: of all users), in all web processes."""
         key = self._keys.revoked_sessions
+        if user is not None:
+            check_string("user", user, "anna")
 
         def call(client: Any) -> None:
             seconds, micros = client.time()
@@ -80,10 +84,13 @@ class Operations(Generic[J]):
         self._session.call(call)
 
     def session_has_ended(self, session_id: str, user: str = "", since_ms: int | None = None) -> bool:
-        """Return whether a session was ended, or all those of its user that began at ``since_ms`` or before.
+        """Return whether a session was ended, or all of its user's sessions started by ``since_ms``.
 
         Raises QueueUnavailable at once if Redis cannot be reached.
         """
+
+        check_string("session_id", session_id, "5f0c…")
+        check_string("user", user, "anna")
 
         def call(client: Any) -> bool:
             pipe = client.pipeline(transaction=False)
@@ -98,25 +105,26 @@ class Operations(Generic[J]):
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""
         try:
             with_retries(lambda: self._session.connector.shared().set(self._keys.health, "1", ex=10), 0)
-        except ResponseError as exc:  # one that does not pass by itself, such as a right that is missing
+        except ResponseError as exc:  # a permanent error, such as a missing permission
             raise unavailable(exc) from None
 
     def remove(self, job_id: int | str, *, children: bool = False) -> None:
-        """Remove a job and all that belongs to it. Raises JobNotFound.
+        """Remove a job and everything that belongs to it. Raises JobNotFound.
 
-        With ``children``, in the same step, the jobs that it waits for, and what those wait for; except any that a job
-        outside waits for too. A job that waits for a removed one goes by its ``on_failure``.
+        With ``children``, atomically also the jobs that it waits for, and their children, except any that another job
+        waits for too. For a job that waits for a removed one, its ``on_failure`` applies.
         """
         check_id(job_id)
-        self._session.call(lambda client: self._scripts.remove(client, job_id, children=children))
+        self._session.call(lambda client: self._scripts.remove(client, job_id, children=bool(children)))
 
     def set_state(self, job_id: int | str, state: str) -> str:
-        """Move a job to a state, whatever its state; return the old one. A worker that holds the job loses it.
+        """Move a job from any state to another; return its previous state. A worker that holds the job loses it.
 
-        Raises JobNotFound, InvalidJob for a word that is no state. Node Kue: PUT /job/:id/state/:state.
+        Raises JobNotFound, InvalidJob for an unknown state. Node Kue: PUT /job/:id/state/:state.
         """
         check_id(job_id)
-        return str(self._session.call(lambda client: self._scripts.move(client, job_id, check_state(state))))
+        check_state(state)
+        return str(self._session.call(lambda client: self._scripts.move(client, job_id, state)))
 
     def retry(self, job_id: int | str) -> None:
         """Queue a failed job again. Raises JobNotFound, or WrongState if it has not failed."""
@@ -129,23 +137,23 @@ class Operations(Generic[J]):
         self._session.call(lambda client: self._scripts.move(client, job_id, INACTIVE, (DELAYED,)))
 
     def cancel(self, job_id: int | str, *, discard: bool = False, children: bool = False) -> str:
-        """Fail a job that has not ended, with the error "Cancelled"; return the state it was in.
+        """Fail a job that has not ended, with the error "Cancelled"; return its previous state.
 
-        One that runs is stopped: its handler gets JobCancelled, with ``discard`` as its text "discarded", which asks
-        it to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
+        A running one is stopped: its handler gets JobCancelled; with ``discard`` its text is "discarded", a request
+        to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
 
-        With ``children``, in the same step, the jobs that it waits for, as ``remove``; the job itself may have ended.
+        With ``children``, atomically also the jobs that it waits for, as in ``remove``; the job itself may have ended.
         """
         check_id(job_id)
         reason = "discarded" if discard else "cancelled"
         return str(
-            self._session.call(lambda client: self._scripts.cancel(client, job_id, reason, children=children))
+            self._session.call(lambda client: self._scripts.cancel(client, job_id, reason, children=bool(children)))
         )
 
     def pause_job(self, job_id: int | str) -> str:
-        """Suspend a job until ``resume_job``; return the state it was in. It is delayed; its attempt is not counted.
+        """Suspend a job until ``resume_job``; return its previous state. It is delayed; its attempt is not counted.
 
-        A running job is stopped, in whatever process: its handler gets JobCancelled with the text "paused". Raises
+        A running job is stopped, in any process: its handler gets JobCancelled with the text "paused". Raises
         JobNotFound, or WrongState if the job has ended.
         """
         check_id(job_id)
@@ -170,6 +178,7 @@ class Operations(Generic[J]):
 
     def resume(self, job_type: str) -> None:
         """Resume a paused type. Workers are notified; one that misses it notices within a second."""
+        check_type(job_type)
 
         def call(client: Any) -> None:
             client.srem(self._keys.paused, job_type)
@@ -186,22 +195,22 @@ class Operations(Generic[J]):
     ) -> None:
         """Keep at most this many completed and failed jobs (of all types together), and none older than a limit.
 
-        Ages are ms, or a timedelta. None is no limit, and ``retain()`` ends it. ``max_age`` holds for failed jobs too
-        unless they have their own.
-        Those that ended first are removed, with a ``remove`` event each, within a few seconds, by every process that
-        called this and works on jobs (``process``); never within a second of a job's end. Raises InvalidJob.
+        Ages are ms, or a timedelta. None: no limit; ``retain()`` ends retention. ``max_age`` applies to failed jobs,
+        too, unless ``failed_max_age`` is given.
+        The oldest are removed, with a ``remove`` event each, within a few seconds, by every process that called this
+        and has handlers (``process``); never within a second of a job's end. Raises InvalidJob.
         """
         oldest_failed = max_age if failed_max_age is None else failed_max_age
         self._retention.set({COMPLETE: rule(complete, max_age), FAILED: rule(failed, oldest_failed)})
 
     def retention(self) -> dict[str, Rule]:
-        """Return what ``retain`` set in this process, by state; a state without a limit is left out."""
+        """Return what ``retain`` set in this process, by state, without states that have no limit."""
         return dict(self._retention.rules)
 
     def clean(self, state: str, *, keep: int | None = None, max_age: int | timedelta | None = None) -> int:
-        """Remove at once the completed or failed jobs beyond ``keep``, or older than ``max_age``; return how many.
+        """Remove the completed or failed jobs beyond ``keep``, or older than ``max_age``, now; return how many.
 
-        Raises InvalidJob for another state.
+        Raises InvalidJob for other states.
         """
         if state not in ENDED:
             raise InvalidJob(f"clean takes {' or '.join(ENDED)}, not {state!r}")
@@ -209,11 +218,11 @@ class Operations(Generic[J]):
         return int(self._session.call(lambda client: clean(self._scripts, client, state, wanted)))
 
     def run_as_new(self, job_id: int | str, data: Any = None) -> J:
-        """Save a copy of a job in whatever state, to run at once, and return it; ``data`` replaces the original's.
+        """Save a copy of a job in any state, to run now, and return it; ``data`` replaces the original's.
 
-        The copy's hash names the original in ``copy_of``, the original's the copies in ``copies``. A delay is not
-        copied, nor is a backoff that a Node producer wrote as JavaScript. The copy of a job that waits, or waited, for
-        others waits for the same ones: those that have ended count as they are now. Raises JobNotFound, InvalidJob.
+        The copy's hash has the original in ``copy_of``, the original's the copies in ``copies``. Delays are not copied,
+        nor backoffs written in JavaScript by a Node producer. The copy of a job that waits, or waited, for others waits
+        for the same ones; ended ones count with their current state. Raises JobNotFound, InvalidJob.
         """
         job = self._queries.get(job_id)
         options = job.options
@@ -221,7 +230,7 @@ class Operations(Generic[J]):
         copy.attempts(options.attempts or 1).priority(options.priority).ttl(options.ttl_ms)
         copy.remove_on_complete(options.remove_on_complete)
         if options.backoff is not None:
-            copy.options.backoff = options.backoff  # one by a name that only other processes know is fine as well
+            copy.options.backoff = options.backoff  # may be a name that only other processes know
         for page in self._owner.children(job_id):
             ids = [child for child, _ in page]
             found = zip(ids, self._owner.hashes(ids), strict=True)
@@ -229,19 +238,28 @@ class Operations(Generic[J]):
             copy.after(children, on_failure=job.raw.get("on_child_failure", "fail"))
         self._owner.create([copy])
         self._session.call(lambda client: self._scripts.run(client, "link_rerun", copy.id, job_id))
-        return self._queries.get(copy.id or 0) if "children" in job.raw else copy  # they may have ended
+        return self._queries.get(copy.id or 0) if "children" in job.raw else copy  # the children may have ended
 
     def set_slots(self, worker: str, job_type: str, count: int) -> None:
         """Tell the process ``worker`` (its name in ``workers()``) to run ``count`` jobs of a type at once.
 
-        It does so within seconds, until it ends; running jobs are left alone. Raises InvalidJob for a count out of
-        range.
+        Applies within seconds, until the process ends; running jobs are left alone. Raises InvalidJob for an unknown
+        worker, for a type that it does not process, and for a count out of range.
         """
+        check_type(job_type)
+        check_concurrency(count)
+        check_string("worker", worker, "kue:host:1234")
+        known = {each["worker"]: each["types"] for each in self._queries.workers()}
+        if worker not in known:
+            raise InvalidJob(f"there is no worker {worker!r}; queue.workers() lists the names of those there are")
+        if job_type not in known[worker]:
+            types = ", ".join(known[worker]) or "no type"
+            raise InvalidJob(f"the worker {worker} does not process {job_type!r}; it processes {types}")
         key = self._keys.commands(worker)
 
         def call(client: Any) -> Any:
             pipe = client.pipeline(transaction=False)
-            pipe.hset(key, job_type, check_concurrency(count))
+            pipe.hset(key, job_type, count)
             pipe.expire(key, COMMAND_KEPT_S)
             return pipe.execute()
 
@@ -249,6 +267,12 @@ class Operations(Generic[J]):
 
     def change_settings(self, values: Mapping[str, str | None]) -> None:
         """Write values of the hash ``q:settings``; None removes one. Node Kue only reads it."""
+        if not isinstance(values, Mapping):
+            raise InvalidJob(f"settings must be a mapping of names to strings, not {values!r}")
+        for name, value in values.items():
+            check_string("the name of a setting", name, "some.setting")
+            if value is not None:
+                check_string(f"the setting {name}", value, "1")
         written = {name: value for name, value in values.items() if value is not None}
         gone = [name for name, value in values.items() if value is None]
 

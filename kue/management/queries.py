@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Generic, TypedDict
+from typing import Any, Generic, TypedDict
 
 from ..base_job import BaseJob, J, JobOwner
 from ..errors import InvalidJob
 from ..search import Group, node_query, query
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, WAIT_UNTIL_MS, check_state
+from ..storage.arguments import (
+    check_count,
+    check_list,
+    check_rank,
+    check_string,
+    check_type,
+    check_type_or_all,
+)
 from ..storage.codec import number
-from ..storage.keys import id_of, zid
+from ..storage.keys import check_id, id_of, zid
 from ..storage.session import Session
 from ..storage.worker_records import WorkerInfo, read_workers
 from . import memory_usage
@@ -65,18 +73,21 @@ class Queries(Generic[J]):
 
     def get_many(self, job_ids: Sequence[int | str]) -> list[J]:
         """Read jobs in one round trip. Missing ones are omitted."""
+        job_ids = _checked_ids(job_ids)
         if not job_ids:
             return []
-
         found = self._session.read_each([("HGETALL", self._keys.job(job_id)) for job_id in job_ids], {})
         jobs = zip(job_ids, found, strict=True)
         return [self._owner.job_class.from_hash(self._owner, job_id, raw) for job_id, raw in jobs if "type" in raw]
 
     def fields(self, job_ids: Sequence[int | str], names: Sequence[str]) -> list[list[str | None]]:
         """Read some fields of jobs as stored, in one round trip; all None for a missing job."""
-
+        names = [check_string("the name of a field", name, "state") for name in check_list("names", names, '["state"]')]
         nothing: list[str | None] = [None] * len(names)
-        return self._session.read_each([("HMGET", self._keys.job(job_id), *names) for job_id in job_ids], nothing)
+        keys = [self._keys.job(job_id) for job_id in _checked_ids(job_ids)]
+        if not names:
+            return [[] for _ in keys]
+        return self._session.read_each([("HMGET", key, *names) for key in keys], nothing)
 
     def range(self, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read the jobs ranked ``start`` to ``stop`` (from 0, both inclusive, -1: the last) by priority, then id.
@@ -91,15 +102,17 @@ class Queries(Generic[J]):
 
     def range_by_type(self, job_type: str, state: str, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read jobs of one type and state, like ``range``. Node Kue: Job.rangeByType."""
-        return self._range(self._keys.type_state(job_type, check_state(state)), start, stop, order)
+        return self._range(self._keys.type_state(check_type(job_type), check_state(state)), start, stop, order)
 
     def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read jobs like ``range_by_state`` or ``range_by_type``, but accept any state name, as Node's API does."""
         return self._range(self._set(state, job_type), start, stop, order)
 
     def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
-        """Count the jobs in a state (any name; None: all jobs), of one type or of all."""
-        return self._cards([self._keys.jobs if state is None else self._set(state, job_type)])[0]
+        """Count the jobs in a state (any name; None: in all states), of one type or of all."""
+        if state is not None:
+            return self._cards([self._set(state, job_type)])[0]
+        return self._cards([self._keys.jobs])[0] if job_type is None else sum(self.counts(job_type).values())
 
     def tree(self, job_id: int | str) -> FlowNode:
         """Return a job with the jobs that it waits for, and those that these wait for: at most 100 jobs, 4 levels deep.
@@ -115,6 +128,8 @@ class Queries(Generic[J]):
         does not matter. English words match by stem and sound, as in Node ("welcomes" finds "Welcome"); words with
         other letters match exactly or without accents ("gioi" finds "giới").
         """
+        check_string("text", text, "welcome mail")
+        check_count("limit", limit)
         found = self._found(query(text), limit)
         if not found and not text.isascii():  # Node indexes only the ASCII parts of words
             found = self._found(node_query(text), limit, of_node=True)
@@ -122,6 +137,8 @@ class Queries(Generic[J]):
 
     def log(self, job_id: int | str, start: int = 0) -> list[str]:
         """Return a job's log, starting at line ``start`` (from 0), oldest first. Node Kue: Job.log."""
+        check_id(job_id)
+        check_rank("start", start)
         return list(self._session.read_one("LRANGE", self._keys.log(job_id), start, -1, default=[]))
 
     def types(self) -> list[str]:
@@ -130,7 +147,7 @@ class Queries(Generic[J]):
 
     def ids(self, state: str, job_type: str | None = None) -> list[int | str]:
         """Return the ids of the jobs in a state, in the order of its set."""
-        key = self._set(check_state(state), job_type)
+        key = self._set(check_state(state), check_type_or_all(job_type))
         return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, -1, default=[])]
 
     def active(self) -> list[int | str]:
@@ -155,6 +172,7 @@ class Queries(Generic[J]):
 
     def counts(self, job_type: str | None = None) -> dict[str, int]:
         """Count the jobs in each state, atomically."""
+        check_type_or_all(job_type)
         return dict(zip(STATES, self._cards([self._set(state, job_type) for state in STATES]), strict=True))
 
     def counts_by_type(self) -> dict[str, dict[str, int]]:
@@ -186,20 +204,25 @@ class Queries(Generic[J]):
 
     def rank(self, job: BaseJob) -> int | None:
         """Return how many jobs of its type are ahead of a waiting job; None if it is not waiting."""
+        if not isinstance(job, BaseJob):
+            raise InvalidJob(f"rank takes a job such as queue.get(1), not {job!r}")
+        if job.id is None:
+            return None
         key = self._keys.type_state(job.type, INACTIVE)
         rank = self._session.read_one("ZRANK", key, zid(job.id), default=None)
         return None if rank is None else int(rank)
 
     def rank_in(self, job_id: int | str, state: str, job_type: str | None = None) -> int | None:
         """Return a job's rank among those of a state (and type), from 0; None if it is not among them."""
-        key = self._set(check_state(state), job_type)
+        check_id(job_id)
+        key = self._set(check_state(state), check_type_or_all(job_type))
         rank = self._session.read_one("ZRANK", key, zid(job_id), default=None)
         return None if rank is None else int(rank)
 
     def place(self, job: BaseJob) -> tuple[int | None, int | str | None]:
         """Return the same as ``rank``, and the id of the job right before it; None if there is none."""
-        key = self._keys.type_state(job.type, INACTIVE)
         rank = self.rank(job)
+        key = self._keys.type_state(job.type, INACTIVE)
         before = self._session.read_one("ZRANGE", key, rank - 1, rank - 1, default=[]) if rank else []
         return rank, id_of(before[0]) if before else None
 
@@ -209,6 +232,10 @@ class Queries(Generic[J]):
 
     def settings(self, *names: str) -> list[str | None]:
         """Return several values of ``q:settings`` in one round trip; None for missing ones."""
+        for name in names:
+            check_string("the name of a setting", name, "some.setting")
+        if not names:
+            return []
         return list(self._session.read_one("HMGET", self._keys.settings, *names, default=[None] * len(names)))
 
     def paused(self) -> list[str]:
@@ -250,6 +277,9 @@ class Queries(Generic[J]):
 
     def first_ids(self, state: str, job_type: str | None, number: int) -> list[int | str]:
         """Return the ids of the first jobs of ``inactive`` or ``delayed``, in the order in which they will run."""
+        check_state(state)
+        check_type_or_all(job_type)
+        check_count("number", number)
         if state == INACTIVE or job_type is None:
             key = self._set(state, job_type)
             return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, number - 1, default=[])]
@@ -263,8 +293,10 @@ class Queries(Generic[J]):
 
         The sets are sorted by priority, then id, so the end of each priority is read.
         """
+        check_count("number", number)
+        check_type_or_all(job_type)
         if state is not None:
-            keys = [self._set(state, job_type)]
+            keys = [self._set(check_state(state), job_type)]
         elif job_type is None:
             keys = [self._keys.jobs]
         else:
@@ -312,7 +344,10 @@ class Queries(Generic[J]):
         Returns the ids found, at most ``most``, and the number of jobs scanned: fewer if they are large. Matches id,
         type, data and error as stored, ignoring case.
         """
-        asked: list[object] = [start, start + count - 1, most, LOOK_BYTES, len(words)]
+        words = [check_string("a word", word, "mail") for word in check_list("words", words, '["mail"]')]
+        check_rank("start", start)
+        check_count("most", most)
+        asked: list[object] = [start, start + check_count("count", count) - 1, most, LOOK_BYTES, len(words)]
         for word in words:
             # The server lowercases only A to Z, so words with other letters are sent in all their cases.
             forms = {f(word) for f in (str, str.lower, str.upper, str.title, str.capitalize, str.casefold)}
@@ -342,6 +377,10 @@ class Queries(Generic[J]):
         return found
 
     def _set(self, state: str, job_type: str | None) -> str:
+        """Return the key of a state's set. Any names will do: Node's API answers an unknown one with no jobs."""
+        check_string("state", state, "failed")
+        if job_type is not None:
+            check_string("a job's type", job_type, "email")
         return self._keys.state(state) if job_type is None else self._keys.type_state(job_type, state)
 
     def _cards(self, keys: list[str]) -> list[int]:
@@ -350,9 +389,18 @@ class Queries(Generic[J]):
     def _range(self, key: str, start: int, stop: int, order: str) -> list[J]:
         if order not in ("asc", "desc"):
             raise InvalidJob(f'order must be "asc" or "desc", not {order!r}')
+        check_rank("start", start)
+        check_rank("stop", stop)
         found = [id_of(member) for member in self._session.read_one("ZRANGE", key, start, stop, default=[])]
         found.sort(key=lambda each: (isinstance(each, str), each), reverse=order == "desc")
         return self.get_many(found)
+
+
+def _checked_ids(job_ids: Any) -> list[int | str]:
+    found = check_list("job_ids", job_ids, "[1, 2]")
+    for each in found:
+        check_id(each)
+    return found
 
 
 def _ascii_lower(text: str) -> str:

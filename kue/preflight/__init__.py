@@ -1,4 +1,4 @@
-"""Checks before a deployment: what is wrong with settings, Redis, folders, users and proxies. For ``kue check``."""
+"""Checks before a deployment, for ``kue check``: settings, Redis, folders, users and proxies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(environ: Mapping[str, str]) -> Iterator[tuple[Finding, bool]]:
-    """Yield what is found, and whether Redis could not be asked because of it. Changes nothing that lasts."""
+    """Yield each finding, and whether it means that Redis is unreachable. Leaves no changes behind."""
     settings, found = environment.check(environ)
     for each in found:
         yield each, False

@@ -1,4 +1,4 @@
-"""What a check before a deployment has found."""
+"""A finding of a check before a deployment."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ Level = Literal["error", "warning", "ok"]
 
 
 class Finding(NamedTuple):
-    """One finding: an error keeps something from working, or loses jobs; a warning may be as it is meant."""
+    """One finding. An error breaks something or loses jobs; a warning may be intended."""
 
     level: Level
     about: str
-    """What was looked at: settings, redis, download folder …"""
+    """What was checked: settings, redis, download folder …"""
     what: str
     remedy: str = ""
-    """What to do, empty if all is well."""
+    """What to do; empty if there is no problem."""
 
 
 def error(about: str, what: str, remedy: str) -> Finding:

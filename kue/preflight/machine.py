@@ -18,18 +18,18 @@ from ..process import descriptors
 from ..settings import Settings
 from .finding import Finding, error, ok, warning
 
-#: Fewer open files than this are soon used up by connections and downloads.
+#: A lower limit of open files is soon reached by connections and downloads.
 FILES_FEW = 1024
-#: Seconds that a proxy may take to accept a connection.
+#: Timeout of a connection to a proxy, seconds.
 CONNECT_S = 3.0
-#: What the extra `web` brings.
+#: The packages of the extra `web`.
 _WEB = ("flask", "flask_socketio", "prometheus_client", "certifi", "idna")
 #: Default ports of proxies by scheme.
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
 def check(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found on this machine, as the system user who runs the check."""
+    """Yield findings about this machine, as the system user that runs the check."""
     yield from _download_folder(settings)
     yield from _certificates(settings)
     yield from _proxy("DOWNLOAD_PROXY", settings.download_proxy)
@@ -40,7 +40,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 
 def folder_problem(folder: Path) -> str | None:
-    """Return why a folder cannot be written to, or made; None if it can."""
+    """Return why a folder cannot be written to or created; None if it can."""
     present = folder.absolute()
     while not present.exists():
         present = present.parent
@@ -50,14 +50,14 @@ def folder_problem(folder: Path) -> str | None:
         with tempfile.TemporaryFile(dir=present):
             return None
     except OSError as exc:
-        where = "" if present == folder.absolute() else f", in which {folder} would be made,"
-        return f"{present}{where} cannot be written to by this user ({exc.strerror or exc})"
+        where = "" if present == folder.absolute() else f", in which {folder} would be created,"
+        return f"{present}{where} is not writable for this user ({exc.strerror or exc})"
 
 
 def _download_folder(settings: Settings) -> Iterator[Finding]:
     about, folder = "download folder", settings.download_dir.absolute()
     if problem := folder_problem(folder):
-        yield error(about, problem, "Give it to the user who runs the workers, or set DOWNLOAD_DIR to another folder.")
+        yield error(about, problem, "Make it writable for the workers' user, or set DOWNLOAD_DIR.")
         return
     present = folder
     while not present.exists():
@@ -66,12 +66,12 @@ def _download_folder(settings: Settings) -> Iterator[Finding]:
     amount = f"{folder} has {size_text(free)} free"
     if free < reserve:
         yield error(
-            about, f"{amount}, less than DOWNLOAD_MIN_FREE ({size_text(reserve)}): downloads wait",
+            about, f"{amount}, less than DOWNLOAD_MIN_FREE ({size_text(reserve)}): downloads would wait",
             "Free some space, or lower DOWNLOAD_MIN_FREE.",
         )  # fmt: skip
     elif free - reserve < settings.download_max_bytes:
         yield warning(
-            about, f"{amount}; a file may have {size_text(settings.download_max_bytes)}",
+            about, f"{amount}, but one file may be {size_text(settings.download_max_bytes)}",
             "Free some space, or lower DOWNLOAD_MAX_BYTES.",
         )  # fmt: skip
     else:
@@ -87,14 +87,14 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
             else:
                 context.load_verify_locations(cafile=bundle)
         except (OSError, ssl.SSLError) as exc:
-            yield error("certificates", f"DOWNLOAD_CA_BUNDLE {bundle} cannot be used ({exc})", "Write a PEM file.")
+            yield error("certificates", f"DOWNLOAD_CA_BUNDLE {bundle} cannot be loaded ({exc})", "Use a PEM file.")
     if certificate := settings.download_client_cert:
         try:
             context.load_cert_chain(certificate)
         except (OSError, ssl.SSLError) as exc:
             yield error(
-                "certificates", f"DOWNLOAD_CLIENT_CERT {certificate} cannot be used ({exc})",
-                "Put the certificate and its key, without a password, into one PEM file that the workers may read.",
+                "certificates", f"DOWNLOAD_CLIENT_CERT {certificate} cannot be loaded ({exc})",
+                "Put the certificate and its key, without a password, into one PEM file readable for the workers.",
             )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _proxy(variable: str, url: str | None) -> Iterator[Finding]:
         yield ok(about, f"{where[0]}:{where[1]} accepts connections")
     except OSError as exc:
         yield error(
-            about, f"{where[0]}:{where[1]} cannot be connected to ({exc.strerror or exc})",
+            about, f"cannot connect to {where[0]}:{where[1]} ({exc.strerror or exc})",
             f"Correct {variable}, or start the proxy.",
         )  # fmt: skip
 
@@ -124,11 +124,11 @@ def _port(settings: Settings) -> Iterator[Finding]:
         yield ok(about, f"{where} is free")
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            yield warning(about, f"{where} is in use", "If that is not the running page, choose another PORT.")
+            yield warning(about, f"{where} is in use", "If that is not the page itself, choose another PORT.")
         elif isinstance(exc, PermissionError):
             yield error(about, f"this user may not listen on {where}", "Choose a PORT of 1024 or more.")
         else:
-            yield error(about, f"nothing can listen on {where} ({exc.strerror or exc})", "Set HOST to an own address.")
+            yield error(about, f"cannot listen on {where} ({exc.strerror or exc})", "Set HOST to one of its addresses.")
 
 
 def _packages() -> Iterator[Finding]:
@@ -136,15 +136,15 @@ def _packages() -> Iterator[Finding]:
     if missing:
         yield warning(
             "packages", f"the page and the download workers need {', '.join(missing)}",
-            "pip install 'kue[web]', unless only workers of your own run here.",
+            "pip install 'kue[web]', unless only your own workers run here.",
         )  # fmt: skip
 
 
 def _process() -> Iterator[Finding]:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         yield warning(
-            "system user", "this runs as root, who may write everywhere",
-            "Run the programs, and this check, as a user of their own.",
+            "system user", "running as root, which may write everywhere",
+            "Run the programs and this check as a dedicated user.",
         )  # fmt: skip
     limit = descriptors.raise_limit()
     if limit < FILES_FEW:

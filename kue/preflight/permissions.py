@@ -1,4 +1,4 @@
-"""What Redis' ACL permits: each command is tried, on keys and a channel of the queue that nobody else has."""
+"""Checks what Redis's ACL permits, by trying each command on separate keys and a channel of the queue."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..storage.session import Session
 from .finding import Finding, error, ok
 
 ABOUT = "redis"
-#: Words of errors that deny writes for another reason.
+#: Prefixes of errors that refuse writes for another reason.
 _NO_WRITES = ("READONLY", "OOM", "MISCONF", "NOREPLICAS")
-#: What the programs and their scripts call: the command, and its arguments after the key.
+#: The commands that the programs and scripts use, with their arguments after the key.
 _COMMANDS: tuple[tuple[str, ...], ...] = (
     ("SET", "x", "EX", "10", "NX"), ("GET",), ("INCRBY", "1"), ("EXISTS",), ("DEL",), ("TYPE",),
     ("HSET", "a", "1"), ("HSETNX", "b", "1"), ("HGET", "a"), ("HMGET", "a", "b"), ("HGETALL",), ("HKEYS",), ("HLEN",),
@@ -30,7 +30,7 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
 
 
 def check(session: Session) -> Iterator[Finding]:
-    """Yield one finding about all that is denied, or that nothing is."""
+    """Yield one finding: everything that is denied, or that nothing is."""
     key = f"{session.keys.prefix}:check:{secrets.token_hex(8)}"
     calls: list[tuple[str, ...]] = [(command, key, *rest) for command, *rest in _COMMANDS]
     calls += [
@@ -52,7 +52,7 @@ def check(session: Session) -> Iterator[Finding]:
                 elif any(word in str(exc) for word in _NO_WRITES):
                     denied[f"!{exc}"] = None
             except RedisClusterException:
-                pass  # a command without a key, which a Cluster's client sends nowhere
+                pass  # a command without a key, which a Cluster client cannot route
         subscription = client.pubsub(ignore_subscribe_messages=True) if hasattr(client, "pubsub") else None
         if subscription is not None:
             try:
@@ -67,10 +67,10 @@ def check(session: Session) -> Iterator[Finding]:
     try:
         found = session.call(call, 0)
     except (KueError, RedisError) as exc:
-        yield error(ABOUT, f"it does not answer to all commands ({exc})", "Look at its log.")
+        yield error(ABOUT, f"it does not respond to all commands ({exc})", "Check its log.")
         return
     for text in [text for text in found if text.startswith("!")][:1]:
-        yield error(ABOUT, f"it takes no writes ({text[1:]})", "Remove what keeps it from writing.")
+        yield error(ABOUT, f"it refuses writes ({text[1:]})", "Fix the cause: Redis's log has the details.")
     missing = [text for text in found if not text.startswith("!")]
     if missing:
         yield error(
@@ -78,7 +78,7 @@ def check(session: Session) -> Iterator[Finding]:
             f"ACL SETUSER NAME ~{session.keys.prefix}:* ~promotion:lock &{session.keys.prefix}:* +@all",
         )  # fmt: skip
     elif not found:
-        yield ok(ABOUT, f"permits all that is needed on the keys {session.keys.prefix}:*")
+        yield ok(ABOUT, f"permits everything needed on the keys {session.keys.prefix}:*")
 
 
 def _denied(command: tuple[str, ...], answer: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks of Redis: whether it can be reached and written to, keeps what it is given, and permits what is needed."""
+"""Checks of Redis: reachability, writes, persistence, eviction, and permissions."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .machine import folder_problem
 from .permissions import check as check_permissions
 
 ABOUT = "redis"
-#: The oldest that has every command that is used.
+#: The oldest version with all commands that are used.
 VERSION_MIN = (6, 2)
-#: Part of maxmemory beyond which there is little room left.
+#: Share of maxmemory beyond which little memory is left.
 MEMORY_FULL = 0.8
-#: Free memory below which there is little room left, too, bytes: for some ten thousand jobs.
+#: Free memory below which little is left, too, bytes: enough for some ten thousand jobs.
 MEMORY_FREE_MIN = 32 * 2**20
-#: Round trips slower than this, ms, make every job slow.
+#: Slower round trips than this, ms, make every job slow.
 SLOW_MS = 20.0
 ROUND_TRIPS = 5
 
 
 class Unreachable(Exception):
-    """Redis cannot be asked; ``finding`` says why."""
+    """Redis is unreachable; ``finding`` says why."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.what)
@@ -41,21 +41,21 @@ class Unreachable(Exception):
 
 
 def check(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found about Redis. Raises Unreachable."""
+    """Yield findings about Redis. Raises Unreachable."""
     url = settings.redis_url
     if url is None:
         usable, problem = probe(USUAL_HOST, USUAL_PORT, loading_s=0)
         if usable:
             url = f"redis://{USUAL_HOST}:{USUAL_PORT}/0"
             yield warning(
-                ABOUT, f"REDIS_URL is not set; a Redis on {USUAL_HOST}:{USUAL_PORT} answers", f"Set REDIS_URL={url}."
+                ABOUT, f"REDIS_URL is not set; there is a Redis on {USUAL_HOST}:{USUAL_PORT}", f"Set REDIS_URL={url}."
             )
         elif problem:
             raise Unreachable(error(ABOUT, problem, "Set REDIS_URL."))
         else:
             yield warning(
-                ABOUT, "REDIS_URL is not set, so an embedded Valkey keeps the jobs, for programs on this machine only",
-                "Set REDIS_URL for a Redis of its own.",
+                ABOUT, "REDIS_URL is not set, so an embedded Valkey stores the jobs, for programs on this machine only",
+                "Set REDIS_URL to use a Redis server.",
             )  # fmt: skip
     if url is None or is_embedded(url):
         yield from _embedded(settings, url)
@@ -80,7 +80,7 @@ def _embedded(settings: Settings, url: str | None) -> Iterator[Finding]:
         what, _, remedy = str(exc).partition(". ")
         yield error("embedded Valkey", what, remedy or "Set REDIS_URL.")
     if problem := folder_problem(folder):
-        yield error("embedded Valkey", problem, "Give the folder to this user, or set KUE_DATA_DIR.")
+        yield error("embedded Valkey", problem, "Make the folder writable for this user, or set KUE_DATA_DIR.")
     else:
         yield ok("embedded Valkey", f"keeps its data in {folder}")
 
@@ -91,20 +91,21 @@ def _server(session: Session) -> Iterator[Finding]:
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "")
     if version:
-        yield ok(ABOUT, f"{name} {version} answers in {max(0.1, took_ms):.1f} ms")
+        yield ok(ABOUT, f"{name} {version} responds in {max(0.1, took_ms):.1f} ms")
     else:
         yield warning(
             ABOUT, "it does not permit INFO: version, memory and persistence are unknown",
             "Permit it: ACL SETUSER NAME +info.",
         )  # fmt: skip
     if took_ms > SLOW_MS:
-        yield warning(ABOUT, f"a round trip takes {took_ms:.0f} ms, and each job several", "Move the programs nearer.")
+        slow = f"a round trip takes {took_ms:.0f} ms, and each job needs several"
+        yield warning(ABOUT, slow, "Run the programs closer to Redis.")
     yield from _of_info(info, session)
     yield from check_permissions(session)
 
 
 def _reach(session: Session) -> float:
-    """Return the shortest of some round trips, ms. Raises Unreachable."""
+    """Return the shortest of several round trips, ms. Raises Unreachable."""
     try:
         times = []
         for _ in range(ROUND_TRIPS):
@@ -113,9 +114,9 @@ def _reach(session: Session) -> float:
             times.append((time.monotonic() - began) * 1000)
         return min(times)
     except QueueUnavailable as exc:
-        what, remedy = f"it cannot be reached ({_text(exc.reason or exc)})", "Start it, or correct REDIS_URL."
+        what, remedy = f"it is unreachable ({_text(exc.reason or exc)})", "Start it, or correct REDIS_URL."
     except redis.AuthenticationError as exc:
-        what, remedy = f"it refuses the password ({_text(exc)})", "Correct the user and the password in REDIS_URL."
+        what, remedy = f"it rejects the credentials ({_text(exc)})", "Correct the user and the password in REDIS_URL."
     except NoPermissionError as exc:
         what, remedy = f"it refuses PING ({_text(exc)})", "ACL SETUSER NAME +@all"
     except RedisError as exc:
@@ -143,10 +144,10 @@ def _of_info(info: dict[str, Any], session: Session) -> Iterator[Finding]:
     if numbers and numbers < VERSION_MIN:
         yield error(ABOUT, f"version {version} is too old", "Use Redis 6.2 or newer, or any Valkey.")
     if info.get("role") in ("slave", "replica"):
-        yield error(ABOUT, "it is a replica, which takes no writes", "Name the primary, or Sentinel, in REDIS_URL.")
+        yield error(ABOUT, "it is a replica, which refuses writes", "Set REDIS_URL to the primary, or to Sentinel.")
     if info.get("cluster_enabled") == 1 and not session.connector.is_cluster:
         yield error(
-            ABOUT, "it belongs to a Cluster, and REDIS_URL names a single server",
+            ABOUT, "it is part of a Cluster, but REDIS_URL names a single server",
             "Write redis+cluster://host:port,host:port.",
         )  # fmt: skip
     yield from _memory(info)
@@ -157,11 +158,11 @@ def _memory(info: dict[str, Any]) -> Iterator[Finding]:
     policy, limit, used = info.get("maxmemory_policy"), info.get("maxmemory") or 0, info.get("used_memory") or 0
     if policy not in (None, "noeviction"):
         what = f"maxmemory-policy is {policy}: it may evict jobs when its memory is full"
-        remedy = "CONFIG SET maxmemory-policy noeviction, and in its configuration."
+        remedy = "Run CONFIG SET maxmemory-policy noeviction, and set it in its configuration file."
         yield error(ABOUT, what, remedy) if limit else warning(ABOUT, what, remedy)
     if limit and (used > MEMORY_FULL * limit or limit - used < MEMORY_FREE_MIN):
         yield warning(
-            ABOUT, f"it uses {size_text(used)} of {size_text(limit)} memory; jobs are refused when that is full",
+            ABOUT, f"it uses {size_text(used)} of {size_text(limit)} memory; new jobs will be rejected when it is full",
             "Raise maxmemory, or keep fewer finished jobs (KUE_KEEP_COMPLETE).",
         )  # fmt: skip
 
@@ -170,9 +171,9 @@ def _persistence(info: dict[str, Any]) -> Iterator[Finding]:
     if "aof_enabled" not in info:
         return
     if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
-        yield error(ABOUT, "it could not write its file the last time", "Look at its log, and its disk.")
+        yield error(ABOUT, "its last snapshot failed", "Check its log and its disk.")
     if not info["aof_enabled"]:
         yield warning(
-            ABOUT, "appendonly is off: a crash loses the jobs since its last snapshot, or all",
-            "CONFIG SET appendonly yes, and in its configuration.",
+            ABOUT, "appendonly is off: a crash loses all jobs since the last snapshot",
+            "Run CONFIG SET appendonly yes, and set it in its configuration file.",
         )  # fmt: skip

@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 from ..errors import InvalidJob
+from ..storage.arguments import check_list
 from .definition import Schedule
 from .store import Schedules
 
@@ -57,7 +58,7 @@ class DeclaredSchedules:
         its next time. Programs that share a queue but declare different schedules each need a different owner. Raises
         InvalidJob.
         """
-        listed = list(schedules)
+        listed = check_list("schedules", schedules, "[kue.Schedule(name, type, …)]")
         removed = self._store.declare([*listed, *self._of_handlers()], owner)
         self._listed, self._owner = listed, owner
         return removed

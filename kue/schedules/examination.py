@@ -52,7 +52,7 @@ def _look(client: Any, scripts: Scripts) -> list[Trouble]:
 def _trouble(client: Any, key: str, name: str, due: dict[str, float]) -> Trouble | None:
     kind = client.type(key)
     if kind == "none":
-        return Trouble(name, "is to fire, but there is no such schedule", "taken out")
+        return Trouble(name, "is listed to fire, but does not exist", "removed from the list")
     if kind != "hash":
         return Trouble(name, f"its key is a {kind}, not a hash", "")
     try:
@@ -63,9 +63,9 @@ def _trouble(client: Any, key: str, name: str, due: dict[str, float]) -> Trouble
     if saved.paused and saved.next_at is not None:
         return Trouble(name, "it is paused, but has a next time", "the next time is removed", saved)
     if name not in due:
-        return Trouble(name, "it is not among those that are to fire", "put in", saved)
+        return Trouble(name, "it is not listed to fire", "put in", saved)
     if due[name] != expected:
-        return Trouble(name, "it is to fire at another time than its next", "the time is corrected", saved)
+        return Trouble(name, "it is listed to fire at a different time", "the time is corrected", saved)
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 from ..base_job import J, now_ms
 from ..errors import InvalidJob, KueError, ScheduleNotFound
+from ..storage.arguments import check_count, check_list, check_string
 from ..storage.codec import to_json
 from ..storage.server_time import server_ms
 from ..storage.session import Session
@@ -64,23 +65,23 @@ class Schedules(Generic[J]):
 
     def save_schedule(self, wanted: Schedule) -> SavedSchedule:
         """Save a ``kue.Schedule``, like ``schedule``."""
+        _check_schedule(wanted)
         self._define([wanted], "", prune=False)
         return self.get_schedule(wanted.name)
 
     def declare(self, wanted: Iterable[Schedule], owner: str) -> list[str]:
         """Atomically replace the schedules of ``owner``; return the names of removed ones."""
         listed = self.check_declared(wanted)
-        if not isinstance(owner, str) or not owner:
-            raise InvalidJob(f'the owner of schedules must be a string such as "billing", not {owner!r}')
+        if not check_string("the owner of schedules", owner, "billing"):
+            raise InvalidJob('the owner of schedules must be a string such as "billing", not empty')
         return self._define(listed, owner, prune=True)
 
     def check_declared(self, wanted: Iterable[Schedule]) -> list[Schedule]:
         """Return schedules in a list. Raises InvalidJob if they cannot be declared together."""
-        listed = list(wanted)
+        listed = check_list("schedules", wanted, "[kue.Schedule(name, type, …)]")
         seen = set()
         for each in listed:
-            if not isinstance(each, Schedule):
-                raise InvalidJob(f"a declared schedule must be a kue.Schedule(name, type, …), not {each!r}")
+            _check_schedule(each)
             if each.name in seen:
                 raise InvalidJob(f"there are two schedules named {each.name!r}; give one of them another name")
             seen.add(each.name)
@@ -106,6 +107,8 @@ class Schedules(Generic[J]):
 
     def preview_schedule(self, wanted: Schedule, count: int = 10) -> list[int]:
         """Return the first times that a schedule would have if saved now, epoch ms, without jitter."""
+        _check_schedule(wanted)
+        check_count("count", count)
         if self._collects:
             return times.preview(wanted, now_ms(), now_ms(), count)
 
@@ -243,6 +246,11 @@ def move(
     known = ("", "") if saved is None else (saved.sha, _text(saved.next_at))
     due = "" if saved is None or following is None else str(times.due(saved.definition, following))
     return int(scripts.run(client, "move_schedule", name, verb, *known, _text(following), due))
+
+
+def _check_schedule(wanted: object) -> None:
+    if not isinstance(wanted, Schedule):
+        raise InvalidJob(f"a schedule must be a kue.Schedule(name, type, …), not {wanted!r}")
 
 
 def job_of(owner: ScheduleOwner[J], definition: Schedule) -> J:

@@ -1,9 +1,9 @@
-"""The times of a schedule: the next one, those that were missed, and what to do about them. Pure.
+"""The times of a schedule: the next one, missed ones, and how to handle them. Pure.
 
-An occurrence is one time of a schedule, in epoch ms; it is due then, or as much later as the jitter says. Each
-occurrence is handled at most once. ``Handled`` says which have been: all up to ``until``, but for those in the hole.
-The hole holds the times that were passed over together, by a jump of the clock or while no worker was running. If the
-clock is set back into it, they come after all.
+An occurrence is one time of a schedule, in epoch ms; it is due then, or later by the jitter. Each occurrence is handled
+at most once. ``Handled`` records which ones were: all up to ``until``, except those in the hole. The hole contains the
+times that were skipped together, by a jump of the clock or while no worker was running. If the clock is set back into
+it, they are handled after all.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .definition import Schedule
 
 #: An occurrence is missed once the next one is due, within these limits, ms.
 MISSED_MIN_MS, MISSED_MAX_MS = 2_000, 60_000
-#: Jobs that are created at most for missed occurrences: the newest.
+#: Maximum number of jobs created for missed occurrences, the newest.
 CATCH_UP_MAX = 100
-#: How far to look back for the last occurrence that is due, ms: the nearest span that holds one.
+#: How far to look back for the last due occurrence, ms: the shortest span that contains one is used.
 _LOOK_BACK_MS = tuple(unit * 1000 for unit in (120, 7_200, 172_800, 5_184_000, 63_072_000))
 
 
 class Handled(NamedTuple):
-    """Which occurrences have been handled: up to ``until``, but for those between the ends of the hole."""
+    """Which occurrences have been handled: up to ``until``, except those between the ends of the hole."""
 
     until: int = 0
     hole: tuple[int, int] | None = None
@@ -36,14 +36,14 @@ class Handled(NamedTuple):
         return occurrence <= self.until and not (self.hole and self.hole[0] < occurrence < self.hole[1])
 
     def and_one(self, occurrence: int) -> Handled:
-        """Return this with one more occurrence, the first that was not handled."""
+        """Return this with one more occurrence, the first unhandled one."""
         hole = self.hole
         if hole and hole[0] < occurrence < hole[1]:
             hole = (occurrence, hole[1]) if occurrence + 1 < hole[1] else None
         return Handled(max(self.until, occurrence), hole)
 
     def passed_over(self, first: int, last: int) -> Handled:
-        """Return this with a new hole, from ``first`` on up to before ``last``, and ``last`` handled."""
+        """Return this with a new hole, from ``first`` to before ``last``, and ``last`` handled."""
         if first > self.until:
             return Handled(last, (first - 1, last))
         if self.hole and last < self.hole[1]:  # further in the same hole
@@ -52,18 +52,18 @@ class Handled(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done about a schedule that is due."""
+    """How to handle a due schedule."""
 
     fires: int | None
-    """The occurrence for which a job is created; None: those that are due were missed, and are skipped."""
+    """The occurrence for which a job is created; None: the due ones were missed and are skipped."""
     handled: Handled
-    """What has been handled afterwards."""
+    """What is handled afterwards."""
     next: int | None
     """The next occurrence; None if there is none."""
 
 
 def jitter(schedule: Schedule, occurrence: int) -> int:
-    """Return by how many ms an occurrence is due later: the same in every process."""
+    """Return an occurrence's jitter, ms: the same in every process."""
     if not schedule.jitter_ms:
         return 0
     digest = hashlib.sha256(f"{schedule.name} {occurrence}".encode()).digest()
@@ -76,7 +76,7 @@ def due(schedule: Schedule, occurrence: int) -> int:
 
 
 def occurrences(schedule: Schedule, anchor_ms: int, after_ms: int) -> Iterator[int]:
-    """Yield the occurrences after a time, in order. ``anchor_ms``: from when ``every`` counts if it has no start."""
+    """Yield the occurrences after a time, in order. ``anchor_ms``: the start of ``every`` without a ``start``."""
     if schedule.start_ms is not None:
         after_ms = max(after_ms, schedule.start_ms - 1)
     for occurrence in _by_rule(schedule, anchor_ms, after_ms):
@@ -101,7 +101,7 @@ def _by_rule(schedule: Schedule, anchor_ms: int, after_ms: int) -> Iterator[int]
         try:
             begin = datetime.fromtimestamp(after_ms // 1000, schedule.zone or UTC)
             for each in CronSim(schedule.cron, begin):
-                # As whole seconds: where clocks are set back cronsim may begin before `begin`.
+                # Whole seconds; at a change from daylight saving time, cronsim may start before `begin`.
                 yield int(each.timestamp()) * 1000
         except (OverflowError, ValueError, OSError):  # beyond the calendar
             return
@@ -124,7 +124,7 @@ def unhandled(schedule: Schedule, anchor_ms: int, after_ms: int, handled: Handle
 
 
 def preview(schedule: Schedule, anchor_ms: int, now_ms: int, count: int) -> list[int]:
-    """Return the first times that a schedule would have, if it were made now."""
+    """Return the first times that a schedule would have if created now."""
     first = first_time(schedule, anchor_ms, now_ms, Handled())
     if first is None:
         return []
@@ -132,7 +132,7 @@ def preview(schedule: Schedule, anchor_ms: int, now_ms: int, count: int) -> list
 
 
 def first_time(schedule: Schedule, anchor_ms: int, now_ms: int, handled: Handled) -> int | None:
-    """Return the occurrence with which a new, changed or resumed schedule begins. A date that has passed is due now."""
+    """Return the first occurrence of a new, changed or resumed schedule. A date in the past is due now."""
     after_ms = now_ms
     if schedule.at_ms is not None and (schedule.missed != "skip" or now_ms - schedule.at_ms < MISSED_MAX_MS):
         after_ms = min(now_ms, schedule.at_ms - 1)
@@ -147,9 +147,9 @@ def plan(
     handled: Handled,
     jumped: tuple[int, int] | None = None,
 ) -> Plan:
-    """Return what to do about a schedule whose next occurrence, ``first``, is due.
+    """Return how to handle a schedule whose next occurrence, ``first``, is due.
 
-    ``jumped``: the last jump of the clock forward, from and to; what lies in it was not missed one by one.
+    ``jumped``: the last jump of the clock forward, from and to; times within it were not missed individually.
     """
 
     def then(fires: int | None, after: int, handled: Handled) -> Plan:
@@ -181,7 +181,7 @@ def _is_missed(schedule: Schedule, anchor_ms: int, occurrence: int, now_ms: int)
 def _oldest_of_many(
     schedule: Schedule, anchor_ms: int, first: int, now_ms: int, handled: Handled
 ) -> int | None:
-    """Return the oldest occurrence to catch up with; None if there are not too many, so that it is the first."""
+    """Return the oldest occurrence to catch up with; None if there are few enough to start with the first."""
     some = islice(unhandled(schedule, anchor_ms, first - 1, handled), CATCH_UP_MAX + 1)
     if sum(due(schedule, each) <= now_ms for each in some) <= CATCH_UP_MAX:
         return None
@@ -191,7 +191,7 @@ def _oldest_of_many(
 def _last_due(
     schedule: Schedule, anchor_ms: int, first: int, now_ms: int, handled: Handled, count: int
 ) -> list[int]:
-    """Return the last ``count`` occurrences from ``first`` on that are due, oldest first; fewer if there are fewer."""
+    """Return up to ``count`` last due occurrences, starting at ``first``, oldest first."""
     for span_ms in _LOOK_BACK_MS:
         begin = max(first - 1, now_ms - schedule.jitter_ms - span_ms)
         found: list[int] = []

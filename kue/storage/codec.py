@@ -16,21 +16,21 @@ PRIORITIES = {"low": 10, "normal": 0, "medium": -5, "high": -10, "critical": -15
 PRIORITY_NAMES: dict[int | float, str] = {number: name for name, number in PRIORITIES.items()}
 
 
-#: A string of compact JSON, or a number that may be spelled otherwise in JavaScript.
+#: A string in compact JSON, or a number that JavaScript may write differently.
 _FLOATS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?')
 
 
-#: Longest delay or ttl, ms: beyond it JavaScript would lose the units.
+#: Longest delay or ttl, ms: larger numbers are not exact in JavaScript.
 MS_MAX = 2**53 - 1
 
-#: Made once, as the encoder below: NaN and Infinity are no JSON.
+#: Created once, like the encoder below. NaN and Infinity are not JSON.
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
 def _make_encode() -> Callable[[Any], str]:
-    """Return what encodes a value as compact JSON.
+    """Return a function that encodes a value as compact JSON.
 
-    ``JSONEncoder`` makes the encoder in C anew for each value, which takes longer than to encode a small one.
+    ``JSONEncoder`` creates its C encoder anew for each value, which takes longer than encoding a small one.
     """
     usual = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     make: Any = getattr(json.encoder, "c_make_encoder", None)
@@ -44,10 +44,10 @@ _encode = _make_encode()
 
 
 def to_json(value: Any) -> str:
-    """Return compact JSON as JavaScript does, non-ASCII text as it is; raise InvalidJob for what JSON cannot say."""
+    """Return compact JSON as JavaScript writes it, non-ASCII text unescaped. Raises InvalidJob for other values."""
     try:
         text = _encode(value)
-        if ".0" in text or "e-" in text or "e+" in text:  # all that Python spells otherwise, and some text
+        if ".0" in text or "e-" in text or "e+" in text:  # the numbers that Python writes differently, and some strings
             text = _FLOATS.sub(_as_in_javascript, text)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidJob(f"not JSON: {exc}; use dicts, lists, strings, finite numbers, booleans and None") from exc
@@ -55,7 +55,7 @@ def to_json(value: Any) -> str:
         return text
     try:
         text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair; escaped it is still JSON
+    except UnicodeEncodeError:  # a lone surrogate; escaped, it is valid JSON
         return json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text
 
@@ -65,12 +65,12 @@ def _as_in_javascript(match: re.Match[str]) -> str:
     if text[0] == '"' or text.lstrip("-").isdecimal():
         return text
     spelled = number_text(float(text))
-    # JavaScript pads the digits of a large float with zeros. Python would read another number, a whole one.
+    # JavaScript pads the digits of a large float with zeros. Python would read a different whole number.
     return text if spelled.lstrip("-").isdecimal() and int(spelled) != float(text) else spelled
 
 
 def number_text(value: float) -> str:
-    """Return a finite number as JavaScript spells it: 1.0 is 1, 1e-05 is 0.00001, 1e+16 is 10000000000000000."""
+    """Return a finite number as JavaScript writes it: 1.0 is 1, 1e-05 is 0.00001, 1e+16 is 10000000000000000."""
     if isinstance(value, int):
         return str(value)
     mantissa, _, exponent = repr(abs(value)).partition("e")
@@ -91,7 +91,7 @@ def number_text(value: float) -> str:
     return f"{sign}{digits[0]}{fraction}e{point - 1:+d}"
 
 
-#: A number that may be beyond the range of a float: it has an exponent of three digits, or is very long.
+#: A number that may overflow a float: with an exponent of three digits, or very long.
 _MAY_OVERFLOW = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 
 
@@ -101,9 +101,9 @@ def _finite(text: str) -> float | None:
 
 
 def from_json(text: str | None) -> Any:
-    """Return the value of JSON text; None for none, and the text itself if it is not JSON (another program's).
+    """Return the value of JSON text; None for None, and the text itself if it is not JSON (written by another program).
 
-    Never raises. A number that JSON does not have (NaN, Infinity, 1e400) becomes None.
+    Never raises. Numbers that are not valid JSON (NaN, Infinity, 1e400) become None.
     """
     if text is None:
         return None
@@ -116,12 +116,12 @@ def from_json(text: str | None) -> Any:
 
 
 def is_truthy(value: Any) -> bool:
-    """Return whether JavaScript would call the value true: empty lists and objects are."""
+    """Return whether the value is truthy in JavaScript, where empty lists and objects are."""
     return bool(value) or isinstance(value, (list, dict, tuple))
 
 
 def check_priority(value: Any) -> int | float:
-    """Return a priority as a number, from a name, a number or a number's text; raise InvalidJob otherwise."""
+    """Return a priority as a number, given as a name, a number or a numeric string. Raises InvalidJob."""
     if isinstance(value, str):
         if value in PRIORITIES:
             return PRIORITIES[value]
@@ -149,7 +149,7 @@ def check_whole(name: str, value: Any, longest: int) -> int:
 
 
 def check_ms(name: str, value: Any) -> int | float:
-    """Return a time in ms, given as such or as a timedelta, whole if it is; raise InvalidJob otherwise."""
+    """Return a duration in ms, given in ms or as a timedelta; an int if it is whole. Raises InvalidJob."""
     ms = in_ms(value)
     if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not 0 <= ms <= MS_MAX:
         raise InvalidJob(f"{name} must be a number of milliseconds from 0 to {MS_MAX}, or a timedelta, not {value!r}")
@@ -163,7 +163,7 @@ def check_concurrency(count: object) -> int:
 
 
 def check_text(name: str, value: str) -> str:
-    """Return text that Redis can store as it is; raise InvalidJob otherwise."""
+    """Return text if Redis can store it unchanged; raise InvalidJob otherwise."""
     try:
         value.encode()
     except UnicodeEncodeError as exc:
@@ -172,17 +172,17 @@ def check_text(name: str, value: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """Return text that Redis can store: what is not valid Unicode becomes "?"."""
+    """Return text that Redis can store: invalid Unicode becomes "?"."""
     return text.encode("utf-8", "replace").decode()
 
 
 def option_text(value: float) -> str:
-    """Return what is stored for an option: nothing for 0."""
+    """Return the stored form of an option; "" for 0."""
     return number_text(value) if value else ""
 
 
 def number(text: str | None) -> int | None:
-    """Return the whole part of a number's text; None for none, and for what is no number or beyond 2^53."""
+    """Return the whole part of a numeric string; None for None, other text, and numbers beyond 2^53."""
     try:
         value = float(text) if text else None
     except (ValueError, OverflowError):
@@ -191,7 +191,7 @@ def number(text: str | None) -> int | None:
 
 
 def number_or_float(text: str | None) -> int | float:
-    """Return a number as stored (a priority, a delay), 0 if there is none or it is no finite number."""
+    """Return a stored number (a priority, a delay); 0 if it is missing or not finite."""
     try:
         value = float(text) if text else 0
     except ValueError:
@@ -202,7 +202,7 @@ def number_or_float(text: str | None) -> int | float:
 
 
 def percent(done: float, total: float) -> int:
-    """Return the progress as Node computes it: at most 100, cut to a whole number, 0 where it is not one.
+    """Return the progress as Node computes it: at most 100, truncated, 0 for NaN and infinity.
 
     Node Kue: ``Math.min(100, complete * 100 / total | 0)``, Job.prototype.progress, lib/queue/job.js.
     """
@@ -217,7 +217,7 @@ def percent(done: float, total: float) -> int:
 
 
 def format_line(template: Any, args: tuple[Any, ...]) -> str:
-    """Format a log line as Node's ``util.format``: %s %d %i %f %j %o %O %%; what is left over follows after blanks."""
+    """Format a log line as Node's ``util.format``: %s %d %i %f %j %o %O %%; further arguments are appended."""
     rest = list(args)
     if isinstance(template, str):
 
@@ -250,7 +250,7 @@ def _format_value(kind: str, value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """Show any object: as JSON if it is JSON, else as Python would print it."""
+    """Return any object as text: as JSON if possible, else as Python prints it."""
     if isinstance(value, str):
         return value
     try:

@@ -38,7 +38,7 @@ class Unique(NamedTuple):
 
 
 def _same_json(value: Any) -> str:
-    """Return JSON that is the same for values that are equal: members of objects in the order of their names."""
+    """Return JSON that is identical for equal values: with the members of objects sorted by name."""
     try:
         return json.dumps(json.loads(to_json(value)), separators=(",", ":"), sort_keys=True)
     except RecursionError as exc:
@@ -93,7 +93,7 @@ def saved_fields(job_type: str, data: Any, options: JobOptions) -> dict[str, str
 
 
 def with_context(remove: str, context: Mapping[str, str]) -> str:
-    """Return what ``create.lua`` takes as the last value of a job that belongs to a trace; ``remove`` without one."""
+    """Return the last value of a job for ``create.lua``: with its trace context, if any, else ``remove``."""
     fields = {"removeOnComplete": remove} if remove else {}
     fields |= {name: check_text(name, context[name]) for name in trace_context.FIELDS if context.get(name)}
     return to_json([part for pair in fields.items() for part in pair]) if context else remove
@@ -103,7 +103,7 @@ def read_result(raw: Mapping[str, str]) -> Any:
     """Return a job's result. ``raw`` must have ``state``, ``started_at``, ``result`` and ``exact_result``, if set.
 
     Node only stores truthy results, in ``result``. Others are in ``exact_result``, after the start time of their
-    attempt: once any program has started another attempt, they are void.
+    attempt: they are invalid once any program has started another attempt.
     """
     started_at, _, exact = raw.get("exact_result", "").partition("|")
     if exact and raw.get("state") == COMPLETE and started_at == raw.get("started_at"):
@@ -128,7 +128,7 @@ def _attempt_log(raw: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _whole(value: Any) -> int | None:
-    """Return the whole part of a JSON number that JavaScript can hold; None for anything else."""
+    """Return the whole part of a JSON number within JavaScript's exact range; None for anything else."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return int(value) if is_number and abs(value) <= MS_MAX else None
 

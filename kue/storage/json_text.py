@@ -15,7 +15,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 def strict_json(value: Any, default: Callable[[Any], Any] = str) -> str:
     """Return compact ASCII JSON that any parser accepts. Never raises for values read from JSON.
 
-    A number that JSON does not have becomes null. ``default`` converts other objects to JSON values.
+    Numbers that are not valid JSON become null. ``default`` converts other objects to JSON values.
     """
     try:
         return _encode(value)
@@ -63,7 +63,7 @@ def _number(value: float) -> str:
 
 
 class _Text:
-    """Text that is emitted as is."""
+    """Text that is emitted unchanged."""
 
     __slots__ = ("text",)
 

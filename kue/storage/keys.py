@@ -1,4 +1,7 @@
-"""Every Redis key of a queue, spelled once. ``lua/include/common.lua`` builds the same names inside the scripts."""
+"""All Redis keys of a queue. ``lua/include/common.lua`` builds the same names inside the scripts.
+
+“Ours” marks keys that Node Kue does not have.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from .codec import check_text
 
 #: Ids are whole numbers below 2^53: JavaScript cannot tell larger ones apart.
 ID_MAX = 2**53 - 1
-#: Longest id in text.
+#: Maximum length of a textual id.
 ID_CHARS_MAX = 64
-#: Digits of the largest id, 2^53 - 1. A longer number is another program's text.
+#: Digits of the largest id, 2^53 - 1. A longer number is another program's textual id.
 ID_DIGITS_MAX = 16
-#: What a Cluster hashes in place of the whole key: the text in the first braces, if there is any.
+#: A Cluster's hash tag: the text in the first braces, which is hashed instead of the whole key.
 _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 
 
 def check_prefix(prefix: object) -> str:
-    """Return a queue's prefix; raise InvalidJob if its keys could not be told from others', or lie in many slots."""
+    """Return a queue's prefix. Raises InvalidJob for one that is ambiguous, or would spread the keys over slots."""
     if not isinstance(prefix, str) or not prefix:
         raise InvalidJob(f'the prefix must be a non-empty string such as "q", not {prefix!r}')
     if any(letter.isspace() or ord(letter) < 32 for letter in prefix):
@@ -35,45 +38,45 @@ class Keys:
 
     def __init__(self, prefix: str = "q") -> None:
         self.prefix = prefix
-        #: Last id given out.
+        #: The last job's id.
         self.ids = f"{prefix}:ids"
         #: Every type ever saved (set).
         self.types = f"{prefix}:job:types"
-        #: Every job that is not removed (zset, zid by priority).
+        #: Every existing job (zset, zid by priority).
         self.jobs = f"{prefix}:jobs"
-        #: Sum of the durations of completed jobs, ms.
+        #: Total run time of completed jobs, ms.
         self.work_time = f"{prefix}:stats:work-time"
         #: Read by ``queue.setting`` (hash).
         self.settings = f"{prefix}:settings"
         #: Pub/sub channel of all events.
         self.events = f"{prefix}:events"
-        #: Ours: channel that tells a worker that a job was revoked from it ("id token reason").
+        #: Ours: channel that notifies workers of revoked jobs ("id token reason").
         self.revoked = f"{prefix}:revoked"
-        #: Ours: id by the epoch ms at which its lease expires (zset).
+        #: Ours: leases (zset, id by the epoch ms at which its lease expires).
         self.leases = f"{prefix}:leases"
-        #: Ours: types that no worker may reserve from, anywhere (set).
+        #: Ours: types paused for all workers (set).
         self.paused = f"{prefix}:paused"
         #: Ours: the limits of types (hash, type -> JSON).
         self.limits = f"{prefix}:limits"
-        #: Ours: written to see whether Redis takes writes (string, 10 s).
+        #: Ours: written to check that Redis accepts writes (string, 10 s).
         self.health = f"{prefix}:health"
-        #: Ours: sessions of the monitor that were logged out, by the epoch ms at which they would have expired (zset).
+        #: Ours: ended sessions of the monitor (zset, by the epoch ms at which they would have expired).
         self.ended_sessions = f"{prefix}:sessions:ended"
-        #: Ours: until when all sessions of a user ("*": of everybody) were ended, epoch ms (hash, 366 days).
+        #: Ours: by user ("*": all users), the epoch ms up to which all sessions were ended (hash, 366 days).
         self.revoked_sessions = f"{prefix}:sessions:revoked"
-        #: Ours: worker processes, for the boot reclaim and the page (hash, worker -> JSON).
+        #: Ours: worker processes, for rescues at startup and the page (hash, worker -> JSON).
         self.workers = f"{prefix}:workers"
-        #: Ours: schedules by the epoch ms at which they are due (zset).
+        #: Ours: schedules (zset, by the epoch ms at which they are due).
         self.schedules = f"{prefix}:schedules"
         #: Ours: names of webhooks (set).
         self.webhooks = f"{prefix}:webhooks"
-        #: Ours: the events that webhooks want (string); a queue without webhooks has none.
+        #: Ours: the events of all webhooks (string); missing without webhooks.
         self.webhook_events = f"{prefix}:webhooks:events"
-        #: Ours: events that no delivery job has been made of yet (stream).
+        #: Ours: the outbox: events without a delivery job yet (stream).
         self.webhook_outbox = f"{prefix}:webhooks:outbox"
-        #: Ours: events that were lost since the outbox was full (string, a number).
+        #: Ours: number of events dropped because the outbox was full (string).
         self.webhooks_dropped = f"{prefix}:webhooks:dropped"
-        #: Ours: alerts that are active, or may soon be (hash, name -> JSON).
+        #: Ours: alerts that are active or pending (hash, name -> JSON).
         self.alerts = f"{prefix}:alerts"
 
     def job(self, job_id: object) -> str:
@@ -83,7 +86,7 @@ class Keys:
         return f"{self.prefix}:job:{job_id}:log"
 
     def children(self, job_id: object) -> str:
-        """Ours: the jobs that a job waits for, or waited for (zset, id by its number and what became of it)."""
+        """Ours: the jobs that a job waits for, or waited for (zset, id by number and outcome)."""
         return f"{self.prefix}:job:{job_id}:children"
 
     def state(self, state: str) -> str:
@@ -96,7 +99,7 @@ class Keys:
         return f"{self.prefix}:{job_type}:jobs"
 
     def history(self, name: str) -> str:
-        """Ours: what happened in each minute ("minutes") or half hour ("halves"), for the charts (hash, JSON)."""
+        """Ours: statistics per minute ("minutes") or half hour ("halves"), for the charts (hash, JSON)."""
         return f"{self.prefix}:history:{name}"
 
     def bulk(self, bulk_id: str) -> str:
@@ -108,19 +111,19 @@ class Keys:
         return f"{self.prefix}:orders:{worker}"
 
     def wake(self, engine: str) -> str:
-        """Ours: what ends the wait of one worker process for tokens (list, at most one element, WAKE_S)."""
+        """Ours: wakes up one worker process that blocks on wake-up tokens (list, at most one element, WAKE_S)."""
         return f"{self.prefix}:wake:{engine}"
 
     def limit(self, part: str, job_type: str) -> str:
-        """Ours: what is kept of a limited type; ``include/aside.lua`` says which parts there are."""
+        """Ours: the state of a limited type; ``include/aside.lua`` lists the parts."""
         return f"{self.prefix}:limit:{part}:{job_type}"
 
     def limit_line(self, job_type: str, key: str) -> str:
-        """Ours: the jobs that stepped aside for one key of a limited type (zset, zid by priority)."""
+        """Ours: the jobs set aside for one key of a limited type (zset, zid by priority)."""
         return self.limit("jobs", f"{len(job_type.encode())}:{job_type}:{key}")
 
     def slots(self, name: str) -> str:
-        """Ours: running attempts that hold slots of that name (set, "id token", 7 days), void if they run no more."""
+        """Ours: attempts that hold slots of that name (set, "id token", 7 days); ended ones do not count."""
         return f"{self.prefix}:slots:{name}"
 
     def secret(self, name: str) -> str:
@@ -128,38 +131,38 @@ class Keys:
         return f"{self.prefix}:secret:{name}"
 
     def schedule(self, name: str) -> str:
-        """Ours: a schedule's definition, and how its last runs were (hash)."""
+        """Ours: a schedule's definition and last runs (hash)."""
         return f"{self.prefix}:schedule:{name}"
 
     def webhook(self, name: str) -> str:
-        """Ours: what a webhook is, its secret, and how its deliveries go (hash)."""
+        """Ours: a webhook's definition, secret and delivery statistics (hash)."""
         return f"{self.prefix}:webhook:{name}"
 
     def deliveries(self, name: str) -> str:
-        """Ours: the last attempts to deliver to a webhook, newest first (list, JSON)."""
+        """Ours: a webhook's last delivery attempts, newest first (list, JSON)."""
         return f"{self.prefix}:webhook:{name}:deliveries"
 
     def lane(self, lane: str) -> str:
-        """Ours: the last create of one producer, so that a repeated call makes nothing twice (string, 10 min)."""
+        """Ours: a producer's last create call, so that repeating it creates nothing twice (string, 10 min)."""
         return f"{self.prefix}:lane:{lane}"
 
 
 def zid(job_id: object) -> str:
-    """Return the sorted-set member of a job: ``02|12`` for 12, so that equal scores come out in order of id."""
+    """Return the sorted-set member of a job: ``02|12`` for 12, so that equal scores are sorted by id."""
     text = str(job_id)
     return f"{len(text):02d}|{text}"
 
 
 def id_of(member: str) -> int | str:
-    """Return the id in a sorted-set member; text only if somebody stored a job under a textual id."""
+    """Return the id in a sorted-set member; a string only for a textual id of another program."""
     text = member.partition("|")[2]
     return int(text) if text.isdecimal() and len(text) <= ID_DIGITS_MAX else text
 
 
 def check_id(job_id: int | str) -> None:
-    """Raise InvalidJob for what cannot be a job's id."""
+    """Raise InvalidJob unless the value can be a job's id."""
     if isinstance(job_id, str) and len(job_id) <= ID_CHARS_MAX:
-        check_text("a job's id", job_id)  # another program's: Node's API takes any text
+        check_text("a job's id", job_id)  # another program's: Node's API accepts any text
         return
     if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= ID_MAX:
         raise InvalidJob(f"a job's id must be a whole number from 1 to 2^53-1, not {repr(job_id)[:80]}")

@@ -1,8 +1,8 @@
-"""The texts of the Lua scripts, as Redis gets them.
+"""Assemble the Lua scripts that are sent to Redis.
 
-A call of a script makes every function in it anew, and Redis keeps nothing from one call to the next. So a script
-carries only what it calls, and what few of its calls need is made when one of them needs it: the functions of an
-include that begins with ``--- @lazy``, and those behind such a line. In the files they are called like any others.
+Each call of a script defines all of its functions anew; Redis keeps nothing between calls. So a script contains only
+the functions that it calls. Those that few calls need are defined on first use: the functions of an include that starts
+with ``--- @lazy``, and those after such a line. In the files, they are called like any others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ LAZY = "--- @lazy\n"
 
 
 class _Part(NamedTuple):
-    """A top-level statement that begins with ``local``, with what follows it."""
+    """A top-level statement that begins with ``local``, with the lines after it."""
 
     text: str
     is_lazy: bool
 
     @property
     def function(self) -> str | None:
-        """The name of the function that it defines, if it is one."""
+        """The name of the function that it defines, or ""."""
         match = re.match(r"local function (\w+)", self.text)
         return match and match.group(1)
 
@@ -39,13 +39,13 @@ class _Part(NamedTuple):
 
 @cache
 def scripts() -> dict[str, Path]:
-    """Return every script's file by its name, which is unique over all folders of ``lua/``."""
+    """Return every script's file by its name, which is unique across all folders of ``lua/``."""
     return {path.stem: path for path in LUA_DIR.glob("*/*.lua") if path.parent.name != "include"}
 
 
 @cache
 def source(name: str) -> str:
-    """Return the text of a script with its ``--- @include "x"`` lines resolved, each include once."""
+    """Return a script's text with its ``--- @include "x"`` lines resolved, each include once."""
     *included, body = _pieces(scripts()[name], set())
     parts = _without_unused([part for piece in included for part in piece] + body)
     body = parts[len(parts) - len(body) :]
@@ -54,13 +54,13 @@ def source(name: str) -> str:
 
 @cache
 def sha(name: str) -> str:
-    """Return the hash by which Redis knows a script."""
+    """Return the SHA-1 by which Redis identifies a script."""
     return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
-    """Yield the parts of a file between its includes, and those of the includes in their places."""
-    # Redis counts script memory by the text, and comments say nothing to it.
+    """Yield the parts of a file, with each include's parts in its place."""
+    # Comments are removed: they would only use memory in Redis.
     text = re.sub(r"--\[\[.*?\]\]\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     text, is_lazy = text.removeprefix(LAZY), text.startswith(LAZY)
     for at, piece in enumerate(re.split(r'^--- @include "(\w+)"\n', text, flags=re.MULTILINE)):
@@ -74,18 +74,18 @@ def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
 
 
 def _words(text: str) -> set[str]:
-    """Return the names in a text, but not the strings that consist of one."""
+    """Return the names in a text, except strings that consist of one."""
     return set(re.findall(r"(?<!['\w])[A-Za-z_]\w*(?!['\w])", text))
 
 
 def _without_unused(parts: list[_Part]) -> list[_Part]:
-    """Leave out the functions that nothing calls.
+    """Remove functions that are never called.
 
-    A function is what stands between ``local function`` and ``end`` at the beginning of a line, or on one line.
+    A function spans from ``local function`` to ``end`` at the beginning of a line, or is on one line.
     """
     kept: list[_Part] = []
     behind: set[str] = set()
-    for part in reversed(parts):  # what calls a function stands behind it
+    for part in reversed(parts):  # callers come after the function
         head, _, rest = part.text.partition("\n")
         if not head.endswith(" end"):
             _, _, rest = f"\n{rest}".partition("\nend\n")
@@ -97,9 +97,9 @@ def _without_unused(parts: list[_Part]) -> list[_Part]:
 
 
 def _with_lazy(included: list[_Part], body: list[_Part]) -> str:
-    """Put the lazy functions, and those that only these call, into one.
+    """Move the lazy functions, and those that only they call, into one function.
 
-    It is ``lazy``, which makes them and returns those that the other functions call.
+    This function, ``lazy``, defines them and returns those called from elsewhere.
     """
     eager: list[str] = []
     lazy: list[str] = []

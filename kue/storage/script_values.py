@@ -9,52 +9,52 @@ from typing import Any, NamedTuple
 from ..errors import DuplicateJob, InvalidJob, JobNotFound, LeaseLost, WrongState
 from .codec import to_json
 
-#: What ``Queue.resume`` publishes on the channel of revocations: "id token reason", with an id that no job has.
+#: Published by ``Queue.resume`` on the channel of revocations: "id token reason", with an id that no job has.
 RESUMED = "* * resumed"
-#: The same after a jump of the server's clock: every worker renews its leases at once (include/clock.lua).
+#: The same after a jump of the server's clock: every worker renews its leases immediately (include/clock.lua).
 RENEW = "* * renew"
 
-#: Stands between the texts of a hash in the reply of ``reserve.lua``. A text that holds it is no harm, only slower.
+#: Separates the strings of a hash in the reply of ``reserve.lua``. Strings that contain it are only slower.
 SEPARATOR = "\x1f"
 
 #: The values of ``complete`` for a handler that returned nothing.
 NO_RESULT = ("null", "0")
 
-#: How many values ``finish_and_reserve.lua`` takes for each verb, after id and token.
+#: Number of values that ``finish_and_reserve.lua`` takes for each verb, after id and token.
 _WIDTHS = {"complete": 2, "fail": 7, "release": 2, "limit": 2}
 
 
 class ScriptResult(IntEnum):
-    """The result of a script's step; the Lua files use the same names for the codes."""
+    """The result code of a script; the Lua files use the same names."""
 
     OK = 1
     DONE = 0
-    """This step was made before, or there is nothing to do."""
+    """Already done, or nothing to do."""
     GONE = -1
-    """There is no such job."""
+    """No such job."""
     LOST = -2
     """The attempt does not hold the job."""
     WRONG_STATE = -3
     REJECTED = -4
-    """Another job has the claim of one that is to be rejected then."""
+    """Another job has the claim of a job with ``on_duplicate="reject"``."""
     CYCLE = -5
     """A job would wait for itself."""
 
 
 class ClockWatch(NamedTuple):
-    """What a script needs to tell a jump of the server's clock: see ``include/clock.lua``. ms."""
+    """What a script needs to detect jumps of the server's clock, ms: see ``include/clock.lua``."""
 
     blind: int = 0
     grace: int = 0
     elapsed: int = 0
 
 
-#: Do not look at the clock.
+#: Do not check the clock.
 NO_CLOCK = ClockWatch()
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended: a verb and the values that the verb's script takes after id and token."""
+    """How an attempt ended: a verb, and the arguments of its script after id and token."""
 
     verb: str
     job_id: str
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 class Reservation(NamedTuple):
     """A request for jobs: one for each free slot number in ``slots``, by type.
 
-    ``nonce`` names the reservation for good: repeated with ``again``, it finds the jobs that it took the first time.
+    ``nonce`` identifies the reservation: repeated with ``again``, it returns the jobs that it reserved the first time.
     ``worker`` is the process's name in ``q:workers``.
     """
 
@@ -76,7 +76,7 @@ class Reservation(NamedTuple):
     again: bool = False
 
     def arguments(self) -> list[object]:
-        """Return it as ``include/reserve.lua`` takes it."""
+        """Return the arguments for ``include/reserve.lua``."""
         arguments: list[object] = [self.lease_ms, self.nonce, self.worker, int(self.again), len(self.slots)]
         for job_type, numbers in self.slots.items():
             arguments += (job_type, len(numbers), *numbers)
@@ -84,7 +84,7 @@ class Reservation(NamedTuple):
 
 
 class ReservedJob(NamedTuple):
-    """A job that a reservation took; ``fields`` is its hash, the fields of the reservation excepted."""
+    """A reserved job; ``fields`` is its hash from before the reservation."""
 
     job_id: str
     token: str
@@ -93,11 +93,11 @@ class ReservedJob(NamedTuple):
 
 
 class FetchResult(NamedTuple):
-    """The reply to a worker's call: the server's time, a code for each outcome, jobs, and what it found of the types.
+    """The reply to a worker's call: the server's time, a code for each outcome, jobs, and the state of types.
 
-    ``paused``: types that nobody may take from; ``more``: types of which more jobs may start; ``broken``: types whose
-    keys are of another kind or denied, each with what is wrong; ``later``: types that are limited, each with the ms
-    after which more of their jobs may start.
+    ``paused``: paused types; ``more``: types of which more jobs may start; ``broken``: types whose keys have the wrong
+    type or are denied, each with the error; ``later``: limited types, each with the ms after which more of their jobs
+    may start.
     """
 
     now_ms: int
@@ -110,7 +110,7 @@ class FetchResult(NamedTuple):
 
 
 def outcome_arguments(outcomes: Sequence[Outcome]) -> list[object]:
-    """Return acknowledgements as ``finish_and_reserve.lua`` takes them."""
+    """Return the acknowledgements as arguments for ``finish_and_reserve.lua``."""
     arguments: list[object] = [len(outcomes)]
     for outcome in outcomes:
         if outcome.verb == "complete" and outcome.values == NO_RESULT:
@@ -134,14 +134,14 @@ def reserved_jobs(taken: Sequence[Any], read_hash: Callable[[str], dict[str, str
     jobs = []
     for count, text in zip(taken[::2], taken[1::2], strict=True):
         job_id, token, slot, *flat = text.split(SEPARATOR)
-        # Unless one of them has a separator in it
+        # Unless one of them contains a separator
         fields = dict(zip(flat[::2], flat[1::2], strict=True)) if len(flat) == count else read_hash(job_id)
         jobs.append(ReservedJob(job_id, token, int(slot), fields))
     return jobs
 
 
 class Claim(NamedTuple):
-    """What makes a job unique, for ``create_unique.lua``; ``text`` with the job's type is what two jobs must share."""
+    """A unique job's claim, for ``create_unique.lua``; no two jobs of a type may have the same ``text``."""
 
     text: str
     until: str = "end"
@@ -150,13 +150,13 @@ class Claim(NamedTuple):
     on_duplicate: str = "return"
 
     def argument(self, job_type: str, call: str = "") -> str:
-        """Return it as JSON; ``call`` names the call, so that it is recognised when it is repeated."""
+        """Return it as JSON; ``call`` identifies the call, so that a repeated one is recognized."""
         chosen = {name: value for name, value in self._asdict().items() if value is not None}
         return to_json({**chosen, "entry": f"{job_type} {self.text}", "call": call})
 
 
 class Created(NamedTuple):
-    """What ``create_unique.lua`` answers: the job's id, whether it is new, and its hash if it is not."""
+    """The reply of ``create_unique.lua``: the job's id, whether it is new, and its hash if it is not."""
 
     job_id: int
     is_new: bool
@@ -164,10 +164,10 @@ class Created(NamedTuple):
 
 
 class CreatedFlow(NamedTuple):
-    """What ``create_flow.lua`` answers: the id of the first job that was created, the others follow it.
+    """The reply of ``create_flow.lua``: the id of the first created job; the others have the next ids.
 
-    ``others``: by number, those that were not: the id of the job that has the claim, and whether it is still there;
-    None for what only such jobs would have waited for.
+    ``others``: by number, those not created: the id of the job with the claim, and whether it still exists; None for
+    jobs that only such jobs would have waited for.
     """
 
     first: int
@@ -175,12 +175,12 @@ class CreatedFlow(NamedTuple):
 
 
 def created_flow(reply: Sequence[Any]) -> CreatedFlow:
-    """Read the reply of ``create_flow.lua``. Raises the error that it stands for."""
+    """Read the reply of ``create_flow.lua``. Raises the corresponding error."""
     code, value, *more = reply
     if code == ScriptResult.REJECTED:
         raise DuplicateJob(int(value))
     if code == ScriptResult.CYCLE:
-        raise InvalidJob(f"the running job would wait for itself: job {value} waits for it, and it for job {value}")
+        raise InvalidJob(f"the running job would wait for itself: job {value} already waits for it")
     check(code, value)
     others: dict[int, tuple[int, bool] | None] = {}
     for number, _, text in (pair.partition("=") for pair in (more[0] if more else "").split()):
@@ -189,7 +189,7 @@ def created_flow(reply: Sequence[Any]) -> CreatedFlow:
 
 
 def check(code: int, job_id: object) -> None:
-    """Raise the error that a script's code stands for, if it stands for one."""
+    """Raise the error of a script's code, if it is one."""
     if code == ScriptResult.GONE:
         raise JobNotFound(job_id)
     if code == ScriptResult.LOST:
@@ -197,7 +197,7 @@ def check(code: int, job_id: object) -> None:
 
 
 def previous_state(reply: Sequence[Any], job_id: object, expected: str) -> str:
-    """Return the state that an operator's script found a job in. Raises WrongState if that is none of ``expected``."""
+    """Return a job's previous state from an operator's script. Raises WrongState if it is not in ``expected``."""
     check(reply[0], job_id)
     if reply[0] == ScriptResult.WRONG_STATE:
         raise WrongState(job_id, expected, reply[1])

@@ -1,7 +1,7 @@
-"""The Lua transitions: calls each script of ``lua/`` by one method.
+"""The Lua transitions: one method for each script of ``lua/``.
 
-A method takes the client to call through, since workers, producers and everybody else use connections of their own.
-Times in ``now_ms`` are for tests; 0 means the server's own clock.
+A method takes the client to use, since workers, producers and other callers have separate connections. ``now_ms`` is
+for tests; 0 means the server's clock.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from .script_values import (
     previous_state,
 )
 
-#: Jobs that one ``create`` call makes at most: Lua's ``unpack`` has a limit of 8,000 values.
+#: Maximum number of jobs per ``create`` call: Lua's ``unpack`` has a limit of 8,000 values.
 CREATE_MAX = 1000
 
-#: Seconds after which an element that no worker takes from its list goes: the process is gone.
+#: Seconds after which an element expires that no worker has popped from its list, because its process has died.
 WAKE_S = 60
 
 
@@ -46,7 +46,7 @@ class Scripts:
         self.keys = keys
 
     def run(self, client: Any, name: str, *args: object, now_ms: int = 0) -> Any:
-        """Call a script by its hash; a server that does not know it (restarted, flushed) is given its text."""
+        """Call a script by its hash; send its text if the server does not know it (restarted, flushed)."""
         command = self._command(name, now_ms, args)
         try:
             return client.execute_command(*command)
@@ -54,7 +54,7 @@ class Scripts:
             return client.execute_command("EVAL", source(name), *command[2:])
 
     def run_each(self, client: Any, name: str, calls: Sequence[Sequence[object]]) -> list[Any]:
-        """Call a script several times in one round trip; an answer may be the error of its call."""
+        """Call a script several times in one round trip; a reply may be an error of its call."""
         pipe = client.pipeline(transaction=False)
         for args in calls:
             pipe.execute_command(*self._command(name, 0, args))
@@ -72,16 +72,16 @@ class Scripts:
     def create(
         self, client: Any, jobs: Sequence[Sequence[str]], *, lane: str = "", sequence: int = 0, now_ms: int = 0
     ) -> int:
-        """Create jobs, each given as the 8 values of ``create.lua``; return the first id, the others follow it.
+        """Create jobs, each given as the 8 values of ``create.lua``; return the first id; the others have the next ids.
 
-        A ninth value is what the job is found by, as ``search.found_by`` gives it.
+        A ninth value is its search terms, from ``search.found_by``.
         """
         return int(self.run(client, "create", *self._to_create(jobs, lane, sequence), now_ms=now_ms))
 
     def create_pipelined(self, client: Any, calls: Iterable[tuple[Sequence[Sequence[str]], str, int]]) -> Iterator[int]:
-        """Yield what ``create`` returns for each (jobs, lane, sequence), sending the next call before it has come.
+        """Yield the result of ``create`` for each (jobs, lane, sequence); the calls are pipelined.
 
-        After an error, of a server that does not know the script too, the connection must be given up.
+        After an error, even an unknown script, the connection must be dropped.
         """
         return map(int, pipelined(client, (self._command("create", 0, self._to_create(*call)) for call in calls)))
 
@@ -103,11 +103,11 @@ class Scripts:
         lane: str = "",
         now_ms: int = 0,
     ) -> CreatedFlow:
-        """Create jobs of which some wait for others, all or none.
+        """Create jobs some of which wait for others, all or none.
 
-        ``jobs`` as for ``create``, ``rest`` what ``create_flow.lua`` takes behind them. ``running``: id and token of
-        a running job that gets children. ``uniques``: numbers of jobs with their claims, as ``Claim.argument`` gives
-        them. Safe to repeat with the same ``lane``, a name that no other call has.
+        ``jobs`` as for ``create``, ``rest``: the further arguments of ``create_flow.lua``. ``running``: id and
+        fencing token of a running job that gets children. ``uniques``: numbers of jobs with their claims, from
+        ``Claim.argument``. Safe to repeat with the same ``lane``, which must be unique to this call.
         """
         values = [value for job in jobs for value in job[:8]]
         head = (self.keys.lane(lane) if lane else "", 1, len(jobs))
@@ -118,9 +118,9 @@ class Scripts:
     def create_unique(
         self, client: Any, job: Sequence[str], claim: Claim, call: str = "", *, now_ms: int = 0
     ) -> Created:
-        """Create a job, given as for ``create``, unless one is there with the same claim.
+        """Create a job, given as for ``create``, unless another one has the same claim.
 
-        Safe to repeat with the same ``call``, a text that no other call has.
+        Safe to repeat with the same ``call``, which must be unique to this call.
         """
         argument = claim.argument(job[0], call)
         job_id, is_new, *found = self.run(client, "create_unique", "", argument, 1, *job, now_ms=now_ms)
@@ -128,7 +128,7 @@ class Scripts:
         return Created(int(job_id), bool(is_new), dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def claim(self, client: Any, job_id: object, job_type: str, claim: Claim, *, now_ms: int = 0) -> bool:
-        """Make a saved job unique; return whether it is, which it is not if another one has the claim."""
+        """Make a saved job unique; return False if another one has the claim."""
         code = self.run(client, "claim", job_id, claim.argument(job_type), now_ms=now_ms)
         check(code, job_id)
         return bool(code == ScriptResult.OK)
@@ -158,7 +158,7 @@ class Scripts:
     ) -> list[str]:
         """Return the ids that are in at least one key (named without the prefix) of every group, best first.
 
-        ``of_node``: only jobs that are in Node's index alone.
+        ``of_node``: only jobs that are in Node's index but not in ours.
         """
         flat = [part for group in groups for part in (len(group), *group)]
         return list(self.run(client, "search", limit, int(of_node), *flat))
@@ -166,15 +166,15 @@ class Scripts:
     # A worker
 
     def reserve(self, client: Any, reservation: Reservation, *, now_ms: int = 0) -> FetchResult:
-        """Take up to one job for each free slot."""
+        """Reserve up to one job for each free slot."""
         return self._fetched(client, self.run(client, "reserve", *reservation.arguments(), now_ms=now_ms))
 
     def wait_and_reserve(
         self, client: Any, keys: Sequence[str], block_s: float, reservation: Reservation
     ) -> FetchResult:
-        """Wait up to ``block_s`` seconds for an element in one of the lists ``keys``, and then reserve.
+        """Wait up to ``block_s`` seconds for an element in one of the lists ``keys``, then reserve.
 
-        Both commands are sent at once, where the client can, so the answers to both come at once.
+        If the client supports it, both commands are pipelined, which saves a round trip.
         """
         arguments = reservation.arguments()
         answers = pipelined(client, [("BLPOP", *keys, block_s), self._command("reserve", 0, arguments)])
@@ -187,7 +187,7 @@ class Scripts:
     def finish_and_reserve(
         self, client: Any, outcomes: Sequence[Outcome], reservation: Reservation, *, now_ms: int = 0
     ) -> FetchResult:
-        """Acknowledge ``outcomes`` and reserve as ``reserve``, in one step."""
+        """Acknowledge ``outcomes`` and reserve, in one call."""
         arguments = [*outcome_arguments(outcomes), *reservation.arguments()]
         now, codes, *reply = self.run(client, "finish_and_reserve", *arguments, now_ms=now_ms)
         return self._fetched(client, [now, *reply], codes)
@@ -196,11 +196,11 @@ class Scripts:
         return fetch_result(reply, codes, lambda job_id: client.hgetall(self.keys.job(job_id)))
 
     def wake(self, client: Any, engine: str) -> None:
-        """End the wait of the worker process whose list is named so."""
+        """Wake up a worker process."""
         self.run(client, "wake", engine, WAKE_S)
 
     def acknowledge(self, client: Any, outcome: Outcome, *, now_ms: int = 0) -> ScriptResult:
-        """Acknowledge one attempt by the script that its verb names."""
+        """Acknowledge one attempt with its verb's script."""
         verb, *arguments, values = outcome
         return ScriptResult(self.run(client, verb, *arguments, *values, now_ms=now_ms))
 
@@ -210,25 +210,25 @@ class Scripts:
         check(self.run(client, "progress", job_id, token, percent, data, int(keep_data), now_ms=now_ms), job_id)
 
     def log(self, client: Any, job_id: object, token: str, line: str, *, again: bool = False, now_ms: int = 0) -> None:
-        """Append a line to a job's log; ``again``: the answer to this call was lost, so it may be there already."""
+        """Append a line to a job's log; ``again``: retry after a lost reply, so it may be there already."""
         check(self.run(client, "log", job_id, token, line, int(again), now_ms=now_ms), job_id)
 
     def renew(self, client: Any, tokens: Iterable[tuple[str, str]], *, lease_ms: int, now_ms: int = 0) -> list[str]:
-        """Renew the leases of ``tokens`` (pairs of id and token); return the ids that are no longer held."""
+        """Renew the leases of ``tokens`` (pairs of id and token); return the ids whose lease was lost."""
         flat = [part for pair in tokens for part in pair]
         return list(self.run(client, "renew", lease_ms, *flat, now_ms=now_ms))
 
     def isolate(
         self, client: Any, job_id: object, token: str, line: str, *, alone: bool, now_ms: int = 0
     ) -> ScriptResult:
-        """Note that an attempt begins only now, or still waits; ``alone``: in a process that runs nothing else.
+        """Record that an attempt starts only now, or still waits; ``alone``: its process runs nothing else.
 
         ``line`` goes to the job's log, unless it is "".
         """
         return ScriptResult(self.run(client, "isolate", job_id, token, line, int(alone), now_ms=now_ms))
 
     def take_slot(self, client: Any, name: str, job_id: object, token: str, slots: int) -> int:
-        """Let a running attempt hold one of ``slots``; return 0, or how many others hold them all."""
+        """Let a running attempt take one of ``slots``; return 0, or the number of holders if all are taken."""
         return int(self.run(client, "take_slot", name, job_id, token, slots))
 
     def return_slot(self, client: Any, name: str, job_id: object, token: str) -> None:
@@ -237,16 +237,16 @@ class Scripts:
     # Maintenance
 
     def promote(self, client: Any, limit: int = 1000, *, now_ms: int = 0) -> tuple[int, int]:
-        """Promote what is due; return how many, and the ms until the next is due (-1: none is waiting)."""
+        """Promote due jobs; return how many, and the ms until the next one is due (-1: there is none)."""
         promoted, next_ms = self.run(client, "promote", limit, now_ms=now_ms)
         return int(promoted), int(next_ms)
 
     def balance(self, client: Any, period_ms: int = 0, *, now_ms: int = 0) -> None:
-        """Restore the tokens of waiting jobs, of every type, unless another process did within ``period_ms``."""
+        """Restore the wake-up tokens of waiting jobs, unless another process did so within ``period_ms``."""
         self.run(client, "restore_tokens", period_ms, now_ms=now_ms)
 
     def sweep_flows(self, client: Any, period_ms: int = 0, *, now_ms: int = 0) -> int:
-        """Count children of waiting jobs that ended without our scripts; return how many parents were looked at.
+        """Count children of waiting jobs that ended without our scripts; return the number of parents checked.
 
         -1: another process did it within ``period_ms``.
         """
@@ -269,7 +269,7 @@ class Scripts:
         return ScriptResult(self.run(client, "timeout", *args, now_ms=now_ms))
 
     def watch_clock(self, client: Any, clock: ClockWatch, *, now_ms: int = 0) -> int:
-        """Keep what was promised by time if the server's clock has jumped; return its time, epoch ms."""
+        """Adjust leases, deadlines and delays if the server's clock has jumped; return its time, epoch ms."""
         return int(self.run(client, "watch_clock", *clock, now_ms=now_ms))
 
     def rescue(
@@ -284,7 +284,7 @@ class Scripts:
     ) -> list[str]:
         """Rescue jobs with an expired lease, or all of ``dead_worker`` ("kue:host:pid.id"); return their ids.
 
-        ``until_ms`` (server's epoch ms, 0 for never): a call that the server comes to later does nothing.
+        ``until_ms`` (server's epoch ms, 0: none): a call that is executed later does nothing.
         """
         args = (limit, dead_worker, until_ms, *clock)
         return list(self.run(client, "rescue", *args, now_ms=now_ms))
@@ -301,7 +301,7 @@ class Scripts:
         grace_ms: int,
         now_ms: int = 0,
     ) -> tuple[int, bool, int]:
-        """Remove ended jobs that are too many or too old; return how many, whether more are due, and the next rank."""
+        """Remove ended jobs beyond a count or an age; return how many, whether there are more, and the next rank."""
         most, oldest = ("" if each is None else each for each in (keep, max_age_ms))
         answer = self.run(client, "retain", state, most, oldest, limit, rank, grace_ms, now_ms=now_ms)
         return int(answer[0]), bool(answer[1]), int(answer[2])
@@ -309,7 +309,7 @@ class Scripts:
     # An operator
 
     def move(self, client: Any, job_id: object, to: str, sources: Sequence[str] = (), *, now_ms: int = 0) -> str:
-        """Move a job to state ``to``, if it is in one of ``sources`` (none: any); return the state it was in."""
+        """Move a job to state ``to``, if it is in one of ``sources`` (empty: any); return its previous state."""
         allowed = f",{','.join(sources)}," if sources else ""
         answer = self.run(client, "move", job_id, to, allowed, now_ms=now_ms)
         return previous_state(answer, job_id, " or ".join(sources))
@@ -317,9 +317,9 @@ class Scripts:
     def cancel(
         self, client: Any, job_id: object, reason: str = "cancelled", *, children: bool = False, now_ms: int = 0
     ) -> str:
-        """Fail a job as cancelled; return the state it was in. ``reason`` is what its worker receives.
+        """Fail a job as cancelled; return its previous state. Its worker receives ``reason``.
 
-        With ``children``, the jobs that it waits for too, and it may have ended.
+        With ``children``, also cancel its descendants; the job itself may have ended.
         """
         answer = self.run(client, "cancel", job_id, reason, int(children), now_ms=now_ms)
         if children and answer[0] == ScriptResult.WRONG_STATE:
@@ -327,19 +327,19 @@ class Scripts:
         return previous_state(answer, job_id, "inactive, delayed or active")
 
     def set_limit(self, client: Any, job_type: str, part: str, limit: str, weights: Sequence[str]) -> bool:
-        """Limit a type ("all") or each key of it ("key"), or lift that limit with ""; return whether that changed it.
+        """Limit a type ("all") or each of its keys ("key"), or remove the limit with ""; return whether it changed.
 
-        ``limit`` is JSON, ``weights`` keys with their weights, one after another.
+        ``limit`` is JSON, ``weights`` alternates keys and weights.
         """
         return bool(self.run(client, "set_limit", job_type, part, limit, *weights))
 
     def suspend(self, client: Any, job_id: object, *, now_ms: int = 0) -> str:
-        """Let a job wait until somebody promotes it; return the state it was in."""
+        """Suspend a job until somebody promotes it; return its previous state."""
         answer = self.run(client, "suspend", job_id, now_ms=now_ms)
         return previous_state(answer, job_id, "inactive, delayed or active")
 
     def remove(self, client: Any, job_id: object, *, children: bool = False, now_ms: int = 0) -> None:
-        """Remove a job; with ``children``, the jobs that it waits for too."""
+        """Remove a job; with ``children``, also its descendants."""
         check(self.run(client, "remove", job_id, 0, int(children), now_ms=now_ms), job_id)
 
     def tidy(self, client: Any, job_id: object) -> None:

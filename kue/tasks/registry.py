@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ..base_job import JobOwner
 from ..errors import InvalidJob
-from ..storage.arguments import check_type
+from ..storage.arguments import check_callable, check_list, check_type
 from ..storage.codec import check_concurrency
 from .task import Declare, FunctionTask, Task
 
@@ -35,6 +35,7 @@ class TaskRegistry:
                 raise InvalidJob(f"a task has no option {each!r}")
 
         def decorate(fn: Callable[..., Any]) -> FunctionTask[..., Any, Any]:
+            check_callable(fn, "a task")
             task: FunctionTask[..., Any, Any] = FunctionTask(
                 self._owner, fn, fn.__name__ if name is None else name, concurrency, options, process_options
             )
@@ -51,7 +52,10 @@ class TaskRegistry:
 
     def work(self, only: str | Iterable[str] | None) -> None:
         """Start the handlers of all tasks, or the named ones, that do not run in this process yet."""
-        wanted = list(self.tasks) if only is None else [only] if isinstance(only, str) else list(only)
+        if only is None:
+            wanted = list(self.tasks)
+        else:
+            wanted = [only] if isinstance(only, str) else check_list("only", only, '["email"]')
         for name in wanted:
             if name not in self.tasks:
                 names = ", ".join(self.tasks) or "none"

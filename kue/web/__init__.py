@@ -1,7 +1,7 @@
 """The monitor: pages, Kue's JSON API, the live socket.
 
-A server of its own: `create_app` builds it, `serve` runs it, `stop` says goodbye. Inside an application: `init_app` for
-Flask, `wsgi` for Django and other WSGI applications, `asgi` for FastAPI and Starlette.
+Standalone: `create_app` builds it, `serve` runs it, `stop` announces the shutdown. Inside an application: `init_app`
+for Flask, `wsgi` for Django and other WSGI applications, `asgi` for FastAPI and Starlette.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["asgi", "close", "create_app", "init_app", "serve", "stop", "wsgi"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``asgi`` where it is used: it needs Starlette, which its applications have."""
+    """Import ``asgi`` lazily: it needs Starlette, which its applications have."""
     if name != "asgi":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

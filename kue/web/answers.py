@@ -12,14 +12,14 @@ from kue.storage.json_text import printable, strict_json
 
 
 class SafeJson(DefaultJSONProvider):
-    """The app's JSON: compact ASCII in Kue's order of members, strict, and without the secrets of URLs."""
+    """The app's JSON: strict, compact ASCII, with members in Kue's order, and without secrets in URLs."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return strict_json(safe(obj), self.default)
 
 
 class SafeResponse(Response):
-    """A response whose text can always be encoded: half of a surrogate pair is sent as U+FFFD."""
+    """A response whose text can always be encoded: lone surrogates are sent as U+FFFD."""
 
     def __init__(self, response: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(printable(response) if isinstance(response, str) else response, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The monitor as a server of its own: settings say who may do what, and which proxies are in front."""
+"""The standalone monitor: the settings define access, and which proxies are trusted."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def create_app(
 
 
 def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
-    """Serve until the process is told to stop. Small packets leave at once (TCP_NODELAY); requests are not logged."""
+    """Serve until the process is stopped. Small packets are sent immediately (TCP_NODELAY); requests are not logged."""
     server_of(green.listen(host, port), app).run()
 
 
 def stop(app: Flask, reason: str = "the server is shutting down") -> None:
-    """Tell the clients that the server is shutting down. Events go on, so that they see how running jobs end."""
+    """Notify clients that the server is shutting down. Events continue, so that they see how running jobs end."""
     monitor: Any = app.extensions["kue"]
     monitor.announce_shutdown(reason)
 
 
 def close(app: Flask) -> None:
-    """Unsubscribe from the queue's events; the app is of no use afterwards. May be called twice."""
+    """Unsubscribe from the queue's events; the app cannot be used afterwards. May be called twice."""
     monitor: Any = app.extensions["kue"]
     monitor.stop()

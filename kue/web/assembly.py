@@ -1,7 +1,7 @@
-"""Put the monitor together: the Flask app, its Socket.IO server, the pages, the API and the live part.
+"""Assemble the monitor: the Flask app, its Socket.IO server, the pages, the API and the live updates.
 
-What differs between a server of its own and a place inside an application comes from outside: who may do what, and what
-lies in front of it.
+The differences between a standalone server and a monitor inside an application are passed in: access, and what is in
+front of it.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.web")
 
-#: Seconds between pings, and that a client may take to answer: a dead line is noticed after both.
+#: Ping interval, and timeout for a reply, seconds: a dead connection is noticed after both.
 PING_INTERVAL_S, PING_TIMEOUT_S = 10, 10
-#: Largest message from a client, so that a megabyte of url gets an answer instead of a cut line.
+#: Largest message from a client: large enough that a URL of a megabyte gets an error instead of a disconnect.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 PAGES = (pages, overview, finder, files, system, schedules, alerts)
 
@@ -66,13 +66,13 @@ def _body_limit(path: str) -> int:
 
 
 def folder(name: str) -> str:
-    """Return where ``templates`` or ``static`` are: inside an installed package, else at the top of the checkout."""
+    """Return the path of ``templates`` or ``static``: in an installed package, or at the top of a checkout."""
     inside = Path(__file__).with_name(name)
     return str(inside if inside.is_dir() else Path(__file__).resolve().parents[2] / name)
 
 
 def _quiet_logger(name: str) -> logging.Logger:
-    """Return a logger that leaves out a line for every packet, unless somebody has set its level."""
+    """Return a logger that does not log every packet, unless its level was set."""
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
@@ -90,7 +90,7 @@ def assemble(
     async_mode: str | None = None,
     more_pages: Sequence[Blueprint] = (),
 ) -> tuple[Flask, SocketIO]:
-    """Return the monitor of ``queue`` as a Flask app and its Socket.IO server. Its live part is not started yet.
+    """Return the monitor of ``queue`` as a Flask app and its Socket.IO server. Live updates are not started yet.
 
     ``async_mode`` is ``eventlet`` in a patched process and ``threading`` elsewhere, unless given. Without ``downloads``
     the home page is the overview instead of the form to start one.
@@ -113,8 +113,8 @@ def assemble(
     socketio = SocketIO(
         app,
         async_mode=async_mode or ("eventlet" if green.enabled() else "threading"),
-        # In order, one at a time for each client: `watch` after `start` is answered after it, and no client starts a
-        # thousand handlers at once.
+        # In order, one at a time per client: `watch` after `start` is answered after it, and no client can start a
+        # thousand handlers at the same time.
         async_handlers=False,
         serializer=ClientPacket,
         ping_interval=PING_INTERVAL_S,
@@ -145,7 +145,7 @@ def assemble(
 
 
 def _tolerate_capitals(app: Flask) -> None:
-    """Let `/STATS` be `/stats`, as in Node Kue."""
+    """Treat `/STATS` as `/stats`, like Node Kue."""
     behind = app.wsgi_app
 
     def around(environ: dict[str, Any], start_response: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Errors as responses: Kue's ``{"error": …}`` with the right status for programs, a page for people."""
+"""Errors as responses: Kue's ``{"error": …}`` for programs, a page for browsers, both with the right status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from kue.errors import (
@@ -23,7 +23,7 @@ from kue.web.answers import SafeResponse
 
 log = logging.getLogger("kue.web")
 
-#: Paths for programs: their errors are JSON unless the client prefers HTML.
+#: Paths of APIs: their errors are JSON unless the client prefers HTML.
 API_PATH = re.compile(r"/(job|jobs|limits|schedules|webhooks|alerts|stats|monitor|healthz|metrics)(/|$)")
 
 
@@ -35,7 +35,7 @@ def error_response(status: int, message: str) -> Response:
 
 
 def wants_page() -> bool:
-    """Tell whether the client prefers HTML, as a browser does."""
+    """Return whether the client prefers HTML, as a browser does."""
     accepted = request.accept_mimetypes
     return accepted["text/html"] > accepted["application/json"]
 
@@ -44,6 +44,20 @@ def _answer(status: int, message: str) -> Response:
     if API_PATH.match(request.path.lower()) and not wants_page():
         return error_response(status, message)
     return SafeResponse(render_template("error.html", status=status, message=message), status, mimetype="text/html")
+
+
+def _methods_of_path() -> list[str]:
+    """Return the methods that the path of the request accepts, sorted.
+
+    The rules for a job's id also match deeper paths, since an id may contain a slash. Such a path is not a known one.
+    """
+    adapter = current_app.create_url_adapter(request)
+    methods: set[str] = set()
+    for method in adapter.allowed_methods() if adapter is not None else ():
+        rule, found = adapter.match(method=method, return_rule=True)  # type: ignore[union-attr]
+        if "/" not in str(found.get("job_id", "")):
+            methods |= (rule.methods or set()) & {method}
+    return sorted(methods - {"OPTIONS"}) and sorted(methods)
 
 
 def install(app: Flask) -> None:
@@ -81,18 +95,29 @@ def install(app: Flask) -> None:
     def too_large(exc: RequestEntityTooLarge) -> Response:
         return error_response(413, "the request body is too large; the limit is 1 MB")
 
+    @app.errorhandler(MethodNotAllowed)
+    def wrong_method(exc: MethodNotAllowed) -> Response:
+        methods = _methods_of_path()
+        if not methods:
+            return not_there()
+        response = _answer(405, f"{request.method} is not allowed here; allowed: {', '.join(methods)}")
+        response.headers["Allow"] = ", ".join(methods)
+        return response
+
+    def not_there() -> Response:
+        """As in Node Kue, the content type tells whether the path or the job is missing."""
+        message = "page not found"
+        if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
+            return error_response(404, message)
+        return SafeResponse(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
+
     @app.errorhandler(HTTPException)
     def http_error(exc: HTTPException) -> Any:
-        # Node's router knows no 405: a path with another method is a path that is not there.
-        status = 404 if isinstance(exc, MethodNotAllowed) else exc.code or 500
+        status = exc.code or 500
         if exc.response is not None or status < 400 or status == 416:
             return exc
         if status == 404:
-            # Programs tell by the type of the body whether the path or the job is missing, as with Node Kue.
-            message = "page not found"
-            if request.accept_mimetypes["application/json"] > request.accept_mimetypes["text/html"]:
-                return error_response(404, message)
-            return SafeResponse(render_template("error.html", status=404, message=message), 404, mimetype="text/html")
+            return not_there()
         return _answer(status, exc.description or exc.name)
 
     @app.errorhandler(Exception)

@@ -1,4 +1,4 @@
-"""The address of a page, asset or API path, below whatever path the visitor's proxy offers this server at."""
+"""URLs of pages, assets and API paths, including the path under which a proxy serves this server."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from flask import request
 
 
 def link(path: str) -> str:
-    """Return where a browser finds ``/job/1``: ``/kue/job/1`` if a proxy offers the server at ``/kue``."""
+    """Return the URL of ``/job/1`` for a browser: ``/kue/job/1`` if a proxy serves the server under ``/kue``."""
     return request.script_root + path

@@ -33,7 +33,7 @@ class Webhook:
     def __init__(self, name: str, raw: Mapping[str, str], secret: str | None = None) -> None:
         definition = from_json(raw.get("definition", ""))
         if not isinstance(definition, dict) or not isinstance(definition.get("url"), str):
-            raise InvalidJob(f"the definition of webhook {name!r} is not readable; remove it and make it again")
+            raise InvalidJob(f"the definition of webhook {name!r} is invalid; remove the webhook and create it again")
         self.name = name
         #: The target. It may contain a secret: ``shown_url`` does not.
         self.url: str = definition["url"]
@@ -60,7 +60,7 @@ class Webhook:
         return shown_url(self.url, self.format)
 
     def wants(self, event: str, job_type: str) -> bool:
-        """Return whether an event is delivered to it. Alerts are of no type."""
+        """Return whether an event is delivered to it. Alerts have no type."""
         in_types = not self.types or job_type in self.types or event == ALERT
         return self.disabled_at is None and event in self.events and in_types
 
@@ -89,21 +89,21 @@ def definition_text(url: object, events: object, types: object, format: object) 
         if event not in EVENTS:
             raise InvalidJob(f"there is no event {event!r}; a webhook's events are {', '.join(EVENTS)}")
     if not wanted:
-        raise InvalidJob('a webhook has at least one event, such as events=["failed"]')
+        raise InvalidJob('a webhook needs at least one event, such as events=["failed"]')
     of_types = [check_type(each) for each in _listed("types", types)]
     if len(of_types) > TYPES_MAX:
         raise InvalidJob(f"a webhook has at most {TYPES_MAX} types; leave types out for all")
     if DELIVERY_TYPE in of_types:
-        raise InvalidJob(f"jobs of type {DELIVERY_TYPE} deliver to webhooks, and are not sent to webhooks themselves")
+        raise InvalidJob(f"jobs of type {DELIVERY_TYPE} deliver to webhooks; their own events are never sent")
     if format not in FORMATS:
-        raise InvalidJob(f"the format of a webhook is one of {', '.join(FORMATS)}, not {format!r}")
+        raise InvalidJob(f"a webhook's format must be one of {', '.join(FORMATS)}, not {format!r}")
     found = {"url": check_url(url), "events": wanted, "types": of_types, "format": format}
     return to_json({name: value for name, value in found.items() if value})
 
 
 def check_url(url: object) -> str:
     """Return a webhook's URL if it is valid; raise InvalidJob otherwise. Addresses are checked at each delivery."""
-    expected = "the URL of a webhook looks like https://example.com/hook"
+    expected = "the URL of a webhook must look like https://example.com/hook"
     if not isinstance(url, str) or not url:
         raise InvalidJob(f"{expected}, not {safe_text(str(url))[:80]!r}")
     if len(url) > URL_MAX or not url.isascii() or not url.isprintable() or " " in url:
@@ -116,7 +116,9 @@ def check_url(url: object) -> str:
     if not is_usable:
         raise InvalidJob(f"{expected}, not {safe_text(url)[:80]!r}")
     if parts.username is not None or parts.fragment:
-        raise InvalidJob("the URL of a webhook has no user, password or fragment; the signature tells who sends")
+        raise InvalidJob(
+            "the URL of a webhook must not have a user, password or fragment; receivers verify the signature instead"
+        )
     return check_text("the URL", url)
 
 
@@ -124,7 +126,7 @@ def check_name(name: object) -> str:
     """Return a webhook's name if it is valid; raise InvalidJob otherwise."""
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or name == "jobs":
         raise InvalidJob(
-            f"a webhook's name has up to 64 letters, digits, dots, dashes and underscores, not {str(name)[:80]!r}"
+            f"a webhook's name must be 1 to 64 letters, digits, dots, dashes and underscores, not {str(name)[:80]!r}"
         )
     return name
 
@@ -141,10 +143,10 @@ def _listed(what: str, values: object) -> list[str]:
     if values is None:
         return []
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InvalidJob(f'{what} is a list such as ["failed"], not {values!r}')
+        raise InvalidJob(f'{what} must be a list such as ["failed"], not {values!r}')
     found = list(dict.fromkeys(values))
     if not all(isinstance(each, str) for each in found):
-        raise InvalidJob(f"{what} is a list of texts, not {values!r}")
+        raise InvalidJob(f"{what} must be a list of strings, not {values!r}")
     return found
 
 

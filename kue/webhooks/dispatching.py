@@ -81,7 +81,7 @@ class Dispatching:
     def _row(self, webhook: Webhook, what: Occurrence) -> tuple[str, ...] | None:
         try:
             return self._owner.row(self._store.new_delivery(webhook, what))
-        except Exception:  # or the events behind it would wait forever
+        except Exception:  # or the events after it would wait forever
             log.exception("Event %s of job %s cannot be sent to webhook %s", what.event, what.job_id, webhook.name)
             return None
 

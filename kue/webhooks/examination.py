@@ -60,12 +60,12 @@ def _look(client: Any, scripts: Scripts) -> list[Trouble]:
             found.append(trouble)
     written = set((client.get(keys.webhook_events) or "").split("\n")[1:]) - {""}
     if not found and written != wanted:
-        found.append(Trouble(f"{keys.webhook_events} does not hold what the webhooks want", "written anew"))
+        found.append(Trouble(f"{keys.webhook_events} does not match the events of the webhooks", "rewritten"))
     oldest = client.xrange(keys.webhook_outbox, count=1)
     if oldest and server_ms(client) - int(oldest[0][0].partition("-")[0]) > STUCK_MS:
         count = client.xlen(keys.webhook_outbox)
         found.append(
-            Trouble(f"{count} events wait to be dispatched to webhooks for over a minute: no worker process runs")
+            Trouble(f"{count} events have been waiting for webhook delivery for over a minute: no worker is running")
         )
     return found
 
@@ -73,14 +73,14 @@ def _look(client: Any, scripts: Scripts) -> list[Trouble]:
 def _names(client: Any, prefix: str) -> set[str]:
     pattern = "".join(f"\\{letter}" if letter in "*?[]\\^-" else letter for letter in prefix)
     names = {key.removeprefix(prefix) for key in client.scan_iter(match=f"{pattern}*", count=1000)}
-    return {name for name in names if ":" not in name and name != "jobs"}  # the tokens of a type "webhook"
+    return {name for name in names if ":" not in name and name != "jobs"}  # the wake-up tokens of a type "webhook"
 
 
 def _trouble(client: Any, key: str, name: str, listed: set[str], wanted: set[str]) -> Trouble | None:
     """Return the problem of a webhook, if any; add its events to ``wanted``."""
     kind = client.type(key)
     if kind == "none":
-        return Trouble(f'webhook "{name}": it is listed, but there is no such webhook', "taken out", (name, "remove"))
+        return Trouble(f'webhook "{name}": listed, but does not exist', "removed from the list", (name, "remove"))
     if kind != "hash":
         return Trouble(f'webhook "{name}": its key is a {kind}, not a hash')
     raw = client.hgetall(key)
@@ -89,9 +89,9 @@ def _trouble(client: Any, key: str, name: str, listed: set[str], wanted: set[str
     except InvalidJob as exc:
         return Trouble(f'webhook "{name}": nothing is sent to it: {exc}')
     if name not in listed:
-        return Trouble(f'webhook "{name}": it is not listed, so nothing is sent to it', "listed", (name, "repair"))
+        return Trouble(f'webhook "{name}": not listed, so nothing is sent to it', "listed", (name, "repair"))
     if not raw.get("secret"):
-        return Trouble(f'webhook "{name}": it has no secret; make it again')
+        return Trouble(f'webhook "{name}": has no secret; create it again')
     if webhook.disabled_at is None:
         types = [to_json(each) for each in webhook.types] or ["*"]
         wanted |= {f"{event}\t{each}" for event in webhook.events for each in types}

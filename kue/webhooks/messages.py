@@ -53,9 +53,9 @@ def delivery_options() -> dict[str, Any]:
 
 def delivery_data(queue: str, webhook: Webhook, what: Occurrence) -> dict[str, Any]:
     """Return the data of the delivery job of an event. It contains no secret."""
-    about = "" if what.job_id is None else f" of job {what.job_id}"
+    about = what.event if what.job_id is None else f"job {what.job_id} ({what.event})"
     return {
-        "title": f"{what.event}{about} to {webhook.name}",
+        "title": f"Notify {webhook.name}: {about}",
         "webhook": webhook.name,
         "message": _message_id(queue, webhook, what),
         "event": what.event,
@@ -115,7 +115,7 @@ def _job(what: Occurrence) -> dict[str, Any]:
     if what.event in ("failed", "failed attempt"):
         found["error"] = safe_text(str(args[0])) if args else ""
     elif what.event == "complete":
-        found["state"] = "complete"  # one that is removed at once never has it in Redis
+        found["state"] = "complete"  # one that is removed immediately never has it in Redis
         found["result"] = safe(args[0]) if args else None
     elif args:
         found["args"] = safe(args)
@@ -129,7 +129,7 @@ def _sentence(queue: str, what: Occurrence) -> str:
         state = "Alert" if what.raw.get("kind") == "alert.started" else "Resolved"
         return f"{state} ({queue}): {what.raw.get('text', '')}"
     if what.job_id is None:
-        return f"This is a test of a webhook of queue {queue}."
+        return f"Test message from a webhook of queue {queue}."
     said = {"failed": "failed", "complete": "completed", "failed attempt": "failed an attempt", "enqueue": "waits"}
     text = f"Job {what.job_id} ({what.job_type}) {said.get(what.event, what.event)}"
     args = _arguments(what)

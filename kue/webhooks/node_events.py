@@ -1,4 +1,4 @@
-"""Attempts that end in Node workers: only pub/sub tells of them, so whoever listens puts them into the outbox."""
+"""Attempts that end in Node workers are known only from pub/sub: each subscriber puts them into the outbox."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..storage.session import Session
 
 log = logging.getLogger("kue.webhooks")
 
-#: The events that are taken from pub/sub; the script knows those of this library's own workers again.
+#: The events taken from pub/sub; the script recognizes those of this library's own workers.
 EVENTS = frozenset({"complete", "failed", "failed attempt"})
-#: Events that are kept until they are noted, and that one round trip notes.
+#: Maximum number of events kept until they are recorded, and of events recorded per round trip.
 KEPT, BATCH = 10_000, 200
-#: Seconds between two rounds, and between two looks at what webhooks want.
+#: Interval between rounds, and between checks of the webhooks' events, seconds.
 ROUND_S = 0.5
 
 
 class NodeEvents:
-    """Listens in one process. ``subscribe`` is that of the queue. Any number of processes may listen."""
+    """The subscriber of one process. ``subscribe`` is the queue's. Any number of processes may subscribe."""
 
     def __init__(self, session: Session, subscribe: Callable[..., Callable[[], None]]) -> None:
         self._session, self._subscribe = session, subscribe
@@ -35,7 +35,7 @@ class NodeEvents:
         self._end: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Listen until ``stop``, in a thread of its own."""
+        """Receive events until ``stop``, in a separate thread."""
         green.spawn(self._run)
 
     def stop(self) -> None:
@@ -48,9 +48,9 @@ class NodeEvents:
             try:
                 self._session.call(self._round)
             except QueueUnavailable:
-                continue  # what was heard is kept
+                continue  # received events are kept
             except Exception:
-                log.exception("The ends of attempts in Node workers cannot be noted for webhooks")
+                log.exception("Cannot record the ended attempts of Node workers for webhooks")
 
     def _receive(self, event: Event) -> None:
         if event.event in self._wanted and event.id is not None:
@@ -68,5 +68,5 @@ class NodeEvents:
 
 
 def _arguments(args: list[Any]) -> str:
-    """Return the arguments of an event as the scripts take them."""
+    """Return an event's arguments in the scripts' form."""
     return "," + to_json(args)[1:-1] if args else ""

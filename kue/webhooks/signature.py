@@ -31,14 +31,14 @@ def check_secret(secret: object) -> str:
         size = 0
     if not isinstance(secret, str) or not MIN_BYTES <= size <= MAX_BYTES:
         raise InvalidJob(
-            f"a webhook's secret is {PREFIX} and then {MIN_BYTES} to {MAX_BYTES} bytes in base64; leave it out to have "
-            "one made"
+            f"a webhook's secret must be {PREFIX} followed by {MIN_BYTES} to {MAX_BYTES} bytes in base64; leave it "
+            "out to generate one"
         )
     return PREFIX + secret.removeprefix(PREFIX)
 
 
 def headers(message_id: str, timestamp_s: int, body: bytes, with_secrets: Sequence[str]) -> dict[str, str]:
-    """Return a message's headers, with one signature per secret, so that a receiver may have either."""
+    """Return a message's headers, with one signature per secret, so that a receiver may use either."""
     signed = f"{message_id}.{timestamp_s}.".encode() + body
     found = []
     for secret in with_secrets:

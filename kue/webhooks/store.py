@@ -13,6 +13,7 @@ from ..base_job import J, now_ms
 from ..errors import InvalidJob, WebhookNotFound
 from ..management.limits import parse_by
 from ..schedules.owner import ScheduleOwner
+from ..storage.arguments import check_count, check_string
 from ..storage.codec import number, to_json
 from ..storage.session import Session
 from . import deliveries, messages, signature
@@ -116,6 +117,7 @@ class Webhooks(Generic[J]):
 
     def disable_webhook(self, name: str, why: str = "by hand") -> bool:
         """Disable a webhook until it is enabled; return whether it was enabled. Raises WebhookNotFound."""
+        check_string("why", why, "by hand")
         return self._checked(name, self._save(check_name(name), "disable", "disabled_why", why))
 
     def test_webhook(self, name: str) -> J:
@@ -134,7 +136,7 @@ class Webhooks(Generic[J]):
     def deliveries(self, name: str, count: int = deliveries.KEPT) -> list[Delivery]:
         """Return a webhook's last delivery attempts, newest first."""
         check_name(name)
-        if self._owner.test_mode.collecting:
+        if check_count("count", count) == 0 or self._owner.test_mode.collecting:
             return []
         return deliveries.read(
             self._session.read_one("LRANGE", self._keys.deliveries(name), 0, count - 1, default=[])

@@ -67,7 +67,7 @@ def test_several_downloads_and_their_archive_are_three_clicks(program: Any, open
     page.wait_for_selector("#start_list_start:text-is('Start 3 jobs')")
     page.check("#start_list_archive")
     page.click("#start_list_start")
-    told = "Started 3 jobs. Job 1 then puts their files into one archive."
+    told = "Started 3 jobs. Job 1 then archives the files."
     page.wait_for_selector(f"#start_list_summary:text-is('{told}')")
     file = page.wait_for_selector("#job_1 .job_file:visible", timeout=60_000)
     with page.expect_download() as download:

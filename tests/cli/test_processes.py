@@ -170,8 +170,8 @@ def test_a_worker_hands_back_what_does_not_end(
     ("target", "said"),
     [
         ("nothing:queue", "no module named nothing"),
-        ("jobs:queu", "module jobs has no queu; it has empty"),
-        ("jobs:kue", "is a module, not a kue Queue"),
+        ("jobs:queu", 'module jobs has no "queu"; queues in it: empty'),
+        ("jobs:kue", "is not a kue Queue, but of type module"),
         ("jobs:empty", "has no handlers"),
         ("broken:queue", "ZeroDivisionError: division by zero"),
     ],

@@ -47,7 +47,7 @@ def test_the_preview_saves_nothing(kue: Kue, queue: Queue) -> None:
 
 @pytest.mark.parametrize(("words", "said"), [
     (["--cron", "x"], "invalid cron"), (["--every", "soon"], "is not a duration"),
-    (["--at", "soon"], "is not a date"), ([], "one of cron"), (["--every", "5m", "--attempts", "-1"], "attempts"),
+    (["--at", "soon"], "is not a date"), ([], "one of --cron"), (["--every", "5m", "--attempts", "-1"], "attempts"),
 ])  # fmt: skip
 def test_what_is_wrong_is_a_usage_error(kue: Kue, words: list[str], said: str) -> None:
     answer = kue("schedule", "add", "s", "t", *words)

@@ -63,7 +63,7 @@ def test_only_takes_the_names_of_tasks(queue: Queue, start: Callable[..., Any], 
     assert code == 0 and out.startswith("Ready: running email (1) of")
     assert [job.state for job in queue.get_many([1, 2]) if job] == ["complete", "inactive"]
     code, _, err = output(start("worker", "jobs:queue", "--only", "emial", cwd=module))
-    assert code == 1 and "kue: --only: no handler for emial; there are handlers for email, report, resize\n" in err
+    assert code == 1 and "no handler for type emial; the module has handlers for email, report, resize\n" in err
 
 
 def test_a_queue_with_nothing_to_run_is_an_error(start: Callable[..., Any], module: Path) -> None:

@@ -15,7 +15,7 @@ def test_a_flow_is_printed_as_a_tree(kue: Any, queue: Any) -> None:
     assert f"├─ {children[0].id}  part  complete" in shown and f"└─ {children[2].id}  part  inactive" in shown
     form = json.loads(kue("tree", parent.id, "--json").out)
     assert [child["id"] for child in form["children"]] == [child.id for child in children]
-    assert f"awaited by job {parent.id}" in kue("tree", children[0].id).out
+    assert f"required by job {parent.id}" in kue("tree", children[0].id).out
     assert kue("tree", 99).code == 1
 
 

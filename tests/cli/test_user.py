@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_life_of_a_user(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "users"
     added = run("add", "anna", typed="a good password\n")
-    assert added.stdout == "anna added, write\n" and ("by chown" in added.stderr) is (os.geteuid() == 0)
+    assert added.stdout == "anna added, write\n" and ("; chown it to" in added.stderr) is (os.geteuid() == 0)
     assert path.stat().st_mode & 0o777 == 0o600 and "a good password" not in path.read_text()
     stored = read(path)[0]["anna"].hash
     assert stored.startswith("scrypt:32768:8:1$") and Passwords().is_right(stored, "a good password")
@@ -49,11 +49,11 @@ def test_the_life_of_a_user(run: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "typed", "said"),
     [
-        (("add", "anna"), "short\n", "at least 8 letters"),
-        (("add", "anna"), "", "at least 8 letters"),
-        (("add", "a:b"), "long enough\n", "cannot be a user's name"),
-        (("passwd", "bob"), "long enough\n", "there is no user bob"),
-        (("role", "bob", "read"), "", "there is no user bob"),
+        (("add", "anna"), "short\n", "at least 8 characters"),
+        (("add", "anna"), "", "at least 8 characters"),
+        (("add", "a:b"), "long enough\n", "is not a valid user name"),
+        (("passwd", "bob"), "long enough\n", "user bob does not exist"),
+        (("role", "bob", "read"), "", "user bob does not exist"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_changes(

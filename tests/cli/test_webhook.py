@@ -28,7 +28,7 @@ def test_the_life_of_a_webhook(kue: Kue, queue: Queue) -> None:
     assert kue("webhook", "test", "ops").out == "1\n" and json.loads(kue("webhook", "test", "ops", "--json").out)
     assert kue("webhook", "log", "ops").out.split()[:2] == ["AGO", "EVENT"]
     assert kue("webhook", "disable", "ops").out == "webhook ops disabled\n"
-    assert kue("webhook", "disable", "ops").out == "webhook ops was disabled already\n"
+    assert kue("webhook", "disable", "ops").out == "webhook ops was already disabled\n"
     assert kue("webhook", "ls").out.splitlines()[1].split()[1] == "disabled"
     assert kue("webhook", "test", "ops").err == "kue: webhook 'ops' is disabled (by hand); enable it first\n"
     assert kue("webhook", "enable", "ops").out == "webhook ops enabled\n"
@@ -54,7 +54,7 @@ def test_what_is_no_webhook_is_a_usage_error(kue: Kue, words: list[str], said: s
 
 
 def test_alerts_are_listed_and_make_the_exit_code(kue: Kue, queue: Queue) -> None:
-    assert kue("alerts") == (0, "no alert is active\n", "")
+    assert kue("alerts") == (0, "no active alerts\n", "")
     entry = {"text": "Redis is full", "bad_since": "1", "started_at": "1", "seen_at": "2"}
     queue.session.connector.shared().hset("q:alerts", "redis_memory", json.dumps(entry))
     said = kue("alerts")

@@ -66,12 +66,12 @@ def test_a_queue_for_asyncio_is_worked_by_the_queue_that_it_owns(
     assert code == 0 and out.startswith("Ready: running email (1), report (1) of")
     assert job.refresh().state == "complete"
     code, _, err = output(start("worker", "mail:quue", cwd=module))
-    assert code == 1 and err == "kue: module mail has no quue; it has queue\n"
+    assert code == 1 and err == "kue: module mail has no \"quue\"; queues in it: queue\n"
 
 
 def test_only_of_a_type_without_a_handler_is_an_error(start: Callable[..., Any], module: Path) -> None:
     code, _, err = output(start("worker", "mail:queue", "--only", "email,rapport", cwd=module))
-    assert code == 1 and "kue: --only: no handler for rapport; there are handlers for email, report\n" in err
+    assert code == 1 and "kue: --only: no handler for type rapport; the module has handlers for email, report\n" in err
 
 
 def test_a_failed_attempt_is_a_warning_and_the_last_one_an_error(

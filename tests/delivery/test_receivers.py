@@ -37,13 +37,13 @@ TABLE: dict[str, tuple[int | None, type[Exception] | None, str]] = {
     "/huge-head": (None, DeliveryFailed, "header"),
     "/closes": (None, DeliveryFailed, "closed the connection"),
     "/no-http": (None, DeliveryFailed, "HTTP"),
-    "/400": (400, DeliveryFailed, "answered 400"),
-    "/404": (404, DeliveryFailed, "answered 404"),
-    "/500": (500, DeliveryFailed, "answered 500"),
+    "/400": (400, DeliveryFailed, "responded with 400"),
+    "/404": (404, DeliveryFailed, "responded with 404"),
+    "/500": (500, DeliveryFailed, "responded with 500"),
     "/redirect": (307, DeliveryFailed, "redirects are not followed"),
     "/redirect-inside": (302, DeliveryFailed, "redirects are not followed"),
-    "/busy": (429, RetryLater, "answered 429"),
-    "/410": (410, UnrecoverableError, "is disabled now"),
+    "/busy": (429, RetryLater, "responded with 429"),
+    "/410": (410, UnrecoverableError, "is now disabled"),
 }
 
 
@@ -194,6 +194,6 @@ def test_a_webhook_whose_deliveries_fail_for_days_is_disabled(
         client = queue.session.connector.shared()
         since = int(client.hget(queue.keys.webhook("w"), "failing_since"))
         client.hset(queue.keys.webhook("w"), "failing_since", since - days)
-        with pytest.raises(UnrecoverableError, match="is disabled now"):
+        with pytest.raises(UnrecoverableError, match="is now disabled"):
             deliver(queue, "w")
-        assert "failed for 5 days, the last with: the receiver answered 500" in str(queue.get_webhook("w").disabled_why)
+        assert "for 5 days, the last with: the receiver responded with 500" in str(queue.get_webhook("w").disabled_why)

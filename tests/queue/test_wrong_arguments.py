@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import pytest
 import redis.asyncio
 
 import kue
+import kue.aio
 from kue.queue import Queue
 from tests.support import ROOT, free_port
 
@@ -33,9 +36,47 @@ WRONG: dict[str, tuple[Callable[[Queue], Any], str]] = {
     "search keys": (lambda queue: queue.create("a").search_keys(5), "search keys must be names"),  # type: ignore[arg-type]
     "id None": (lambda queue: queue.get(None), "from 1 to 2^53-1, not None"),  # type: ignore[arg-type]
     "RetryLater": (lambda queue: kue.RetryLater("soon"), "or a timedelta, not 'soon'"),  # type: ignore[arg-type]
+    "a type for another encoding": (lambda queue: queue.create("\ud800"), "a job's type is not valid Unicode"),
+    "title": (lambda queue: queue.create("a", title=5), 'title must be a string such as "Welcome mail", not 5'),
+    "lease": (lambda queue: kue.create_queue(lease_ms=0), "lease_ms must be at least 100 ms, not 0"),
+    "search": (lambda queue: kue.create_queue(search="yes"), "search must be True, False, or a function"),  # type: ignore[arg-type]
+    "backoff": (lambda queue: queue.backoff("gentle", 5), "a backoff must be a function, not 5"),  # type: ignore[arg-type]
+    "concurrency of a decorator": (lambda queue: queue.process("a", 0), "concurrency must be a whole number, 1 or"),
+    "type of a decorator": (lambda queue: queue.process(5), "type must be a non-empty string"),  # type: ignore[call-overload]
+    "isolation of a task": (lambda queue: queue.task("a", isolation="thread"), 'isolation must be "process"'),
+    "memory limit of a task": (
+        lambda queue: queue.task("a", isolation="process", memory_limit="much"), "memory_limit must be a number of",
+    ),
+    "task that is no function": (lambda queue: queue.task("a")(5), "a task must be a function, not 5"),  # type: ignore[arg-type]
+    "work on one number": (lambda queue: queue.work(5), 'only must be a list such as ["email"], not 5'),  # type: ignore[arg-type]
+    "unlimit by a path": (lambda queue: queue.unlimit("a", by="data.host"), "by must be True (the limit by key)"),  # type: ignore[arg-type]
+    "after an id": (lambda queue: queue.create("a").after(5), "jobs must be a list such as [queue.create(…)], not 5"),  # type: ignore[arg-type]
+    "chain of a list": (lambda queue: queue.chain([queue.create("a")]), "chain(first, second); not [<Job a, not"),  # type: ignore[arg-type]
+    "chain of a saved job": (lambda queue: queue.chain(queue.create("a").save()), "chain takes new jobs of this queue"),
+    "batch with a saved job": (
+        lambda queue: queue.batch([queue.create("a")], then=queue.create("a").save()), "then must be a new job",
+    ),
+    "batch with one job as both": (lambda queue: batch_of_one(queue), "then and always must be two different jobs"),
+    "children of an unsaved job": (lambda queue: queue.create("a").add_children([]), "not saved yet"),
+    "slots of an unknown worker": (
+        lambda queue: queue.set_slots("nobody", "a", 1), "no worker 'nobody'; queue.workers() lists the names",
+    ),
+    "schedules that are none": (lambda queue: queue.declare_schedules([5]), "must be a kue.Schedule(name, type"),  # type: ignore[list-item]
+    "one schedule": (lambda queue: queue.declare_schedules(None), "schedules must be a list such as [kue.Schedule("),  # type: ignore[arg-type]
+    "alert in percent": (lambda queue: kue.AlertRules(failure_rate="20%"), "failure_rate must be a percentage"),  # type: ignore[arg-type]
+    "alert below zero": (lambda queue: kue.AlertRules(disk_free=-1), "disk_free must be a number of bytes, or None"),
+    "ranks": (lambda queue: queue.range("0", 9), "start must be a whole number, not '0'; -1 is the last one"),  # type: ignore[arg-type]
+    "ids": (lambda queue: queue.get_many(5), "job_ids must be a list such as [1, 2], not 5"),  # type: ignore[arg-type]
+    "words": (lambda queue: queue.search(5), 'text must be a string such as "welcome mail", not 5'),  # type: ignore[arg-type]
+    "progress as text": (lambda queue: queue.create("a").save().progress("5"), "done must be a number"),  # type: ignore[arg-type]
     "progress before save": (lambda queue: queue.create("a").progress(1), "not saved yet"),
     "log before save": (lambda queue: queue.create("a").log("x"), "not saved yet"),
 }
+
+
+def batch_of_one(queue: Queue) -> object:
+    last = queue.create("b")
+    return queue.batch([queue.create("a")], then=last, always=last)
 
 
 async def coroutine(job: Any, done: Any) -> None:
@@ -93,3 +134,86 @@ def test_without_a_redis_there_is_one_short_exception(call: str) -> None:
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ended.stderr.count("Traceback") == 1 and len(ended.stderr.splitlines()) <= 10, ended.stderr
     assert "kue.errors.QueueUnavailable: Redis is unreachable (Error 111" in ended.stderr.splitlines()[-1]
+
+
+def test_after_a_shutdown_no_event_handler_waits_for_events_in_vain(redis_url: str) -> None:
+    queue = kue.create_queue(redis_url)
+    queue.on("job complete", print)
+    queue.shutdown()
+    for call in (lambda: queue.on("job failed", print), lambda: queue.subscribe(print)):
+        with pytest.raises(kue.KueError, match="^this queue was shut down; create another one to receive events$"):
+            call()
+
+
+def test_the_jobs_of_a_type_are_counted_in_all_states(queue: Queue) -> None:
+    queue.create_many([{"type": "a"}, {"type": "a", "delay": 60_000}, {"type": "b"}])
+    assert (queue.count_of(), queue.count_of(job_type="a"), queue.count_of("delayed", "a")) == (3, 2, 1)
+
+
+ODD: list[Any] = [
+    None, "", 5, -1, 1.5, True, [], {}, object(), "x y", b"b", float("nan"), 10**30, "\ud800", ["a"], {"a": 1},
+]  # fmt: skip
+#: Arguments that a call needs besides the odd one.
+USUAL: dict[str, Any] = {
+    "job_type": "a", "job_id": 1, "event": "job complete", "fn": print, "name": "n", "state": "failed", "url": "https://x",
+    "events": ["failed"], "worker": "w", "count": 1, "start": 0, "stop": 1, "text": "a", "words": ["a"], "jobs": [],
+    "job_ids": [1], "names": ["state"], "number": 1, "most": 1, "level": 1, "session_id": "s", "until_ms": 1,
+}  # fmt: skip
+#: Not called: they end the queue, or are called with a job's owner.
+LEFT_OUT = {"shutdown", "close", "from_hash", "from_options", "get", "wait"}
+
+
+def calls_of(target: Any) -> list[tuple[str, dict[str, Any], list[Any]]]:
+    """Return each public method with each of its parameters in turn set to each odd value."""
+    found: list[tuple[str, dict[str, Any], list[Any]]] = []
+    for name in dir(type(target)):
+        method = getattr(type(target), name, None)
+        if name.startswith("_") or name in LEFT_OUT or not inspect.isfunction(method):
+            continue
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        for odd in parameters:
+            needed = [each for each in parameters if each is odd or each.default is each.empty]
+            given = {each.name: USUAL.get(each.name) for each in needed if each.kind not in (2, 4)}
+            for value in ODD:
+                if odd.kind == odd.VAR_POSITIONAL:
+                    found.append((name, {}, [*given.values(), value]))
+                elif odd.kind != odd.VAR_KEYWORD:
+                    found.append((name, {**given, odd.name: value}, []))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["queue", "job", "saved"])
+def test_no_odd_argument_raises_from_inside(queue: Queue, kind: str) -> None:
+    def target() -> Any:
+        return queue if kind == "queue" else queue.create("a") if kind == "job" else queue.create("a").save()
+
+    missed, made = [], target()
+    for name, given, more in calls_of(made):
+        try:
+            answer = getattr(made if kind == "queue" else target(), name)(*more, **given)
+            if inspect.isgenerator(answer):
+                list(answer)
+        except kue.KueError:
+            pass
+        except Exception as exc:
+            missed.append(f"{name}({given or more}): {exc!r}")
+    assert not missed, "\n".join(missed)
+
+
+def test_nor_does_one_of_a_queue_for_asyncio(redis_url: str) -> None:
+    missed = []
+
+    async def call_all() -> None:
+        async with kue.aio.create_queue(redis_url) as queue:
+            for name, given, more in calls_of(queue):
+                try:
+                    answer = getattr(queue, name)(*more, **given)
+                    if inspect.isawaitable(answer):
+                        await answer
+                except kue.KueError:
+                    pass
+                except Exception as exc:
+                    missed.append(f"{name}({given or more}): {exc!r}")
+
+    asyncio.run(call_all())
+    assert not missed, "\n".join(missed)

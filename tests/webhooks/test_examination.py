@@ -11,15 +11,15 @@ import kue
 from kue.doctor import examine
 
 BREAK: dict[str, tuple[Callable[[redis.Redis], object], bool]] = {
-    "it is listed, but there is no such webhook": (lambda client: client.delete("q:webhook:w"), True),
-    "it is not listed": (lambda client: client.srem("q:webhooks", "w"), True),
+    "listed, but does not exist": (lambda client: client.delete("q:webhook:w"), True),
+    "not listed": (lambda client: client.srem("q:webhooks", "w"), True),
     "nothing is sent to it: the definition": (lambda client: client.hset("q:webhook:w", "definition", "x"), False),
-    "it has no secret": (lambda client: client.hdel("q:webhook:w", "secret"), False),
+    "has no secret": (lambda client: client.hdel("q:webhook:w", "secret"), False),
     "its key is a string": (lambda client: client.delete("q:webhook:w") and client.set("q:webhook:w", "x"), False),
-    "does not hold what the webhooks want": (lambda client: client.delete("q:webhooks:events"), True),
+    "does not match the events of the webhooks": (lambda client: client.delete("q:webhooks:events"), True),
     "q:webhooks:outbox is a string": (lambda client: client.set("q:webhooks:outbox", "x"), False),
     "q:alerts is a string": (lambda client: client.set("q:alerts", "x"), False),
-    "1 events wait to be dispatched": (
+    "1 events have been waiting for webhook delivery": (
         lambda client: client.xadd("q:webhooks:outbox", {"event": "x"}, id="1-1"),
         False,
     ),

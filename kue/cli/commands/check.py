@@ -17,30 +17,30 @@ COLOURS = {"error": "red", "warning": "yellow", "ok": "green"}
 UNREACHABLE = 3
 
 
-@click.command(short_help="Tell before a deployment what is wrong.")
+@click.command(short_help="Check settings, Redis and this machine before a deployment.")
 @click.option(
     "--env-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-    help="Read variables from a file, such as systemd's EnvironmentFile. They go before those of the environment.",
+    help="Read variables from a file, such as systemd's EnvironmentFile. They override those of the environment.",
 )  # fmt: skip
-@click.option("--strict", is_flag=True, help="Exit with 1 also if there are only warnings.")
-@click.option("--quiet", is_flag=True, help="Print no line for what is well.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
+@click.option("--quiet", is_flag=True, help="Print problems only.")
 @json_option
 @with_place
 def check(place: Place, env_file: Path | None, strict: bool, quiet: bool, as_json: bool) -> int:
-    """Check settings, Redis, folders, users and proxies before the programs are started.
+    """Check settings, Redis, folders, users and proxies before a deployment.
 
-    Each finding is a line: an error, a warning or ok, what it is about, and what to do. Run it as the system user who
-    runs the programs, with their variables:
+    Each finding is one line: its level (error, warning or ok), its subject, the problem, and the remedy. Run it as the
+    system user that runs the programs, with their environment:
 
     \b
     sudo -u kue kue check --env-file /etc/kue.env
 
-    It looks at the values of all settings and for names that are none; at Redis' version, memory policy, persistence,
-    role, Cluster and permissions, by trying each command on a key of its own; at the download folder and the disk
-    space; at certificates, proxies, the port, and the file of users.
+    Checks the values of all settings, and variables that are not settings; Redis' version, memory policy, persistence,
+    role, Cluster and permissions (by trying each command on separate keys); the download folder and disk space;
+    certificates, proxies, the port, and the users file.
 
     \b
-    Exit codes: 0 no errors; 1 errors (with --strict: or warnings); 2 usage error; 3 Redis is unreachable,
+    Exit codes: 0 no errors; 1 errors (with --strict: or warnings); 2 usage error; 3 Redis is unreachable
     or refuses the connection.
     """
     environ = dict(os.environ)

@@ -131,7 +131,7 @@ def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> int |
 )
 @click.option("--ca-bundle", metavar="FILE", envvar="DOWNLOAD_CA_BUNDLE", help="Additional CA certificates (PEM).")
 @click.option("--client-cert", metavar="FILE", envvar="DOWNLOAD_CLIENT_CERT", help="Client certificate and key (PEM).")
-@click.option("-v", "--verbose", is_flag=True, help="Print what happens.")
+@click.option("-v", "--verbose", is_flag=True, help="Print details.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @json_option
 def download(
@@ -169,6 +169,8 @@ def download(
     if filename:
         members["filename"] = filename
     proxy = members.pop("proxy", None)  # the user of the command may use any proxy
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"  # as curl reads it
     try:
         requests = [DownloadRequest.parse({**members, "url": each.url}, allow=hosts(allow)) for each in listed]
         handler = DownloadHandler(
@@ -176,7 +178,9 @@ def download(
             ca_bundle=ca_bundle, client_cert=client_cert, proxy=proxy,
         )  # fmt: skip
     except (InvalidRequest, ValueError) as exc:
-        raise Refused(str(exc)) from None
+        option, colon, rest = str(exc).partition(": ")
+        is_option = colon and option in ("ca_bundle", "client_cert", "proxy")
+        raise Refused(f"--{option.replace('_', '-')}: {rest}" if is_option else str(exc)) from None
     board = Board(quiet or as_json)
     for each in bad_lines:
         _report(board, as_json, each.url, each.error or "", line=each.line)

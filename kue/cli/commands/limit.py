@@ -52,13 +52,13 @@ def ls(queue: Queue, as_json: bool) -> None:
     table(heads, rows, right="BURST CONCURRENCY WAITING KEYS RUNNING STARTED HELD")
 
 
-@limit.command("set", short_help="Limit a type, or each key of it.")
+@limit.command("set", short_help="Limit a type, or each of its keys.")
 @click.argument("job_type", metavar="TYPE")
 @click.option("--rate", metavar="RATE", help="Jobs that may start per period, such as 100/min or 5/10s.")
 @click.option("--burst", type=int, metavar="N", help="Jobs that may start at once after a pause.")
 @click.option("--concurrency", type=int, metavar="N", help="Jobs that may run at once.")
 @click.option("--by", metavar="PATH", help="Limit each key: the path of the key in the data, such as data.host.")
-@click.option("--weight", "weights", multiple=True, metavar="KEY=N", help="Turns of a key for each turn of the others.")
+@click.option("--weight", "weights", multiple=True, metavar="KEY=N", help="Turns of a key per turn of other keys.")
 @with_queue
 def set_(
     queue: Queue,
@@ -84,7 +84,7 @@ def set_(
 @click.option("--of-type", "by", flag_value="type", help="Only the limit of the whole type.")
 @with_queue
 def rm(queue: Queue, types: Sequence[str], by: str | None) -> int:
-    """Remove the limits of types. Jobs that waited for them can start."""
+    """Remove the limits of types. Jobs waiting because of them can start."""
     of_key = None if by is None else by == "key"
     lifted = [queue.unlimit(job_type, by=of_key) for job_type in types]
     for job_type, was in zip(types, lifted, strict=True):

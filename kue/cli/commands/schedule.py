@@ -82,25 +82,25 @@ DATE = _Date()
 @NAME
 @click.argument("job_type", metavar="TYPE")
 @click.argument("data", required=False)
-@click.option("--cron", metavar="EXPR", help="Minute, hour, day, month, day of the week; six fields: seconds first.")
+@click.option("--cron", metavar="EXPR", help="Minute, hour, day, month, weekday; with six fields, seconds come first.")
 @click.option("--every", type=DURATION, metavar="TIME", help="Interval: 90s, 5m, 12h, 7d.")
-@click.option("--at", type=DATE, metavar="DATE", help="Once, such as 2030-01-31T12:00.")
+@click.option("--at", type=DATE, metavar="DATE", help="Run once at this time, such as 2030-01-31T12:00.")
 @click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin.  [default: UTC for --cron, local for dates]")
 @click.option("--start", type=DATE, metavar="DATE", help="No times before this.")
 @click.option("--end", type=DATE, metavar="DATE", help="No times after this.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Number of jobs, after which it ends.")
-@click.option("--jitter", default="0s", type=DURATION, metavar="TIME", help="Delay each time by up to this.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after this number of jobs.")
+@click.option("--jitter", default="0s", type=DURATION, metavar="TIME", help="Delay each run by up to this time.")
 @click.option(
-    "--overlap", default="skip", show_default=True, type=click.Choice(OVERLAPS), help="If the last job has not ended."
+    "--overlap", default="skip", show_default=True, type=click.Choice(OVERLAPS), help="If the last job still runs."
 )
-@click.option("--missed", default="once", show_default=True, type=click.Choice(MISSED), help="After a downtime.")
+@click.option("--missed", default="once", show_default=True, type=click.Choice(MISSED), help="After missed runs.")
 @click.option("-p", "--priority", metavar="LEVEL", help="low, normal, medium, high, critical, or any number.")
 @click.option("-a", "--attempts", type=int, metavar="N", help="Maximum number of attempts.  [default: 1]")
 @click.option("-b", "--backoff", metavar="HOW", help="Backoff between attempts: fixed, exponential, or JSON.")
 @click.option("--ttl", type=DURATION, metavar="TIME", help="Time limit of an attempt.")
 @click.option("--title", metavar="TEXT", help="Title shown on the monitor.")
 @click.option("--remove-on-complete", is_flag=True, help="Remove each job when it completes.")
-@click.option("--preview", is_flag=True, help="Only print the next ten times; do not save.")
+@click.option("--preview", is_flag=True, help="Print the next ten times without saving.")
 @json_option
 @with_queue
 def add(
@@ -121,6 +121,8 @@ def add(
     kue schedule add sync sync --every 5m --overlap skip --missed once
     kue schedule add launch mail --at 2030-01-31T12:00 --preview
     """
+    if sum(rule[each] is not None for each in ("cron", "every", "at")) != 1:
+        raise click.UsageError("give one of --cron '0 3 * * *', --every 5m and --at 2030-01-31T12:00")
     pause: Any = from_json(backoff)
     options = {"backoff": pause, "remove_on_complete": remove_on_complete or None}
     try:

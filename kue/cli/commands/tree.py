@@ -18,7 +18,7 @@ from ..output import COLOURS, paint, plain, print_json
 @json_option
 @with_queue
 def tree(queue: Queue, job_id: int | str, as_json: bool) -> None:
-    """Show a job with the jobs that it waits for, and those that these wait for, as a tree.
+    """Show a job with the jobs that it waits for, and their children, as a tree.
 
     At most 100 jobs, 4 levels deep. The jobs waiting for this one come first.
 
@@ -30,7 +30,7 @@ def tree(queue: Queue, job_id: int | str, as_json: bool) -> None:
         print_json(_form(root))
         return
     if root.job.parents:
-        print("awaited by " + ", ".join(f"job {parent}" for parent in root.job.parents))
+        print("required by " + ", ".join(f"job {parent}" for parent in root.job.parents))
     for line in _lines(root, "", ""):
         print(line)
 

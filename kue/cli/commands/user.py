@@ -17,17 +17,17 @@ from ..green_start import need
 from ..options import json_option, with_queue
 from ..output import plain, print_json, table
 
-#: Fewest letters of a password.
+#: Minimum length of a password.
 PASSWORD_MIN = 8
 
 
 @click.group(short_help="Manage the users of the monitor.")
 def user() -> None:
-    """Manage the users of the monitor, who are kept in a file with hashed passwords.
+    """Manage the users of the monitor, which are stored in a file with hashed passwords.
 
-    The web processes read the file that KUE_USERS_FILE names, and notice changes by themselves. A user who is removed
-    or gets another password is logged out everywhere. Run these commands as the system user that runs the monitor: the
-    file can be read by its owner only.
+    Web processes read the file given by KUE_USERS_FILE, and notice changes immediately. Removing a user or changing the
+    password ends the user's sessions everywhere. Run these commands as the system user that runs the monitor: only the
+    owner can read the file.
 
     \b
     export KUE_USERS_FILE=/etc/kue/users
@@ -39,12 +39,12 @@ def user() -> None:
 def _with_file(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--file``; the first argument is the path."""
 
-    @click.option("--file", "given", metavar="FILE", help="File of the users  [KUE_USERS_FILE]")
+    @click.option("--file", "given", metavar="FILE", help="Users file  [KUE_USERS_FILE]")
     @wraps(fn)
     def command(*args: Any, given: str | None, **kwargs: Any) -> Any:
         path = given or os.environ.get("KUE_USERS_FILE", "").strip()
         if not path:
-            raise click.UsageError("name the file of the users: --file FILE, or KUE_USERS_FILE")
+            raise click.UsageError("give the users file: --file FILE, or KUE_USERS_FILE")
         return fn(Path(path).expanduser(), *args, **kwargs)
 
     return command
@@ -52,15 +52,15 @@ def _with_file(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 @user.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), default="write", show_default=True, help="What the user may do.")
+@click.option("--role", type=click.Choice(ROLES), default="write", show_default=True, help="Access: write or read.")
 @_with_file
 def add(path: Path, name: str, role: str) -> None:
     """Add a user.
 
-    The password is asked for; if stdin is no terminal, it is the first line of it.
+    Prompts for the password; if stdin is not a terminal, reads it from the first line.
     """
     check_name(name)
-    if path.exists() and name in _read(path):  # before anybody types a password
+    if path.exists() and name in _read(path):  # before the password prompt
         raise _known(name)
     hashed, is_new = _hashed_password(), not path.exists()
     with editing(path) as users:
@@ -69,7 +69,7 @@ def add(path: Path, name: str, role: str) -> None:
         users[name] = FileUser(name, role, hashed)
     print(f"{name} added, {role}")
     if is_new and hasattr(os, "geteuid") and os.geteuid() == 0:
-        note = f"kue: {path} belongs to root, who alone can read it; give it to the user who runs the page by chown"
+        note = f"kue: {path} belongs to root, so only root can read it; chown it to the user that runs the page"
         print(note, file=sys.stderr)
 
 
@@ -77,7 +77,7 @@ def add(path: Path, name: str, role: str) -> None:
 @click.argument("name")
 @_with_file
 def passwd(path: Path, name: str) -> None:
-    """Set another password for a user, and end all sessions of the old one. It is read as for `kue user add`."""
+    """Change a user's password and end all of their sessions. The password is read as for `kue user add`."""
     if name not in _read(path):
         raise _unknown(name)
     hashed = _hashed_password()
@@ -85,7 +85,7 @@ def passwd(path: Path, name: str) -> None:
         if name not in users:
             raise _unknown(name)
         users[name] = users[name]._replace(hash=hashed)
-    print(f"{name}: new password; the sessions of the old one have ended")
+    print(f"{name}: password changed, all sessions ended")
 
 
 @user.command()
@@ -93,7 +93,7 @@ def passwd(path: Path, name: str) -> None:
 @click.argument("role", type=click.Choice(ROLES))
 @_with_file
 def role(path: Path, name: str, role: str) -> None:
-    """Change what a user may do: write or read."""
+    """Change a user's access: write or read."""
     with editing(path) as users:
         if name not in users:
             raise _unknown(name)
@@ -105,7 +105,7 @@ def role(path: Path, name: str, role: str) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_with_file
 def rm(path: Path, names: tuple[str, ...]) -> None:
-    """Remove users, and end their sessions."""
+    """Remove users and end their sessions."""
     with editing(path) as users:
         for name in names:
             if users.pop(name, None) is None:
@@ -131,12 +131,12 @@ def ls(path: Path, as_json: bool) -> None:
 @click.option("--all", "everybody", is_flag=True, help="End the sessions of all users.")
 @with_queue
 def logout(queue: Queue, name: str | None, everybody: bool) -> None:
-    """End all sessions of a user in the monitor of a queue, in every browser. The user may log in again.
+    """End all sessions of a user in the monitor of a queue, in every browser. The user can log in again.
 
     It is known by Redis, so name the queue as for other commands. Open pages are cut off within 10 seconds.
     """
     if bool(name) == everybody:
-        raise click.UsageError("name a user, or --all")
+        raise click.UsageError("give a user name, or --all")
     queue.end_sessions_of(name)
     print("all sessions have ended" if everybody else f"the sessions of {plain(name)} have ended")
 
@@ -152,15 +152,15 @@ def _read(path: Path) -> dict[str, FileUser]:
 
 
 def _known(name: str) -> click.ClickException:
-    return click.ClickException(f"there is a user {name} already; `kue user passwd {name}` sets another password")
+    return click.ClickException(f"user {name} already exists; `kue user passwd {name}` changes the password")
 
 
 def _unknown(name: str) -> click.ClickException:
-    return click.ClickException(f"there is no user {plain(name)}; `kue user ls` lists them")
+    return click.ClickException(f"user {plain(name)} does not exist; `kue user ls` lists all users")
 
 
 def _hashed_password() -> str:
-    """Read a password, and return its hash."""
+    """Read a password and return its hash."""
     need("werkzeug", extra="web", what="kue user")
     from werkzeug.security import generate_password_hash  # not needed by the other commands
 
@@ -172,5 +172,5 @@ def _hashed_password() -> str:
         except UnicodeDecodeError:
             raise click.ClickException("the password on stdin is not UTF-8") from None
     if len(password) < PASSWORD_MIN:
-        raise click.ClickException(f"the password is too short: at least {PASSWORD_MIN} letters")
+        raise click.ClickException(f"the password is too short: use at least {PASSWORD_MIN} characters")
     return generate_password_hash(password)

@@ -18,7 +18,7 @@ NAME = click.argument("name", metavar="NAME")
 
 @click.group(short_help="List, add, remove and test webhooks.")
 def webhook() -> None:
-    """Send events of jobs, and alerts, to URLs. Any running worker process delivers them.
+    """Send job events and alerts to URLs. Any running worker process delivers them.
 
     \b
     kue webhook add https://example.com/hook -e failed -e alert
@@ -32,7 +32,7 @@ def webhook() -> None:
 @json_option
 @with_queue
 def ls(queue: Queue, as_json: bool) -> None:
-    """List webhooks. No secret is shown: of some URLs not even the path."""
+    """List webhooks. Secrets are not shown, nor the paths of Slack and ntfy URLs."""
     found = queue.webhooks()
     if as_json:
         print_json([each.to_dict() for each in found])
@@ -68,10 +68,10 @@ def ls(queue: Queue, as_json: bool) -> None:
     metavar="EVENT",
     help=f"One of {', '.join(EVENTS)}; may be repeated.",
 )
-@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Only of these types; may be repeated.")
-@click.option("--name", metavar="NAME", help="By default made of the URL.")
-@click.option("--format", default=FORMATS[0], show_default=True, type=click.Choice(FORMATS), help="Of the messages.")
-@click.option("--secret", metavar="SECRET", envvar="KUE_WEBHOOK_SECRET", help="whsec_ and base64; made if left out.")
+@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Only jobs of this type; may be repeated.")
+@click.option("--name", metavar="NAME", help="Name.  [default: derived from the URL]")
+@click.option("--format", default=FORMATS[0], show_default=True, type=click.Choice(FORMATS), help="Message format.")
+@click.option("--secret", metavar="SECRET", envvar="KUE_WEBHOOK_SECRET", help="Signing secret.  [default: generated]")
 @json_option
 @with_queue
 def add(
@@ -84,7 +84,7 @@ def add(
     secret: str | None,
     as_json: bool,
 ) -> None:
-    """Send EVENTs to URL, or replace the webhook of that name. Prints the secret that messages are signed with, once.
+    """Send EVENTs to URL, or replace the webhook of that name. Prints the signing secret, which is shown only once.
 
     \b
     kue webhook add https://example.com/hook
@@ -107,7 +107,7 @@ def add(
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @with_queue
 def rm(queue: Queue, names: Sequence[str]) -> int:
-    """Remove webhooks. What was not delivered to them yet is not delivered."""
+    """Remove webhooks. Pending deliveries are dropped."""
     missing = 0
     for name in names:
         if queue.remove_webhook(name):
@@ -118,38 +118,38 @@ def rm(queue: Queue, names: Sequence[str]) -> int:
     return missing
 
 
-@webhook.command(short_help="Send a test to a webhook.")
+@webhook.command(short_help="Send a test message to a webhook.")
 @NAME
 @json_option
 @with_queue
 def test(queue: Queue, name: str, as_json: bool) -> None:
-    """Let a worker send a test message. Prints the id of the job that delivers it."""
+    """Send a test message through a worker. Prints the id of the delivery job."""
     job = queue.test_webhook(name)
     print_json({"id": job.id}) if as_json else print(job.id)
 
 
-@webhook.command(short_help="Send to a disabled webhook again.")
+@webhook.command(short_help="Enable a disabled webhook.")
 @NAME
 @with_queue
 def enable(queue: Queue, name: str) -> None:
-    """Send to a webhook again that was disabled by hand, by a 410, or after five days of failures."""
-    print(f"webhook {plain(name)} {'enabled' if queue.enable_webhook(name) else 'was enabled already'}")
+    """Enable a webhook that was disabled by hand, by a 410 response, or after five days of failures."""
+    print(f"webhook {plain(name)} {'enabled' if queue.enable_webhook(name) else 'was already enabled'}")
 
 
-@webhook.command(short_help="Send nothing to a webhook.")
+@webhook.command(short_help="Disable a webhook.")
 @NAME
 @with_queue
 def disable(queue: Queue, name: str) -> None:
-    """Send nothing to a webhook until `kue webhook enable`."""
-    print(f"webhook {plain(name)} {'disabled' if queue.disable_webhook(name) else 'was disabled already'}")
+    """Disable a webhook until `kue webhook enable`."""
+    print(f"webhook {plain(name)} {'disabled' if queue.disable_webhook(name) else 'was already disabled'}")
 
 
-@webhook.command(name="log", short_help="Show the last deliveries to a webhook.")
+@webhook.command(name="log", short_help="Show a webhook's last deliveries.")
 @NAME
 @json_option
 @with_queue
 def deliveries(queue: Queue, name: str, as_json: bool) -> None:
-    """Show the last attempts to deliver to a webhook, newest first."""
+    """Show a webhook's last delivery attempts, newest first."""
     queue.get_webhook(name)
     found = queue.deliveries(name)
     if as_json:
@@ -190,5 +190,5 @@ def alerts(queue: Queue, as_json: bool) -> int:
         rows = [(ago(each["started_at"], now), each["name"], each["text"]) for each in found]
         table(("SINCE", "ALERT", "WHAT"), rows)
     else:
-        print("no alert is active")
+        print("no active alerts")
     return int(bool(found))

@@ -278,9 +278,9 @@ def _is_drained(queue: Queue) -> bool:
 def _prepare(queue: Queue, options: WorkerOptions) -> None:
     """Apply the options that concern types, and report that the worker is ready."""
     if unknown := selection.unknown():
-        names = ", ".join(plain(name) for name in selection.known()) or "none"
+        names = ", ".join(plain(name) for name in selection.known()) or "no type"
         raise click.ClickException(
-            f"--only: no handler for {plain(', '.join(unknown))}; there are handlers for {names}"
+            f"--only: no handler for type {plain(', '.join(unknown))}; the module has handlers for {names}"
         )
     types = queue.processing()
     if not types:
@@ -291,7 +291,7 @@ def _prepare(queue: Queue, options: WorkerOptions) -> None:
         if job_type not in types:
             names = ", ".join(plain(name) for name in types)
             raise click.ClickException(
-                f"--concurrency: no handler for {plain(job_type)}; there are handlers for {names}"
+                f"--concurrency: no handler for type {plain(job_type)}; the module has handlers for {names}"
             )
         queue.concurrency(job_type, count)
     slots = ", ".join(f"{plain(name)} ({count})" for name, count in queue.processing().items())
@@ -330,13 +330,13 @@ def load(target: str) -> Queue:
     except Exception as exc:
         if isinstance(exc, AttributeError) and "module" in locals() and not _raised_inside(exc):
             queues = [each for each, found in vars(module).items() if isinstance(found, QUEUES)]
-            hint = f"; it has {', '.join(queues)}" if queues else ""
-            raise click.ClickException(f"module {module_name} has no {name}{hint}") from None
+            hint = f"; queues in it: {', '.join(queues)}" if queues else ""
+            raise click.ClickException(f'module {module_name} has no "{name}"{hint}') from None
         raise click.ClickException(_told(target, exc)) from exc
     if isinstance(value, AsyncQueue):
         return value.sync
     if not isinstance(value, Queue):
-        raise click.ClickException(f"{target} is a {type(value).__name__}, not a kue Queue")
+        raise click.ClickException(f"{target} is not a kue Queue, but of type {type(value).__name__}")
     return value
 
 

@@ -54,10 +54,13 @@ class TlsOptions:
     ) -> None:
         self._verify, self._ca_bundle, self._client_cert = verify, ca_bundle, client_cert
         self._contexts: dict[bool, Any] = {}
-        for name, path in (("CA bundle", ca_bundle), ("client certificate", client_cert)):
-            if path is not None and not os.path.exists(path):
-                raise ValueError(f"the {name} {path} does not exist")
-        if ca_bundle or client_cert:
+        if not isinstance(verify, (bool, str, os.PathLike)):
+            raise ValueError(f"verify must be True, False, or the path of CA certificates (PEM), not {verify!r}")
+        files = {"verify": verify, "ca_bundle": ca_bundle, "client_cert": client_cert}
+        for name, path in files.items():
+            if path is not None and not isinstance(path, bool) and not os.path.exists(path):
+                raise ValueError(f"{name}: the file {path} does not exist; pass the path of a PEM file")
+        if ca_bundle or client_cert or not isinstance(verify, bool):
             self.context(bool(client_cert))
 
     def context(self, is_own_server: bool) -> Any:
@@ -77,19 +80,26 @@ class TlsOptions:
             context.verify_mode = ssl.CERT_NONE
         elif self._verify is True:
             context.load_verify_locations(_public_cas()) if _public_cas() else context.load_default_certs()
-        elif os.path.isdir(self._verify):
-            context.load_verify_locations(capath=self._verify)
         else:
-            context.load_verify_locations(self._verify)
-        try:
-            if self._ca_bundle is not None:
-                is_folder = os.path.isdir(self._ca_bundle)
-                context.load_verify_locations(**{"capath" if is_folder else "cafile": self._ca_bundle})
-            if with_cert and self._client_cert is not None:
-                context.load_cert_chain(self._client_cert, password=lambda: "")
-        except (OSError, ssl.SSLError) as exc:
-            raise ValueError(f"the CA bundle or the client certificate cannot be loaded: {exc}") from None
+            _load("verify", self._verify, lambda path: _load_cas(context, path))
+        if self._ca_bundle is not None:
+            _load("ca_bundle", self._ca_bundle, lambda path: _load_cas(context, path))
+        if with_cert and self._client_cert is not None:
+            _load("client_cert", self._client_cert, lambda path: context.load_cert_chain(path, password=lambda: ""))
         return context
+
+
+def _load_cas(context: ssl.SSLContext, path: str) -> None:
+    context.load_verify_locations(**{"capath" if os.path.isdir(path) else "cafile": path})
+
+
+def _load(argument: str, path: str, load: Callable[[str], object]) -> None:
+    """Load a PEM file into a context. Raises ValueError, which names the argument."""
+    try:
+        load(path)
+    except (OSError, ssl.SSLError) as exc:
+        reason = getattr(exc, "reason", None) or exc.strerror or exc
+        raise ValueError(f"{argument}: {path} cannot be loaded ({reason}); it must be a PEM file") from None
 
 
 def _public_cas() -> str | None:

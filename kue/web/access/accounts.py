@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Role(enum.Enum):
-    """What a visitor may do."""
+    """The roles of visitors."""
 
     READ = "read"
     WRITE = "write"
@@ -28,26 +28,26 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody with valid credentials, or anybody where none are required."""
+    """A visitor with valid credentials, or any visitor if none are required."""
 
     name: str
     """The name in the audit log: a user, ``token`` or ``read-only token``."""
     role: Role
     by_password: bool = False
-    """Whether it is a user with a password, which may change while they are here."""
+    """Whether it is a user with a password, which may change during the session."""
 
     @property
     def may_write(self) -> bool:
         return self.role is Role.WRITE
 
 
-#: Everybody, where no password is required.
+#: Any visitor, if no password is required.
 ANYBODY = Visitor("anonymous", Role.WRITE)
 
 
 @dataclass(frozen=True, slots=True)
 class _User:
-    """A user of the settings: name and password as digests."""
+    """A user from the settings: digests of name and password."""
 
     name: bytes
     password: bytes
@@ -56,7 +56,7 @@ class _User:
 
 
 class Accounts:
-    """The users and tokens of the settings, and the users of the file. Without any, everybody may do everything."""
+    """The users and tokens from the settings, and the users from the file. Without any, everyone has full access."""
 
     def __init__(self, settings: Settings) -> None:
         given = ((settings.auth, Role.WRITE), (settings.auth_readonly, Role.READ))
@@ -71,7 +71,7 @@ class Accounts:
                 visitor = Visitor(name, role, by_password=True)
                 self._users[name] = _User(_digest(name), _digest(password), password, visitor)
         self._tokens = [(_digest(text), visitor) for text, visitor in tokens if text]
-        # A program may send a password of the settings as its token.
+        # A program may send a password from the settings as its token.
         self._passwords_alone = [(user.password, user.visitor) for user in self._users.values()]
         #: Users and groups of single sign-on; the user "*" is everybody else.
         self._by_header = {name: Role(role) for name, role in settings.auth_header_users}
@@ -82,13 +82,13 @@ class Accounts:
         self._throttle = Throttle()
 
     def mark_of(self, user: str, key: bytes) -> str:
-        """Return the mark that a user's session holds, so that a new password ends it. Useless without ``key``."""
+        """Return the mark stored in a user's sessions, so that a new password ends them. Useless without ``key``."""
         found = self._find_user(user)
         secret = found[1] if found else ""
         return hmac.new(key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
     def visitor_of(self, user: object, mark: object, key: bytes) -> Visitor | None:
-        """Return the user of a session cookie, None if they are no more, or their password has changed since."""
+        """Return the user of a session cookie, None if they were removed or their password has changed since."""
         found = self._find_user(user)
         if found is None or not hmac.compare_digest(str(mark), self.mark_of(found[0].name, key)):
             return None
@@ -97,12 +97,12 @@ class Accounts:
     def named_by_proxy(self, user: str, groups: Iterable[str] = ()) -> Visitor | None:
         """Return the user whom a trusted proxy names, None if they have no access.
 
-        What the list says of the user goes before what it says of their groups, and that before what it says of all.
+        An entry for the user takes precedence over their groups, and these over the entry for everyone.
         """
         of_groups = {self._by_group[group] for group in groups if group in self._by_group}
         of_group = Role.WRITE if Role.WRITE in of_groups else Role.READ if of_groups else None
         role = self._by_header.get(user) or of_group or self._by_header.get("*")
-        # Two names mean that somebody before the proxy has added one.
+        # Two names: a client in front of the proxy has added one.
         is_name = re.fullmatch(r"[^\s,\x00-\x20\x7f]{1,200}", user) is not None and user != "*"
         return Visitor(user, role) if role is not None and is_name else None
 
@@ -110,7 +110,7 @@ class Accounts:
         """Return the user of a name and a password, None if they are wrong.
 
         Raises LoginDelayed after too many failed logins of this user by this client, an address or a known browser,
-        whether they are wrong or not.
+        regardless of whether they are right.
         """
         found: list[Visitor] = []
 
@@ -123,8 +123,8 @@ class Accounts:
     def check_token(self, token: object, address: str | None) -> Visitor | None:
         """Return the visitor of a bearer token, None if it is wrong.
 
-        A token is too long to be guessed, so a right one always passes. A password in its place, and a wrong token,
-        count as a login without a name; raises LoginDelayed after too many of them.
+        Tokens are too long to guess, so a valid one always passes. A password instead, or an invalid token,
+        counts as a login without a name; raises LoginDelayed after too many of them.
         """
         if (visitor := _find(self._tokens, token)) is not None:
             return visitor
@@ -132,7 +132,7 @@ class Accounts:
         return right if self._throttle.attempt(address, None, lambda: right is not None) else None
 
     def _find_user(self, name: object) -> tuple[Visitor, str] | None:
-        """Return a user with a password, and the secret by which it is known whether that has changed."""
+        """Return a user with a password, and a secret that changes with the password."""
         if not isinstance(name, str):
             return None
         if (user := self._users.get(name)) is not None:
@@ -150,7 +150,7 @@ class Accounts:
         return found
 
     def _by_file(self, name: object, password: object) -> Visitor | None:
-        """Return a user of the file. Whatever is wrong, it takes as long: it is one hash."""
+        """Return a user of the file. Takes the time of one hash in every case, so timing reveals nothing."""
         if self._file is None:
             return None
         users = self._file.users()

@@ -8,20 +8,20 @@ from flask import Flask, Response, g, has_request_context, request
 
 from kue.web.access.accounts import ANYBODY, Visitor
 
-#: Logs at level INFO; give the logger a handler of its own to keep its lines apart.
+#: Logs at level INFO; give this logger its own handler to keep its lines separate.
 log = logging.getLogger("kue.web.audit")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def visitor() -> Visitor:
-    """Return who sends the request under way."""
+    """Return the sender of the current request."""
     found: Visitor = g.get("kue_visitor", ANYBODY) if has_request_context() else ANYBODY
     return found
 
 
 def audit(action: str, target: object, by: Visitor | None = None) -> None:
-    """Write who did what to what, in the record too: ``action``, ``target``, ``user``, ``address``.
+    """Log who did what. The record has the fields ``action``, ``target``, ``user``, ``address``.
 
     Text from a client is written by ``repr``, so that it cannot forge a line.
     """
@@ -32,7 +32,7 @@ def audit(action: str, target: object, by: Visitor | None = None) -> None:
 
 
 def _rest(response: Response) -> Response:
-    """Write a line for each request that changed something and has none yet: those of the JSON API, by their path."""
+    """Log each request that changed something and was not logged yet: those of the JSON API, by path."""
     if request.method not in SAFE_METHODS and response.status_code < 400 and not g.get("kue_audited"):
         audit(request.method, repr(request.path))
     elif response.status_code in (401, 403, 429) and request.method not in SAFE_METHODS:
@@ -42,5 +42,5 @@ def _rest(response: Response) -> Response:
 
 
 def install(app: Flask) -> None:
-    """Watch every answer of the app."""
+    """Log every changing request of the app."""
     app.after_request(_rest)

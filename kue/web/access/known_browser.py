@@ -1,6 +1,6 @@
-"""Browsers in which a user has logged in before: their failed logins are counted apart from those of the address.
+"""Browsers in which a user has logged in before: their failed logins are counted separately from those of the address.
 
-So whoever guesses a user's password from the same address, behind the same router, does not delay that user's login.
+So a user's login is not delayed by someone who guesses passwords from the same address, such as behind the same router.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flask import Request, Response
 from kue.web.links import link
 
 COOKIE = "kue_known"
-#: Seconds that a browser stays known after the last login.
+#: Seconds that a browser stays known after its last login.
 KEPT_S = 90 * 24 * 3600
 
 
@@ -28,7 +28,7 @@ def remember(response: Response, user: str, key: bytes, secure: bool) -> None:
 
 
 def client_of(request: Request, user: object, key: bytes) -> str | None:
-    """Return for whom a failed login of ``user`` counts: a browser that is known for this user, or an address."""
+    """Return what a failed login of ``user`` counts for: a browser known for this user, or an address."""
     browser, _, signature = request.cookies.get(COOKIE, "").partition(".")
     if not signature or not isinstance(user, str):
         return request.remote_addr

@@ -23,10 +23,10 @@ def _security() -> Security:
 
 
 def _next_path() -> str:
-    """Return where to go after the login: a path on this server and nothing else."""
+    """Return the target after the login: always a path on this server."""
     path = request.values.get("next", "/")
-    # A browser takes "//host" and "/\host" for another server, and drops tabs and newlines before it looks. By ".." it
-    # would leave the path at which a proxy offers this server.
+    # Browsers read "//host" and "/\host" as another server, and ignore tabs and newlines. With ".." the path could
+    # leave the one under which a proxy serves this server.
     is_ours = re.fullmatch(r"/(?![/\\])[^\x00-\x20\x7f\\]*", path)
     return path if is_ours and not re.search(r"(?i)/(\.|%2e){2}(/|$|\?|#)", path) else "/"
 
@@ -38,7 +38,7 @@ def _form(status: int, message: str = "") -> Response:
 
 @login.get("/login")
 def show() -> ResponseReturnValue:
-    """The form; a visitor who is logged in is redirected."""
+    """The login form; a visitor who is logged in is redirected."""
     try:
         if _security().visitor() is not None:
             return redirect(link(_next_path()))
@@ -49,7 +49,7 @@ def show() -> ResponseReturnValue:
 
 @login.post("/login")
 def enter() -> ResponseReturnValue:
-    """Log in: a cookie for this browser, until it is closed, the session expires or the password changes."""
+    """Log in: set a cookie, valid until the browser is closed, the session expires or the password changes."""
     accounts, key = _security().accounts, _security().key.get()
     user = request.form.get("user")
     try:

@@ -1,4 +1,4 @@
-"""Compares passwords with their hashes. By design each takes a tenth of a second and 32 MB: so few, and in threads."""
+"""Compares passwords with their hashes, a few at a time, in threads: by design, each takes 0.1 s and 32 MB."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kue.concurrency import real_threads
 
 log = logging.getLogger("kue.web")
 
-#: Hashes made at a time, so that a flood of logins takes neither all memory nor all cores.
+#: Maximum number of hashes at a time, so that a flood of logins uses neither all memory nor all cores.
 AT_ONCE = 2
-#: Right passwords that are known again without a hash: a program may send one with each request.
+#: Number of verified passwords cached, since a program may send one with each request.
 REMEMBERED_MAX = 1000
-#: What an unknown user's password is compared with if there is no user at all.
+#: The hash to compare with if there are no users at all.
 _METHOD = "scrypt:32768:8:1"
 
 
@@ -29,11 +29,11 @@ class Passwords:
     def __init__(self) -> None:
         self._turns = threading.Semaphore(AT_ONCE)
         self._key = secrets.token_bytes(32)
-        #: Digests, with a key of this process, of a hash and the password that belongs to it.
+        #: Keyed digests of a hash and its password.
         self._right: OrderedDict[bytes, None] = OrderedDict()
 
     def is_right(self, stored: str, password: object) -> bool:
-        """Tell whether a password is the one of a hash."""
+        """Return whether a password matches a hash."""
         text = password if isinstance(password, str) else ""
         mark = hmac.digest(self._key, f"{stored}\0{text}".encode("utf-8", "surrogatepass"), "sha256")
         if mark in self._right:
@@ -46,7 +46,7 @@ class Passwords:
         return True
 
     def refuse(self, like: str | None, password: object) -> bool:
-        """Take as long as for a wrong password, so that nobody learns which users exist; return False.
+        """Take as long as for a wrong password, so that timing does not reveal which users exist; return False.
 
         ``like``: the hash of some user, None if there is none.
         """
@@ -54,12 +54,12 @@ class Passwords:
         return self._check(f"{method}${'0' * 16}${'0' * 128}", password if isinstance(password, str) else "") and False
 
     def _check(self, stored: str, password: str) -> bool:
-        # What no UTF-8 has can be nobody's password; all the same it takes its time.
+        # Invalid UTF-8 cannot be a password; it takes the same time anyway.
         text = password.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
         with self._turns:
             try:
                 return real_threads.run(check_password_hash, stored, text) and text == password
-            except (ValueError, MemoryError) as exc:  # parameters that somebody made up
+            except (ValueError, MemoryError) as exc:  # invalid parameters
                 log.error("A password cannot be compared with its hash: %s", exc)
                 return False
 

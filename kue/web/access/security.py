@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kue.queue import Queue
     from kue.settings import Settings
 
-#: No inline script or style, nothing from elsewhere, no frames.
+#: No inline scripts or styles, nothing from other hosts, no frames.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -55,26 +56,29 @@ def _is_address(host: str) -> bool:
 
 #: The error for the read-only role, over HTTP and the socket.
 READ_ONLY = "read-only access: you cannot change anything"
-#: The error for a page of another site, and what may be the reason where the page is the server's own.
+#: The error for a page of another site, with two remedies: an origin to allow, and a proxy whose headers are ignored.
 FOREIGN = "requests from other sites may not change anything"
+ALLOW_ORIGIN = "; to allow pages of {origin}, add it to KUE_CORS_ORIGINS"
 BEHIND_PROXY = "; if a proxy of yours forwarded this one, add it to KUE_TRUSTED_PROXIES"
+#: What ``KUE_CORS_ORIGINS`` accepts as an origin; it is repeated in the error.
+_ORIGIN = re.compile(r"https?://[\w.:\[\]-]{1,260}", re.ASCII)
 
 
 def delayed_response(exc: LoginDelayed) -> Response:
-    """Return the answer to an attempt that came too early."""
+    """Return the response to a login attempt that came too early."""
     response = error_response(429, str(exc))
     response.headers["Retry-After"] = str(exc.wait_s)
     return response
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """The session cookie is signed with the shared key, and goes over TLS only if it came by TLS."""
+    """The session cookie: signed with the shared key, and Secure if the request used TLS."""
 
     def __init__(self, key: SessionKey, required: bool) -> None:
         self._key, self._required = key, required
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        if not self._required:  # nobody logs in, so nothing is signed, and no key is made in somebody's Redis
+        if not self._required:  # without logins, nothing is signed, and no key is created in Redis
             return None
         return URLSafeTimedSerializer(
             self._key.get(), salt=self.salt, serializer=self.serializer,
@@ -91,9 +95,9 @@ class _Sessions(SecureCookieSessionInterface):
 class Security:
     """The checks of one app."""
 
-    #: Whether visitors may differ in what they may do; a page then says when it is read-only.
+    #: Whether visitors may have different roles; pages then say when they are read-only.
     knows_visitors: bool
-    #: Paths for everybody, beside the static files: the login page, the sample file (the download worker has no
+    #: Paths open to everyone, besides static files: the login page, the sample file (the download worker has no
     #: password), health, the client.
     open_paths = frozenset({"/login", "/healthz", "/sample/10mb.bin", *CLIENT_SCRIPTS})
 
@@ -113,16 +117,16 @@ class Security:
         self.domains = (".localhost", *(name[1:] for name in settings.allowed_hosts if name.startswith("*")))
 
     def host_is_ours(self, host: str) -> bool:
-        """Tell whether a ``Host`` header names this server.
+        """Return whether a ``Host`` header names this server.
 
-        A page of another site can make its own name resolve to this machine and would then be "same origin"; it cannot
-        do so with an address or with a name of ours.
+        Another site could make its own name resolve to this machine and would then be "same origin" (DNS rebinding). It
+        cannot do so with an address or one of our names.
         """
         name = split_host(host)
         return name in self.hosts or name.endswith(self.domains) or _is_address(name)
 
     def origin_is_ours(self, origin: str) -> bool:
-        """Tell whether pages of this origin may change anything."""
+        """Return whether pages of this origin may make changes."""
         if origin.lower() in self.origins or "*" in self.origins:
             return True
         return origin.lower() == f"{request.scheme}://{request.host}".lower()
@@ -151,7 +155,7 @@ class Security:
         return None
 
     def refuse(self, changes: bool) -> ResponseReturnValue:
-        """Return the answer to a visitor without access."""
+        """Return the response to a visitor without access."""
         if (named := self.user_of_proxy()) is not None:
             abort(403, f"user {named!r} has no access; see KUE_AUTH_HEADER_USERS and KUE_AUTH_HEADER_GROUPS")
         if wants_page() and not changes:
@@ -161,7 +165,7 @@ class Security:
         return response
 
     def is_same_site(self) -> bool:
-        """Tell whether the request under way comes from a page of ours, or from no page."""
+        """Return whether the current request comes from one of our pages, or from no page."""
         origin = request.headers.get("Origin")
         if origin is not None:
             return self.origin_is_ours(origin)
@@ -169,7 +173,14 @@ class Security:
 
     def _check_origin(self) -> None:
         if not self.is_same_site():
-            abort(403, FOREIGN + (BEHIND_PROXY if request.environ.get(IGNORED) else ""))
+            abort(403, FOREIGN + self.remedy_for_origin())
+
+    def remedy_for_origin(self) -> str:
+        """Return what an operator can do about the refused request of another origin, as the end of a sentence."""
+        if request.environ.get(IGNORED):
+            return BEHIND_PROXY
+        origin = request.headers.get("Origin", "")
+        return ALLOW_ORIGIN.format(origin=origin) if _ORIGIN.fullmatch(origin) else ""
 
     def user_of_proxy(self) -> str | None:
         """Return the user whom a trusted proxy names, None if there is none. They may have no access."""
@@ -184,9 +195,9 @@ class Security:
         return [each.strip() for each in request.headers.get(name, "").split(",")] if name else []
 
     def visitor(self, auth: object = None) -> Visitor | None:
-        """Return who sends this request or socket handshake, with their role; None without valid credentials.
+        """Return the sender of this request or socket handshake, with their role; None without valid credentials.
 
-        Raises LoginDelayed after too many failed logins. A session or a right token always passes.
+        Raises LoginDelayed after too many failed logins. A session or a valid token always passes.
 
         ``auth`` is a Socket.IO client's option of that name: ``{"token": …}`` or ``{"user": …, "password": …}``.
         """
@@ -213,15 +224,15 @@ class Security:
         return self.accounts.check(given.username, given.password, request.remote_addr)
 
     def offers_logout(self) -> bool:
-        """Tell whether the visitor of the request under way can log out here."""
+        """Return whether the visitor of the current request can log out here."""
         return self.accounts.required and self.user_of_proxy() is None
 
     def is_by_session(self) -> bool:
-        """Tell whether it is the session that lets this visitor in, rather than a proxy, a token or a password."""
+        """Return whether the session authenticates this visitor, rather than a proxy, a token or a password."""
         return self.offers_logout() and self.sessions.visitor_of(session) is not None
 
     def standing(self, visitor: Visitor) -> Callable[[], Visitor | None]:
-        """Return what tells for a socket, at any later time, as whom it is let in; None: no more."""
+        """Return a function that returns a socket's visitor at any later time; None once access has ended."""
         if self.is_by_session():
             cookie = dict(session)
             return lambda: self.sessions.visitor_of(cookie)
@@ -231,14 +242,14 @@ class Security:
         return lambda: self.accounts.visitor_of(visitor.name, mark, key)
 
     def socket_visitor(self, auth: object) -> Visitor | None:
-        """Return who is behind a new socket. The origin was checked at the handshake."""
+        """Return the visitor of a new socket. The origin was checked at the handshake."""
         try:
             return self.visitor(auth) if self.host_is_ours(request.host) else None
         except LoginDelayed:
             return None
 
     def socket_origins(self) -> Any:
-        """Return Flask-SocketIO's ``cors_allowed_origins``: None is the same origin only."""
+        """Return Flask-SocketIO's ``cors_allowed_origins``; None: the same origin only."""
         if not self.origins:
             return None
         return "*" if "*" in self.origins else sorted(self.origins)
@@ -256,10 +267,10 @@ class Security:
         return response
 
     def guard_socket(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-        """Return a WSGI application that refuses what Engine.IO would answer, and Flask's checks never see.
+        """Return a WSGI application that refuses requests that Engine.IO would answer before Flask's checks.
 
-        A foreign Host header is another site's name that resolves to this machine; JSONP is how another site's page
-        would read an answer.
+        A foreign Host header is another site's name that resolves to this machine; with JSONP another site's page
+        could read a response.
         """
 
         def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""The key that signs session cookies: random, kept in Redis, the same in all web processes of a queue."""
+"""The key that signs session cookies: random, stored in Redis, shared by all web processes of a queue."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from kue.queue import Queue
 
 log = logging.getLogger("kue.web")
 
-#: Seconds after which the key is read again: somebody may have deleted it, to end all sessions.
+#: Seconds after which the key is read again, since it may have been deleted to end all sessions.
 READ_AGAIN_S = 10.0
-#: Seconds after which it is asked for again when Redis did not give it.
+#: Seconds after which it is requested again if Redis did not return it.
 TRY_AGAIN_S = 1.0
 
 
 class SessionKey:
-    """Read when it is first needed, so that the page comes up without a Redis, too."""
+    """Read at first use, so that the page starts without Redis, too."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        #: Signs until Redis has given the shared one: such a cookie is good for nothing afterwards.
+        #: Used until Redis has returned the shared key; cookies signed with it are invalid afterwards.
         self._key = secrets.token_bytes(32)
         self._ask_at = 0.0
         self._refusal = ""
 
     def get(self) -> bytes:
-        """Return the key. A request that finds Redis unreachable does not make the next ones wait."""
+        """Return the key. If Redis is unreachable, only one request waits for it."""
         if time.monotonic() >= self._ask_at:
             try:
                 self._key = self._queue.shared_secret("session")

@@ -1,4 +1,4 @@
-"""Sessions of visitors who logged in: they expire, and end with the logout, wherever a copy of their cookie is."""
+"""Login sessions: they expire, and a logout ends all copies of the cookie."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kue.web.access.session_key import SessionKey
 
 log = logging.getLogger("kue.web")
 
-#: Seconds without a question after Redis did not answer one, so that requests do not wait one after another.
+#: Seconds without queries after Redis failed to answer one, so that requests do not wait one after another.
 TRY_AGAIN_S = 1.0
 
 
 class Sessions:
-    """What is in a session cookie, and which sessions have ended."""
+    """Session cookies, and which sessions have ended."""
 
     def __init__(self, queue: Queue, accounts: Accounts, key: SessionKey, lifetime_s: float) -> None:
         self._queue, self._accounts, self._key = queue, accounts, key
         self._lifetime_s = lifetime_s
-        #: Ended here, by the time at which they would have expired: also while Redis is unreachable.
+        #: Sessions ended here, also while Redis is unreachable, by the time at which they would have expired.
         self._ended: dict[str, float] = {}
         self._ask_at = 0.0
 
@@ -45,14 +45,14 @@ class Sessions:
         session_id, until, since = cookie.get("id"), cookie.get("until"), cookie.get("since")
         if not isinstance(session_id, str) or not isinstance(until, int) or not isinstance(since, int):
             return None
-        # The lifetime may have been made shorter since the login.
+        # The lifetime may have been shortened since the login.
         if time.time() >= min(until, since / 1000 + self._lifetime_s):
             return None
         visitor = self._accounts.visitor_of(cookie.get("user"), cookie.get("mark"), self._key.get())
         return None if visitor is None or self._has_ended(session_id, visitor.name, since) else visitor
 
     def _has_ended(self, session_id: str, user: str, since_ms: int) -> bool:
-        """Tell whether a visitor has logged out or was. Without Redis, only this process's logouts are known."""
+        """Return whether a session was ended. Without Redis, only this process's logouts are known."""
         if session_id in self._ended:
             return True
         if time.monotonic() < self._ask_at:

@@ -11,16 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: Failed logins without a delay: people mistype.
+#: Failed logins before delays begin: people mistype.
 FREE_TRIES = 5
-#: Seconds of the longest delay; each is twice as long as the one before.
+#: The longest delay, seconds; each is twice as long as the previous one.
 DELAY_MAX_S = 60.0
 #: Seconds without a failed login after which earlier ones are forgotten.
 FORGET_S = 900.0
-#: User names of one address are counted in this many groups, so that one client cannot fill the memory. It must also
-#: not tell which names exist, so all names are treated alike.
+#: Number of groups in which an address's user names are counted, so that one client cannot fill the memory. Delays must
+#: not reveal which names exist, so all names are treated alike.
 GROUPS = 256
-#: Counters kept at a time; the oldest are dropped. It takes many addresses to reach that.
+#: Maximum number of counters; the oldest are dropped. Reaching it takes many addresses.
 COUNTERS_MAX = 50_000
 
 
@@ -37,22 +37,22 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: Number of failures, when the last one was, and when the next attempt is possible.
+        #: Number of failures, time of the last one, and time of the next possible attempt.
         self._failures: OrderedDict[tuple[str, int], tuple[int, float, float]] = OrderedDict()
         self._lock = threading.Lock()
-        #: A lock for each client and user with attempts under way, and how many these are.
+        #: For each client and user with attempts in progress: a lock, and their number.
         self._turns: dict[tuple[str, int], tuple[threading.Lock, int]] = {}
 
     def attempt(self, client: str | None, user: object, is_right: Callable[[], bool]) -> bool:
-        """Return what ``is_right`` says, and count it. Raises LoginDelayed without asking it, if it is too early."""
+        """Return the result of ``is_right``, and count it. Raises LoginDelayed, without calling it, if too early."""
         key = _network(client), _group(user)
-        with self._turn(key):  # so that attempts at the same time are counted one after another
+        with self._turn(key):  # so that concurrent attempts are counted one after another
             with self._lock:
                 now = self._clock()
                 count, last, free_at = self._failures.get(key, (0, now, now))
             if now < free_at:
                 raise LoginDelayed(free_at - now)
-            right = is_right()  # may take a while, in which others are not held up
+            right = is_right()  # may take a while; others are not blocked meanwhile
             with self._lock:
                 self._failures.pop(key, None)
                 if right:
@@ -80,7 +80,7 @@ class Throttle:
 
 
 def _network(client: str | None) -> str:
-    """Return the network that an IPv6 client has for itself; any other client as it is."""
+    """Return an IPv6 client's own network (its /64); any other client unchanged."""
     try:
         found = ipaddress.ip_address(client or "")
     except ValueError:

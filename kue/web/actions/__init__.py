@@ -1,1 +1,1 @@
-"""What people do to jobs on the pages."""
+"""Actions on jobs from the pages."""

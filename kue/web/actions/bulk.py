@@ -34,13 +34,13 @@ log = logging.getLogger("kue.web")
 
 #: Seconds in which a bulk action can be undone.
 UNDO_S = 5.0
-#: Jobs between two checks whether somebody asked to stop.
+#: Number of jobs between two checks for a stop request.
 CHUNK = 100
 #: Seconds between two such checks before the action starts.
 POLL_S = 0.5
-#: Bulk actions that a process remembers, and how many may wait or run at a time.
+#: Maximum number of bulk actions that a process remembers, and that may wait or run at a time.
 KEPT, MAX_OPEN = 50, 5
-#: Jobs that one request may name by their ids.
+#: Maximum number of job ids in one request.
 MAX_IDS = 1_000
 #: The states whose jobs each action applies to.
 STATES_OF = {
@@ -66,7 +66,7 @@ class BulkStatus(TypedDict):
 
 
 class Selection(NamedTuple):
-    """The jobs of a bulk action: those named, or those in some states, of a type, that a search finds; "" is any."""
+    """The jobs of a bulk action: given by id, or by states, type and search words ("" is any)."""
 
     states: tuple[str, ...]
     job_type: str
@@ -118,7 +118,7 @@ class BulkAction:
         }  # fmt: skip
 
     def run(self, queue: Queue, touch: Callable[[list[int | str]], None]) -> None:
-        """Wait until it cannot be undone, then process the jobs. Always ends in one of the final phases."""
+        """Wait until it can no longer be undone, then process the jobs. Always ends in one of the final phases."""
         try:
             while (left_s := self.starts_at - time.monotonic()) > 0:
                 if self._should_stop() or self.stopped.wait(min(left_s, POLL_S)):
@@ -145,7 +145,7 @@ class BulkAction:
                 self.store.write(self.status())
 
     def _should_stop(self) -> bool:
-        """Store the status; return whether somebody asked to stop, in this or another web process."""
+        """Store the status; return whether a stop was requested, in this or another web process."""
         return self.store.write(self.status()) or self.stopped.is_set()
 
     def _one(self, queue: Queue, job_id: int | str) -> None:
@@ -155,7 +155,7 @@ class BulkAction:
             elif self.action == "promote":
                 queue.promote(job_id)
             else:
-                # A job that a worker has reserved meanwhile is not what was to be removed.
+                # A job that a worker has reserved meanwhile is not removed.
                 if queue.get(job_id).state not in self.states:
                     self.skipped += 1
                     return
@@ -182,7 +182,7 @@ class BulkActions:
         return True
 
     def status(self, bulk_id: str) -> BulkStatus:
-        """Return the status of an action of any web process, or answer 404."""
+        """Return the status of an action of any web process, or abort with 404."""
         here = self._all.get(bulk_id)
         found: BulkStatus | None = here.status() if here is not None else self.store.read(bulk_id)
         if found is None:
@@ -190,7 +190,7 @@ class BulkActions:
         return found
 
     def stop(self, bulk_id: str) -> BulkStatus:
-        """Stop an action of any web process; return its status, or answer 404."""
+        """Stop an action of any web process; return its status, or abort with 404."""
         found = self.status(bulk_id)
         if bulk_id in self._all:
             self._all[bulk_id].stopped.set()
@@ -212,7 +212,7 @@ def _text(value: object) -> str:
 
 
 def _selection(allowed: Collection[str], asked: Mapping[str, object]) -> Selection:
-    """Return the jobs that ``{ids}``, ``{state, type}`` or ``{q}`` name, of the allowed states; or answer 400."""
+    """Return the jobs selected by ``{ids}``, ``{state, type}`` or ``{q}``, in the allowed states; or abort with 400."""
     if not allowed:
         abort(400, f"act must be one of {', '.join(STATES_OF)}")
     if "ids" in asked:
@@ -240,9 +240,9 @@ def preview() -> ResponseReturnValue:
 
 @bulk.post("/monitor/bulk")
 def begin() -> ResponseReturnValue:
-    """Take on ``{act, state, type}``, ``{act, q}`` or ``{act, ids}``; it starts after UNDO_S. Answers its status.
+    """Accept ``{act, state, type}``, ``{act, q}`` or ``{act, ids}``; it starts after UNDO_S. Returns its status.
 
-    With ``q`` or ``ids`` it affects the jobs in all states that the action applies to.
+    With ``q`` or ``ids`` it affects jobs in all states that the action applies to.
     """
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict):
@@ -265,7 +265,7 @@ def progress(bulk_id: str) -> ResponseReturnValue:
 
 @bulk.delete("/monitor/bulk/<bulk_id>")
 def stop(bulk_id: str) -> ResponseReturnValue:
-    """Undo a bulk action that has not started, or stop one that runs; what is done stays done."""
+    """Undo a bulk action that has not started, or stop a running one; jobs already processed are not restored."""
     found = _actions().stop(bulk_id)
     audit("stop", f"{found['act']} all")
     return jsonify(found)

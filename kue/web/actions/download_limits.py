@@ -21,10 +21,10 @@ def show() -> ResponseReturnValue:
 
 @limits.post("/monitor/downloads/limits")
 def change() -> ResponseReturnValue:
-    """Change some of ``rate``, ``per_host`` and ``min_free``, each a text as in the settings; empty: no limit."""
+    """Change some of ``rate``, ``per_host`` and ``min_free``, each a string as in the settings; empty: no limit."""
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict) or not asked or not set(asked) <= set(READERS):
-        raise InvalidJob(f"send an object with some of {', '.join(READERS)}")
+        raise InvalidJob(f"send an object with one or more of {', '.join(READERS)}")
     wanted: dict[str, int | None] = {}
     for name, value in asked.items():
         if not isinstance(value, (str, int)) or isinstance(value, bool):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 job_actions = Blueprint("job_actions", __name__)
 
-#: Log lines that one answer holds.
+#: Maximum number of log lines per response.
 LINES = 500
 
 
@@ -33,7 +33,7 @@ def _priority(queue: Queue, job_id: int) -> None:
 
 
 def _children() -> bool:
-    """Return whether the action is also for the jobs that the job waits for: ``{"children": true}``."""
+    """Return whether the action includes the jobs that the job waits for: ``{"children": true}``."""
     asked = request.get_json(silent=True)
     return isinstance(asked, dict) and asked.get("children") is True
 
@@ -44,7 +44,7 @@ def _cancel(queue: Queue, job_id: int) -> None:
     discard = isinstance(asked, dict) and asked.get("keep_partial") is False
     job = queue.get(job_id)
     was = queue.cancel(job_id, discard=discard, children=_children())
-    if discard and was != "active":  # no worker is there that would do it
+    if discard and was != "active":  # there is no worker to do it
         discard_part(current_app.config["KUE_SETTINGS"].download_dir, job)
 
 
@@ -74,7 +74,7 @@ def run(job_id: str, action: str) -> ResponseReturnValue:
 
 
 def _copy(number: int) -> ResponseReturnValue:
-    """Run a job again as a new job, with other data if given, and link the two."""
+    """Run a job again as a new job, optionally with other data, and link the two."""
     asked = request.get_json(silent=True)
     data: Any = None
     if isinstance(asked, dict) and "data" in asked:
@@ -93,7 +93,7 @@ def _copy(number: int) -> ResponseReturnValue:
 
 @job_actions.get("/monitor/job/<job_id>")
 def part(job_id: str) -> ResponseReturnValue:
-    """The part of a job's page that changes, as HTML."""
+    """The dynamic part of a job's page, as HTML."""
     return job_page(queue().get(parse_id(job_id)), part=True)
 
 

@@ -16,21 +16,21 @@ from kue.web.live.start_event import Refused, create, create_with_archive, parse
 
 url_list = Blueprint("url_list", __name__)
 
-#: Problems that one answer names.
+#: Maximum number of problems per response.
 MAX_NAMED = 100
 
 
 class UrlProblem(TypedDict):
-    """A line that is not downloaded."""
+    """A line that will not be downloaded."""
 
     line: int
     url: str
     error: str
-    """Why: an error of the URL, or the earlier line with the same one."""
+    """Why: an error of the URL, or an earlier line with the same URL."""
 
 
 class UrlListView(TypedDict):
-    """What a list of URLs holds, and the jobs that were started."""
+    """The contents of a list of URLs, and the jobs that were started."""
 
     usable: int
     invalid: int
@@ -39,7 +39,7 @@ class UrlListView(TypedDict):
     """At most MAX_NAMED."""
     ids: list[int]
     archive: int | None
-    """The job that puts their files into one archive."""
+    """The job that archives their files."""
 
 
 def _problem(each: ListedUrl) -> UrlProblem:
@@ -49,7 +49,7 @@ def _problem(each: ListedUrl) -> UrlProblem:
 
 @url_list.post("/monitor/downloads/list")
 def check_or_start() -> ResponseReturnValue:
-    """Check the URLs in ``text``; with ``start``, create a job for each usable one, with the same ``options``.
+    """Check the URLs in ``text``; with ``start``, create a job for each valid one, with the same ``options``.
 
     With ``archive``, also a job that waits for them and puts their files into one archive.
     """

@@ -19,13 +19,13 @@ health = Blueprint("health", __name__)
 
 @health.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """Say whether this process answers and its Redis takes writes: 200 or 503, nothing about the queue."""
+    """Report whether this process responds and its Redis accepts writes: 200 or 503, nothing about the queue."""
     begun = time.monotonic()
     try:
         queue().check_health()
     except QueueUnavailable as exc:
         cause = exc.reason
-        refused = isinstance(cause, ResponseError)  # it answers, with a reason that names no secrets
+        refused = isinstance(cause, ResponseError)  # it responds, and the reason contains no secrets
         why = f"Redis refuses writes: {cause}" if refused else "Redis is unreachable"
         return jsonify({"status": "error", "error": why}), 503
     return jsonify({"status": "ok", "redis_ms": round((time.monotonic() - begun) * 1000, 1)})
@@ -33,7 +33,7 @@ def healthz() -> ResponseReturnValue:
 
 @health.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """The queue's and this process's figures, in Prometheus' text format; also while Redis is unreachable."""
+    """Metrics of the queue and this process in Prometheus' text format, also while Redis is unreachable."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(QueueMetrics(current_app.config["KUE_QUEUE"], monitor()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

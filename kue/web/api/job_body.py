@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 
 NO_TYPE = "Must provide job type"
 
+#: Members of a job, and its options.
+MEMBERS = ("type", "data", "options")
+OPTIONS = ("priority", "attempts", "delay", "ttl", "backoff", "removeOnComplete", "searchKeys", "unique")
+
 #: Longest type, in characters; it is part of key names.
 MAX_TYPE = 500
 
 
-#: What JavaScript reads as a number, as far as people write one.
+#: The usual forms of numbers that JavaScript parses.
 NUMBER = re.compile(r"\s*[+-]?([0-9]{1,16}(\.[0-9]{0,16})?|\.[0-9]{1,16})(e[+-]?[0-9]{1,3})?\s*", re.IGNORECASE)
 
 
 def _number(value: object, name: str) -> int | float | None:
-    """Return a number given as one or as decimal text; None for what Node would silently take as none."""
+    """Return a number, given as a number or as decimal text; None for values that Node ignores silently."""
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -39,7 +43,7 @@ def _number(value: object, name: str) -> int | float | None:
 
 
 def _attempts(value: object) -> int:
-    """Return a number of attempts, read as JavaScript's parseInt does; 0, as good as 1, for what begins with none."""
+    """Return a number of attempts, parsed like JavaScript's parseInt; 0 (same as 1) for other text."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):
@@ -49,7 +53,7 @@ def _attempts(value: object) -> int:
 
 
 def _type(value: object) -> str:
-    """Return a job type; Node takes a number as well. Raises InvalidJob with Node's words if there is none."""
+    """Return a job type; Node accepts numbers too. Raises InvalidJob with Node's message if it is missing."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value:
         value = to_json(value)
     if value is None or value == "" or value is False or value == 0:
@@ -62,7 +66,7 @@ def _type(value: object) -> str:
 
 
 def _priority(value: object) -> int | float:
-    """Return a priority by its name or as a number. Node stores an unknown word and loses the job: refused here."""
+    """Return a priority, by name or number. An unknown name is refused (Node stores it and loses the job)."""
     if isinstance(value, str) and value in PRIORITIES:
         return PRIORITIES[value]
     number = _number(value, "priority")
@@ -72,7 +76,7 @@ def _priority(value: object) -> int | float:
 
 
 def _backoff(value: object) -> dict[str, Any] | bool | None:
-    """Return a backoff as data; Node would evaluate a text as JavaScript, here it is refused."""
+    """Return a backoff as data. A string is refused (Node evaluates it as JavaScript)."""
     if not is_truthy(value):
         return None
     if value is True:
@@ -101,7 +105,7 @@ def _download(data: object, allow: Sequence[str]) -> object:
 
 
 def parse_job(queue: Queue, asked: object, allow: Sequence[str] = ()) -> Job:
-    """Return the unsaved job that a member of the body asks for. Raises InvalidJob with a sentence for its sender."""
+    """Return the unsaved job described by a member of the body. Raises InvalidJob with a message for the sender."""
     if not isinstance(asked, dict):
         raise InvalidJob(NO_TYPE)
     job_type = _type(asked.get("type"))
@@ -111,9 +115,9 @@ def parse_job(queue: Queue, asked: object, allow: Sequence[str] = ()) -> Job:
     job = queue.create(job_type, data if is_truthy(data) else None)  # as Node's API
     to_json(job.data)
     options = asked.get("options")
-    if not isinstance(options, dict):  # as in Node, what has no members has no options
+    if not isinstance(options, dict):  # as in Node: anything else means no options
         return job
-    # Node skips options that JavaScript calls false: 0, "", null.
+    # Node ignores falsy options: 0, "", null.
     options = {name: value for name, value in options.items() if is_truthy(value)}
     if "attempts" in options:
         job.options.attempts = _attempts(options["attempts"])
@@ -139,8 +143,22 @@ def parse_job(queue: Queue, asked: object, allow: Sequence[str] = ()) -> Job:
     return job
 
 
+def ignored(asked: object) -> list[str]:
+    """Return the unknown members and options of a job's body, such as ``options.atempts``, sorted.
+
+    As in Node Kue they are not an error, since clients may send additional members; but a misspelled option should be
+    noticed. Names are truncated printable ASCII.
+    """
+    if not isinstance(asked, dict):
+        return []
+    options = asked.get("options")
+    unknown = [f"options.{name}" for name in (options.keys() - OPTIONS if isinstance(options, dict) else ())]
+    unknown += asked.keys() - MEMBERS
+    return sorted(ascii(name[:40])[1:-1] for name in unknown)
+
+
 def _unique(job: Job, asked: object) -> None:
-    """Make a job unique, as the option ``unique`` asks: true, or an object. A download is told by its URL."""
+    """Apply the option ``unique``: true, or an object. Downloads are unique by their URL."""
     if asked is True and job.type == DOWNLOAD_TYPE:
         job.options.unique = Unique({"url": job.data["url"]}, of_data=True)
     elif asked is True:

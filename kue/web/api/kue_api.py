@@ -1,20 +1,21 @@
-"""Node Kue's JSON API at its own paths, with its own bodies. Errors have the right status; GET changes nothing."""
+"""Node Kue's JSON API, with the same paths and bodies. Errors have a proper status; GET changes nothing."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, abort, after_this_request, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kue import trace_context
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
 from kue.storage.codec import number
-from kue.web.api.job_body import parse_job
+from kue.web.api.job_body import OPTIONS, ignored, parse_job
 from kue.web.errors import error_response, wants_page
 from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE
@@ -25,20 +26,24 @@ if TYPE_CHECKING:
 
 api = Blueprint("api", __name__)
 
-#: Largest number of jobs that one range answers.
+#: Maximum number of jobs in one range.
 MAX_RANGE = 10_000
-#: Largest number of jobs that one POST creates.
+#: Maximum number of jobs that one POST creates.
 MAX_BULK = 10_000
+#: Maximum number of unknown members in a response.
+MAX_IGNORED_NAMES = 10
+
+logger = logging.getLogger("kue.web")
 
 
 def leading_number(text: str) -> int | None:
-    """Return the whole number that a text begins with, as JavaScript's parseInt reads it; None if there is none."""
+    """Return the whole number at the start of a text, like JavaScript's parseInt; None if there is none."""
     match = re.match(r"\s*([+-]?[0-9]{1,18})(?![0-9])", text)
     return int(match.group(1)) if match else None
 
 
 def job_form(job: Job, *, id_as_text: bool = False) -> dict[str, Any]:
-    """Return Kue's JSON form. `/job/:id` gives the id as text, as it stood in the URL; ranges give the number."""
+    """Return Kue's JSON form. `/job/:id` returns the id as a string, ranges return it as a number."""
     form = job.to_dict()
     if id_as_text:
         form["id"] = str(job.id)
@@ -56,7 +61,7 @@ def _is_json(text: str | None) -> bool:
 
 
 def _json_only() -> None:
-    """Answer 404 to a client that does not accept JSON, as Node's router does."""
+    """Respond with 404 to clients that do not accept JSON, like Node's router."""
     accepted = request.accept_mimetypes
     if accepted and not accepted["application/json"]:
         abort(404)
@@ -64,7 +69,7 @@ def _json_only() -> None:
 
 @api.after_app_request
 def _as_node_labels_it(response: Response) -> Response:
-    """Give JSON the charset that Node's answers bear, and an empty answer no type at all."""
+    """Add Node's charset to JSON responses, and remove the content type of empty ones."""
     if response.mimetype == "application/json":
         response.headers["Content-Type"] = "application/json; charset=utf-8"
     elif response.status_code == 204:
@@ -74,26 +79,26 @@ def _as_node_labels_it(response: Response) -> Response:
 
 @api.get("/stats")
 def stats() -> ResponseReturnValue:
-    """Counts per state, and the milliseconds all completed jobs took."""
+    """Number of jobs per state, and the total run time of completed jobs, ms."""
     _json_only()
     counts = queue().counts()
     names = ("inactive", "complete", "active", "failed", "delayed")
     answer: dict[str, int | None] = {f"{name}Count": counts[name] for name in names}
-    # As Node: null until the first job has completed, and a number from then on.
+    # As in Node: null until the first job has completed, then a number.
     answer["workTime"] = number(queue().session.read_one("GET", queue().keys.work_time, default=None))
     return jsonify(answer)
 
 
 @api.get("/job/types")
 def types() -> ResponseReturnValue:
-    """Every type that was ever saved."""
+    """All types ever saved."""
     _json_only()
     return jsonify(queue().types())
 
 
 @api.get("/job/search")
 def search() -> ResponseReturnValue:
-    """Ids of the jobs that hold all words of `q`, as text, best first."""
+    """Ids of the jobs that contain all words of `q`, as strings, best first."""
     _json_only()
     words = request.args.get("q", "")
     return jsonify([str(job_id) for job_id in queue().search(words)])
@@ -101,7 +106,7 @@ def search() -> ResponseReturnValue:
 
 @api.get("/job/<path:job_id>")
 def one(job_id: str) -> ResponseReturnValue:
-    """One job: as JSON for programs, as a page for people."""
+    """One job: as JSON, or as a page for browsers."""
     parts = written_parts("job", job_id)
     if len(parts) == 2 and parts[1].lower() == "log":
         return log(parts[0])
@@ -118,7 +123,7 @@ def one(job_id: str) -> ResponseReturnValue:
 
 @api.get("/job/<job_id>/log")
 def log(job_id: str) -> ResponseReturnValue:
-    """A job's log, oldest line first; empty for a job that is not there, as with Node."""
+    """A job's log, oldest line first; empty for a missing job, as in Node."""
     _json_only()
     try:
         return jsonify(queue().log(parse_id(job_id)))
@@ -128,7 +133,7 @@ def log(job_id: str) -> ResponseReturnValue:
 
 @api.get("/jobs/<path:rest>")
 def ranges(rest: str) -> ResponseReturnValue:
-    """`/jobs/[[:type/]:state/]:from..:to[/:order]` and `/jobs/:type/:state/stats`. A type may hold slashes, as %2F."""
+    """`/jobs/[[:type/]:state/]:from..:to[/:order]` and `/jobs/:type/:state/stats`; a type may contain %2F."""
     _json_only()
     parts = written_parts("jobs", rest)
     if parts[-1].lower() == "stats" and len(parts) >= 3:
@@ -147,7 +152,7 @@ def ranges(rest: str) -> ResponseReturnValue:
 
 
 def _jobs(parts: list[str], start: int, stop: int, order: str) -> Response:
-    """Read the range of ranks that a path names: of all jobs, a state, or a type and a state."""
+    """Read the range of ranks in a path: of all jobs, of a state, or of a type and state."""
     state, job_type = parts[-1] if parts else None, parts[0] if len(parts) > 1 else None
     if (start < 0) == (stop < 0):
         stop = min(stop, start + MAX_RANGE - 1)
@@ -164,7 +169,7 @@ def _jobs(parts: list[str], start: int, stop: int, order: str) -> Response:
 
 @api.post("/job")
 def create() -> ResponseReturnValue:
-    """Create a job, or each valid one of an array; the others are answered in their place, with status 400."""
+    """Create a job, or each valid one of an array; invalid ones get an error in their place, with status 400."""
     body = request.get_data()
     if not body:
         return "", 204
@@ -179,6 +184,7 @@ def create() -> ResponseReturnValue:
         return error_response(400, "the body must be an object or an array of objects")
     if not asked:
         return "", 204
+    _report_ignored(asked if isinstance(asked, list) else [asked])
     trace = trace_context.read({name: request.headers.get(name, "") for name in trace_context.FIELDS})
     if isinstance(asked, dict):
         job = parse_job(queue(), asked, monitor().allow)
@@ -212,15 +218,29 @@ def create() -> ResponseReturnValue:
     return response
 
 
+def _report_ignored(asked: list[Any]) -> None:
+    """Report unknown members and options of the jobs in a response header and in the log, once per request."""
+    names = sorted({name for each in asked for name in ignored(each)})[:MAX_IGNORED_NAMES]
+    if not names:
+        return
+    text = ", ".join(names)
+    logger.warning("POST /job: unknown and ignored: %s. Options are %s, in \"options\"", text, ", ".join(OPTIONS))
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers["X-Kue-Ignored"] = text
+        return response
+
+
 def _message(job: Job) -> str:
     return "job exists" if job.duplicate else "job created"
 
 
-# An id is no path, but one with an encoded slash in it is "not there" rather than no page.
+# For an id with an encoded slash, the error is about a missing job, not a missing page.
 @api.put("/job/<job_id>/state/<state>")
 @api.put("/job/<path:job_id>/state/<state>")
 def set_state(job_id: str, state: str) -> ResponseReturnValue:
-    """Put a job into a state by hand."""
+    """Move a job to a state."""
     number = parse_id(job_id)
     if state not in STATES:
         return error_response(400, "invalid state")
@@ -232,7 +252,7 @@ def set_state(job_id: str, state: str) -> ResponseReturnValue:
 @api.put("/job/<job_id>/priority/<priority>")
 @api.put("/job/<path:job_id>/priority/<priority>")
 def set_priority(job_id: str, priority: str) -> ResponseReturnValue:
-    """Change a job's priority. Read as JavaScript's parseInt does, for Node's sake: digits that begin the text."""
+    """Change a job's priority, parsed like JavaScript's parseInt, as in Node."""
     level = leading_number(priority)
     if level is None:
         return error_response(400, "invalid priority")
@@ -245,22 +265,22 @@ def set_priority(job_id: str, priority: str) -> ResponseReturnValue:
 @api.delete("/job/<job_id>")
 @api.delete("/job/<path:job_id>")
 def remove(job_id: str) -> ResponseReturnValue:
-    """Remove a job; with ``?children=1`` the jobs that it waits for too."""
+    """Remove a job; with ``?children=1`` also the jobs that it waits for."""
     queue().remove(parse_id(job_id), children=request.args.get("children") in ("1", "true"))
     return jsonify({"message": f"job {job_id} removed"})
 
 
 def raw_path() -> str:
-    """Return the path as the client wrote it, still percent-encoded, or what is left of it."""
+    """Return the path as sent by the client, still percent-encoded if the server passes that on."""
     environ = request.environ
     written = environ.get("RAW_PATH_INFO") or environ.get("RAW_URI") or environ.get("REQUEST_URI") or request.path
     return str(written).partition("?")[0]
 
 
 def written_parts(first: str, rest: str) -> list[str]:
-    """Return the parts of the path behind ``first``. A slash written as %2F belongs to its part.
+    """Return the parts of the path after ``first``. A slash encoded as %2F does not separate parts.
 
-    ``rest`` is what Flask made of them, for a server that does not pass the path on as it was written.
+    ``rest`` is Flask's version of them, for servers that do not pass on the encoded path.
     """
     # The path at which the monitor is offered may have ``first`` in it, too.
     for match in re.finditer(rf"(?=/{first}/([^?]*)$)", raw_path(), re.IGNORECASE):
@@ -272,7 +292,7 @@ def written_parts(first: str, rest: str) -> list[str]:
 
 @api.before_request
 def check_encoding() -> None:
-    """Answer 400 to a path that is not UTF-8, which would otherwise name a type that no job can have."""
+    """Respond with 400 to a path that is not UTF-8, which cannot name a type."""
     try:
         str(request.environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -282,7 +302,7 @@ def check_encoding() -> None:
 
 
 def lower_case_words(path: str) -> str:
-    """Return the path with Kue's own words in lower case: its router does not tell capitals. Types keep theirs."""
+    """Return the path with Kue's own words in lower case: Node's router ignores case. Types are unchanged."""
     parts = path.split("/")
     words = [{"stats", "job", "jobs", "active", "inactive", "failed", "complete", "delayed"}, {"types", "search"}]
     for place, known in enumerate(words, start=1):

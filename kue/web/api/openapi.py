@@ -1,4 +1,4 @@
-"""`/openapi.json`: the HTTP API as a document. A test compares it with the server: every route, and real answers."""
+"""`/openapi.json`: the HTTP API as an OpenAPI document. A test compares it with the server's routes and responses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kue.web.links import link
 
 openapi = Blueprint("openapi", __name__)
 
-#: What only a server of its own has.
+#: Paths that only the standalone server has.
 OWN_PATHS = frozenset({"/login", "/logout", "/sample/10mb.bin"})
 
-ABOUT = """Kue's JSON API with the right status codes, and what the pages use (/monitor).
+ABOUT = """Kue's JSON API with proper status codes, and the paths that the pages use (/monitor).
 
 Errors are JSON with a sentence under `error`. 400 also means a Host header that is not this server's, 401
 authentication required, 403 read-only access or a request from another site, 429 too many failed logins, 503 that Redis
@@ -55,7 +55,7 @@ def _operation(route: Route, parts: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def document(has_login: bool = True) -> dict[str, Any]:
-    """Return the document: OpenAPI 3.1, whose schemas are JSON Schema. Without ``has_login`` an application decides."""
+    """Return the OpenAPI 3.1 document. Without ``has_login``, the application handles access."""
     parts: dict[str, Any] = dict(PARTS)
     paths: dict[str, Any] = {}
     for route in ROUTES:

@@ -1,4 +1,4 @@
-"""The metrics of `/metrics`: read from the queue at each scrape, or counted by this process."""
+"""The metrics of `/metrics`: read from Redis at each scrape, or counted by this process."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _histogram(name: str, help_text: str, by_type: dict[str, Histogram]) -> Hist
 
 
 class QueueMetrics(Collector):
-    """One answer to Prometheus."""
+    """The response to one scrape."""
 
     def __init__(self, queue: Queue, monitor: Monitor) -> None:
         self.queue, self.monitor = queue, monitor
 
     def collect(self) -> Iterable[Metric]:
         begun = time.monotonic()
-        up = GaugeMetricFamily("kue_redis_up", "1 if Redis answers.")
+        up = GaugeMetricFamily("kue_redis_up", "1 if Redis responds.")
         try:
             yield from list(self._of_the_queue())
             up.add_metric((), 1)
@@ -49,7 +49,7 @@ class QueueMetrics(Collector):
             up.add_metric((), 0)
         yield up
         yield GaugeMetricFamily(
-            "kue_redis_seconds", "Time to read the queue's figures from Redis.", value=time.monotonic() - begun
+            "kue_redis_seconds", "Time to read the queue's metrics from Redis.", value=time.monotonic() - begun
         )
         yield from self._of_this_process()
 
@@ -76,7 +76,7 @@ class QueueMetrics(Collector):
             value=leases["late_ms"] / 1000,
         )
         yield GaugeMetricFamily(
-            "kue_flow_parents_waiting", "Jobs that wait for their children.", value=self.queue.waiting_parents()
+            "kue_flow_parents_waiting", "Jobs waiting for their children.", value=self.queue.waiting_parents()
         )
         yield from self._of_the_schedules()
         yield from self._of_the_webhooks()
@@ -84,7 +84,7 @@ class QueueMetrics(Collector):
         yield from self._of_the_workers()
 
     def _of_the_webhooks(self) -> Iterator[Metric]:
-        active = GaugeMetricFamily("kue_alert_active", "1 for each alert that is active.", labels=("alert",))
+        active = GaugeMetricFamily("kue_alert_active", "1 for each active alert.", labels=("alert",))
         for alert in self.queue.alerts()[:MAX_TYPES]:
             active.add_metric((alert["name"],), 1)
         yield active
@@ -99,15 +99,15 @@ class QueueMetrics(Collector):
         yield from (attempts, disabled)
         backlog = self.queue.webhook_backlog()
         yield GaugeMetricFamily(
-            "kue_webhook_outbox", "Events that wait to be dispatched to webhooks.", value=backlog["waiting"]
+            "kue_webhook_outbox", "Events waiting for webhook delivery.", value=backlog["waiting"]
         )
         yield CounterMetricFamily(
-            "kue_webhook_events_lost", "Events lost since too many waited to be dispatched.", value=backlog["lost"]
+            "kue_webhook_events_lost", "Events dropped since too many were waiting.", value=backlog["lost"]
         )
 
     def _of_the_limits(self) -> Iterator[Metric]:
-        waiting = GaugeMetricFamily("kue_limit_waiting", "Jobs that wait for a limit, by type.", labels=("type",))
-        keys = GaugeMetricFamily("kue_limit_keys", "Keys with jobs that wait for a limit, by type.", labels=("type",))
+        waiting = GaugeMetricFamily("kue_limit_waiting", "Jobs waiting for a limit, by type.", labels=("type",))
+        keys = GaugeMetricFamily("kue_limit_keys", "Keys with jobs waiting for a limit, by type.", labels=("type",))
         started = CounterMetricFamily("kue_limit_admitted", "Started jobs of limited types.", labels=("type",))
         sums: dict[str, tuple[int, int, int]] = {}
         for limit in self.queue.limits():
@@ -124,11 +124,11 @@ class QueueMetrics(Collector):
         yield started
 
     def _of_the_schedules(self) -> Iterator[Metric]:
-        """Of the first MAX_TYPES schedules by name."""
+        """Metrics of the first MAX_TYPES schedules by name."""
         labels = ("schedule",)
         last = GaugeMetricFamily("kue_schedule_last_run_seconds", "Epoch time of a schedule's last run.", labels=labels)
         late = GaugeMetricFamily(
-            "kue_schedule_lateness_seconds", "How long after it was due a schedule's last run began.", labels=labels
+            "kue_schedule_lateness_seconds", "Delay between a schedule's due time and its last run.", labels=labels
         )
         overdue = GaugeMetricFamily(
             "kue_schedule_overdue_seconds", "Seconds for which a schedule has been due; growing means that no worker "
@@ -136,7 +136,7 @@ class QueueMetrics(Collector):
         )  # fmt: skip
         jobs = CounterMetricFamily("kue_schedule_jobs", "Jobs that a schedule created.", labels=labels)
         skipped = CounterMetricFamily(
-            "kue_schedule_skipped", "Times of a schedule left out, since its last job had not ended.", labels=labels
+            "kue_schedule_skipped", "Times of a schedule skipped because its last job had not ended.", labels=labels
         )
         found = sorted(self.queue.schedules(), key=lambda each: each.name)[:MAX_TYPES]
         now_ms = self.queue.server_ms() if found else 0

@@ -1,4 +1,4 @@
-"""The HTTP API in a table: what `/openapi.json` is made of. Shapes that are TypedDicts in the code stand as such."""
+"""The HTTP API as a table, from which `/openapi.json` is generated. Shapes may be TypedDicts of the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kue.web.present.schedule_view import ScheduleView
 from kue.web.present.webhook_view import WebhookView
 from kue.webhooks.definition import FORMATS
 
-#: What an answer or a body is: a TypedDict, a schema, or one of MEDIA's words.
+#: The shape of a response or a body: a TypedDict, a schema, or one of MEDIA's words.
 Shape = Any
 
 TEXT: Shape = {"type": "string"}
@@ -69,10 +69,10 @@ _OPTIONS: dict[str, Shape] = {
     "unique": either({"type": "boolean"}, _UNIQUE),
 }
 
-#: Shapes of Kue's own bodies. Numbers that Node keeps as text are text.
+#: Shapes of Kue's own bodies. Numbers that Node stores as strings are strings.
 PARTS: dict[str, Shape] = {
     "Job": {
-        "description": "A job. Times are epoch ms, durations ms; members that do not apply are left out.",
+        "description": "A job. Times are epoch ms, durations ms; members that do not apply are omitted.",
         **members(
             {"result": {}, "progress_data": {}, "error": TEXT, "workerId": TEXT, **dict.fromkeys(_TIMES, DIGITS)},
             id={"anyOf": [NUMBER, TEXT], "description": "A number in lists, a string in /job/{id}, as in Node."},
@@ -92,17 +92,17 @@ PARTS: dict[str, Shape] = {
 JOB, NEW_JOB, CREATED, DONE, ERROR = (part(name) for name in PARTS)
 NOT_FOUND, BAD, CONFLICT = {404: ERROR}, {400: ERROR}, {409: ERROR}
 
-#: Parameters by name: schema, an example that the tests use, what it says.
+#: Parameters by name: schema, an example for the tests, description.
 PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
     "id": (NUMBER, 1, "of the job"),
     "state": (STATE, "failed", ""),
-    "type": (TEXT, "mail", "of the job; in a path, a slash is written %2F"),
+    "type": (TEXT, "mail", "of the job; in a path, a slash is encoded as %2F"),
     "from": (NUMBER, 0, "first rank or line, from 0"),
     "children": (NUMBER, 1, "1: also the jobs that it waits for"),
     "to": (NUMBER, 9, "last rank, included; -1 is the last job"),
     "order": ({"enum": ["asc", "desc"]}, "asc", ""),
     "priority": (NUMBER, -10, "lower runs sooner"),
-    "q": (TEXT, "mail", "words, all of which a job must hold"),
+    "q": (TEXT, "mail", "words, all of which a job must contain"),
     "act": ({"enum": ["retry", "promote", "remove"]}, "retry", ""),
     "action": (
         {"enum": ["retry", "cancel", "promote", "pause", "resume", "remove", "priority", "copy"]},
@@ -117,10 +117,10 @@ PARAMETERS: dict[str, tuple[Shape, Any, str]] = {
     "bulk": (TEXT, "0123456789abcdef", "the id of a bulk action"),
     "name": (TEXT, "20260101120000-1-x.bin", "of a finished file"),
     "filename": (TEXT, "js/pages/home.js", ""),
-    "after": (TEXT, "1", "begin behind this job, if it is still in the list"),
+    "after": (TEXT, "1", "start after this job, if it is still in the list"),
     "before": (TEXT, "1", "end before this job"),
     "also": (TEXT, "1,2", "ids of finished jobs to include"),
-    "part": ({"enum": ["all", "key"]}, "key", "only the limit of the type as a whole, or that of each key"),
+    "part": ({"enum": ["all", "key"]}, "key", "only the limit of the whole type, or only the limit by key"),
     "next": (TEXT, "/", "path to redirect to"),
 }
 
@@ -138,11 +138,11 @@ class Route(NamedTuple):
     """Of the JSON that is sent."""
 
 
-_DURATION = {"anyOf": [_MS, TEXT], "description": "ms, or a text such as 5m."}
-_DATE = {"anyOf": [NUMBER, TEXT], "description": "Epoch ms, or ISO 8601; without an offset in its time zone."}
+_DURATION = {"anyOf": [_MS, TEXT], "description": "ms, or a string such as 5m."}
+_DATE = {"anyOf": [NUMBER, TEXT], "description": "Epoch ms, or ISO 8601 (default: the schedule's time zone)."}
 _SCHEDULE = members(
     {
-        "data": {"description": "Of the job. Left out: that of the schedule of this name, if it has the same type."},
+        "data": {"description": "Of the job. Default: that of the existing schedule, if it has the same type."},
         "options": members(_OPTIONS),
         "cron": {"type": "string", "description": "Five fields, or six with seconds first."},
         "timezone": TEXT,
@@ -177,7 +177,7 @@ _PAGES = ("/{state} " + _LIST_QUERY, "/search q from", "/files", "/system", "/ov
 
 ROUTES = (
     Route("get", "/stats", "Number of jobs by state, and the total run time of completed jobs, ms.", {200: _STATS}),
-    Route("get", "/job/types", "Every type that was ever saved.", {200: TEXTS}),
+    Route("get", "/job/types", "All types ever saved.", {200: TEXTS}),
     Route("get", "/job/search", "Ids of the jobs that the search index finds.", {200: TEXTS}, "q"),
     Route("get", "/job/{id}", "One job: JSON, or HTML if the client prefers it.", {200: JOB, **NOT_FOUND}),
     Route("get", "/job/{id}/log", "Its log, oldest line first.", {200: TEXTS}),
@@ -190,7 +190,7 @@ ROUTES = (
     Route(
         "post",
         "/job",
-        "Create a job, or each valid one of an array; the others are answered in their place.",
+        "Create a job, or each valid one of an array; invalid ones get an error in their place.",
         {
             200: either(CREATED, many(CREATED)),
             400: either(ERROR, many(either(CREATED, ERROR))),
@@ -212,13 +212,13 @@ ROUTES = (
         "get", "/schedules", "Schedules, the next to fire first: JSON, or HTML if preferred.", {200: list[ScheduleView]}
     ),
     Route(
-        "post", "/schedules", "Make a schedule, or replace the one of that name.", {200: ScheduleView, **BAD},
+        "post", "/schedules", "Create a schedule, or replace the one of that name.", {200: ScheduleView, **BAD},
         body=_SCHEDULE,
     ),
     Route(
         "post",
         "/schedules/preview",
-        "The next ten times that a schedule would have, epoch ms; nothing is saved.",
+        "The next ten times of a schedule, epoch ms, without saving it.",
         {200: members(upcoming=many(NUMBER)), **BAD},
         body=_SCHEDULE,
     ),
@@ -235,7 +235,7 @@ ROUTES = (
     Route(
         "post",
         "/webhooks",
-        "Make a webhook, or replace the one of that name. Its secret is sent with it, and never shown.",
+        "Create a webhook, or replace the one of that name. Its secret is sent in the request, and never shown.",
         {200: WebhookView, **BAD},
         body=_WEBHOOK,
     ),
@@ -244,19 +244,19 @@ ROUTES = (
     Route(
         "post",
         "/webhooks/{webhook}/{deed}",
-        "Enable or disable a webhook, or send it a test.",
+        "Enable or disable a webhook, or send it a test message.",
         {200: DONE, **BAD, **NOT_FOUND, **CONFLICT},
     ),
     # What the pages use
     Route("get", "/monitor/home", "The lists of the home page.", {200: HomeAnswer}, "also"),
     Route("get", "/monitor/list/{state}", "A page of a list.", {200: StateList, **BAD}, _LIST_QUERY),
-    Route("get", "/monitor/search", "Jobs that hold all words.", {200: SearchAnswer}, "q from"),
-    Route("get", "/monitor/job/{id}", "The part of a job's page that changes.", {200: "page", **NOT_FOUND}),
-    Route("get", "/monitor/job/{id}/log", "Log lines from a number on.", {200: _LINES}, "from"),
+    Route("get", "/monitor/search", "Jobs that contain all words.", {200: SearchAnswer}, "q from"),
+    Route("get", "/monitor/job/{id}", "The dynamic part of a job's page.", {200: "page", **NOT_FOUND}),
+    Route("get", "/monitor/job/{id}/log", "Log lines, starting at a number.", {200: _LINES}, "from"),
     Route(
         "post",
         "/monitor/job/{id}/{action}",
-        "Run an action on a job. `priority` takes one; `copy` runs it as a new job, with other data if given.",
+        "Run an action on a job. `priority` needs a priority; `copy` runs it as a new job, optionally with other data.",
         {200: DONE, **BAD, **NOT_FOUND, **CONFLICT},
         body={"type": "object"},
     ),
@@ -285,15 +285,15 @@ ROUTES = (
     Route(
         "post",
         "/limits",
-        "Limit a type, or with `by` each key of it. Replaces the limit before; takes effect at once.",
+        "Limit a type, or with `by` each of its keys. Replaces the previous limit; takes effect immediately.",
         {200: list[Limit], **BAD},
         body=_LIMIT,
     ),
-    Route("delete", "/limits", "Lift the limits of a type.", {200: list[Limit], **BAD, **NOT_FOUND}, "type part"),
-    Route("get", "/monitor/overview", "The part of the overview that changes.", {200: "page"}),
-    Route("get", "/monitor/schedules", "The part of the page of schedules that changes.", {200: "page"}),
-    Route("get", "/monitor/alerts", "The part of the page of alerts and webhooks that changes.", {200: "page"}),
-    Route("get", "/monitor/system", "The part of the system page that changes.", {200: "page"}),
+    Route("delete", "/limits", "Remove the limits of a type.", {200: list[Limit], **BAD, **NOT_FOUND}, "type part"),
+    Route("get", "/monitor/overview", "The dynamic part of the overview.", {200: "page"}),
+    Route("get", "/monitor/schedules", "The dynamic part of the Schedules page.", {200: "page"}),
+    Route("get", "/monitor/alerts", "The dynamic part of the Alerts page.", {200: "page"}),
+    Route("get", "/monitor/system", "The dynamic part of the system page.", {200: "page"}),
     Route(
         "post",
         "/monitor/type/{what}",
@@ -306,14 +306,14 @@ ROUTES = (
     Route(
         "post",
         "/monitor/downloads/list",
-        "Check a list of URLs, one per line, or start a download for each, and a job that archives their files.",
+        "Check a list of URLs, one per line, or start a download for each, optionally with a job that archives them.",
         {200: UrlListView, **BAD},
         body=members({"options": {"type": "object"}, "start": _FLAG, "archive": _FLAG}, text=TEXT),
     ),
-    Route("get", "/files/{name}", "A finished file, whole or a range.", {200: "file", 206: "file", 404: "page"}),
+    Route("get", "/files/{name}", "A finished file, or a range of it.", {200: "file", 206: "file", 404: "page"}),
     Route("delete", "/files/{name}", "Delete a finished file.", {200: DONE, 404: "page", **CONFLICT}),
     # This process
-    Route("get", "/healthz", "Whether this process and its Redis answer.", {200: _HEALTH, 503: ERROR}),
+    Route("get", "/healthz", "Whether this process and its Redis respond.", {200: _HEALTH, 503: ERROR}),
     Route("get", "/metrics", "Prometheus metrics.", {200: "figures"}),
     Route("get", "/openapi.json", "This document.", {200: {"type": "object"}}),
     *(Route("get", page.partition(" ")[0], "A page.", {200: "page"}, page.partition(" ")[2]) for page in _PAGES),

@@ -1,4 +1,4 @@
-"""Schedules for programs, at `/schedules`, where people get a page."""
+"""The API of schedules: `/schedules` returns JSON, or a page for browsers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _asked() -> Schedule:
 
 @schedules_api.get("/schedules")
 def every() -> ResponseReturnValue:
-    """All schedules, the next to fire first: as JSON for programs, as a page for people."""
+    """All schedules, the next to fire first: as JSON, or as a page for browsers."""
     if wants_page():
         return schedules_page()
     response = jsonify(schedule_views(queue(), queue().schedules()))
@@ -33,7 +33,7 @@ def every() -> ResponseReturnValue:
 
 @schedules_api.post("/schedules")
 def save() -> ResponseReturnValue:
-    """Make a schedule, or replace the one of that name."""
+    """Create a schedule, or replace the one of that name."""
     wanted = _asked()
     saved = queue().save_schedule(wanted)
     audit("schedule", f"{wanted.name!r}: {wanted.type} {wanted.when}")
@@ -42,7 +42,7 @@ def save() -> ResponseReturnValue:
 
 @schedules_api.post("/schedules/preview")
 def preview() -> ResponseReturnValue:
-    """The next times that a schedule would have, epoch ms; nothing is saved."""
+    """The next times of a schedule, epoch ms, without saving it."""
     return jsonify({"upcoming": queue().preview_schedule(_asked(), UPCOMING)})
 
 
@@ -64,11 +64,12 @@ def remove(schedule: str) -> ResponseReturnValue:
 @schedules_api.post("/schedules/<path:schedule>/<any(pause, resume, run):verb>")
 def run(schedule: str, verb: str) -> ResponseReturnValue:
     """Pause or resume a schedule, or create its job now."""
-    audit(f"schedule {verb}", repr(schedule))
     if verb == "run":
         job = queue().run_schedule_now(schedule)
+        audit("schedule run", repr(schedule))
         return jsonify({"message": f"job {job.id} created", "id": job.id})
     changed = (queue().pause_schedule if verb == "pause" else queue().resume_schedule)(schedule)
     if not changed:
-        return error_response(409, f"schedule {schedule} is {'paused already' if verb == 'pause' else 'not paused'}")
+        return error_response(409, f"schedule {schedule} is {'already paused' if verb == 'pause' else 'not paused'}")
+    audit(f"schedule {verb}", repr(schedule))
     return jsonify({"message": f"schedule {schedule} {verb}d"})

@@ -1,4 +1,4 @@
-"""Turn TypedDicts into JSON Schema, so that the HTTP API's document matches the code's types. Pure."""
+"""Convert TypedDicts to JSON Schema, so that the OpenAPI document matches the code's types. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PLAIN: dict[object, dict[str, Any]] = {
 
 
 def schema_of(kind: Any, parts: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an annotation. TypedDicts go into ``parts`` by their name and are referred to."""
+    """Return the schema of an annotation. TypedDicts are added to ``parts`` by name, and referenced."""
     if kind in _PLAIN:
         return dict(_PLAIN[kind])
     if is_typeddict(kind):
         name = kind.__name__.lstrip("_")
         if name not in parts:
-            parts[name] = {}  # known from here on, so that a type may hold itself
+            parts[name] = {}  # registered first, so that a type may refer to itself
             parts[name] = _object(kind, parts)
         return {"$ref": f"#/components/schemas/{name}"}
     origin, args = get_origin(kind), get_args(kind)

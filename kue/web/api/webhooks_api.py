@@ -1,4 +1,4 @@
-"""Webhooks and alerts for programs, at `/webhooks` and `/alerts`, where people get a page."""
+"""The API of webhooks and alerts: `/webhooks` and `/alerts` return JSON, or a page for browsers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMBERS = ("url", "events", "secret", "name", "types", "format")
 
 @webhooks_api.get("/alerts")
 def active() -> ResponseReturnValue:
-    """The active alerts, the oldest first: as JSON for programs, as a page for people."""
+    """The active alerts, the oldest first: as JSON, or as a page for browsers."""
     if wants_page():
         return alerts_page()
     response = jsonify(queue().alerts())
@@ -29,7 +29,7 @@ def active() -> ResponseReturnValue:
 
 @webhooks_api.get("/webhooks")
 def every() -> ResponseReturnValue:
-    """All webhooks by name: as JSON for programs, as a page for people."""
+    """All webhooks by name: as JSON, or as a page for browsers."""
     if wants_page():
         return alerts_page()
     response = jsonify([webhook_view(queue(), each) for each in queue().webhooks()])
@@ -39,12 +39,12 @@ def every() -> ResponseReturnValue:
 
 @webhooks_api.post("/webhooks")
 def save() -> ResponseReturnValue:
-    """Make a webhook, or replace the one of that name. The answer does not repeat the secret."""
+    """Create a webhook, or replace the one of that name. The response does not repeat the secret."""
     asked = request.get_json(silent=True)
     if not isinstance(asked, dict) or not set(asked) <= set(MEMBERS):
-        raise InvalidJob(f"send an object with members of {', '.join(MEMBERS)}")
+        raise InvalidJob(f"send an object; its members may be {', '.join(MEMBERS)}")
     if not asked.get("secret"):
-        raise InvalidJob("send the secret too, whsec_ and at least 24 bytes in base64: it is not shown later")
+        raise InvalidJob("also send the secret, whsec_ and at least 24 bytes in base64: it is not shown later")
     saved = queue().webhook(
         asked.get("events") or (), asked.get("url") or "", name=asked.get("name"), types=asked.get("types"),
         secret=asked["secret"], format=asked.get("format", "standard"),
@@ -70,12 +70,13 @@ def remove(webhook: str) -> ResponseReturnValue:
 
 @webhooks_api.post("/webhooks/<webhook>/<any(enable, disable, test):deed>")
 def run(webhook: str, deed: str) -> ResponseReturnValue:
-    """Enable or disable a webhook, or send it a test."""
-    audit(f"webhook {deed}", repr(webhook))
+    """Enable or disable a webhook, or send it a test message."""
     if deed == "test":
         job = queue().test_webhook(webhook)
+        audit("webhook test", repr(webhook))
         return jsonify({"message": f"job {job.id} delivers a test to {webhook}", "id": job.id})
     changed = (queue().enable_webhook if deed == "enable" else queue().disable_webhook)(webhook)
     if not changed:
-        return error_response(409, f"webhook {webhook} is {deed}d already")
+        return error_response(409, f"webhook {webhook} is already {deed}d")
+    audit(f"webhook {deed}", repr(webhook))
     return jsonify({"message": f"webhook {webhook} {deed}d"})

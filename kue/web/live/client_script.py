@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 PATHS = frozenset({"/socket.io/socket.io.js", "/socket.io/socket.io.min.js"})
 
 
-#: A page that loads the script from below a path finds the server there, too.
+#: If the script is loaded from below a path, the client connects to the server there, too.
 _OWN_PATH = """\
 const own = globalThis.document?.currentScript?.src;
 const folder = own && /^(.*\\/socket\\.io\\/)socket\\.io(\\.min)?\\.js$/.exec(new URL(own).pathname)?.[1];
@@ -25,10 +25,10 @@ _IMPORT = re.compile(r'^import \{ [\w, ]+ \} from "\./(\w+\.js)";\n', re.MULTILI
 
 
 def classic(folder: Path, name: str) -> str:
-    """Return an ES module with what it imports as a classic script with one global, ``io``.
+    """Return an ES module and its imports as a classic script with one global, ``io``.
 
-    Each file comes once, before those that import it. Raises ValueError for forms of import and export that would need
-    more than leaving the words out.
+    Each file is included once, before those that import it. Raises ValueError for forms of import and export that
+    cannot simply be removed.
     """
     parts: dict[str, str] = {}
 
@@ -47,7 +47,7 @@ def classic(folder: Path, name: str) -> str:
 
 
 def install(app: Flask, flask_wsgi: Callable[..., Iterable[bytes]]) -> None:
-    """Offer the script. Socket.IO's middleware takes every path under /socket.io/, so this one goes around it."""
+    """Serve the script. Socket.IO's middleware handles every path under /socket.io/, so this bypasses it."""
     body = classic(Path(app.static_folder or "") / "js/live", "socket.js")
     etag = hashlib.sha256(body.encode()).hexdigest()[:20]
     behind = app.wsgi_app

@@ -1,8 +1,8 @@
-"""Write the frames that wait for one WebSocket in one system call, and encode a message once for all its clients.
+"""Write a WebSocket's queued frames with one system call, and encode a message once for all its clients.
 
-Engine.IO sends each packet by itself. With ten clients that receive every event, a busy queue would make ten system
-calls for each, and encode ten times what is the same. Here a frame goes into the connection's buffer, which is written
-as soon as the green threads that run now have had their turns. So a frame is never late by more than that.
+Engine.IO sends each packet separately. With ten clients that receive every event, a busy queue would make ten system
+calls per event, and encode the same message ten times. Here a frame goes into the connection's buffer, which is written
+once the currently runnable green threads have had their turn. So a frame is never delayed for longer.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from kue.concurrency import green
 if TYPE_CHECKING:
     from flask_socketio import SocketIO
 
-#: Bytes that wait for a connection before its sender waits too. More packets then wait in Engine.IO's own queue.
+#: Maximum number of buffered bytes per connection; then its sender blocks, and packets wait in Engine.IO's queue.
 BUFFER_MAX = 64 * 1024
-#: Longest message, in characters, whose frame is kept for the other clients that get it.
+#: Longest message, in characters, whose frame is cached for other clients.
 SHARED_MAX = 4096
-#: Frames that are kept: about as many as one turn of the relay brings.
+#: Number of cached frames: about as many as one turn of the relay produces.
 SHARED_FRAMES = 1024
 #: First byte of a final text frame (RFC 6455, section 5.2).
 FINAL_TEXT = 0x81
 
 
 def text_frame(message: str) -> bytes:
-    """Return an unmasked text frame, as a server sends it."""
+    """Return an unmasked text frame, as servers send it."""
     payload = message.encode()
     size = len(payload)
     if size < 126:
@@ -42,7 +42,7 @@ _shared_frame = lru_cache(SHARED_FRAMES)(text_frame)
 
 
 class FrameWriter:
-    """One of eventlet's WebSockets, with a buffer for what is sent."""
+    """One of eventlet's WebSockets, with an output buffer."""
 
     def __init__(self, web_socket: Any) -> None:
         self._web_socket = web_socket
@@ -62,7 +62,7 @@ class FrameWriter:
         self._schedule()
 
     def send(self, message: str | bytes) -> None:
-        """Send a message, or put it into the buffer. Raises the OSError that an earlier one met."""
+        """Send or buffer a message. Raises the OSError of an earlier one, if any."""
         if self._error is not None:
             raise self._error
         if not isinstance(message, str) or self._web_socket.extensions:  # binary, or compressed for each client
@@ -93,11 +93,11 @@ class FrameWriter:
         try:
             self._write()
         except OSError as exc:
-            self._error = exc  # for the sender; the reader sees the end by itself
+            self._error = exc  # for the sender; the reader notices the end itself
 
     def _write(self) -> None:
         """Write the queued frames. Blocks until they are sent, and until any earlier write has finished."""
-        with self._web_socket._sendlock:  # taken out under it, so that no later frame overtakes
+        with self._web_socket._sendlock:  # taken while holding it, so that frames stay in order
             frames, self._frames, self._size, self._is_due = self._frames, [], 0, False
             if not frames:
                 return

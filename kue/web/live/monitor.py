@@ -1,4 +1,4 @@
-"""The live part of one app: builds what runs beside the requests, starts it and stops it."""
+"""The live updates of one app: create, start and stop the background tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Monitor:
 
     def __init__(self, socketio: SocketIO, queue: Queue, security: Security, allow: tuple[str, ...] = ()) -> None:
         self._socketio, self._queue = socketio, queue
-        #: What downloads may connect to beside public addresses.
+        #: Addresses besides public ones that downloads may connect to.
         self.allow = allow
         self.relay = Relay(
             queue,
@@ -58,7 +58,7 @@ class Monitor:
             self._socketio.start_background_task(run_essential, name, task)
 
     def announce_shutdown(self, reason: str) -> None:
-        """Tell every client that the server is shutting down. Events go out as before until it does."""
+        """Notify every client that the server is shutting down. Events are still sent until it does."""
         if not self._is_shutting_down:
             self._is_shutting_down = True
             self._socketio.emit("shutdown", {"reason": reason})
@@ -71,5 +71,5 @@ class Monitor:
             self._unsubscribe()
 
     def members(self, room: str) -> int:
-        """Return how many clients are in a room."""
+        """Return the number of clients in a room."""
         return members(self._socketio, room)

@@ -1,4 +1,4 @@
-"""Decode Socket.IO packets so that one of our handlers can answer whatever arrives."""
+"""Decode Socket.IO packets such that one of our handlers can answer every event, even malformed ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from socketio import packet
 
-#: The name that an event nobody could read is handled under. No client can send it: it holds a NUL.
+#: Event name under which unreadable events are handled. Clients cannot send it: it contains a NUL.
 UNREADABLE = "\0unreadable"
 
-#: Names that python-socketio calls by itself. A client that sends one as an event must not reach those handlers.
+#: Names that python-socketio calls itself. An event of such a name must not reach those handlers.
 RESERVED = frozenset({"connect", "disconnect", "connect_error", "*"})
 
 MAX_ATTACHMENTS = 4
@@ -20,7 +20,7 @@ MAX_ATTACHMENTS = 4
 class AckWanted:
     """Last argument of every event: whether its sender waits for an acknowledgement.
 
-    python-socketio sends back what a handler returns if an acknowledgement was asked for, and does not tell
+    python-socketio sends back a handler's return value if an acknowledgement was requested, but does not tell
     the handler. The contract answers errors in one of two ways, depending on that.
     """
 
@@ -28,17 +28,17 @@ class AckWanted:
 
 
 class ClientPacket(packet.Packet):  # type: ignore[misc]
-    """A packet that, decoded, always holds ``[name, *args, AckWanted]`` if it is an event."""
+    """A packet whose decoded form is always ``[name, *args, AckWanted]`` if it is an event."""
 
     def decode(self, encoded_packet: Any) -> int:
-        """Decode, and turn events that are malformed into an ``UNREADABLE`` one instead of ending the connection."""
+        """Decode a packet. Malformed events become ``UNREADABLE`` ones instead of ending the connection."""
         unreadable = False
         self.packet_type: int
         self.data: Any
         try:
             attachments = super().decode(encoded_packet) or 0
         except (ValueError, RecursionError):
-            # Not JSON, nested beyond reason, or numbers of absurd length. Anything but an event may end the connection.
+            # Not JSON, nested too deeply, or with absurdly long numbers. Packets other than events may disconnect.
             if self.packet_type not in (packet.EVENT, packet.BINARY_EVENT):
                 raise
             self.packet_type, attachments, unreadable = packet.EVENT, 0, True

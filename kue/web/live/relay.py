@@ -1,11 +1,11 @@
-"""Relay the queue's events to the browsers: one emitter, a numbered stream of changes, a ring to catch up from.
+"""Relay the queue's events to browsers: one emitter, a numbered stream of changes, a ring buffer to catch up from.
 
-How the page stays correct. An event only says *that* a job changed. When a frame is made, the jobs named since the last
-one are read again, and the frame carries what Redis holds. So neither the order of events nor a lost detail can make
-the page wrong; a change after the reading has an event of its own and is in a later frame. Frames are numbered, and a
-client that misses a number asks for what changed since the last it has. The ring keeps which jobs each frame named, not
-their rows: catching up reads them afresh, each once. Changes that Redis announces to nobody (a delayed job created, a
-state set by Node's dashboard) show in the counts, which are compared every second.
+How pages stay correct: an event only says *that* a job changed. When a frame is built, the jobs named since the last
+frame are read from Redis, and the frame contains their current state. So neither the order of events nor a lost detail
+can make a page wrong; a later change has its own event and is in a later frame. Frames are numbered, and a client that
+misses a number requests the changes since its last frame. The ring stores the job ids of each frame, not their rows:
+catching up reads each once, as it is then. Changes without an event (a delayed job created, a state set by Node's
+dashboard) are noticed by the counts, which are compared every second.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.web")
 
-#: Seconds between two frames, at least.
+#: Minimum interval between frames, seconds.
 FRAME_S = 0.1
-#: Jobs that one frame may carry; beyond that the page must fetch its list again.
+#: Maximum number of jobs in a frame; beyond that, pages must fetch their list again.
 FRAME_ROWS = 500
-#: Seconds between two checks of the counts, and between two heartbeats to the pages.
+#: Interval between checks of the counts, and between heartbeats to pages, seconds.
 COUNTS_S = 1.0
-#: Seconds in which the event of a change that the counts show may still arrive.
+#: How long to wait for the event of a change seen in the counts, seconds.
 SUSPECT_S = 0.2
-#: Seconds between two attempts while Redis is unreachable.
+#: Retry interval while Redis is unreachable, seconds.
 RETRY_S = 0.5
-#: Job ids that the ring holds, over all its frames: minutes of a busy queue, a few hundred kB.
+#: Maximum number of job ids in the ring, over all frames: minutes of a busy queue, a few hundred kB.
 RING_IDS = 20_000
-#: Events that may wait for the emitter. Beyond that they are replaced by a resync.
+#: Maximum number of events waiting for the emitter. Beyond that they are replaced by a resync.
 INBOX_EVENTS = 100_000
 
 PlainEvent = tuple[str, dict[str, Any]]
 
-#: Events that change nothing a page shows, or that another event always accompanies.
+#: Events that change nothing on pages, or always come with another event.
 SILENT_EVENTS = frozenset({"ttl exceeded", "ttl exceeded ack"})
-#: Events that are counted by name; what else comes over the channel is counted together.
+#: Events counted by name; others on the channel are counted together.
 EVENT_NAMES = frozenset(EVENTS) | {"resync"}
 
 
-#: What plain clients receive with an event besides the id, by its first two arguments.
+#: The payload of each event for plain clients besides the id, from its first two arguments.
 PLAIN_EVENTS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     "enqueue": lambda job_type, _: {"type": job_type},
     "start": lambda *_: {},
@@ -67,7 +67,7 @@ PLAIN_EVENTS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
 
 
 def plain_event(event: Event) -> PlainEvent | None:
-    """Return the name and payload that a plain client receives for a queue event, or None if it receives nothing."""
+    """Return the name and payload of a queue event for plain clients, or None if it is not sent."""
     told = PLAIN_EVENTS.get(event.event)
     if event.id is None or told is None:
         return None
@@ -77,7 +77,7 @@ def plain_event(event: Event) -> PlainEvent | None:
 
 
 class Ring:
-    """The jobs that each of the last frames named. Bounded by ids in total, not by frames."""
+    """The job ids of each of the last frames. Bounded by the total number of ids, not by frames."""
 
     def __init__(self, max_ids: int = RING_IDS) -> None:
         self._frames: collections.deque[tuple[int, tuple[JobId, ...] | None]] = collections.deque()
@@ -85,7 +85,7 @@ class Ring:
         self._max = max_ids
 
     def add(self, seq: int, ids: tuple[JobId, ...] | None) -> None:
-        """Add frame ``seq``. ``None``: it was a resync, across which nobody can catch up."""
+        """Add frame ``seq``. ``None``: a resync, across which clients cannot catch up."""
         if ids is None:
             self._frames.clear()
             self._held = 0
@@ -96,7 +96,7 @@ class Ring:
             self._held -= max(1, len(self._frames.popleft()[1] or ()))
 
     def since(self, seq: int, now: int) -> list[JobId] | None:
-        """Return the jobs named after frame ``seq`` up to ``now``, or None if the ring does not reach back that far."""
+        """Return the job ids of the frames after ``seq`` up to ``now``; None if the ring no longer has them all."""
         if seq == now:
             return []
         if seq > now or not self._frames or self._frames[0][0] > seq + 1:
@@ -105,10 +105,10 @@ class Ring:
 
 
 class Relay:
-    """Receives the queue's events in one place and emits them to the clients.
+    """Receives the queue's events and emits them to all clients.
 
-    ``emit_plain(events)`` goes to every plain client, ``emit_pages(frame)`` to every page. Both are called from the
-    emitter task alone and must not block. ``has_plain`` and ``has_pages`` tell whether there are such clients.
+    ``emit_plain(events)`` sends to every plain client, ``emit_pages(frame)`` to every page. Both are called only from
+    the emitter task and must not block. ``has_plain`` and ``has_pages`` return whether there are such clients.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Relay:
         self.seq = 0
         self.counts: dict[str, int] = {}
         self.stale: str | None = None
-        #: Held while a frame is numbered and sent, so that a client joins between two frames.
+        #: Held while a frame is numbered and sent, so that clients join between two frames.
         self.lock = threading.RLock()
         self.ring = Ring()
         self._emit_plain, self._emit_pages = emit_plain, emit_pages
@@ -145,11 +145,11 @@ class Relay:
     # Input: called by the listener and by handlers
 
     def start(self) -> None:
-        """Subscribe to the events. The emitter itself is `run`, which the caller starts as a task."""
+        """Subscribe to the events. The caller starts the emitter, `run`, as a task."""
         self._unsubscribe = self.queue.subscribe(self.receive, required=False)
 
     def receive(self, event: Event) -> None:
-        """Take one event from the listener. Quick; never raises."""
+        """Receive one event from the listener. Quick; never raises."""
         self._received += 1
         self.received[event.event if event.event in EVENT_NAMES else "other"] += 1
         if len(self._inbox) >= INBOX_EVENTS:
@@ -160,7 +160,7 @@ class Relay:
             self._wake.set()
 
     def touch(self, job_ids: Iterable[JobId]) -> None:
-        """Send these jobs in the next frame: they changed without an event."""
+        """Include these jobs, which changed without an event, in the next frame."""
         with self.lock:
             for job_id in job_ids:
                 self._mark_dirty(job_id)
@@ -169,7 +169,7 @@ class Relay:
     def stop(self) -> None:
         """Stop listening and end the emitter. May be called twice."""
         self._stopping = True
-        with contextlib.suppress(Exception):  # the queue may be closed already; there is nothing left to undo
+        with contextlib.suppress(Exception):  # the queue may already be closed; nothing left to do
             self._unsubscribe()
         self._wake.set()
 
@@ -181,14 +181,14 @@ class Relay:
         return len(self._inbox)
 
     def mark(self) -> Mark:
-        """Return the current place in the stream. Call it *before* reading what it is to describe."""
+        """Return the current position in the stream. Call it *before* reading the data that it describes."""
         return {"epoch": self.epoch, "seq": self.seq}
 
     def catch_up(self, epoch: object, seq: object, join: Callable[[], None]) -> Frame:
-        """Let a page join, and return what changed since its mark: the rows, or resync.
+        """Let a page join, and return the changes since its mark: rows, or a resync.
 
         ``join`` is called between two frames: every frame after the returned ``seq`` reaches the client, and none
-        before. The client applies this answer first and the frames it got meanwhile afterwards.
+        before. The client applies this response first, then the frames received meanwhile.
         """
         with self.lock:
             join()
@@ -209,7 +209,7 @@ class Relay:
         return frame
 
     def read(self, ids: Iterable[JobId]) -> tuple[list[JobRow], list[JobId]]:
-        """Return the rows of the jobs that are there, and the ids of those that are not."""
+        """Return the rows of the existing jobs, and the ids of the missing ones."""
         wanted = list(ids)
         rows = [job_row(job) for job in self.queue.get_many(wanted)]
         found = {row["id"] for row in rows}
@@ -218,7 +218,7 @@ class Relay:
     # The emitter
 
     def run(self) -> None:
-        """Emit until stopped. One task runs this; nothing else emits the queue's events."""
+        """Emit until stopped. Runs in one task, the only one that emits the queue's events."""
         next_frame = next_counts = 0.0
         while not self._stopping:
             now = time.monotonic()
@@ -244,14 +244,14 @@ class Relay:
                 self._emit_stale(exc)
 
     def _mark_dirty(self, job_id: JobId) -> None:
-        """Put a job into the next frame; if there are too many, the frame is a resync instead."""
+        """Add a job to the next frame; with too many, the frame becomes a resync."""
         if len(self._dirty) > FRAME_ROWS:
             self._resync = True
         else:
             self._dirty[job_id] = None
 
     def _drain(self) -> None:
-        """Send the waiting events to the plain clients and mark the jobs that they name."""
+        """Send the queued events to plain clients, and mark their jobs as changed."""
         anybody, plain = self._has_plain(), list[PlainEvent]()
         if self._overflow:
             self._overflow, self._resync = False, True
@@ -270,7 +270,7 @@ class Relay:
             self._emit_plain(plain)
 
     def _flush(self) -> None:
-        """Send one frame with the jobs that changed. After an error the next attempt sends them."""
+        """Send one frame with the changed jobs. After an error, the next attempt sends them."""
         with self.lock:
             ids, resync = tuple(self._dirty), self._resync or len(self._dirty) > FRAME_ROWS
             self._dirty, self._resync = {}, False
@@ -292,7 +292,7 @@ class Relay:
         self._send(frame, None if resync else ids)
 
     def _check_counts(self) -> bool:
-        """Send the pages a heartbeat; or a resync, if the counts changed without an event.
+        """Send pages a heartbeat, or a resync if the counts changed without an event.
 
         Returns True to be called again soon: the event may still arrive.
         """
@@ -331,5 +331,5 @@ class Relay:
 
 
 def _why(exc: Exception) -> str:
-    """Return what a visitor may know about a failure; the log has the details."""
+    """Return the public description of a failure; the log has the details."""
     return "Redis is not responding" if isinstance(exc, (QueueUnavailable, OSError)) else "internal server error"

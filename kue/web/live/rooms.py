@@ -1,4 +1,4 @@
-"""The rooms of the sockets: plain clients receive single events, pages receive numbered frames."""
+"""Socket rooms: plain clients receive single events, pages receive numbered frames."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ PLAIN, PAGES = "plain", "pages"
 
 
 def members(socketio: SocketIO, room: str) -> int:
-    """Return how many clients are in a room."""
+    """Return the number of clients in a room."""
     return len(socketio.server.manager.rooms.get("/", {}).get(room, ()))

@@ -18,12 +18,12 @@ log = logging.getLogger("kue.web")
 #: 150 kB, shared between all clients; a plain client gets one small packet for each event.
 PAGE_BACKLOG = 60
 PLAIN_BACKLOG = 5_000
-#: Seconds between two checks for such clients.
+#: Interval between checks for such clients, seconds.
 SLOW_CHECK_S = 1.0
 
 
 class SlowClients:
-    """Looks after the backlog of every client."""
+    """Monitors every client's backlog."""
 
     def __init__(self, socketio: SocketIO) -> None:
         self._socketio = socketio
@@ -32,7 +32,7 @@ class SlowClients:
         self.dropped = 0
 
     def run(self) -> None:
-        """Check until stopped; one task runs this."""
+        """Check until stopped; runs in one task."""
         while not self._stopping.wait(SLOW_CHECK_S):
             self.drop()
 
@@ -53,7 +53,7 @@ class SlowClients:
 
 def _disconnect(server: Any, eio_sid: str, connection: Any) -> None:
     environ = server.environ.get(eio_sid) or {}
-    # Engine.IO would wait until the client has read everything: empty its queue and close at once.
+    # Engine.IO would wait until the client has read everything: empty its queue and close immediately.
     with contextlib.suppress(Exception):
         while connection.queue.qsize():
             connection.queue.get(block=False)

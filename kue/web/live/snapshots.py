@@ -1,4 +1,4 @@
-"""The lists that pages show: a mark first, then what Redis holds."""
+"""The lists on pages: first a mark, then the rows from Redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypedDict
 from kue.web.live.current import monitor, queue
 from kue.web.present.job_row import JobId, JobRow, Mark, job_row
 
-#: Jobs of each kind that the home page shows; the rest are counted, and found on their own pages.
+#: Number of jobs of each kind on the home page; the rest are counted, and on their own pages.
 #: ``finished`` are jobs that finished while the page showed them; only its script keeps those.
 HOME_ROWS = {"active": 50, "inactive": 25, "delayed": 15, "recent": 15, "finished": 25}
 
@@ -16,7 +16,7 @@ PAGE_ROWS = 50
 
 
 class HomeLists(TypedDict):
-    """What the home page shows."""
+    """The contents of the home page."""
 
     mark: Mark
     counts: dict[str, int]
@@ -30,7 +30,7 @@ class HomeAnswer(HomeLists):
     """The same for the page's script."""
 
     also: list[JobRow]
-    """The jobs it asked about, as they are now."""
+    """The requested jobs, as they are now."""
 
 
 class StateList(TypedDict):
@@ -49,7 +49,7 @@ def _run_order(row: JobRow) -> tuple[float, bool, JobId]:
 
 
 def home_lists() -> HomeLists:
-    """Read what the home page shows. The mark is older than the rows, so no change can fall between them."""
+    """Read the contents of the home page. The mark is older than the rows, so no change can be lost between them."""
     read = queue()
     mark = monitor().relay.mark()
     counts = read.counts()
@@ -66,7 +66,7 @@ def home_lists() -> HomeLists:
     delayed.sort(key=lambda row: row.get("promote_at", 0))
     seen: set[JobId] = set()
     rows: list[JobRow] = []
-    # A job that moves on between two of these reads is in both; its later state is the true one.
+    # A job that changes state between two of these reads is in both; the later state is correct.
     for row in reversed([*active, *waiting, *delayed]):
         if row["id"] not in seen:
             seen.add(row["id"])
@@ -81,18 +81,18 @@ def home_lists() -> HomeLists:
 
 
 def rows_of(ids: list[int]) -> list[JobRow]:
-    """Return the rows of the jobs that are there."""
+    """Return the rows of the existing jobs."""
     return [job_row(job) for job in queue().get_many(ids)]
 
 
 def state_list(
     state: str, job_type: str | None, order: str, first: int, after: str | None = None, before: str | None = None
 ) -> StateList:
-    """Read one page of the jobs in a state, in the order of Redis' own sets or against it.
+    """Read one page of the jobs in a state, in the order of the sets in Redis or reversed.
 
-    It begins at rank ``first``; or behind the job ``after``, or ends before the job ``before``, if that is still in the
-    list: so turning the page neither shows a job twice nor leaves one out when others came or went meanwhile.
-    The sets are by priority, then by id; delayed jobs of all types by their time. The mark is older than the rows.
+    It starts at rank ``first``, or after the job ``after``, or ends before the job ``before``, if that is still in the
+    list, so that paging neither repeats nor skips a job when others were added or removed meanwhile.
+    The sets are sorted by priority, then id; delayed jobs of all types by due time. The mark is older than the rows.
     """
     read = queue()
     mark = monitor().relay.mark()

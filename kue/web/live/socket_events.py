@@ -1,4 +1,4 @@
-"""Socket.IO: the events that clients send, and the answers to them.
+"""Socket.IO: handlers of the events that clients send.
 
 Plain clients (any Socket.IO client) are in the room PLAIN from the start and receive each job event.
 A page sends `watch`, leaves that room, and receives numbered frames instead.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.web")
 
-#: Seconds between two checks for clients whose sessions have ended.
+#: Interval between checks for clients whose sessions have ended, seconds.
 SESSION_CHECK_S = 10.0
 #: Seconds after which the connection of a user whom a proxy names is cut. The client connects again, and the proxy says
 #: whether the user still has access.
@@ -40,13 +40,13 @@ SIGN_ON_AGAIN_S = 15 * 60.0
 
 
 class SocketHandlers:
-    """Answers what clients send."""
+    """Handles the events of clients."""
 
     def __init__(
         self, socketio: SocketIO, queue: Queue, security: Security, relay: Relay, allow: tuple[str, ...]
     ) -> None:
         self._socketio, self._queue, self._security, self._relay, self._allow = socketio, queue, security, relay, allow
-        #: What tells as whom each socket is let in.
+        #: For each socket, a function that returns its visitor.
         self._visitors: dict[str, Callable[[], Visitor | None]] = {}
         #: The login session of each socket that has one.
         self._sessions: dict[str, str] = {}
@@ -78,7 +78,7 @@ class SocketHandlers:
         self._sessions.pop(request.sid, None)  # type: ignore[attr-defined]
 
     def _writer(self) -> Visitor:
-        """Return the sender, if they may change anything. Raises Refused."""
+        """Return the sender if they have read-write access. Raises Refused."""
         standing = self._visitors.get(request.sid)  # type: ignore[attr-defined]
         visitor = standing() if standing is not None else None
         if visitor is None:
@@ -88,7 +88,7 @@ class SocketHandlers:
         return visitor
 
     def run(self) -> None:
-        """Close sockets whose sessions have ended, until stopped; one task runs this."""
+        """Close sockets whose sessions have ended, until stopped; runs in one task."""
         while not self._stopping.wait(SESSION_CHECK_S):
             self.close_ended()
 
@@ -96,9 +96,9 @@ class SocketHandlers:
         self._stopping.set()
 
     def close_ended(self) -> None:
-        """Close the sockets whose sessions have ended in whatever way, and those whose user has a new password."""
+        """Close the sockets whose sessions have ended for any reason, and those whose user has a new password."""
         for sid in [sid for sid, standing in list(self._visitors.items()) if standing() is None]:
-            with contextlib.suppress(KeyError):  # it has gone meanwhile
+            with contextlib.suppress(KeyError):  # disconnected meanwhile
                 self._socketio.server.disconnect(sid)
         for sid in [sid for sid, at in list(self._cut_at.items()) if time.monotonic() >= at]:
             # Of the connection and not of the socket alone, after which no client would connect again
@@ -132,7 +132,7 @@ class SocketHandlers:
         return self._answer(ack, {"id": job_id})
 
     def on_watch(self, *args: Any) -> Any:
-        """`watch {epoch, seq}`: send frames instead of single events from now on. Answers with what is new."""
+        """`watch {epoch, seq}`: send frames instead of single events from now on. Returns the changes since then."""
         *said, _ack = args
         last = said[0] if said and isinstance(said[0], dict) else {}
 
@@ -151,7 +151,7 @@ class SocketHandlers:
         return self._answer(args[-1] if args else None, {"error": message, "code": "unknown_event"})
 
     def _answer(self, ack: object, answer: Any) -> Any:
-        """Acknowledge if the sender asked for it; an error without acknowledgement is sent as an `error` event."""
+        """Acknowledge if requested; an error without acknowledgement is sent as an `error` event."""
         wanted = isinstance(ack, AckWanted) and ack.value
         if not wanted and "error" in answer:
             self._socketio.emit("error", answer, to=request.sid)  # type: ignore[attr-defined]

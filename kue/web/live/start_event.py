@@ -25,15 +25,15 @@ MAX_TITLE = 500
 MAX_ATTEMPTS = 100
 #: A year, in milliseconds: longest delay and ttl.
 MAX_WAIT_MS = 366 * 24 * 3600 * 1000
-#: Tries a download gets unless its sender says otherwise.
+#: Default number of attempts of a download.
 DEFAULT_ATTEMPTS = ATTEMPTS
 
 
 class StartError(TypedDict, total=False):
-    """The answer to a `start` that was refused."""
+    """The response to a refused `start`."""
 
     error: str
-    """What is wrong, in a sentence."""
+    """The problem, in a sentence."""
     code: str
     """One of bad_request, bad_type, bad_url, forbidden_address, bad_option, unavailable, refused, unknown_event,
     error."""
@@ -42,7 +42,7 @@ class StartError(TypedDict, total=False):
 
 
 class Refused(ValueError):
-    """A request that cannot be taken. ``answer`` goes to its sender, and to nobody else."""
+    """A refused request. ``answer`` is sent only to its sender."""
 
     def __init__(self, code: str, message: str, suggestion: str | None = None) -> None:
         super().__init__(message)
@@ -57,12 +57,12 @@ class StartRequest:
 
     data: dict[str, Any]
     options: dict[str, Any]
-    #: Whether to return the job that is already queued or running for the same url.
+    #: Whether to return an existing queued or running job for the same URL.
     unique: bool = False
 
 
 def _clean_text(value: object, name: str, limit: int) -> str:
-    """Return ``value`` if it is a string that Redis, a page and a log can hold."""
+    """Return ``value`` if it is a string that can be stored, shown and logged."""
     if not isinstance(value, str):
         raise Refused("bad_option", f"{name} must be a string")
     if len(value) > limit:
@@ -73,7 +73,7 @@ def _clean_text(value: object, name: str, limit: int) -> str:
 
 
 def check_url(value: object, allow: Sequence[str] = ()) -> str:
-    """Return the URL without what surrounds it if it can be downloaded. Raises Refused."""
+    """Return the trimmed URL if it can be downloaded. Raises Refused."""
     return parse_download({"url": value}, allow).url
 
 
@@ -99,7 +99,7 @@ def _whole(value: object, name: str, low: int, high: int) -> int:
 
 
 def _flag(value: object, name: str) -> bool:
-    """Return a yes or no given as a boolean, or as the text of a form field."""
+    """Return a boolean, given as such or as the text of a form field."""
     if value in (True, "true", "on", "1"):
         return True
     if value in (False, "false", "off", "0"):
@@ -121,7 +121,7 @@ def check_priority(value: object) -> int:
 
 
 def name_of(url: str) -> str:
-    """Return what a person would call the file behind ``url``: the last part of its path, else its host."""
+    """Return a readable name for the file at ``url``: the last part of its path, else its host."""
     parts = urlsplit(clean_url(url))
     last = unquote(parts.path.rstrip("/").rsplit("/", 1)[-1], errors="replace")
     last = re.sub(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]", "", last).strip()
@@ -129,10 +129,10 @@ def name_of(url: str) -> str:
 
 
 def parse(args: tuple[object, ...], allow: Sequence[str] = ()) -> StartRequest:
-    """Read the arguments of a `start` event. Raises Refused with a sentence for its sender.
+    """Parse the arguments of a `start` event. Raises Refused with a message for the sender.
 
-    ``allow``: addresses that are allowed beside public ones. Unknown members are ignored: pages written for a Node
-    server may send any.
+    ``allow``: addresses allowed besides public ones. Unknown members are ignored: pages written for a Node
+    server may send some.
     """
     if len(args) != 1:
         raise Refused("bad_request", "start takes one object, like {type: 'download', url: 'https://…'}")
@@ -161,7 +161,7 @@ def parse(args: tuple[object, ...], allow: Sequence[str] = ()) -> StartRequest:
 
 
 def create(queue: Queue, request: StartRequest) -> int:
-    """Save the job and return its id, or that of one that waits or runs already. Raises what the queue raises."""
+    """Save the job and return its id, or that of an existing queued or running one. Raises the queue's errors."""
     job = queue.create(DOWNLOAD_TYPE, dict(request.data), **request.options)
     if request.unique:
         queue.save_unique(job, "url")
@@ -171,7 +171,7 @@ def create(queue: Queue, request: StartRequest) -> int:
 
 
 def create_with_archive(queue: Queue, requests: Sequence[StartRequest]) -> tuple[list[int], int]:
-    """Save downloads and the job that then puts their files into one archive; return the ids of both.
+    """Save downloads and the job that archives their files afterwards; return the ids of both.
 
     All in one step, except downloads that must be unique: of these, one that waits or runs already is waited for.
     """

@@ -1,4 +1,4 @@
-"""WebSockets of a server with plain threads: Engine.IO's own way for WSGI servers, and ours for ASGI."""
+"""WebSockets of a server with OS threads: Engine.IO's own support for WSGI servers, and ours for ASGI."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from flask_socketio import SocketIO
 
 from kue.web.server.asgi import WEB_SOCKET
 
-#: Where WSGI servers give away the connection of a request; simple-websocket knows the same.
+#: Environ keys with which WSGI servers hand over a request's connection, as in simple-websocket.
 SOCKETS = ("werkzeug.socket", "gunicorn.socket")
 
 
 def web_sockets_of_threads(socketio: SocketIO, max_message_bytes: int) -> None:
-    """Let a Socket.IO server in threading mode take the WebSockets of every server that has some."""
+    """Make a Socket.IO server in threading mode accept WebSockets on every server that supports them."""
 
     class WebSocket:
-        """What Engine.IO calls a WebSocket: a WSGI application that calls ``handler`` with one."""
+        """Engine.IO's interface of a WebSocket: a WSGI application that calls ``handler`` with one."""
 
         def __init__(self, handler: Callable[[Any], Iterable[bytes]], server: Any) -> None:
             self._handler, self._server = handler, server
@@ -39,9 +39,9 @@ def web_sockets_of_threads(socketio: SocketIO, max_message_bytes: int) -> None:
 
 
 def refuse_unsupported(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Return a WSGI application that answers handshakes with 501 where the server gives no connection away.
+    """Return a WSGI application that responds to handshakes with 501 if the server does not hand over connections.
 
-    Clients then poll. ``app`` would take such a handshake for a client of its own before it failed.
+    Clients then poll. ``app`` would register a client for such a handshake before failing.
     """
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -55,7 +55,7 @@ def refuse_unsupported(app: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
 
 
 def cut(environ: dict[str, Any]) -> None:
-    """Close the connection of a WebSocket at once, under whoever sends to it."""
+    """Close a WebSocket's connection immediately, even while another thread sends to it."""
     line = environ.get(WEB_SOCKET)
     if line is not None:
         line.abort()

@@ -1,1 +1,1 @@
-"""What this process counts."""
+"""Counters of this process."""

@@ -1,7 +1,7 @@
-"""Count finished jobs by their events, with queue time and run time, for the charts and for /metrics.
+"""Count finished jobs by their events, with queue time and run time, for the charts and /metrics.
 
 The times of a job are read from Redis, once a second and for at most SAMPLE jobs: a busy queue is sampled. A job that
-is removed at once (`removeOnComplete`, `remove`) counts, but its times are unknown.
+is removed immediately (`removeOnComplete`, `remove`) counts, but its times are unknown.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.web")
 
-#: Jobs whose figures are read each second.
+#: Maximum number of jobs whose times are read per second.
 SAMPLE = 500
-#: Times kept of a minute, for its percentiles.
+#: Number of times kept per minute, for percentiles.
 TIMES = 2_000
-#: Seconds between two writes of the current minute.
+#: Interval between writes of the current minute, seconds.
 RECORD_S = 5.0
-#: Types told apart; the rest are counted together as OTHERS.
+#: Maximum number of types counted separately; the rest are counted together as OTHERS.
 MAX_TYPES, OTHERS = 200, "(others)"
-#: Upper ends of the buckets of the histograms, seconds.
+#: Upper bounds of the histogram buckets, seconds.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, float("inf"))
 
 FIELDS = ("type", "created_at", "promote_at", "started_at", "duration", "attempts", "state")
@@ -40,7 +40,7 @@ OUTCOMES = frozenset({"complete", "failed", "failed attempt"})
 
 
 class Histogram:
-    """Times in seconds, by bucket; weights stand for the jobs that were not sampled. Prometheus' own has no weights."""
+    """Times in seconds, by bucket. Weights, which prometheus_client lacks, represent the jobs that were not sampled."""
 
     def __init__(self) -> None:
         self.counts = [0.0] * len(BUCKETS)
@@ -52,7 +52,7 @@ class Histogram:
 
 
 class Times:
-    """A uniform sample of the times of a minute (reservoir sampling)."""
+    """A uniform sample of a minute's times (reservoir sampling)."""
 
     def __init__(self) -> None:
         self._kept: list[int] = []
@@ -74,7 +74,7 @@ class Times:
 
 
 class EventCounters:
-    """The counters of one web process. `receive` is quick; `run` reads and writes the history, in a task of its own."""
+    """The counters of one web process. `receive` is quick; `run` reads and writes the history in a separate task."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
@@ -93,7 +93,7 @@ class EventCounters:
         self._waits, self._runs = Times(), Times()
 
     def receive(self, event: Event) -> None:
-        """Take one event; the queue's listener calls this."""
+        """Receive one event; called by the queue's listener."""
         if event.event in OUTCOMES and event.id is not None:
             if len(self._fresh) < SAMPLE:
                 self._fresh.append((event.id, event.event))
@@ -168,7 +168,7 @@ class EventCounters:
         self.queue.history.record("minutes", self._minute, span)
 
     def _close(self, minute: int) -> None:
-        """Combine the minutes in Redis to the half hour that a finished minute belongs to."""
+        """Combine the minutes in Redis into the half hour of a finished minute."""
         half = minute * MINUTE_S // HALF_HOUR_S
         first, end = half * HALF_HOUR_S * 1000, (half + 1) * HALF_HOUR_S * 1000
         minutes = [each for each in self.queue.history.read("minutes") if first <= each["at"] < end]

@@ -11,7 +11,7 @@ class LoopLag:
     """Sleeps STEP_S repeatedly and records how much longer each sleep took."""
 
     STEP_S = 0.1
-    #: The maximum is of this many seconds.
+    #: Length of the window of the maximum, seconds.
     WINDOW_S = 15.0
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class LoopLag:
         return max(self._late, default=0.0)
 
     def run(self) -> None:
-        """Measure until stopped; one task runs this."""
+        """Measure until stopped; runs in one task."""
         while True:
             begun = time.monotonic()
             if self._stopping.wait(self.STEP_S):

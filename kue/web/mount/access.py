@@ -1,4 +1,4 @@
-"""Access by the application's own login: its ``authorize`` says what each visitor may do."""
+"""Access by the application's own login: its ``authorize`` returns each visitor's role."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from kue.web.access.security import CLIENT_SCRIPTS, OPEN_FOLDER, Security
 
 log = logging.getLogger("kue.web")
 
-#: In the environ of a request: its visitor, None if the application allows them nothing.
+#: In the environ of a request: its visitor, None without access.
 VISITOR = "kue.visitor"
 
-#: In the environ of a handshake: a function that asks ``authorize`` about it once more.
+#: In the environ of a handshake: a function that calls ``authorize`` again.
 ASK_AGAIN = "kue.ask_again"
-#: Seconds after which the application is asked again about the visitor of a live connection.
+#: Seconds after which ``authorize`` is called again for a live connection.
 ASK_AGAIN_S = 30.0
 
 NO_ACCESS = "this application does not give you access to its jobs"
-#: The name in the audit log of a visitor whom the application does not name.
+#: The name in the audit log of a visitor without a name.
 UNNAMED = "user of the application"
 
 
 def is_open(path: str) -> bool:
-    """Tell whether a path of the monitor is for everybody: what is in the package anyway, served without asking."""
+    """Return whether a path of the monitor is open to everyone: public files of the package."""
     return path.startswith(OPEN_FOLDER) or path in CLIENT_SCRIPTS
 
 
 class NotAnAnswer(TypeError):
-    """``authorize`` has returned something else than it may."""
+    """``authorize`` has returned an invalid value."""
 
     def __init__(self, answer: object, response: str) -> None:
         super().__init__(
@@ -47,23 +47,23 @@ class NotAnAnswer(TypeError):
 
 
 def is_answer(answer: object) -> bool:
-    """Tell whether ``authorize`` has named a role, or none; else it may be a response."""
+    """Return whether ``authorize`` has returned a role, or None; otherwise it may be a response."""
     if isinstance(answer, tuple):
         return len(answer) == 2 and is_answer(answer[0]) and answer[0] is not None and isinstance(answer[1], str)
     return answer is None or (isinstance(answer, str) and answer in ("write", "read"))
 
 
 def visitor_of(answer: Any) -> Visitor | None:
-    """Return the visitor of an answer of ``authorize``."""
+    """Return the visitor for a return value of ``authorize``."""
     role, name = answer if isinstance(answer, tuple) else (answer, UNNAMED)
     return None if role is None else Visitor(name, Role(role))
 
 
 def is_same_origin(environ: Mapping[str, Any]) -> bool:
-    """Tell whether a request comes from a page of the application's own origin, or from no page.
+    """Return whether a request comes from a page of the application's own origin, or from no page.
 
-    Browsers say so themselves. Where they do not, the host decides and not the scheme: the application may not know
-    that a proxy in front of it speaks TLS.
+    Browsers say so in Sec-Fetch-Site. Otherwise the host decides, without the scheme: the application may not know
+    that a proxy in front of it uses TLS.
     """
     site = environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
@@ -73,7 +73,7 @@ def is_same_origin(environ: Mapping[str, Any]) -> bool:
 
 
 class Standing:
-    """As whom a live connection is let in; the application is asked again from time to time."""
+    """The visitor of a live connection; ``authorize`` is called again periodically."""
 
     def __init__(self, visitor: Visitor, ask: Callable[[], Visitor | None]) -> None:
         self._visitor: Visitor | None = visitor
@@ -85,13 +85,13 @@ class Standing:
             try:
                 self._visitor = self._ask()
             except Exception:
-                log.exception("authorize failed for a live connection, which is closed")
+                log.exception("authorize failed for a live connection; closing it")
                 self._visitor = None
         return self._visitor
 
 
 class MountedSecurity(Security):
-    """The checks of a monitor inside an application. The visitor stands in the environ before a request gets here."""
+    """The checks of a monitor inside an application. The visitor is already in the request's environ."""
 
     open_paths = frozenset(CLIENT_SCRIPTS)
 
@@ -100,11 +100,15 @@ class MountedSecurity(Security):
         self.knows_visitors = True
 
     def host_is_ours(self, host: str) -> bool:
-        """The application knows its names."""
+        """The application checks its host names."""
         return True
 
     def is_same_site(self) -> bool:
         return is_same_origin(request.environ)
+
+    def remedy_for_origin(self) -> str:
+        """The application's own origin is the only one."""
+        return ""
 
     def socket_origins(self) -> Any:
         return lambda origin, environ: is_same_origin(environ)

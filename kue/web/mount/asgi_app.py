@@ -1,4 +1,4 @@
-"""``asgi``: the monitor inside FastAPI, Starlette and what else mounts ASGI applications."""
+"""``asgi``: the monitor inside FastAPI, Starlette and others that can mount ASGI applications."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kue.web.mount.access import ASK_AGAIN, VISITOR, NotAnAnswer, is_answer, is_
 from kue.web.mount.monitor import MountedMonitor
 from kue.web.server.asgi import MORE_ENVIRON, Receive, Scope, Send, WsgiOverAsgi, path_of
 
-#: Seconds that ``authorize`` may take for a live connection that is checked again.
+#: Timeout of ``authorize`` when a live connection is checked again, seconds.
 ANSWER_S = 30.0
 
 
@@ -33,7 +33,7 @@ class MountedAsgi:
         self._pages = WsgiOverAsgi(monitor, MAX_MESSAGE_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or a WebSocket."""
+        """Handle a request or a WebSocket."""
         if scope["type"] == "lifespan":
             return await self._live(receive, send)
         if is_open(path_of(scope).decode("latin-1")):
@@ -58,7 +58,7 @@ class MountedAsgi:
         return await self._pages({**scope, MORE_ENVIRON: more}, receive, send)
 
     def close(self) -> None:
-        """Stop the live part of the monitor."""
+        """Stop the monitor's live updates."""
         self._monitor.close()
 
     async def _ask(self, scope: Scope) -> Any:
@@ -74,7 +74,7 @@ class MountedAsgi:
         return answer
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Served by itself, it is told when the server starts and stops."""
+        """Handle the server's start and stop, if it is not mounted."""
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
         self.close()

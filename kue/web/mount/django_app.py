@@ -1,4 +1,4 @@
-"""Ask a Django application: its middleware runs, and ``authorize`` takes the place of the view."""
+"""Ask a Django application: its middleware runs, and ``authorize`` replaces the view."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kue.web.mount.subrequest import QUESTION, Said, WsgiApp, ask
 
 
 def ask_django(authorize: Callable[[HttpRequest], Any]) -> Callable[[dict[str, Any]], Said]:
-    """Return a function that asks about a request. Django must be set up."""
+    """Return a function that asks Django about a request. Django must be set up."""
 
     def view(request: HttpRequest) -> HttpResponseBase:
         answer = authorize(request)
@@ -23,7 +23,7 @@ def ask_django(authorize: Callable[[HttpRequest], Any]) -> Callable[[dict[str, A
             return answer
         if not is_answer(answer):
             raise NotAnAnswer(answer, "a Django response")
-        # get_host() refuses a name that is not in ALLOWED_HOSTS.
+        # get_host() refuses names that are not in ALLOWED_HOSTS.
         corrected = {"wsgi.url_scheme": request.scheme, "HTTP_HOST": request.get_host()}
         request.environ[QUESTION].answer(answer, {**request.environ, **corrected})
         return HttpResponse(status=204)

@@ -14,7 +14,7 @@ from kue.web.mount.gate import Gate
 from kue.web.mount.monitor import MountedMonitor, check_prefix
 from kue.web.mount.subrequest import QUESTION, Question, ask
 
-#: Name of the route: ``url_for("kue")`` is the monitor's address. That of another monitor has its prefix, too.
+#: Name of the route: ``url_for("kue")`` is the monitor's URL. That of another monitor includes its prefix.
 ENDPOINT = "kue"
 
 
@@ -28,23 +28,23 @@ def init_app(
     downloads: bool = False,
     settings: Settings | None = None,
 ) -> MountedMonitor:
-    """Show the monitor of ``queue`` below ``url_prefix`` of a Flask application. ``url_for("kue")`` is its address.
+    """Add the monitor of ``queue`` to a Flask application under ``url_prefix``. ``url_for("kue")`` is its URL.
 
-    It may be called again for other queues, at other prefixes; ``url_for("kue:/reports")`` is then the address of the
+    It may be called again for other queues, at other prefixes; ``url_for("kue:/reports")`` is then the URL of the
     monitor at ``/reports``.
 
-    ``authorize(request)`` decides for each request: ``"write"``, ``"read"`` (sees all, changes nothing), or None, which
-    is answered with 403. A pair such as ``("write", "ada")`` also names the user in the audit log. A response, such
-    as ``redirect("/login")``, is the answer to the visitor. ``request`` is Flask's own, a GET for the same
+    ``authorize(request)`` returns the role for each request: ``"write"``, ``"read"`` (read-only), or None, which
+    responds with 403. A pair such as ``("write", "ada")`` also names the user in the audit log. A response, such
+    as ``redirect("/login")``, is sent to the visitor. ``request`` is Flask's own, a GET for the same
     address without a body; ``session``, ``g`` and ``current_user`` work, and the application's ``before_request``
     functions have run.
 
-    ``back``, such as ``("Shop", "/")``, is the text and the address of a link to the application, in the head of each
-    page. With ``downloads`` the home page has the form to start one; a worker must run them. ``settings`` are those of
-    downloads; the ones of access have no meaning here.
+    ``back``, such as ``("Shop", "/")``, is the text and URL of a link to the application, in the header of each
+    page. With ``downloads`` the home page has a form to start downloads; a worker must run them. ``settings`` is for
+    downloads; settings of access are ignored.
 
-    The returned monitor has ``close()``, which stops its threads; there is no need to call it.
-    Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``, or is taken.
+    The returned monitor has ``close()``, which stops its threads; calling it is optional.
+    Raises ValueError unless ``url_prefix`` is a free path such as ``/jobs``.
     """
     prefix = check_prefix(url_prefix)
     monitor = MountedMonitor(queue, back=back, downloads=downloads, settings=settings)
@@ -52,7 +52,7 @@ def init_app(
     def kue(path: str = "") -> Any:
         question = request.environ.get(QUESTION)
         if not isinstance(question, Question):
-            abort(404)  # something in front of this application has changed the path
+            abort(404)  # middleware in front of this application has changed the path
         answer = flask_app.ensure_sync(authorize)(request._get_current_object())  # type: ignore[attr-defined]
         if is_answer(answer):
             question.answer(answer, request.environ)

@@ -1,4 +1,4 @@
-"""In front of a WSGI application: requests below the prefix go to the monitor, all others pass through untouched."""
+"""WSGI middleware: requests below the prefix go to the monitor, all others pass through unchanged."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from kue.web.mount.access import ASK_AGAIN, VISITOR, is_open
 from kue.web.mount.monitor import MountedMonitor, path_below
 from kue.web.mount.subrequest import Said, WsgiApp
 
-#: Returns what the application says of a request.
+#: Asks the application about a request.
 Ask = Callable[[dict[str, Any]], Said]
 
 
 class Gate:
-    """The WSGI application that a server runs in place of ``app``."""
+    """The WSGI application that a server runs instead of ``app``."""
 
     def __init__(self, app: WsgiApp, monitor: MountedMonitor, prefix: str, ask: Ask) -> None:
         self._app, self._monitor, self._prefix, self._ask = app, monitor, prefix, ask
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer a request."""
+        """Handle a request."""
         path = path_below(environ.get("PATH_INFO", ""), self._prefix)
         if path is None:
             return self._app(environ, start_response)
@@ -47,5 +47,5 @@ class Gate:
         return self._monitor(inside, start)
 
     def close(self) -> None:
-        """Stop the live part of the monitor."""
+        """Stop the monitor's live updates."""
         self._monitor.close()

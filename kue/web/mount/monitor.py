@@ -1,4 +1,4 @@
-"""The monitor of one queue inside an application: a WSGI application that gets each request with its visitor."""
+"""The monitor of one queue inside an application: a WSGI application that receives each request with its visitor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kue.web.server.capacity import SOCKET_PATH
 
 
 class MountedMonitor:
-    """Pages, API and live part. It starts with its first request, in the process that answers it."""
+    """Pages, API and live updates. Starts with the first request, in the process that handles it."""
 
     def __init__(
         self, queue: Queue, *, back: tuple[str, str] | None, downloads: bool, settings: Settings | None
@@ -29,7 +29,7 @@ class MountedMonitor:
         self._build()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Answer a request that holds its visitor, and whose ``SCRIPT_NAME`` is where the monitor is."""
+        """Handle a request whose environ has its visitor, and the monitor's path in ``SCRIPT_NAME``."""
         path = environ["PATH_INFO"]
         if environ.get(VISITOR) is None and path.lower().startswith(SOCKET_PATH) and not is_open(path):
             start_response("403 Forbidden", [("Content-Type", "text/plain")])
@@ -38,7 +38,7 @@ class MountedMonitor:
         return self.app.wsgi_app(environ, start_response)
 
     def close(self) -> None:
-        """Stop the live part. May be called twice; the monitor is of no use afterwards."""
+        """Stop live updates. May be called twice; the monitor cannot be used afterwards."""
         self._closed.set()
         self._live.stop()
 
@@ -68,7 +68,7 @@ def check_prefix(url_prefix: str) -> str:
 
 
 def path_below(path: str, prefix: str) -> str | None:
-    """Return a path as the monitor sees it, None if it is not below ``prefix``."""
+    """Return the path inside the monitor, None if it is not below ``prefix``."""
     if path == prefix:
         return "/"
     return path[len(prefix) :] if path.startswith(prefix + "/") else None

@@ -1,7 +1,7 @@
-"""Ask an application who sends a request: by a request of its own, for the same address, as nginx's auth_request does.
+"""Ask an application about a request's sender with a subrequest for the same URL, like nginx's auth_request.
 
-So sessions, middleware and error handlers of the application work as for a page of its own, and what they hold (a
-connection to a database) is given back before the monitor answers, which may take as long as a WebSocket lives.
+So the application's sessions, middleware and error handlers work as for its own pages, and resources such as a database
+connection are released before the monitor responds, which may take as long as a WebSocket lifetime.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from kue.web.access.accounts import Visitor
 from kue.web.mount.access import visitor_of
 
-#: In the environ of the request that asks: where the answer goes.
+#: In the environ of the subrequest: the Question.
 QUESTION = "kue.question"
 
 WsgiApp = Callable[..., Iterable[bytes]]
 
-#: What the application knows better: it may be behind proxies that it trusts.
+#: Values that the application may have corrected, for example for proxies that it trusts.
 _CORRECTED = ("REMOTE_ADDR", "HTTP_HOST", "SCRIPT_NAME", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme")
-#: What the request that asks has no use for.
+#: Headers that the subrequest omits.
 _LEFT_OUT = frozenset(
     {"CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_CONNECTION", "HTTP_EXPECT"}
 )
@@ -36,14 +36,14 @@ class Question:
     corrected: dict[str, Any] = field(default_factory=dict)
 
     def answer(self, answer: object, environ: dict[str, Any]) -> None:
-        """Take the answer of ``authorize`` and what the application made of the environ."""
+        """Store the return value of ``authorize``, and the environ as the application has changed it."""
         self.is_answered, self.visitor = True, visitor_of(answer)
         self.corrected = {name: environ[name] for name in _CORRECTED if name in environ}
 
 
 @dataclass
 class Said:
-    """What came of a question: the visitor, or the response of the application in place of the monitor's."""
+    """The outcome of a question: the visitor, or the application's response instead of the monitor's."""
 
     question: Question
     status: str
@@ -52,12 +52,12 @@ class Said:
 
     @property
     def cookies(self) -> list[tuple[str, str]]:
-        """What the application's session wants the browser to keep."""
+        """The cookies that the application sets."""
         return [(name, value) for name, value in self.headers if name.lower() == "set-cookie"]
 
 
 def ask(app: WsgiApp, environ: dict[str, Any]) -> Said:
-    """Send the application a GET request without a body that holds a Question."""
+    """Send the application a GET request without a body, with a Question."""
     question = Question()
     asking = {name: value for name, value in environ.items() if name not in _LEFT_OUT}
     asking.update({"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), QUESTION: question})

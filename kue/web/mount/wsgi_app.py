@@ -28,16 +28,16 @@ def wsgi(
     downloads: bool = False,
     settings: Settings | None = None,
 ) -> Gate:
-    """Return a WSGI application: the monitor of ``queue`` below ``url_prefix``, and ``application`` everywhere else.
+    """Return a WSGI application: the monitor of ``queue`` under ``url_prefix``, and ``application`` elsewhere.
 
-    Without ``application`` all of it is the monitor; so a dispatcher can mount it, which strips the path.
+    Without ``application`` it is only the monitor, for a dispatcher that mounts it and strips the path.
 
     ``authorize(request)`` decides for each request, as for ``init_app``. If ``application`` is Django's, from
-    ``get_wsgi_application()``, ``request`` is Django's: its middleware has run, so ``request.user`` is there, and a
-    Django response is the answer to the visitor. Else it is a ``werkzeug.wrappers.Request``, a GET for the same address
+    ``get_wsgi_application()``, ``request`` is Django's: its middleware has run, so ``request.user`` exists, and a
+    Django response is sent to the visitor. Otherwise it is a ``werkzeug.wrappers.Request``, a GET for the same address
     without a body, and a response is any WSGI application, such as ``werkzeug.utils.redirect("/login")``.
 
-    Raises ValueError for a ``url_prefix`` that is no path such as ``/jobs``.
+    Raises ValueError unless ``url_prefix`` is a path such as ``/jobs``.
     """
     if application is not None or url_prefix:
         url_prefix = check_prefix(url_prefix)
@@ -52,7 +52,7 @@ def _is_django(application: object) -> bool:
 
 
 def _ask_django(authorize: Callable[[Any], Any]) -> Ask:
-    """Django may not be installed, so its part is imported where there is an application of it."""
+    """Import Django support only for a Django application: Django may not be installed."""
     how: Ask = importlib.import_module("kue.web.mount.django_app").ask_django(authorize)
     return how
 

@@ -1,4 +1,4 @@
-"""The page of alerts and webhooks: what is wrong now, and how the last deliveries went."""
+"""The Alerts page: active alerts, webhooks, and their last deliveries."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kue.web.present.webhook_view import webhook_view
 
 alerts = Blueprint("alerts", __name__)
 
-#: Webhooks that the page lists.
+#: Maximum number of webhooks on the page.
 MAX_WEBHOOKS = 100
-#: Seconds for which a page remembers how many alerts there are: each page asks, for its tab.
+#: Seconds that the number of alerts is cached: every page shows it in a tab.
 TAB_S = 5.0
 
 
@@ -30,7 +30,7 @@ def _tab() -> dict[str, Any]:
 def alert_count() -> int:
     """Return the number of active alerts, for the tab."""
     kept: tuple[float, int] | None = current_app.extensions.get("kue_alerts")
-    if monitor().relay.stale:  # Redis is unreachable: no page waits for it once more
+    if monitor().relay.stale:  # Redis is unreachable: do not wait for it again
         return 0 if kept is None else kept[1]
     if kept is None or time.monotonic() - kept[0] > TAB_S:
         try:
@@ -47,9 +47,9 @@ def _view() -> dict[str, Any]:
     waiting, lost = backlog["waiting"], backlog["lost"]
     warnings = []
     if lost:
-        warnings.append(f"{lost:,} events were lost for webhooks, since more than 100,000 waited to be dispatched.")
+        warnings.append(f"{lost:,} webhook events were lost because more than 100,000 were waiting for delivery.")
     if found and waiting > 1000:
-        warnings.append(f"{waiting:,} events wait to be dispatched to webhooks: is a worker process running?")
+        warnings.append(f"{waiting:,} webhook events are waiting for delivery. Is a worker running?")
     return {
         "warnings": warnings,
         "alerts": queue().alerts(),
@@ -59,7 +59,7 @@ def _view() -> dict[str, Any]:
 
 
 def alerts_page() -> ResponseReturnValue:
-    """Return the page. While Redis is unreachable it says so, under the status 503."""
+    """Return the page; with status 503 while Redis is unreachable."""
     mark = monitor().relay.mark()
     try:
         view, counts = _view(), queue().counts()
@@ -71,7 +71,7 @@ def alerts_page() -> ResponseReturnValue:
 
 @alerts.get("/monitor/alerts")
 def part() -> ResponseReturnValue:
-    """The part of it that changes, as HTML."""
+    """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
     body = render_template("_alerts.html", view=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}

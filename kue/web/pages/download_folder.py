@@ -1,4 +1,4 @@
-"""The folder of finished files, as the pages see it: listed, opened by name, never through a link."""
+"""The folder of finished files: listed, and opened by name, never through links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kue.web.present.job_row import JobId, file_url, result_file
 if TYPE_CHECKING:
     from kue.queue import Queue
 
-#: A finished download is called ``YYYYMMDDHHMMSS-ID-name``.
+#: Finished downloads are named ``YYYYMMDDHHMMSS-ID-name``.
 _FINISHED = re.compile(r"\d{14}-([1-9]\d{0,15})-")
 
 
@@ -28,17 +28,17 @@ class FileView(TypedDict):
     """Epoch milliseconds."""
     url: str
     job: JobId | None
-    """The job that fetched it, if that is still there."""
+    """The job that downloaded it, if it still exists."""
     sha256: str | None
 
 
 def is_finished(name: str) -> bool:
-    """Tell finished files from parts, sidecars, hidden files and those that were set aside."""
+    """Return whether a name is a finished file, not a partial file, a sidecar, a hidden or a renamed file."""
     return not name.startswith(".") and not name.endswith((".part", QUARANTINE))
 
 
 def list_files(folder: Path) -> list[FileView]:
-    """Return the finished files, newest first, without what only their jobs know."""
+    """Return the finished files, newest first, without details that only their jobs have."""
     found: list[FileView] = []
     try:
         entries = list(os.scandir(folder))
@@ -51,7 +51,7 @@ def list_files(folder: Path) -> list[FileView]:
             facts = entry.stat(follow_symlinks=False)
             entry.name.encode()
         except (OSError, UnicodeError):
-            continue  # gone meanwhile, or a name that no page can hold
+            continue  # deleted meanwhile, or a name that pages cannot show
         found.append(
             {
                 "name": entry.name,
@@ -67,7 +67,7 @@ def list_files(folder: Path) -> list[FileView]:
 
 
 def add_jobs(queue: Queue, folder: Path, views: Iterable[FileView]) -> None:
-    """Fill in job and digest, read from Redis in one round trip; a digest whose job is gone is read from the file."""
+    """Add job and digest, read from Redis in one round trip; without the job, the digest is read from the file."""
     views = list(views)
     ids = {view["name"]: int(match[1]) for view in views if (match := _FINISHED.match(view["name"]))}
     jobs = {job.id: job for job in queue.get_many(sorted(set(ids.values())))}

@@ -1,4 +1,4 @@
-"""Figures that the overview and the system page share: jobs by type, charts, warnings."""
+"""Shared parts of the overview and the system page: jobs by type, charts, warnings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kue.web.present.worker_rows import TypeCapacity, WorkerView
 
 #: The only warning while Redis is unreachable.
 UNAVAILABLE = "Redis is not responding. No jobs run until it is back."
-#: Types that a page lists.
+#: Maximum number of types on a page.
 MAX_TYPES = 300
-#: Seconds for which an estimate of the memory is good enough.
+#: Seconds that a memory estimate is cached.
 MEMORY_S = 20.0
-#: Spans, their number and length in seconds, and the labels below the left end, the middle and the right end.
+#: Spans: their number, their length in seconds, and the labels of the left end, the middle and the right end.
 CHARTS = {
     "minutes": ("Last hour by minute", "minute", 60, MINUTE_S, ["60 min ago", "30 min ago", "now"]),
     "halves": ("Last day by half hour", "half hour", 48, HALF_HOUR_S, ["24 h ago", "12 h ago", "now"]),
@@ -36,11 +36,11 @@ class TypeView(TypedDict):
     counts: dict[str, int]
     paused: bool
     capacity: TypeCapacity | None
-    """What all workers do for it."""
+    """The totals of all workers."""
 
 
 class Chart(TypedDict):
-    """An hour or a day: drawn, and as a table."""
+    """An hour or a day, as charts and as a table."""
 
     id: str
     title: str
@@ -53,7 +53,7 @@ class Chart(TypedDict):
 def types(
     counts: dict[str, dict[str, int]], paused: set[str], capacity: dict[str, TypeCapacity]
 ) -> tuple[list[TypeView], int]:
-    """Return the types that a page lists, and how many more there are."""
+    """Return the types listed on a page, and how many more there are."""
     empty = dict.fromkeys(STATES, 0)
     found: list[TypeView] = [
         {"name": name, "counts": counts.get(name, empty), "paused": name in paused, "capacity": capacity.get(name)}
@@ -71,7 +71,7 @@ def chart(name: str, now_ms: float) -> Chart:
 
 
 def free_bytes() -> int | None:
-    """Return the free disk space where downloads are kept; None if it is unknown, or nothing is downloaded here."""
+    """Return the free disk space of the download folder; None if unknown, or without downloads here."""
     if not current_app.config["KUE_DOWNLOADS"]:
         return None
     folder: Path = current_app.config["KUE_SETTINGS"].download_dir
@@ -84,7 +84,7 @@ def free_bytes() -> int | None:
 
 
 def memory() -> Any:
-    """Return what Redis uses, read at most every MEMORY_S."""
+    """Return Redis's memory usage, read at most every MEMORY_S."""
     kept = current_app.extensions.get("kue_memory")
     if kept is None or time.monotonic() - kept[0] > MEMORY_S:
         kept = current_app.extensions["kue_memory"] = time.monotonic(), queue().memory()
@@ -98,7 +98,7 @@ def warnings(
     workers: list[WorkerView],
     leases: Any,
 ) -> list[str]:
-    """Return what is wrong, in sentences."""
+    """Return the current problems, as sentences."""
     return [
         *health_warnings.of_types(counts, paused, capacity),
         *health_warnings.of_workers(workers),

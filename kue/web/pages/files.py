@@ -1,4 +1,4 @@
-"""The finished files: list, send, delete. A file is always sent as an attachment, never shown as a page."""
+"""The finished files: list, send, delete. Files are always sent as attachments, never displayed."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from kue.web.present.job_row import result_file, result_host
 
 files = Blueprint("files", __name__)
 
-#: Files that the page lists: the newest.
+#: Maximum number of files on the page, the newest.
 MAX_FILES = 500
 CHUNK_BYTES = 256 * 1024
-#: A file may be HTML with script in it: wherever it is opened, it must have no rights here.
+#: A file may be HTML with scripts: if it is opened in a browser, it must have no rights here.
 FILE_POLICY = "sandbox; default-src 'none'"
 
 
 class _Pieces(FileWrapper):
-    """A file in large chunks. Yields to other requests after each: a fast reader would never block."""
+    """A file in large chunks. Yields to other requests after each one, since a fast reader would never block."""
 
     def __next__(self) -> bytes:
         time.sleep(0)
@@ -47,7 +47,7 @@ def _folder() -> Path:
 
 
 def _missing(message: str) -> Any:
-    """Answer 404 and say what is missing."""
+    """Respond with 404 and the reason."""
     if wants_page():
         page = render_template("error.html", status=404, message=message)
         abort(SafeResponse(page, 404, mimetype="text/html"))
@@ -68,7 +68,7 @@ def _open(name: str) -> tuple[IO[bytes], str]:
         words = f"job {name} does not exist" if name == number else "no such file, and its job was removed"
         return _missing(words)  # type: ignore[no-any-return]
     found = result_file(job)
-    if name not in (number, found):  # the name of another file, with this job's number in it
+    if name not in (number, found):  # another file whose name contains this job's id
         return _missing("no such file: it was deleted, or its download never finished")  # type: ignore[no-any-return]
     if found is None:
         return _missing(f"job {number} is {job.state} and has no file")  # type: ignore[no-any-return]
@@ -81,14 +81,14 @@ def _open(name: str) -> tuple[IO[bytes], str]:
 
 
 def _id_in(name: str) -> str:
-    """Return the id of the job that a file's name bears, "" if it bears none."""
+    """Return the job id in a file's name, "" if there is none."""
     found = re.match(r"[0-9]{14}-([1-9][0-9]{0,15})-", name)
     return found[1] if found else ""
 
 
 @files.get("/files")
 def page() -> ResponseReturnValue:
-    """The list of files: as a page for people, as JSON for programs that ask for it."""
+    """The list of files: as a page, or as JSON if requested."""
     found = list_files(_folder())
     shown = found[:MAX_FILES]
     add_jobs(queue(), _folder(), shown)
@@ -109,7 +109,7 @@ def page() -> ResponseReturnValue:
 
 @files.get("/files/<path:name>")
 def download(name: str) -> ResponseReturnValue:
-    """Send a file, by its name or by its job's id: always as an attachment, whole or a range."""
+    """Send a file or a range of it, by name or by its job's id, always as an attachment."""
     file, name = _open(name)
     facts = os.fstat(file.fileno())
     response = Response(_Pieces(file, CHUNK_BYTES), direct_passthrough=True)
@@ -128,13 +128,13 @@ def download(name: str) -> ResponseReturnValue:
         file.close()
         raise
     if response.status_code == 304:
-        file.close()  # werkzeug does not close what it does not send
+        file.close()  # werkzeug does not close files that it does not send
     return response
 
 
 @files.delete("/files/<path:name>")
 def delete(name: str) -> ResponseReturnValue:
-    """Delete a file for good, by its name or by its job's id. The job stays."""
+    """Delete a file irreversibly, by name or by its job's id. The job stays."""
     file, name = _open(name)
     file.close()
     try:

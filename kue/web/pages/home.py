@@ -1,4 +1,4 @@
-"""The home page and the lists by state. The server sends each complete; the scripts then update it."""
+"""The home page and the lists by state. The server renders them; scripts then update them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from kue.web.present.job_row import STATE_LABELS, file_url, priority_word, when_
 pages = Blueprint("pages", __name__)
 
 LOOPBACK = frozenset({"", "0.0.0.0", "::", "localhost", "127.0.0.1", "::1"})
-#: Finished jobs that a page may ask about in addition to its list.
+#: Maximum number of finished jobs that a page may request in addition to its list.
 MAX_ALSO = 100
 
-#: Each list's default order, and what the two orders are called.
+#: Each list's default order, and the labels of both orders.
 ORDERS = {
     "active": ("asc", "oldest first", "newest first"),
     "inactive": ("asc", "next to run first", "last to run first"),
@@ -44,7 +44,7 @@ BULK_ACTIONS = {
 
 
 def sample_url() -> str:
-    """Return the built-in sample's URL as the workers reach it; empty inside an application."""
+    """Return the sample file's URL as workers reach it; empty inside an application."""
     if "sample" not in current_app.blueprints:
         return ""
     settings = current_app.config["KUE_SETTINGS"]
@@ -55,7 +55,7 @@ def sample_url() -> str:
 
 
 def page_config() -> dict[str, Any]:
-    """Return what the scripts need to know of the server's constants; each page holds it as JSON."""
+    """Return the server's constants for the scripts, included in each page as JSON."""
     return {
         "base_path": link(""),
         "state_labels": STATE_LABELS,
@@ -104,9 +104,9 @@ for _name, _filter in (
 
 @pages.get("/")
 def home() -> ResponseReturnValue:
-    """The home page: the form to start a download, running and waiting jobs, recently finished ones.
+    """The home page: the form to start a download, running, waiting and recently finished jobs.
 
-    Where nothing works on downloads it is the overview.
+    Without downloads, it is the overview.
     """
     if not current_app.config["KUE_DOWNLOADS"]:
         return overview_page()
@@ -115,7 +115,7 @@ def home() -> ResponseReturnValue:
 
 @pages.get("/monitor/home")
 def home_data() -> ResponseReturnValue:
-    """The same lists for the page's script, when it cannot catch up by changes alone.
+    """The same lists for the page's script, when it cannot catch up from changes.
 
     ``also``: comma-separated ids of finished jobs that the page still shows.
     """
@@ -125,7 +125,7 @@ def home_data() -> ResponseReturnValue:
 
 
 class ListQuery(NamedTuple):
-    """The part of a list that a request's query asks for."""
+    """The part of a list selected by a request's query."""
 
     job_type: str | None
     order: str

@@ -1,4 +1,4 @@
-"""The page of one job: a link that can be sent. Its script fetches the same inner part when the job changes."""
+"""The page of one job. Its script reloads the dynamic part when the job changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kue.web.present.job_detail import job_detail
 
 
 def job_page(job: Job, *, part: bool = False) -> Response:
-    """Return the page, or with ``part`` only what changes on it. The mark is older than what is shown."""
+    """Return the page, or with ``part`` only its dynamic part. The mark is older than the contents."""
     queue = current_app.config["KUE_QUEUE"]
     mark = monitor().relay.mark()
     job = job.refresh()

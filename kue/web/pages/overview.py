@@ -18,7 +18,7 @@ from kue.web.present.worker_rows import capacity_by_type, worker_views
 
 overview = Blueprint("overview", __name__)
 
-#: Errors that the page lists.
+#: Maximum number of errors on the page.
 MAX_ERRORS = 8
 
 
@@ -34,7 +34,7 @@ class ErrorView(TypedDict):
 
 
 class OverviewView(TypedDict, total=False):
-    """What the page shows; only ``warnings`` while Redis is unreachable."""
+    """The contents of the page; only ``warnings`` while Redis is unreachable."""
 
     warnings: list[str]
     unavailable: bool
@@ -46,10 +46,10 @@ class OverviewView(TypedDict, total=False):
     hour: Span
     """The last hour as one span: sums, medians, and the p95 of its slowest minute."""
     minutes: int
-    """Minutes of the last hour for which figures were recorded."""
+    """Minutes of the last hour with recorded statistics."""
     oldest: JobRow | None
     waiting_ms: int
-    """For how long the oldest job has been waiting."""
+    """Waiting time of the oldest waiting job."""
     errors: list[ErrorView]
     failed: int
     """Failed jobs whose errors were counted."""
@@ -86,7 +86,7 @@ def _view() -> OverviewView:
 
 
 def overview_page() -> ResponseReturnValue:
-    """Return the page. While Redis is unreachable it says so, under the status 503."""
+    """Return the page; with status 503 while Redis is unreachable."""
     mark = monitor().relay.mark()
     try:
         view, counts = _view(), queue().counts()
@@ -104,7 +104,7 @@ def page() -> ResponseReturnValue:
 
 @overview.get("/monitor/overview")
 def part() -> ResponseReturnValue:
-    """The part of it that changes, as HTML."""
+    """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
     body = render_template("_overview.html", view=_view(), counts=queue().counts())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}

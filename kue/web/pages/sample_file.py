@@ -1,4 +1,4 @@
-"""The built-in file: ten megabytes that cost no disk and no internet, sent slowly enough to watch."""
+"""The sample file: ten megabytes generated on the fly, without disk or internet, and slow enough to watch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ sample = Blueprint("sample", __name__)
 
 SIZE_BYTES = 10 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
-#: Bytes a second, so that the whole takes about three.
+#: Bytes per second, so that the whole file takes about three.
 RATE = SIZE_BYTES / 3.0
 PATH = "/sample/10mb.bin"
 ETAG = f'"kue-sample-1-{SIZE_BYTES}"'
 
 
 def sample_bytes(start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from ``start`` up to ``end``, always the same ones, in pieces of at most CHUNK_BYTES."""
+    """Yield the bytes from ``start`` to ``end``, always the same ones, in chunks of at most CHUNK_BYTES."""
     while start < end:
         number, skip = divmod(start, CHUNK_BYTES)
         piece = hashlib.shake_128(b"kue sample %d" % number).digest(CHUNK_BYTES)[skip : skip + end - start]
@@ -33,18 +33,18 @@ def _throttled(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         yield piece
         sent += len(piece)
-        # Sleeping is what lets the other requests run, so it is never skipped, only shortened.
+        # Sleeping lets other requests run, so it is never skipped, only shortened.
         time.sleep(max(0.0, begun + sent / RATE - time.monotonic()))
 
 
 def _wanted_range() -> tuple[int, int] | None:
-    """Return the (start, end) asked for, None for the whole. Raises ValueError if it cannot be met."""
+    """Return the requested (start, end), None for the whole file. Raises ValueError if it cannot be satisfied."""
     header = request.headers.get("Range")
     if header is None or request.headers.get("If-Range", ETAG) != ETAG:
         return None
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
     if match is None or match.group(0) == "bytes=-":
-        return None  # several ranges, or another unit: the whole is a correct answer
+        return None  # several ranges, or another unit: the whole file is a correct response
     first, last = match.groups()
     if not first:
         start, end = max(0, SIZE_BYTES - int(last)), SIZE_BYTES

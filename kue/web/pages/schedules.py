@@ -1,4 +1,4 @@
-"""The page of schedules: when they run next, how their last runs ended, and a form to make and change them."""
+"""The Schedules page: next times, last runs, and a form to create and change schedules."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kue.web.present.worker_rows import worker_views
 
 schedules = Blueprint("schedules", __name__)
 
-#: Schedules that the page lists.
+#: Maximum number of schedules on the page.
 MAX_SCHEDULES = 300
-#: Seconds for which a page remembers whether there are any: each page asks, for its tab.
+#: Seconds that their number is cached: every page needs it for its tab.
 ANY_S = 5.0
-#: A schedule that is due for longer than this is late, ms.
+#: A schedule overdue for longer than this is late, ms.
 LATE_MS = 5_000
 
 
@@ -31,11 +31,11 @@ def _tab() -> dict[str, Any]:
 
 
 def shows_schedules() -> bool:
-    """Tell whether pages have the tab: there are schedules, or this process has workers that would fire some."""
+    """Return whether pages have the tab: there are schedules, or this process could fire some."""
     if queue().processing():
         return True
     kept: tuple[float, bool] | None = current_app.extensions.get("kue_has_schedules")
-    if monitor().relay.stale:  # Redis is unreachable: no page waits for it once more
+    if monitor().relay.stale:  # Redis is unreachable: do not wait for it again
         return kept is not None and kept[1]
     if kept is None or time.monotonic() - kept[0] > ANY_S:
         try:
@@ -60,7 +60,7 @@ def _view() -> dict[str, Any]:
 
 
 def schedules_page() -> ResponseReturnValue:
-    """Return the page. While Redis is unreachable it says so, under the status 503."""
+    """Return the page; with status 503 while Redis is unreachable."""
     mark = monitor().relay.mark()
     try:
         view, counts = _view(), queue().counts()
@@ -74,7 +74,7 @@ def schedules_page() -> ResponseReturnValue:
 
 @schedules.get("/monitor/schedules")
 def part() -> ResponseReturnValue:
-    """The part of it that changes, as HTML."""
+    """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
     body = render_template("_schedules.html", view=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 finder = Blueprint("finder", __name__)
 
-#: Jobs that an answer holds.
+#: Maximum number of jobs in a response.
 MAX_FOUND = 50
-#: Jobs that the server scans in one call, and seconds that a search may take: the answer says how far it got.
+#: Number of jobs scanned per call, and the time limit of a search, seconds: the response says how far it got.
 CHUNK, MAX_SCAN_S = 500, 2.0
 MAX_QUERY = 200
 
 
 class SearchAnswer(TypedDict):
-    """The answer to a search."""
+    """The response to a search."""
 
     mark: Mark
     counts: dict[str, int]
@@ -47,9 +47,9 @@ def _text(job: Job) -> str:
 
 
 def _scan(queue: Queue, words: str, begin: int, most: int) -> tuple[list[Job], int]:
-    """Scan the next CHUNK jobs; return those that hold all words, at most ``most``, and how many were scanned.
+    """Scan the next CHUNK jobs; return those that contain all words, at most ``most``, and how many were scanned.
 
-    The server scans what is stored; what is not shown (a password in a url) must not be found either.
+    Redis scans the stored data; hidden parts (a password in a URL) must not be found either.
     """
     ids, count = queue.look_through(words.split(), begin, CHUNK, most)
     wanted = words.casefold().split()
@@ -59,19 +59,19 @@ def _scan(queue: Queue, words: str, begin: int, most: int) -> tuple[list[Job], i
         return all(word in text for word in wanted)
 
     found = [job for job in queue.get_many(ids) if holds_all(job)]
-    time.sleep(0)  # the other requests' turn
+    time.sleep(0)  # let other requests run
     return found, count
 
 
 def _by_index(queue: Queue, words: str) -> list[Job]:
-    """Return what the search index finds, for queues that have one."""
+    """Return the results of the search index, for queues that have one."""
     return queue.get_many(queue.search(words, MAX_FOUND))
 
 
 def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, int]:
-    """Return the jobs that hold all words, how far the scan got, and how many jobs there are; ``begin`` there to go on.
+    """Return the jobs that contain all words, how far the scan got (the next ``begin``), and the number of jobs.
 
-    A job found by its id comes first, then what the search index finds, then what a scan of all jobs finds.
+    A job found by its id comes first, then the search index's results, then those of a scan.
     """
     found: dict[JobId, Job] = {}
     if not begin:
@@ -91,7 +91,7 @@ def search(queue: Queue, words: str, begin: int = 0) -> tuple[list[Job], int, in
 
 
 def matching(queue: Queue, words: str, states: Collection[str], job_type: str = "") -> list[JobId]:
-    """Return the ids of all jobs that hold all words and are in one of ``states`` (and of a type), however many."""
+    """Return the ids of all jobs that contain all words, in one of ``states`` (and of a type), without a limit."""
     found: list[JobId] = []
     looked, count = 0, 1
     while count:
@@ -119,12 +119,12 @@ def _answer() -> SearchAnswer:
 
 @finder.get("/search")
 def page() -> ResponseReturnValue:
-    """The answer as a page."""
+    """The search page."""
     words = request.args.get("q", "").strip()[:MAX_QUERY]
     return render_template("search.html", page="search", words=words, found=_answer())
 
 
 @finder.get("/monitor/search")
 def data() -> ResponseReturnValue:
-    """The answer for the page's script."""
+    """The same for the page's script."""
     return jsonify(_answer())

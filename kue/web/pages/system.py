@@ -1,4 +1,4 @@
-"""The system page: types, workers, charts, Redis, and warnings only when something is wrong."""
+"""The system page: types, workers, charts, Redis, and warnings if there are problems."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from kue.web.present.worker_rows import WorkerView, capacity_by_type, worker_vie
 
 system = Blueprint("system", __name__)
 
-#: Workers that the page lists.
+#: Maximum number of workers on the page.
 MAX_WORKERS = 100
-#: Limits that the page lists.
+#: Maximum number of limits on the page.
 MAX_LIMITS = 100
-#: Highest concurrency that the page sets.
+#: Maximum concurrency that can be set on the page.
 MAX_CONCURRENCY = 1000
 
 _started = time.monotonic()
 
 
 class SystemView(TypedDict, total=False):
-    """What the page shows; only ``warnings`` while Redis is unreachable."""
+    """The contents of the page; only ``warnings`` while Redis is unreachable."""
 
     warnings: list[str]
     unavailable: bool
@@ -103,7 +103,7 @@ def _view() -> SystemView:
 
 @system.get("/system")
 def page() -> ResponseReturnValue:
-    """The page. While Redis is unreachable it says so, under the status 503."""
+    """The page; with status 503 while Redis is unreachable."""
     mark = monitor().relay.mark()
     try:
         view, counts = _view(), queue().counts()
@@ -116,7 +116,7 @@ def page() -> ResponseReturnValue:
 
 @system.get("/monitor/system")
 def part() -> ResponseReturnValue:
-    """The part of it that changes, as HTML."""
+    """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
     body = render_template("_system.html", system=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
@@ -127,7 +127,7 @@ def _set_slots(wanted: object, name: str, count: int) -> None:
     """Set a worker's slots for a type; without a worker's name, those of this process. Raises InvalidJob."""
     found = next((each for each in worker_views(queue()) if each["name"] == wanted and not each["lost"]), None)
     if wanted is not None and (found is None or name not in [kind for kind, *_ in found["types"]]):
-        raise InvalidJob("no such worker, or it does not process that type")
+        raise InvalidJob("there is no such worker, or it does not process that type")
     if found is None or (found["here"] and name in queue().processing()):
         queue().concurrency(name, count)  # at once
     else:
@@ -143,7 +143,7 @@ def run(action: str) -> ResponseReturnValue:
         asked = {}
     name = asked.get("type")
     if not isinstance(name, str) or not name:
-        raise InvalidJob("type must be the name of a type")
+        raise InvalidJob("type must be the name of a job type")
     if action == "concurrency":
         count = asked.get("count")
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_CONCURRENCY:

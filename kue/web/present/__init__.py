@@ -1,1 +1,1 @@
-"""Jobs, workers and figures in the shape in which they are shown. Pure but for a few reads."""
+"""Jobs, workers and statistics as shown on pages. Mostly pure."""

@@ -1,4 +1,4 @@
-"""Turn spans of time into bars, lines and grid lines of plots that a template draws as SVG. Pure."""
+"""Convert time spans to bars, lines and grid lines of charts that a template draws as SVG. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kue.humanize import duration_text
 from kue.management.history import Span
 from kue.web.present.humanize import PERCENTILES
 
-#: Units of a plot's inner frame, which is stretched to the available width.
+#: Size of a chart's inner frame in SVG units; it is stretched to the available width.
 WIDTH, HEIGHT = 600, 100
 #: Grid lines of the logarithmic time scale, ms.
 TIME_MARKS = (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000)
 
 
 class Bar(TypedDict):
-    """A column: what completed below, what failed on top of it."""
+    """A bar: completed jobs below, failed ones on top."""
 
     x: float
     width: float
@@ -36,15 +36,15 @@ class Mark(TypedDict):
 
 
 class Line(TypedDict):
-    """A line of one figure, with gaps where the figure is unknown."""
+    """A line of one statistic, with gaps where it is unknown."""
 
     name: str
     pieces: list[str]
-    """Points for a polyline each."""
+    """The points of one polyline per part."""
 
 
 class Slot(TypedDict):
-    """A column that can be pointed at."""
+    """A column with a hover value."""
 
     x: float
     width: float
@@ -52,7 +52,7 @@ class Slot(TypedDict):
 
 
 class Plots(TypedDict):
-    """The plots of an hour or a day."""
+    """The charts of an hour or a day."""
 
     finished: list[Bar]
     finished_marks: list[Mark]
@@ -66,7 +66,7 @@ class Plots(TypedDict):
 
 
 def top_of(most: float) -> int:
-    """Return a round number that is not less: 1, 2, 5, 10, 20, 50 …"""
+    """Round up to 1, 2, 5, 10, 20, 50 …"""
     if most <= 1:
         return 1
     power = 10 ** math.floor(math.log10(most))

@@ -1,4 +1,4 @@
-"""A job's flow for its page: a nested list, and the same as a drawing."""
+"""A job's flow for its page: as a nested list and as a drawing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TypedDict
 from kue.management.flow_tree import FlowNode
 from kue.web.present.job_row import STATE_LABELS, JobId, job_title
 
-#: Measures of the drawing, pixels.
+#: Sizes in the drawing, pixels.
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 170, 44, 46, 12, 6
-#: Characters of a title that fit into a box.
+#: Maximum characters of a title in a box.
 TITLE_CHARS = 22
 
 
@@ -27,7 +27,7 @@ class FlowItem(TypedDict):
 
 
 class FlowBox(TypedDict):
-    """One job of the drawing; ``more`` stands for that many further children."""
+    """One box of the drawing; ``more`` stands for that many further children."""
 
     x: int
     y: int
@@ -44,7 +44,7 @@ class FlowLine(TypedDict):
 
 
 class FlowView(TypedDict):
-    """All of it; ``parents`` are the jobs that wait for this one."""
+    """The whole flow; ``parents`` are the jobs that wait for this one."""
 
     root: FlowItem
     parents: list[JobId]
@@ -55,7 +55,7 @@ class FlowView(TypedDict):
 
 
 def flow_view(root: FlowNode) -> FlowView:
-    """Lay a tree out from left to right, a parent in the middle of its children."""
+    """Lay out a tree from left to right, with parents centered on their children."""
     boxes: list[FlowBox] = []
     lines: list[FlowLine] = []
     depth, bottom = _place(root, 0, MARGIN, boxes, lines)
@@ -87,7 +87,7 @@ def _item(node: FlowNode) -> FlowItem:
 def _place(
     node: FlowNode, level: int, top: int, boxes: list[FlowBox], lines: list[FlowLine]
 ) -> tuple[int, int]:
-    """Place a job and all below it; return how many levels that makes, and where the next one may begin."""
+    """Place a job and its descendants; return the number of levels, and where the next one may begin."""
     x, at = MARGIN + level * (BOX_WIDTH + GAP_X), len(boxes)
     state = str(node.job.state)
     boxes.append({

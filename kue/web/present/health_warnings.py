@@ -1,4 +1,4 @@
-"""Problems of the queue, in sentences. An empty list means that all is well."""
+"""Problems of the queue, as sentences. An empty list means no problems."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 #: Free bytes in the download folder below which the page warns.
 DISK_LOW_BYTES = 1024**3
-#: Part of maxmemory beyond which the page warns.
+#: Share of maxmemory beyond which the page warns.
 MEMORY_FULL = 0.9
 #: A lease that expired this long ago, ms, should have been rescued.
 RESCUE_LATE_MS = 15_000
-#: How long the page warns of a lost worker, ms; the table goes on showing it.
+#: How long the page warns about a lost worker, ms; the table shows it for longer.
 LOST_MS = 15 * 60_000
-#: Types that are named one by one.
+#: Maximum number of types named individually.
 MAX_NAMED = 5
 
 
 def of_types(counts: dict[str, dict[str, int]], paused: set[str], capacity: dict[str, TypeCapacity]) -> list[str]:
-    """Return what keeps waiting jobs from being reserved."""
+    """Return why waiting jobs are not reserved."""
     found = []
     for name, each in sorted(counts.items()):
         if not each["inactive"]:
@@ -56,7 +56,7 @@ def of_workers(workers: list[WorkerView]) -> list[str]:
 
 
 def of_clock(off_ms: float) -> list[str]:
-    """Return that this web process's own clock is wrong: the ages of jobs on its pages are too."""
+    """Return a warning about this web process's clock: job ages on its pages are then wrong, too."""
     return [f"This web server: {_clock(off_ms)}."] if abs(off_ms) > CLOCK_OFF_MS else []
 
 

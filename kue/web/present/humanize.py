@@ -1,4 +1,4 @@
-"""Times and values as the pages write them. Pure."""
+"""Times and values formatted for the pages. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def time_text(ms: float) -> str:
 
 
 def iso_text(ms: float) -> str:
-    """Return epoch milliseconds for the attribute ``datetime``; empty for a time beyond the calendar."""
+    """Return epoch milliseconds for the attribute ``datetime``; empty for a time outside the calendar."""
     try:
         return datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):

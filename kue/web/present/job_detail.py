@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from kue.job import Job
     from kue.queue import Queue
 
-#: Log lines that the page shows: the newest.
+#: Maximum number of log lines on the page, the newest.
 LOG_LINES = 1000
-#: Characters of data, result or error that the page shows.
+#: Maximum characters of data, result or error on the page.
 TEXT_MAX = 100_000
 
 #: How the attempts of `attempt_log` ended, in words.
@@ -35,7 +35,7 @@ OUTCOMES = {
     "postponed": "Postponed",
     "released": "Released",
 }
-#: Outcomes that are no failure.
+#: Outcomes that are not failures.
 HARMLESS = frozenset({"postponed", "released"})
 
 
@@ -49,18 +49,18 @@ class Attempt(TypedDict):
     outcome: str
     """In words; "Running" for the current one."""
     state: str
-    """The state whose colour it has."""
+    """The state whose color it has."""
     error: str
     stack: str
     """The traceback, "" without one."""
 
 
 class JobDetail(TypedDict):
-    """What the page of one job shows."""
+    """The contents of a job's page."""
 
     row: JobRow
     data: str
-    """JSON for reading; so are the other texts."""
+    """Formatted JSON, like the other texts."""
     result: str | None
     progress_data: str | None
     error: str | None
@@ -78,11 +78,11 @@ class JobDetail(TypedDict):
     schedule: str | None
     """The schedule that created it."""
     occurrence: int | None
-    """The time for which it did, epoch ms."""
+    """The scheduled time, epoch ms."""
     copy_of: str | None
-    """The job that this one was copied from."""
+    """The job that this one is a copy of."""
     copies: list[str]
-    """The jobs that were copied from this one."""
+    """The copies of this job."""
     flow: FlowView | None
     """The jobs that it waits for, and those that wait for it."""
 
@@ -92,7 +92,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + f"\n… and {len(text) - TEXT_MAX:,} more characters"
 
 
-#: The library's own files, from ``kue/`` on: their frames say nothing to whoever wrote the handler.
+#: The library's own files, from ``kue/`` on: their frames do not help a handler's author.
 _PACKAGE = Path(kue.__file__).parent
 _OWN_FILES = tuple(f"/{path.relative_to(_PACKAGE.parent).as_posix()}" for path in _PACKAGE.rglob("*.py"))
 _FRAME = re.compile(r'\s*File "(.+)", line [0-9]+, in ')
@@ -153,7 +153,7 @@ def _attempts(job: Job) -> list[Attempt]:
 
 
 def _queue_time(job: Job) -> str | None:
-    """Return the time from when the job was due to when its last attempt started."""
+    """Return the time from the job's due time to the start of its last attempt."""
     if job.started_at is None or not job.created_at:
         return None
     return duration_text(max(0, job.started_at - max(job.created_at, job.promote_at or 0)))
@@ -178,7 +178,7 @@ def _backoff(backoff: Any, delay_ms: float) -> str:
 
 
 def _attempt(job: Job) -> int:
-    """Return how many attempts have begun; of a job that was retried by hand no more than it may have."""
+    """Return the number of started attempts; for a job retried by hand, at most its maximum."""
     return min(job.attempts_made + (job.state == "active"), max(job.attempts_made, job.options.attempts or 1))
 
 
@@ -207,7 +207,7 @@ _LASTS = {"start": "starts", "success": "completes"}
 
 
 def _unique(job: Job) -> str | None:
-    """Return what makes a job unique, and for how long."""
+    """Return a job's unique key, and how long it is valid."""
     if "unique" not in job.raw:
         return None
     text = job.raw["unique"].removeprefix(f"{job.type} ")
@@ -216,7 +216,7 @@ def _unique(job: Job) -> str | None:
 
 
 def job_detail(queue: Queue, job: Job) -> JobDetail:
-    """Read what belongs to a job beside its hash, and return all of it."""
+    """Read everything of a job besides its hash, and return it."""
     log = queue.log(job.id or 0)
     return {
         "row": job_row(job),

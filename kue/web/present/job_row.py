@@ -1,4 +1,4 @@
-"""A job as one row of a list, and the frames that carry rows to the pages."""
+"""A job as a row of a list, and the frames that carry rows to pages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kue.web")
 
-#: Characters of a title, url or error that a row carries; the job's own page shows the whole.
+#: Maximum characters of a title, URL or error in a row; the job's page shows everything.
 TEXT_LIMIT = 300
 
-#: What the article's page calls each state. `log_ID` shows these words.
+#: The labels of the states in the article's page, shown in `log_ID`.
 STATE_LABELS = {
     "inactive": "Queued",
     "active": "Running",
@@ -29,26 +29,26 @@ STATE_LABELS = {
     "delayed": "Delayed",
 }
 
-#: A number; text only for jobs that another program named otherwise.
+#: A number; a string only for another program's textual ids.
 JobId = int | str
 
 
 class Mark(TypedDict):
-    """A place in the stream of changes."""
+    """A position in the stream of changes."""
 
     epoch: str
-    """Names one run of one relay; marks of another epoch mean nothing to it."""
+    """Identifies one run of one relay; marks of another epoch are invalid."""
     seq: int
     """The last frame sent, counted from 0 within the epoch."""
 
 
 class RowBytes(TypedDict):
-    """How far a transfer is, as its handler last reported it (`kue.downloads.progress.ProgressData`)."""
+    """A transfer's progress, as last reported by its handler (`kue.downloads.progress.ProgressData`)."""
 
     done: int
     total: int | None
     rate: int
-    """Bytes a second."""
+    """Bytes per second."""
     eta_s: float | None
 
 
@@ -74,7 +74,7 @@ class _JobRowBase(TypedDict):
 
 
 class JobRow(_JobRowBase, total=False):
-    """One line of a list. Left out: what does not apply."""
+    """A row of a list. Members that do not apply are omitted."""
 
     url: str
     promote_at: int
@@ -84,7 +84,7 @@ class JobRow(_JobRowBase, total=False):
     duration: int
     """Milliseconds the last attempt took."""
     error: str
-    """First line of the last error; of a job that may still run, why it is retried."""
+    """First line of the last error; for a job that may still run, why it is retried."""
     bytes: RowBytes
     file: str
     """Name inside the download folder."""
@@ -93,24 +93,24 @@ class JobRow(_JobRowBase, total=False):
 
 
 class Frame(TypedDict, total=False):
-    """What a page receives at most ten times a second (`batch`), and as the answer to `watch`."""
+    """A page receives this at most ten times per second (`batch`), and as the response to `watch`."""
 
     epoch: str
     seq: int
     rows: list[JobRow]
-    """The jobs that changed, as Redis held them when the frame was made."""
+    """The changed jobs, as they were in Redis when the frame was built."""
     gone: list[JobId]
     """Jobs that were removed."""
     counts: dict[str, int]
     """Jobs per state, whenever they changed."""
     resync: bool
-    """Too much changed, or it is unknown what: fetch the list again."""
+    """Too much changed, or it is unknown what changed: fetch the list again."""
     stale: str
-    """Why there is nothing newer at present."""
+    """Why there is no newer data at present."""
 
 
 def first_line(text: object, limit: int = TEXT_LIMIT) -> str:
-    """Return the first line of ``text`` that holds anything, safe to show, cut to ``limit`` characters."""
+    """Return the first non-empty line of ``text``, without secrets, truncated to ``limit`` characters."""
     for line in safe_text(str(text)).splitlines():
         line = line.strip()
         if line:
@@ -119,7 +119,7 @@ def first_line(text: object, limit: int = TEXT_LIMIT) -> str:
 
 
 def reason(error: object) -> str:
-    """Return what went wrong in one line, for a stored error that may be a whole Python or Node stack.
+    """Return a stored error in one line; it may be a whole Python or Node stack.
 
     A Python traceback has its message last, a Node stack has it first.
     """
@@ -141,7 +141,7 @@ def job_title(job: Job) -> str:
 
 
 def _number(value: object) -> int | float | None:
-    """Return a number that JavaScript can count with; None for anything else."""
+    """Return a number within JavaScript's exact range; None for anything else."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if is_number and abs(value) <= MS_MAX else None  # type: ignore[arg-type, return-value]
 
@@ -157,7 +157,7 @@ def _row_bytes(job: Job) -> RowBytes | None:
 
 
 def result_file(job: Job) -> str | None:
-    """Return the name of the file a finished download left in the download folder."""
+    """Return the name of a finished download's file in the download folder."""
     if job.state != "complete" or not isinstance(job.result, dict):
         return None
     name = job.result.get("file")
@@ -165,13 +165,13 @@ def result_file(job: Job) -> str | None:
 
 
 def result_host(job: Job) -> str | None:
-    """Return the name of the other machine that has the file of a finished download, None if it is this one."""
+    """Return the host that has a finished download's file; None for this machine."""
     host = job.result.get("host") if isinstance(job.result, dict) else None
     return host if isinstance(host, str) and host and host != socket.gethostname() else None
 
 
 def job_row(job: Job) -> JobRow:
-    """Return the job as one row of a list, without its payload. A job that cannot be read says so in its own row."""
+    """Return the job as a row of a list, without its data. The row of an unreadable job says so."""
     try:
         return _job_row(job)
     except Exception:
@@ -221,17 +221,17 @@ def _job_row(job: Job) -> JobRow:
 
 
 def children_text(children: RowChildren) -> str:
-    """Return how many of a job's children have ended; as job_row.js does."""
+    """Return how many of a job's children have ended; same as in job_row.js."""
     return f"{children['ended']:,} of {children['total']:,} children"
 
 
 def priority_word(priority: float) -> str:
-    """Return a priority by its name, or as ``priority 7``; nothing for a normal one."""
+    """Return a priority by name, or as ``priority 7``; empty for normal priority."""
     return PRIORITY_NAMES.get(priority, f"priority {priority}") if priority else ""
 
 
 def when_text(row: JobRow, now_ms: float) -> str:
-    """Return how long a job has been running, when it is due, or how long it took; as job_row.js does."""
+    """Return how long a job has been running, when it is due, or how long it took; same as in job_row.js."""
     if row["state"] == "active":
         return f"for {countdown_text(now_ms - row['started_at'])}" if "started_at" in row else ""
     if row["state"] == "delayed":
@@ -252,12 +252,12 @@ def when_text(row: JobRow, now_ms: float) -> str:
 
 
 def when_ms(row: JobRow) -> int | None:
-    """Return the moment that `when_text` speaks of, None if there is none."""
+    """Return the time that `when_text` refers to, None if there is none."""
     name = {"active": "started_at", "delayed": "promote_at", "inactive": "created_at"}.get(row["state"], "updated_at")
     at: int | None = row.get(name)  # type: ignore[assignment]
     return None if at in (HOLD_UNTIL_MS, WAIT_UNTIL_MS, ASIDE_UNTIL_MS) else at
 
 
 def file_url(name: str) -> str:
-    """Return the path under which a finished file is offered."""
+    """Return the path of a finished file."""
     return "/files/" + quote(name, safe="")

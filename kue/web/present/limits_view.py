@@ -15,7 +15,7 @@ READERS = {"rate": size_or_none, "per_host": number_or_none, "min_free": size_or
 
 
 class LimitsView(TypedDict):
-    """The limits as text for fields: ``5M``, or empty for none."""
+    """The limits as text for form fields: ``5M``, or empty for none."""
 
     rate: str
     per_host: str
@@ -35,7 +35,7 @@ def limits_view(queue: Queue) -> LimitsView:
 
 
 def _short(size: int) -> str:
-    """Return a size as the settings take it, with the largest unit that says it exactly."""
+    """Return a size in the form of the settings, with the largest exact unit."""
     for unit in ("t", "g", "m", "k"):
         if size % SIZE_UNITS[unit] == 0:
             return f"{size // SIZE_UNITS[unit]}{unit.upper()}"

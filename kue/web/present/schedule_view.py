@@ -1,4 +1,4 @@
-"""A schedule for its page and for programs: when it runs next, and how its last runs ended."""
+"""A schedule for its page and the API: its next times and its last runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, TypedDict
 from kue.queue import Queue
 from kue.schedules import SavedSchedule
 
-#: Next times that are shown.
+#: Number of next times shown.
 UPCOMING = 10
-#: A run whose job was not created since the last one had not ended, or has been removed since.
+#: States of runs without a job: skipped because the last one had not ended, or the job was removed.
 LEFT_OUT, REMOVED = "left out", "removed"
 
 
@@ -22,20 +22,20 @@ class RunView(TypedDict):
     late_ms: int
     job: int | None
     state: str
-    """That of its job; ``left out`` or ``removed`` if there is none."""
+    """That of its job; without a job, ``left out`` (skipped) or ``removed``."""
     by_hand: bool
-    """Whether somebody ran it besides the schedule's times."""
+    """Whether it was run by hand."""
 
 
 class ScheduleView(TypedDict):
-    """A schedule. Times are epoch ms, durations ms; null is none."""
+    """A schedule. Times are epoch ms, durations ms; null: none."""
 
     name: str
     type: str
     data: Any
     options: dict[str, Any]
     when: str
-    """The rule in words."""
+    """The rule as text."""
     cron: str | None
     timezone: str | None
     every: int | None
@@ -47,7 +47,7 @@ class ScheduleView(TypedDict):
     overlap: str
     missed: str
     owner: str
-    """The program that declares it; empty for one made by hand."""
+    """The program that declares it; empty if created by hand."""
     paused: bool
     ended: bool
     next_at: int | None
@@ -61,7 +61,7 @@ class ScheduleView(TypedDict):
     count: int
     """Jobs created."""
     skipped: int
-    """Times left out since the last job had not ended."""
+    """Times skipped because the last job had not ended."""
     runs: list[RunView]
     """The newest ten, newest first."""
 

@@ -1,4 +1,4 @@
-"""A webhook for its page and for programs: where it leads, and how its last deliveries went. It shows no secret."""
+"""A webhook for its page and the API, without secrets: its target and last deliveries."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any, TypedDict
 from kue.queue import Queue
 from kue.webhooks import Delivery, Webhook
 
-#: Attempts that are shown of each webhook.
+#: Number of attempts shown per webhook.
 SHOWN = 20
 
 
 class WebhookView(TypedDict):
-    """A webhook. Times are epoch ms; null is none."""
+    """A webhook. Times are epoch ms; null: none."""
 
     name: str
     url: str
-    """Without what may be secret in it: queries, and the path of Slack and ntfy URLs."""
+    """Without parts that may be secret: queries, and the path of Slack and ntfy URLs."""
     events: list[str]
     types: list[str]
-    """Job types whose events it wants; none means all."""
+    """Job types whose events it receives; empty: all."""
     format: str
     created_at: int | None
     updated_at: int | None

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from kue.job import Job
     from kue.queue import Queue
 
-#: Worker processes that die in a row under a job until it runs alone, as in rescue.lua.
+#: Number of worker processes that must die in a row during a job before it runs alone, as in rescue.lua.
 SUSPECT_FROM = 2
-#: Milliseconds after which a job that is due should have been promoted.
+#: Milliseconds within which a due job should be promoted.
 PROMOTION_LATE_MS = 5_000
 
 
-#: States in which a child is waited for no more.
+#: States in which a child is no longer waited for.
 ENDED = ("complete", "failed")
-#: Children that are named in the line.
+#: Maximum number of children named.
 CHILDREN_NAMED = 3
 
 
@@ -32,13 +32,13 @@ def why_waiting(queue: Queue, job: Job) -> str | None:
     if job.state == "delayed":
         return _delayed(queue, job)
     if job.state == "inactive":
-        alone = f" It will run alone: {job.deaths} worker processes died while they ran it." if is_suspect(job) else ""
+        alone = f" It will run alone: {job.deaths} worker processes died while running it." if is_suspect(job) else ""
         return _inactive(queue, job) + alone
     return None
 
 
 def is_suspect(job: Job) -> bool:
-    """Tell whether the job runs alone, since worker processes died while they ran it."""
+    """Return whether the job runs alone because worker processes died while running it."""
     return job.deaths >= SUSPECT_FROM
 
 
@@ -54,7 +54,7 @@ def _delayed(queue: Queue, job: Job) -> str:
         return "Due now, but no worker is running."
     when = f"in {duration_text(wait)}" if wait > 0 else "now"
     last = job.attempt_log[-1] if job.attempt_log and isinstance(job.attempt_log[-1], dict) else {}
-    if last.get("outcome") == "postponed":  # for example because a host already has all the downloads it may have
+    if last.get("outcome") == "postponed":  # for example because the limit of downloads from its host is reached
         return f"{_sentence(last.get('error'))} Next try {when}."
     if job.error and job.attempts_made:
         return f"Attempt {job.attempts_made} of {job.options.attempts or 1} failed. Next attempt {when}."
@@ -62,7 +62,7 @@ def _delayed(queue: Queue, job: Job) -> str:
 
 
 def _children(job: Job) -> str:
-    """Return what a job waits for: up to three of its children by name."""
+    """Return which children a job waits for, naming up to three."""
     left = job.children_total - job.children_ended
     named = []
     for child in job.children():
@@ -76,7 +76,7 @@ def _children(job: Job) -> str:
 
 
 def _aside(queue: Queue, job: Job) -> str:
-    """Return the sentence of a job that stepped aside for the limit of its key."""
+    """Return the reason of a job set aside by the limit of its key."""
     place = queue.limit_place(job.id) if job.id is not None else None
     limit = next((each for each in queue.limits() if each["type"] == job.type and each["by"]), None)
     if place is None or limit is None:
@@ -120,7 +120,7 @@ def _inactive(queue: Queue, job: Job) -> str:
 
 
 def _limited(queue: Queue, job_type: str) -> str:
-    """Return a sentence about the limit of a type as a whole, "" if it has none."""
+    """Return a sentence about the limit of a whole type, "" if it has none."""
     limit = next((each for each in queue.limits() if each["type"] == job_type and not each["by"]), None)
     if limit is None:
         return ""

@@ -1,4 +1,4 @@
-"""The worker processes as the page shows them: which run, what they do, what is wrong with them."""
+"""The worker processes for the page: which are live, what they run, their problems."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 #: Milliseconds without a heartbeat after which a worker counts as lost. It sends one each third of a lease, 10 s by
 #: default.
 LOST_AFTER_MS = 35_000
-#: A clock that is this far off, ms, is worth a warning: times on the page would look wrong.
+#: Clock difference, ms, from which the page warns: its times would look wrong.
 CLOCK_OFF_MS = 2_000
 
 
 class WorkerView(TypedDict):
-    """A line of the table."""
+    """A row of the table."""
 
     name: str
     host: str
     pid: int
     here: bool
-    """Whether it is the process that answers this request."""
+    """Whether it is the process that handles this request."""
     types: list[tuple[str, int, int, bool]]
-    """Type, busy slots, slots, whether it takes no new jobs of the type."""
+    """Type, busy slots, slots, whether the type is paused in it."""
     busy: int
     slots: int
     uptime_ms: int
@@ -39,13 +39,13 @@ class WorkerView(TypedDict):
 
 
 class TypeCapacity(TypedDict):
-    """What all live workers together do for one type."""
+    """The totals of all live workers for one type."""
 
     workers: int
     slots: int
     busy: int
     taking: bool
-    """Whether any of them takes new jobs."""
+    """Whether any of them reserves new jobs."""
 
 
 def worker_view(info: WorkerInfo, now_ms: float) -> WorkerView:
@@ -68,14 +68,14 @@ def worker_view(info: WorkerInfo, now_ms: float) -> WorkerView:
 
 
 def worker_views(queue: Queue) -> list[WorkerView]:
-    """Return the workers, live ones first. Their times are by the clock of Redis, so it is compared with that."""
+    """Return the workers, live ones first. Their times use Redis's clock, so they are compared with that."""
     now = queue.server_ms()
     views = (worker_view(info, now) for info in queue.workers())
     return sorted(views, key=lambda each: (each["lost"], each["name"]))
 
 
 def capacity_by_type(workers: list[WorkerView], active: Mapping[str, int], leased: int) -> dict[str, TypeCapacity]:
-    """Return for each type what the live workers do for it.
+    """Return the totals of the live workers for each type.
 
     Workers report their busy slots with each heartbeat, so these may be 10 s old. If all active jobs are ``leased``,
     which those of Node workers are not, ``active`` jobs by type tell how many slots are busy now.

@@ -1,4 +1,4 @@
-"""A WSGI application as an ASGI one, WebSockets included.
+"""Adapt a WSGI application to ASGI, including WebSockets.
 
 Each request, and each WebSocket for its lifetime, is handled in a thread. Existing adapters do not support WebSockets,
 and their threads outlive a client that has disconnected.
@@ -24,25 +24,25 @@ Scope = MutableMapping[str, Any]
 
 #: In the environ of a WebSocket's handshake: the WebSocket.
 WEB_SOCKET = "kue.web_socket"
-#: In the scope, if the server is ours: the connection, to close it at once.
+#: In the scope of our own server: the connection, for closing it immediately.
 TRANSPORT = "kue.transport"
 
-#: In the scope: what else is to stand in the environ.
+#: In the scope: additional values for the environ.
 MORE_ENVIRON = "kue.environ"
 
-#: Messages of a WebSocket on their way to the server, beside those that Engine.IO keeps.
+#: Maximum number of outgoing messages of a WebSocket, besides those queued by Engine.IO.
 UNSENT_MAX = 16
-#: Seconds between two looks whether a WebSocket whose client does not read has been closed.
+#: Interval of checking whether a WebSocket with a blocked send was closed, seconds.
 LOOK_S = 1.0
-#: Seconds that the last messages of a WebSocket may take.
+#: Timeout for the last messages of a WebSocket, seconds.
 FINISH_S = 5.0
 
-#: Seconds that a client may take for each part of a body.
+#: Timeout for each part of a body, seconds.
 BODY_S = 60.0
 
 
 class Threads(Executor):
-    """Daemon threads that are used again; as many as there are calls, which the servers bound."""
+    """Reused daemon threads, one per concurrent call; servers limit the number of calls."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -97,7 +97,7 @@ class AsgiWebSocket:
         return found
 
     def send(self, message: str | bytes) -> None:
-        """Send a message; wait while the client does not read. Raises OSError once the WebSocket is closed."""
+        """Send a message; block while the client does not read. Raises OSError once the WebSocket is closed."""
         while not self._room.acquire(timeout=LOOK_S):
             if self.is_closed:
                 break
@@ -107,13 +107,13 @@ class AsgiWebSocket:
         self._put({"type": "websocket.send", kind: message})
 
     def close(self) -> None:
-        """Close the WebSocket behind all that was sent."""
+        """Close the WebSocket after everything was sent."""
         if not self.is_closed:
             self.is_closed = self._says_goodbye = True
             self._put({"type": "websocket.close", "code": 1000})
 
     async def finish(self) -> None:
-        """Wait until all is sent, unless the client does not read."""
+        """Wait until everything is sent, unless the client does not read."""
         if self._sender is not None:
             self.close()
             if self._says_goodbye:
@@ -127,7 +127,7 @@ class AsgiWebSocket:
             raise BrokenPipeError(f"the server has stopped: {exc}") from exc
 
     async def _send_all(self) -> None:
-        """Send what is in the outbox: a thread that waited for each message would fall behind in a burst."""
+        """Send the queued messages: a thread that waited for each one would fall behind in a burst."""
         try:
             while True:
                 message = await self._outbox.get()
@@ -158,7 +158,7 @@ class AsgiWebSocket:
             return future.result()
         except CancelledError:
             raise BrokenPipeError("the WebSocket is closed") from None
-        except RuntimeError as exc:  # what ASGI servers raise for a message at the wrong time
+        except RuntimeError as exc:  # raised by ASGI servers for a message at the wrong time
             raise BrokenPipeError(f"the WebSocket is closed: {exc}") from exc
         finally:
             self._under_way.discard(future)
@@ -172,13 +172,13 @@ class AsgiWebSocket:
 
 
 class WsgiOverAsgi:
-    """The ASGI application. ``limit`` is the size of a body, bytes, beyond which it is not read any further."""
+    """The ASGI application. ``limit`` is the largest body that is read, bytes."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]], limit: int) -> None:
         self._app, self._limit = app, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or a WebSocket."""
+        """Handle a request or a WebSocket."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -189,7 +189,7 @@ class WsgiOverAsgi:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._body(receive)
         if body is None:
-            return  # the client has gone
+            return  # the client has disconnected
         environ = build_environ(scope, body)
         loop, answer, gone = asyncio.get_running_loop(), _Answer(), threading.Event()
 
@@ -216,7 +216,7 @@ class WsgiOverAsgi:
                     tell("start", **answer.head)
                 tell("body", body=b"")
             except BrokenPipeError:
-                pass  # nobody waits for the rest
+                pass  # nobody receives the rest
             finally:
                 getattr(chunks, "close", lambda: None)()
 
@@ -227,7 +227,7 @@ class WsgiOverAsgi:
             watching.cancel()
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """Return the body, or as much as shows that it is too large; None if it breaks off or takes too long."""
+        """Return the body, or enough of it to see that it is too large; None if it is incomplete or takes too long."""
         body = bytearray()
         while len(body) <= self._limit:
             try:
@@ -266,7 +266,7 @@ class WsgiOverAsgi:
 
 
 class _Answer:
-    """The status and the headers that a WSGI application gives."""
+    """The status and headers of a WSGI application's response."""
 
     def __init__(self) -> None:
         self.head: dict[str, Any] = {"status": 500, "headers": []}
@@ -287,7 +287,7 @@ async def _awaited(what: Awaitable[None]) -> None:
 
 
 def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """Return the environ of a request. Names of headers with an underscore would pass for others and are left out."""
+    """Return the environ of a request. Header names with an underscore are omitted: they would be taken for others."""
     root = scope.get("root_path", "")
     server = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {
@@ -326,7 +326,7 @@ def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:
 
 
 def path_of(scope: Scope) -> bytes:
-    """Return the path below the one at which the application is mounted. Servers differ in whether it includes that."""
+    """Return the path below the mount point. Servers differ in whether the path includes it."""
     raw_path, root = scope.get("raw_path"), scope.get("root_path", "").encode()
     path = scope["path"].encode() if raw_path is None else unquote_to_bytes(raw_path.partition(b"?")[0])
     return path[len(root) :] if root and (path == root or path.startswith(root + b"/")) else path

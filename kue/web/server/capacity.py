@@ -1,4 +1,4 @@
-"""How many connections a process serves, and how many of them may be live: WebSockets and long polls stay."""
+"""How many connections a process serves, and how many of them may be long-lived: WebSockets and long polls."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from kue.process import descriptors
 
-#: Connections that one process serves at most, however many descriptors there are.
+#: Maximum number of connections per process, even with more descriptors.
 CONNECTIONS_MAX = 10_000
-#: Part of the connections that WebSockets and long polls may take together; the rest is for requests.
+#: Share of the connections for WebSockets and long polls; the rest is for requests.
 LIVE_SHARE = 0.75
-#: Where long polls come in, below whatever path a proxy passes on.
+#: The path of long polls, possibly below a proxy's path.
 SOCKET_PATH = "/socket.io/"
 
 
 def connections_max() -> int:
-    """Return how many connections this process can hold, by its limit on descriptors."""
+    """Return how many connections this process can hold, given its limit of descriptors."""
     return max(8, min(CONNECTIONS_MAX, descriptors.limit() - descriptors.reserved()))
 
 
 def live_share(app: Callable[..., Iterable[bytes]], limit: float) -> Callable[..., Iterable[bytes]]:
-    """Return a WSGI application that calls ``app``, with at most ``limit`` WebSockets and long polls at a time."""
+    """Return a WSGI application around ``app``, with at most ``limit`` concurrent WebSockets and long polls."""
     live, lock = 0, threading.Lock()
 
     def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

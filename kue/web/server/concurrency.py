@@ -1,4 +1,4 @@
-"""A bound on the requests that are answered at one time, since each may take a connection to Redis and open files."""
+"""A limit of concurrent requests, since each may use a connection to Redis and open files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from kue.process.descriptors import reserved
 
 
 def bounded(app: Callable[..., Iterable[bytes]], unbounded: str) -> Callable[..., Iterable[bytes]]:
-    """Return a WSGI application that lets further calls of ``app`` wait; not those on paths with that prefix.
+    """Return a WSGI application that queues excess calls of ``app``, except on paths with the given prefix.
 
-    What a client can hold up must be outside: its body is here already, and its answer is sent later.
+    Slow clients do not hold slots: the body was read before, and the response is sent afterwards.
     """
     free = threading.BoundedSemaphore(max(1, reserved() // 3))
 

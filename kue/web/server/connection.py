@@ -1,4 +1,4 @@
-"""One connection to a client, and whom it waits for: that decides which may be closed when there are too many."""
+"""A client's connection, and which side it waits for, which decides what to close if there are too many."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-#: Seconds that a client may leave an answer unread before its connection counts as idle.
+#: Seconds after which a connection with an unread response counts as idle.
 UNREAD_S = 1.0
 
 
 class Connection:
-    """One connection. ``busy`` while a complete request is being answered, its body included."""
+    """One connection. ``busy`` while a complete request, including its body, is being handled."""
 
     def __init__(self, sock: Any) -> None:
         self.socket = sock
@@ -22,12 +22,12 @@ class Connection:
         self.writing_since: float | None = None
 
     def is_idle(self, now: float) -> bool:
-        """Tell whether the server waits for the client: for the rest of a request, or for it to read the answer."""
+        """Return whether the server waits for the client: for the rest of a request, or for it to read the response."""
         return not self.busy or (self.writing_since is not None and now - self.writing_since >= UNREAD_S)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Within it, the body of a request is awaited."""
+        """Context in which the server waits for a request's body."""
         busy, self.busy = self.busy, False
         try:
             yield
@@ -36,7 +36,7 @@ class Connection:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Within it, a part of an answer is sent."""
+        """Context in which a part of a response is sent."""
         self.writing_since = time.monotonic()
         try:
             yield
@@ -44,13 +44,13 @@ class Connection:
             self.writing_since = None
 
     def close(self) -> None:
-        """End the input for whoever reads from it."""
-        with suppress(OSError):  # it may be gone already
+        """End the input for its reader."""
+        with suppress(OSError):  # it may already be closed
             self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class Answer:
-    """What is written to a client; its connection knows since when the client lets a part of it wait."""
+    """A client's output; its connection records since when the client has not read."""
 
     def __init__(self, file: Any, connection: Connection) -> None:
         self._file, self._connection = file, connection

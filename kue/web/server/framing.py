@@ -1,7 +1,7 @@
-"""Where an HTTP/1 request ends: one reading only, or none. Pure, for every server that the app runs on.
+"""HTTP/1 message framing: unambiguous, or refused. Pure, for all servers of the app.
 
-A request that two programs in a row could read in two ways is how one client's bytes become another's request
-(RFC 9112, section 11.2). Such a request is refused, and its connection closed.
+A request that two programs in a row parse differently lets one client's bytes become another's request
+(request smuggling, RFC 9112, section 11.2). Such requests are refused, and their connections closed.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.([0-9])\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?\r\n")
-#: Bytes of the line that names a chunk's size.
+#: Maximum length of a chunk-size line, bytes.
 CHUNK_LINE_MAX = 1024
 
 
 class BadFraming(ValueError):
-    """A request whose end is not certain; the text says why."""
+    """A request whose end is ambiguous; the message says why."""
 
 
 def check_head(request_line: bytes, lines: Sequence[bytes]) -> None:
-    """Raise BadFraming unless the head of a request, its lines without the empty one, can be read in one way only."""
+    """Raise BadFraming unless a request's head, given as lines without the empty one, is unambiguous."""
     found = _REQUEST_LINE.fullmatch(request_line)
     if found is None:
         raise BadFraming("malformed request line")
@@ -31,7 +31,7 @@ def check_head(request_line: bytes, lines: Sequence[bytes]) -> None:
     hosts = 0
     for line in lines:
         if not line.endswith(b"\r\n") or b"\0" in line or b"\r" in line[:-2] or b"\n" in line[:-2]:
-            raise BadFraming("a header line that does not end with CRLF, or holds CR, LF or NUL")
+            raise BadFraming("a header line that does not end with CRLF, or contains CR, LF or NUL")
         name, colon, value = line[:-2].partition(b":")
         if line[:1] in b" \t":
             raise BadFraming("a header line folded over several lines")
@@ -51,13 +51,13 @@ def check_head(request_line: bytes, lines: Sequence[bytes]) -> None:
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
         raise BadFraming("the only supported Transfer-Encoding is chunked, once")
     if codings and lengths:
-        raise BadFraming("Content-Length and Transfer-Encoding exclude each other")
+        raise BadFraming("Content-Length and Transfer-Encoding must not be combined")
     if codings and found.group(1) == b"0":
-        raise BadFraming("HTTP/1.0 has no Transfer-Encoding")
+        raise BadFraming("HTTP/1.0 does not support Transfer-Encoding")
 
 
 def chunk_size(line: bytes) -> int:
-    """Return the size that a chunk's first line names. Raises BadFraming."""
+    """Return the size in a chunk's first line. Raises BadFraming."""
     found = _CHUNK.fullmatch(line)
     if found is None:
         raise BadFraming("a malformed chunk size" if line else "the body ends in the middle of a chunk")

@@ -1,7 +1,7 @@
-"""Requests that come through reverse proxies: who sent them, how the server was called, and below which path.
+"""Requests through reverse proxies: the client's address, the public host name and scheme, and the path.
 
-Headers such as ``X-Forwarded-For`` are text that anybody can send. They are believed as far back as the proxies are
-trusted, and removed from every request, so that nothing behind this file can believe one by mistake.
+Headers such as ``X-Forwarded-For`` can be sent by anyone. They are trusted as far back as the proxies are trusted,
+and removed from every request, so that no other code can trust them by mistake.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Addresses of the trusted proxies, or how many there are in a row.
+#: Addresses of the trusted proxies, or their number.
 Trusted = int | Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -27,7 +27,7 @@ _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What the trusted proxies say of a request; None where they say nothing."""
+    """The trusted proxies' information about a request; None where there is none."""
 
     client: str | None
     scheme: str | None
@@ -36,7 +36,7 @@ class Forwarded:
 
 
 def forwarded(environ: dict[str, Any], trusted: Trusted) -> Forwarded | None:
-    """Return what the trusted proxies say; None if the request did not come through them."""
+    """Return the trusted proxies' information; None if the request did not come through them."""
     senders = _values(environ, "FOR")
     if isinstance(trusted, int):
         if trusted == 0 or len(senders) < trusted:
@@ -74,10 +74,10 @@ def forwarded(environ: dict[str, Any], trusted: Trusted) -> Forwarded | None:
 def behind_proxies(
     app: Callable[..., Iterable[bytes]], trusted: Trusted, base_path: str = "", user_headers: Sequence[str] = ()
 ) -> Callable[..., Iterable[bytes]]:
-    """Return a WSGI application that gives ``app`` each request as the visitor sent it to the first trusted proxy.
+    """Return a WSGI application that passes ``app`` each request as the visitor sent it to the first trusted proxy.
 
-    Below ``base_path`` the app sees the path without it, and that is where its links lead. Other paths are answered
-    too: for proxies that remove it, and for health checks. ``user_headers`` are removed unless a trusted proxy sent
+    Below ``base_path`` the app sees the path without it, and its links include it. Other paths work
+    too, for proxies that remove it, and for health checks. ``user_headers`` are removed unless a trusted proxy sent
     them.
     """
     of_user = {"HTTP_" + name.upper().replace("-", "_") for name in user_headers}

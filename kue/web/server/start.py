@@ -1,4 +1,4 @@
-"""Which server serves: by green threads in a process that eventlet has patched, else by plain ones."""
+"""Choose the web server: green threads in a process patched by eventlet, else OS threads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Server(Protocol):
         """Serve until the socket is closed, or ``stop`` is called."""
 
     def stop(self) -> None:
-        """Take no more connections. The requests under way are answered if the process lives on."""
+        """Accept no more connections. Requests in progress are completed if the process continues."""
 
 
 def server_of(sock: socket.socket, app: Any) -> Server:
-    """Return the server of this kind of process. Each is imported where it is needed: only one may be installed."""
+    """Return the server for this process. Imported lazily: only one may be installed."""
     name = "wsgi_server" if green.enabled() else "thread_server"
     module = importlib.import_module(f"kue.web.server.{name}")
     server: Server = (module.WsgiServer if green.enabled() else module.ThreadServer)(sock, app)

@@ -1,4 +1,4 @@
-"""h11, which the server for plain threads reads requests with, as strict about where a request ends as framing.py."""
+"""h11, the parser of the server for OS threads, made as strict about framing as framing.py."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kue.web.server.framing import CHUNK_LINE_MAX, BadFraming, check_head, chunk
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """h11's buffer of what came from the client. It checks what h11 takes out before h11 reads it."""
+    """h11's receive buffer. It checks data before h11 parses it."""
 
     def __init__(self, connection: h11.Connection) -> None:
         super().__init__()
         self._connection = connection
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        """Return the lines of a head, or those behind the last chunk."""
+        """Return the lines of a head, or those after the last chunk."""
         before = bytes(self._data)
         lines = super().maybe_extract_lines()
         if lines and self._connection.their_state is h11.IDLE:
@@ -31,7 +31,7 @@ class _StrictBuffer(ReceiveBuffer):
         return lines
 
     def maybe_extract_next_line(self) -> bytearray | None:
-        """Return the line that names the size of a chunk."""
+        """Return a chunk-size line."""
         line = super().maybe_extract_next_line()
         try:
             if line is not None:
@@ -44,5 +44,5 @@ class _StrictBuffer(ReceiveBuffer):
 
 
 def make_strict(connection: h11.Connection) -> None:
-    """Let a connection that has read nothing yet refuse what could be read in two ways."""
+    """Make a new connection refuse ambiguous requests."""
     connection._receive_buffer = _StrictBuffer(connection)

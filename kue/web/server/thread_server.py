@@ -1,7 +1,7 @@
-"""The web server for plain threads: uvicorn keeps the connections, threads answer.
+"""The web server for OS threads: uvicorn handles the connections, threads the requests.
 
-So an idle connection, a slow head and a slow body cost no thread. A WebSocket or a long poll has one for as long as it
-lives.
+So idle connections, slow heads and slow bodies occupy no thread. A WebSocket or a long poll has one for its
+lifetime.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from kue.web.server.asgi import TRANSPORT, WsgiOverAsgi
 from kue.web.server.capacity import LIVE_SHARE, connections_max, live_share
 from kue.web.server.strict_h11 import make_strict
 
-#: Threads that WebSockets and long polls may take together.
+#: Maximum number of threads for WebSockets and long polls.
 LIVE_MAX = 1_000
-#: Seconds that a connection may take for the head of a request, silence before it included.
+#: Timeout for the head of a request, including idle time before it, seconds.
 HEAD_S = 75.0
-#: Seconds that WebSockets and requests under way get at the end.
+#: Grace period of WebSockets and requests at shutdown, seconds.
 GRACE_S = 2
-#: Connections accepted in one round of the loop. The rest wait in the system's queue: they would take the descriptors
-#: that files and Redis need before one of them could be closed.
+#: Connections accepted per iteration of the loop. The rest wait in the backlog: they would use up the descriptors
+#: needed by files and Redis before any of them could be closed.
 ACCEPTED_AT_ONCE = 8
-#: Largest body and largest message, bytes; the application refuses what is larger for its path.
+#: Largest body and largest message, bytes; the application has smaller limits for some paths.
 MAX_BYTES = 4 * 1024 * 1024
 
 
 class _Http(H11Protocol):
-    """uvicorn's, but strict, with a time limit for the head of a request, and one limit for all connections."""
+    """uvicorn's protocol, but strict, with a timeout for the head of a request and a limit of connections."""
 
     max_connections = 0
     _head_timer: asyncio.TimerHandle | None = None
@@ -48,7 +48,7 @@ class _Http(H11Protocol):
         if len(self.connections) > self.max_connections:
             idle = [each for each in self.connections if isinstance(each, _Http) and each._is_awaited()]
             longest = min(idle, key=lambda each: each._since, default=self)
-            self.connections.discard(longest)  # it is closed later in this round of the loop; none is chosen twice
+            self.connections.discard(longest)  # it is closed later in this iteration; none is chosen twice
             longest.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -75,7 +75,7 @@ class _Http(H11Protocol):
         self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
 
     def _is_awaited(self) -> bool:
-        """Tell whether the server waits for the client: for the rest of a request, or for it to read the answer."""
+        """Return whether the server waits for the client: for the rest of a request, or for it to read the response."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY) or self.flow.write_paused
 
     def _end_wait(self) -> None:
@@ -85,7 +85,7 @@ class _Http(H11Protocol):
 
 
 class _WebSocket(WSProtocol):
-    """uvicorn's; the application can also close a connection that its client does not read."""
+    """uvicorn's protocol; the application can also close connections whose clients do not read."""
 
     async def run_asgi(self) -> None:
         self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
@@ -93,7 +93,7 @@ class _WebSocket(WSProtocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's; the system goes on holding as many connections as before."""
+    """uvicorn's server, with our backlog."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -107,7 +107,7 @@ class ThreadServer:
     def __init__(self, sock: socket.socket, app: Any, max_connections: int | None = None) -> None:
         self._socket = sock
         most = max_connections or connections_max()
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # anybody may send what is no HTTP
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # any client may send invalid HTTP
         http = type("Http", (_Http,), {"max_connections": most})
         self._server = _Server(
             uvicorn.Config(
@@ -134,5 +134,5 @@ class ThreadServer:
         self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Take no more connections, and close the WebSockets."""
+        """Accept no more connections, and close the WebSockets."""
         self._server.should_exit = True

@@ -1,7 +1,7 @@
-"""The green web server: eventlet's protocol, with an accept loop that outlives a lack of descriptors.
+"""The green web server: eventlet's protocol, with an accept loop that survives running out of descriptors.
 
-A process has a limited number of file descriptors, and every idle connection takes one. So connections are bounded
-below that limit, and those on which nothing is under way are closed first. The rest is left to Redis, files, downloads.
+A process has a limited number of file descriptors, and every idle connection uses one. So connections are limited
+to fewer than that, and idle ones are closed first. The rest is for Redis, files and downloads.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from kue.web.server.framing import CHUNK_LINE_MAX, BadFraming, check_head, chunk
 
 log = logging.getLogger("kue.web")
 
-#: Seconds that a connection may take for the head of a request, silence before it included.
+#: Timeout for the head of a request, including idle time before it, seconds.
 HEAD_S = 75.0
-#: Seconds that one read or write on a connection may take.
+#: Timeout of one read or write on a connection, seconds.
 SOCKET_S = 60.0
-#: Seconds between two tries to accept while that fails.
+#: Retry interval while accepting fails, seconds.
 PAUSE_S = 0.1
-#: Seconds that a client may go on sending once it has been answered and is to be cut off.
+#: Seconds that a client may continue sending after its response, before it is disconnected.
 LINGER_S = 5.0
-#: Bytes of a body nobody has read that are read away to keep the connection.
+#: Maximum number of unread bytes of a body that are discarded to keep the connection.
 DISCARD_MAX = 64 * 1024
 
 #: The listening socket has been closed.
 _CLOSED = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
-#: Not enough of something; it passes.
+#: Errors of exhausted resources, which are temporary.
 _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -107,7 +107,7 @@ class Body(wsgi.Input):  # type: ignore[misc]
         raise BadFraming("a malformed end of the body")
 
     def discard(self, buffer_size: int = 16 << 10) -> None:
-        """Read away what nobody has read, if it is little; else the connection is closed."""
+        """Discard a small unread rest of the body; close the connection if it is large."""
         left = DISCARD_MAX
         try:
             while data := self.read(buffer_size):
@@ -119,7 +119,7 @@ class Body(wsgi.Input):  # type: ignore[misc]
 
 
 class _Head(wsgi.FileObjectForHeaders):  # type: ignore[misc]
-    """Keeps the header lines as they came."""
+    """Keeps the header lines as received."""
 
     def __init__(self, fp: Any) -> None:
         super().__init__(fp)
@@ -135,7 +135,7 @@ class _Head(wsgi.FileObjectForHeaders):  # type: ignore[misc]
 
 
 class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
-    """Eventlet's, but strict about where a request ends."""
+    """Eventlet's protocol, but strict about framing."""
 
     rfile: Any
     wfile: Any
@@ -146,10 +146,10 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
         self.wfile = Answer(self._writer, self.conn_state[3])
 
     def finish(self) -> None:
-        """Close all that holds the descriptor: what an error leaves open would keep it until the next collection."""
+        """Close everything that holds the descriptor: an error could keep it open until the next garbage collection."""
         self.conn_state[3].busy = False
         try:
-            with suppress(OSError):  # the client has gone
+            with suppress(OSError):  # the client has disconnected
                 self._writer.close()
             _linger(self.connection)
         finally:
@@ -186,7 +186,7 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
         super().handle_one_response()
 
     def formalize_key_naming(self, name: str) -> str | None:
-        """Leave out names with an underscore, as nginx does: in the environ they would pass for other headers."""
+        """Omit names with an underscore, like nginx: in the environ they would be taken for other headers."""
         return None if "_" in name else name.upper().replace("-", "_")
 
     def get_environ(self) -> dict[str, Any]:
@@ -197,12 +197,12 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
             chunked_input=old.chunked_input,
         )  # fmt: skip
         body.holder = self.conn_state[3]
-        # So that the body is read to its end, although no header tells its length.
+        # So that the body is read to its end, although no header has its length.
         environ["wsgi.input_terminated"] = old.chunked_input
         return environ
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say little of what is no HTTP: anybody may send it."""
+        """Log little about invalid HTTP: any client may send it."""
         log.debug("%s: " + format, self.client_address[0], *args)
 
     def _refuse(self, why: str) -> None:
@@ -215,7 +215,7 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
 
 
 class WsgiServer:
-    """Serves a WSGI application on a listening socket, until that is closed."""
+    """Serves a WSGI application on a listening socket until it is closed."""
 
     def __init__(self, sock: Any, app: Any, max_connections: int | None = None) -> None:
         self._socket = sock
@@ -229,7 +229,7 @@ class WsgiServer:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Accept connections. A lack of descriptors or memory makes it wait; only another error ends it."""
+        """Accept connections. Waits if descriptors or memory run out; only other errors end it."""
         while True:
             try:
                 sock, address = self._socket.accept()
@@ -238,7 +238,7 @@ class WsgiServer:
                     return
                 if exc.errno in _SHORT:
                     self._make_room(exc)
-                # Else the client has gone meanwhile, or its network: the next one is better off.
+                # Otherwise the client or its network has disconnected: continue with the next one.
                 green.sleep(PAUSE_S if exc.errno in _SHORT else 0)
                 continue
             self._short_since = None
@@ -248,7 +248,7 @@ class WsgiServer:
             self._start(sock, address)
 
     def stop(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._socket.close()
 
     def _start(self, sock: Any, address: Any) -> None:
@@ -260,7 +260,7 @@ class WsgiServer:
             try:
                 self._server.process_request([address, sock, wsgi.STATE_IDLE, connection])
             except (OSError, eventlet.Timeout):
-                pass  # the client has gone, or is too slow
+                pass  # the client has disconnected, or is too slow
             finally:
                 self._connections.pop(number, None)
                 sock.close()
@@ -268,7 +268,7 @@ class WsgiServer:
         green.spawn(serve)
 
     def _close_idle(self) -> bool:
-        """Close the idle connection whose request began first, or is awaited longest; return whether there was one."""
+        """Close the connection that has been idle longest; return whether there was one."""
         now = time.monotonic()
         idle = [(each.since, number) for number, each in self._connections.items() if each.is_idle(now)]
         if not idle:
@@ -277,7 +277,7 @@ class WsgiServer:
         return True
 
     def _make_room(self, exc: OSError) -> None:
-        """Descriptors or memory have run out: close what is idle, and say so once."""
+        """Descriptors or memory have run out: close idle connections, and log it once."""
         closed = sum(self._close_idle() for _ in range(max(1, len(self._connections) // 10)))
         if self._short_since is None:
             self._short_since = time.monotonic()
@@ -294,7 +294,7 @@ class WsgiServer:
 
 
 def _linger(sock: Any) -> None:
-    """Read away what a client still sends: closed at once, it would lose the answer that refuses it."""
+    """Discard what a client still sends: closed immediately, it would lose the error response."""
     give_up = time.monotonic() + LINGER_S
     try:
         sock.shutdown(socket.SHUT_WR)
@@ -302,4 +302,4 @@ def _linger(sock: Any) -> None:
         while time.monotonic() < give_up and sock.recv(64 * 1024):
             pass
     except OSError:
-        pass  # it has gone
+        pass  # disconnected

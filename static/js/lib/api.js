@@ -1,4 +1,4 @@
-/* The only fetch: JSON in, JSON out, errors as sentences. */
+/* The only use of fetch for JSON; errors become readable messages. */
 
 import { link } from "./links.js";
 
@@ -9,7 +9,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Send a request; returns the parsed answer or throws ApiError with a message for people. */
+/** Send a request; return the parsed response, or throw ApiError with a readable message. */
 export async function request(method, path, body, { timeoutMs = 15000 } = {}) {
   let response;
   try {
@@ -25,7 +25,7 @@ export async function request(method, path, body, { timeoutMs = 15000 } = {}) {
   }
   const type = response.headers.get("Content-Type") || "";
   const answer = type.includes("json") ? await response.json() : null;
-  if (!response.ok) throw new ApiError(answer?.error || `the server answered ${response.status}`, response.status);
+  if (!response.ok) throw new ApiError(answer?.error || `the server responded with status ${response.status}`, response.status);
   return answer;
 }
 

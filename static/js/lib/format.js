@@ -1,6 +1,10 @@
-/* Numbers and times as people read them; kue/humanize.py gives the same texts. Pure: data in, text out. */
+/* Readable numbers and times, the same as in kue/humanize.py. Pure. */
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+const YEAR_S = 365 * 86400;
+/** Units of a duration, seconds, each with the next smaller one. */
+const SIZES = [[YEAR_S, "y", 86400, "d"], [86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 
 /** 10485760 -> "10.5 MB" (powers of ten, as file managers and browsers count). */
 export function bytes(count) {
@@ -13,13 +17,13 @@ export function bytes(count) {
   return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** Milliseconds -> "40 ms", "0.8 s", "12 s", "3 min 5 s", "2 h 4 min", "3 d 1 h". */
+/** Milliseconds -> "40 ms", "0.8 s", "12 s", "3 min 5 s", "2 h 4 min", "3 d 1 h", "2 y 9 d". */
 export function duration(ms) {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 0.095) return `${Math.round(Math.max(0, ms))} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
-  for (const [size, name, smaller, smallName] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
+  for (const [size, name, smaller, smallName] of SIZES) {
     if (whole < size) continue;
     const rest = Math.floor((whole % size) / smaller);
     return rest ? `${Math.floor(whole / size)} ${name} ${rest} ${smallName}` : `${Math.floor(whole / size)} ${name}`;
@@ -27,16 +31,16 @@ export function duration(ms) {
   return `${whole} s`;
 }
 
-/** A duration in whole seconds, rounded up: for a clock that ticks once a second. */
+/** A duration in whole seconds, rounded up, for displays updated every second. */
 export function countdown(ms) {
   return ms <= 0 ? "0 s" : duration(Math.ceil(ms / 1000) * 1000).replace(".0 s", " s");
 }
 
-/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago": it changes seldom. */
+/** Milliseconds -> "just now", "40 s ago", "3 min ago", "2 h ago", "5 d ago". */
 export function ago(ms) {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 10) return "just now";
-  for (const [size, name, step] of [[86400, "d", 1], [3600, "h", 1], [60, "min", 1], [1, "s", 10]]) {
+  for (const [size, name, step] of [[YEAR_S, "y", 1], [86400, "d", 1], [3600, "h", 1], [60, "min", 1], [1, "s", 10]]) {
     if (seconds >= size) return `${Math.floor(Math.floor(seconds / size) / step) * step} ${name} ago`;
   }
   return "";
@@ -47,7 +51,7 @@ export function relative(ms) {
   return ms > -1000 ? ago(ms) : `in ${countdown(-ms)}`;
 }
 
-/** 1234567 -> "1,234,567". The pages are in English; so are their numbers. */
+/** 1234567 -> "1,234,567". The pages are in English, and so are their numbers. */
 export function count(number) {
   return number.toLocaleString("en");
 }

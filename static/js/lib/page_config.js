@@ -1,3 +1,3 @@
-/* The server's constants, which each page holds as JSON: state labels, priorities, list sizes, what the visitor may do. */
+/* The server's constants, in each page as JSON: state labels, priorities, list sizes, the visitor's role. */
 
 export const config = JSON.parse(document.getElementById("page_config").textContent);

@@ -1,21 +1,21 @@
-/* How fast a running job moves: samples of its progress in, rate and time left out. Pure but for the clock it is given. */
+/* Estimates a running job's rate and time left from samples of its progress. Pure; the time is an argument. */
 
-/** Milliseconds of samples that the rate is taken over: long enough to be calm, short enough to follow. */
+/** Window of the rate, milliseconds: long enough to be stable, short enough to follow changes. */
 const WINDOW_MS = 6000;
 
 export class RateEstimator {
   #samples = [];
 
-  /** Note that `done` of `total` was reached at `now` (ms). */
+  /** Record that `done` of `total` was reached at `now` (ms). */
   add(done, now) {
     const last = this.#samples.at(-1);
-    if (last && done < last.done) this.#samples = []; // another attempt began
+    if (last && done < last.done) this.#samples = []; // another attempt has started
     if (last && done === last.done) return;
     this.#samples.push({ done, now });
     while (this.#samples.length > 2 && this.#samples[0].now < now - WINDOW_MS) this.#samples.shift();
   }
 
-  /** Units a second, or null while it is too early to tell. */
+  /** Units per second, or null while it is too early to tell. */
   rate(now) {
     if (this.#samples.length < 2) return null;
     const first = this.#samples[0];

@@ -25,7 +25,7 @@ export function throttledRender(draw) {
       asked = false;
       const begun = performance.now();
       draw();
-      // What the browser itself does for the drawing comes before the next task.
+      // The browser's own rendering comes before the next task.
       setTimeout(() => {
         const took = performance.now() - begun;
         free = begun + took + Math.min(REST_MAX_MS, REST * took);

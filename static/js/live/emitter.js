@@ -1,4 +1,4 @@
-/* Listeners by name, as Node's EventEmitter and Socket.IO's clients have them. */
+/* Event listeners by name, like Node's EventEmitter and Socket.IO's clients. */
 
 export class Emitter {
   #listeners = new Map();
@@ -30,7 +30,7 @@ export class Emitter {
     return this.listeners(name).length > 0;
   }
 
-  /** Call the listeners. One that throws does not keep the others from hearing. */
+  /** Call the listeners. If one throws, the others are still called. */
   fire(name, ...args) {
     for (const entry of [...(this.#listeners.get(name) || [])]) {
       if (entry.once) this.off(name, entry.listener);

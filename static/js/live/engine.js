@@ -1,5 +1,5 @@
-/* The transport: Engine.IO 4 over one WebSocket, or by polling where that is blocked. Opens it, answers pings, notices timeoutTimer, and opens it again after a loss
-   with backoff and jitter. The messages are socket.js's. */
+/* The transport: Engine.IO 4 over one WebSocket, or by polling if that is blocked. Connects, answers pings, notices
+   timeouts, and reconnects with backoff and jitter. socket.js handles the messages. */
 
 import { Emitter } from "./emitter.js";
 import { Polling } from "./polling.js";
@@ -7,7 +7,7 @@ import { Polling } from "./polling.js";
 const RECONNECT_FIRST_MS = 500;
 const RECONNECT_MAX_MS = 5000;
 const CONNECT_TIMEOUT_MS = 20000;
-/** Milliseconds that a WebSocket may take to open while polling works. */
+/** Timeout for opening a WebSocket while polling works, milliseconds. */
 const PROBE_MS = 1500;
 
 /** The connection to one server: opens, answers pings, and reconnects after a loss until it is closed. */
@@ -22,7 +22,7 @@ export class Engine extends Emitter {
     this.state = "closed";
     this.attempts = 0;
     this.wanted = false;
-    /** Whether the last attempt was by WebSocket and failed: the next one looks whether polling works. */
+    /** Whether the last attempt used a WebSocket and failed: the next one checks whether polling works. */
     this.wsFailed = false;
     this.probe = null;
     this.timeoutTimer = null;
@@ -69,7 +69,7 @@ export class Engine extends Emitter {
     ws.onerror = () => {};
   }
 
-  /* Polling works. If a WebSocket does too by now, the server was only away; else WebSockets are blocked. */
+  /* Polling works. If a WebSocket works now, too, the server was only unreachable; otherwise WebSockets are blocked. */
   #probeWebSocket(hello) {
     const polling = this.ws;
     const probe = new WebSocket(this.#target("websocket").href);
@@ -99,7 +99,7 @@ export class Engine extends Emitter {
     probe?.close();
   }
 
-  /** Close the current connection as if it had dropped; it reconnects if it is wanted. */
+  /** Close the current connection as if it had dropped; it reconnects if it is needed. */
   drop(reason = "transport close") {
     const ws = this.ws;
     if (ws === null) return;

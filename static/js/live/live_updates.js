@@ -1,29 +1,29 @@
-/* The page's side of the live protocol: keeps the page correct from a mark in the stream on, whatever happens.
+/* The page's side of the live protocol: keeps the page correct, starting at a mark in the stream.
 
-   Frames are numbered. This file sees to it that each is applied once and in order, and that a hole is filled before
-   anything after it is shown: by asking `watch` for what changed since the last frame, or by fetching the list again. */
+   Frames are numbered. Each is applied once and in order, and a gap is filled before later frames are shown: `watch`
+   returns the changes since the last frame, or the list is fetched again. */
 
 import { link } from "../lib/links.js";
 import { io } from "./socket.js";
 
-/** Milliseconds without a message after which the page may be out of date. The server sends one each second. */
+/** Milliseconds without a message after which the page may be out of date. The server sends one per second. */
 const STALE_MS = 5000;
-/** Milliseconds without a message after which the connection is closed: after a sleep it may be dead unnoticed. */
+/** Milliseconds without a message after which the connection is closed: after a suspend it may be silently dead. */
 const DEAD_MS = 12000;
 const WATCH_TIMEOUT_MS = 8000;
-/** Longest pause between two attempts to connect, before jitter: a visible page is correct within 2 s. */
+/** Longest delay between connection attempts, before jitter: a visible page is correct within 2 s. */
 const RECONNECT_MS = 1000;
-/** Timeout of the n-th attempt: packet loss is noticed soon, a slow connection gets longer each time. */
+/** Timeout of the n-th attempt: packet loss is noticed soon, slow connections get more time with each attempt. */
 const CONNECT_MS = (attempt) => Math.min(20000, 2000 * 1.25 ** attempt);
-/** Milliseconds between two fetches of the list, and the spread that keeps many pages from fetching at once. */
+/** Minimum interval of fetching the list, milliseconds, and the jitter that keeps pages from fetching simultaneously. */
 const FETCH_MS = 1000;
 const FETCH_SPREAD_MS = 400;
-/** Changes without an event are found by fetching the list again, this often. */
+/** Interval of reloading the list, milliseconds, which finds changes without events. */
 const REFRESH_MS = 30000;
 
 /**
- * Keep a page fresh.
- *   mark     {epoch, seq} of the state the page holds
+ * Keep a page up to date.
+ *   mark     {epoch, seq} of the page's state
  *   apply    (frame) => void: show rows, gone, counts
  *   fetchAll async () => mark: fetch the list, show it, return its mark
  *   status   ("live" | "catching up" | "stale", why) => void
@@ -52,7 +52,7 @@ export class Live {
     this.#updateStatus();
   }
 
-  /** Fetch the list again as soon as that is allowed. */
+  /** Reload the list as soon as the interval allows. */
   resync() {
     this.fetchWanted = true;
     this.#fetch();
@@ -87,7 +87,7 @@ export class Live {
       return;
     }
     if (frame.epoch !== this.mark.epoch || frame.seq > this.mark.seq + 1) {
-      this.#watch(); // a hole: what lies in it must come first
+      this.#watch(); // a gap: the missing changes must come first
       return;
     }
     if (frame.seq < this.mark.seq) return;
@@ -113,7 +113,7 @@ export class Live {
     this.missed = [];
     try {
       const mark = await this.fetchAll();
-      // The list is as of `mark` or later: frames since then come on top of it once more.
+      // The list is as of `mark` or later: apply the frames since then again.
       let behind = false;
       for (const frame of this.missed) {
         if (frame.epoch === mark.epoch && frame.seq <= mark.seq) continue;
@@ -151,7 +151,7 @@ export class Live {
     else if (this.problem) [state, why] = ["stale", this.problem];
     else if (!this.joined || this.behind) state = "catching up";
     else if (Date.now() - this.receivedAt > STALE_MS) [state, why] = ["stale", "no updates from the server"];
-    else if (this.socket.io.transport === "polling") why = "by polling, as WebSockets are blocked";
+    else if (this.socket.io.transport === "polling") why = "by polling, because WebSockets are blocked";
     if (this.shown === state + why) return;
     this.shown = state + why;
     this.status(state, why);

@@ -1,4 +1,4 @@
-/* Engine.IO by long polling, for networks that block WebSockets: the part of WebSocket's interface that the engine uses. */
+/* Engine.IO by long polling, for networks that block WebSockets: with the part of WebSocket's interface that the engine uses. */
 
 const SEPARATOR = "\x1e";
 
@@ -8,7 +8,7 @@ export class Polling {
   #sending = false;
   #ended = new AbortController();
 
-  /** `url`: a URL object with the query of the handshake. It begins at once. */
+  /** `url`: a URL object with the query of the handshake. Starts immediately. */
   constructor(url) {
     this.url = url;
     this.readyState = 0;

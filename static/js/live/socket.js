@@ -1,13 +1,13 @@
-/* The protocol: a small Socket.IO 5 client, with events, acknowledgements and namespaces; no binary. Used by our own
-   pages as a module, and sent to pages written for a Node server as the classic script /socket.io/socket.io.js, which the server
-   puts together from this file and what it imports (kue/web/live/client_script.py). */
+/* A small Socket.IO 5 client, with events, acknowledgements and namespaces; no binary. Our own
+   pages use it as a module. Pages written for a Node server get it as the classic script /socket.io/socket.io.js, which
+   the server assembles from this file and its imports (kue/web/live/client_script.py). */
 
 import { Emitter } from "./emitter.js";
 import { Engine } from "./engine.js";
 
 const LOCAL_EVENTS = new Set(["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]);
 
-/** The connection to one server, with a socket for each namespace. */
+/** The connection to one server, with one socket per namespace. */
 export class Manager extends Engine {
   socket(namespace) {
     if (!this.sockets.has(namespace)) this.sockets.set(namespace, new Socket(this, namespace));
@@ -15,7 +15,7 @@ export class Manager extends Engine {
   }
 }
 
-/** One namespace of a connection: what `io()` returns. */
+/** One namespace of a connection, returned by `io()`. */
 export class Socket extends Emitter {
   constructor(manager, namespace) {
     super();
@@ -61,7 +61,7 @@ export class Socket extends Emitter {
 
   close() { return this.disconnect(); }
 
-  /** Send an event. A function as last argument gets the acknowledgement; with `timeout(ms)` it gets `(error, …)`. */
+  /** Send an event. A function as the last argument receives the acknowledgement; with `timeout(ms)`, `(error, …)`. */
   emit(name, ...args) {
     if (LOCAL_EVENTS.has(name)) throw new Error(`"${name}" is a reserved event name`);
     const { volatile, timeout } = this.flags;
@@ -158,7 +158,7 @@ export class Socket extends Emitter {
 
 const managers = new Map();
 
-/** Connect to a server: `io()`, `io(url)`, `io(url, options)`, `io(options)`. The url's path names the namespace. */
+/** Connect to a server: `io()`, `io(url)`, `io(url, options)`, `io(options)`. The URL's path is the namespace. */
 export function io(url, options) {
   if (typeof url === "object" && url !== null) [url, options] = [undefined, url];
   const settings = { path: io.defaultPath, ...options };
@@ -176,7 +176,7 @@ export function io(url, options) {
   return socket;
 }
 
-/** Where servers listen, unless an option says so. */
+/** The default path of servers. */
 io.defaultPath = "/socket.io/";
 io.connect = io;
 io.io = io;

@@ -1,9 +1,9 @@
-/* The lists of the first page as data: which rows are in which list. No DOM. */
+/* The lists of the home page as data: which rows are in which list. No DOM. */
 
 import { config } from "../lib/page_config.js";
 import { FINISHED } from "../parts/job_row.js";
 
-/** Rows of each kind that the lists hold; the rest is counted. */
+/** Maximum number of rows of each kind; the rest is only counted. */
 const CAPS = config.home_rows;
 const GROUP = { active: 0, inactive: 1, delayed: 2 };
 
@@ -27,7 +27,7 @@ export class HomeStore {
     this.counts = {};
   }
 
-  /** Take the server's whole answer. Rows that finished while shown stay, in their current state. */
+  /** Apply a complete response. Rows that finished while shown stay, in their current state. */
   replace({ rows, recent, also = [], counts }) {
     const stay = new Map(also.filter((row) => this.list.has(row.id) && FINISHED.has(row.state)).map((row) => [row.id, row]));
     this.list = new Map([...rows.map((row) => [row.id, row]), ...stay]);
@@ -36,7 +36,7 @@ export class HomeStore {
     this.#trim();
   }
 
-  /** Take one frame of changes. */
+  /** Apply one frame of changes. */
   apply({ rows = [], gone = [], counts }) {
     for (const id of gone) {
       this.list.delete(id);
@@ -73,7 +73,7 @@ export class HomeStore {
     return Math.max(0, (this.counts[state] || 0) - shown);
   }
 
-  /** Tell whether the rows shown cannot be all there is to show: some finished or moved on, and others could take their place. */
+  /** Return whether more rows could be shown: some finished or changed state, and others could take their place. */
   short() {
     return Object.keys(GROUP).some((state) => {
       const shown = [...this.list.values()].filter((row) => row.state === state).length;

@@ -1,4 +1,4 @@
-/* The page of alerts and webhooks: fetched again every few seconds, and after each action. */
+/* The Alerts page: reloaded every few seconds, and after each action. */
 
 import { confirmed } from "../parts/job_actions.js";
 import { refreshedPage } from "../parts/refreshed_page.js";
@@ -19,7 +19,7 @@ const ACTIONS = {
     return `Webhook ${name} disabled.`;
   },
   async remove(name) {
-    if (!(await confirmed(`Remove webhook ${name}? What was not delivered to it yet is not delivered.`))) return "";
+    if (!(await confirmed(`Remove webhook ${name}? Pending deliveries are dropped.`))) return "";
     await request("DELETE", path(name));
     return `Webhook ${name} removed.`;
   },

@@ -1,4 +1,4 @@
-/* The files page: local times, and deleting after a question. */
+/* The files page: local times, and deletion with confirmation. */
 
 import { confirmed, sayIn } from "../parts/job_actions.js";
 import { request } from "../lib/api.js";

@@ -1,4 +1,4 @@
-/* The first page: wires the form, the lists and the live stream together. */
+/* The home page: connects the form, the lists and live updates. */
 
 import { sayIn, wireActions } from "../parts/job_actions.js";
 import { get } from "../lib/api.js";
@@ -51,7 +51,7 @@ const say = sayIn(document.getElementById("act_message"));
 wireActions(list, say);
 wireActions(document.getElementById("recent"), say);
 
-/** Seconds that rows and counts must disagree before the list is fetched: on a busy queue they always do for a moment. */
+/** Seconds that rows and counts must differ before the list is fetched: on a busy queue they often differ briefly. */
 const DISAGREE_S = 3;
 let disagreed = 0;
 setInterval(() => {

@@ -1,4 +1,4 @@
-/* One job's page: the row at the top follows every frame, the rest is fetched again when the job changed. */
+/* A job's page: the row at the top is updated by every frame, the rest is reloaded when the job changes. */
 
 import { confirmed, runAction, sayIn, wireActions } from "../parts/job_actions.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
@@ -13,7 +13,7 @@ import { localTimes } from "../lib/local_times.js";
 const job = document.getElementById("job");
 const id = job.dataset.id;
 const say = sayIn(document.getElementById("act_message"));
-/** The reason why a job waits changes without an event: the page polls this often. */
+/** The reason why a job waits changes without an event, so the page polls at this interval. */
 const POLL_MS = 5000;
 
 let view;
@@ -27,7 +27,7 @@ function takeOver() {
   log.takeOver();
 }
 
-/** The job is no more: say so, and stop asking for it. */
+/** The job was removed: say so, and stop polling. */
 function gone() {
   live.gone = true;
   job.replaceChildren(Object.assign(document.createElement("p"), { className: "empty", textContent: `Job ${id} was removed.` }));
@@ -71,7 +71,7 @@ setInterval(() => {
   if (!live.gone && waits && document.visibilityState === "visible") live.resync();
 }, POLL_MS);
 
-/** What the buttons of a flow ask and say. */
+/** The texts of a flow's buttons. */
 const FLOW = {
   cancel: { ask: "Cancel", failed: "Not cancelled", yes: "Cancel jobs" },
   remove: { ask: "Remove", failed: "Not removed", yes: "Remove" },

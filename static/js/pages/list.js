@@ -1,4 +1,4 @@
-/* A list of one state: rows follow the frames, and the page is read again when jobs came or went. */
+/* A list of one state: rows are updated by frames, and the page is reloaded when jobs were added or removed. */
 
 import { sayIn, wireActions } from "../parts/job_actions.js";
 import { get } from "../lib/api.js";

@@ -1,4 +1,4 @@
-/* The overview: counts follow every frame, the rest is fetched again every few seconds while jobs come and go. */
+/* The overview: counts are updated by every frame, the rest is reloaded every few seconds while jobs change. */
 
 import { wireCharts } from "../parts/chart_values.js";
 import { fetchPart, replaceContent } from "../parts/partial_refresh.js";

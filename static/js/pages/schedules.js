@@ -1,4 +1,4 @@
-/* The page of schedules: fetched again every few seconds, and after each action. */
+/* The Schedules page: reloaded every few seconds, and after each action. */
 
 import { confirmed } from "../parts/job_actions.js";
 import { refreshedPage } from "../parts/refreshed_page.js";
@@ -24,7 +24,7 @@ const ACTIONS = {
     return "";
   },
   async remove(name) {
-    if (!(await confirmed(`Remove schedule ${name}? Its jobs stay.`))) return "";
+    if (!(await confirmed(`Remove schedule ${name}? Its jobs are kept.`))) return "";
     await request("DELETE", path(name));
     return `Schedule ${name} removed.`;
   },

@@ -1,4 +1,4 @@
-/* What a search found: the rows stay fresh, and the search is done again when changes were missed. */
+/* Search results: rows are updated live, and the search is repeated when changes were missed. */
 
 import { sayIn, wireActions } from "../parts/job_actions.js";
 import { get } from "../lib/api.js";

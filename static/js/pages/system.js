@@ -1,4 +1,4 @@
-/* The system page: fetched again every few seconds, and after each action. */
+/* The system page: reloaded every few seconds, and after each action. */
 
 import { wireCharts } from "../parts/chart_values.js";
 import { sayIn } from "../parts/job_actions.js";

@@ -51,7 +51,7 @@ export function wireBulk(bar) {
     }
   }
 
-  /** Ask, if jobs are to be removed; then start and follow. Resolves to whether it was started. */
+  /** Confirm a removal, then start the action and show its progress. Resolves to whether it was started. */
   async function start(filter, total) {
     const jobs = total === 1 ? "1 job? Its record and log are" : `${count(total)} jobs? Their records and logs are`;
     if (filter.act === "remove" && !(await confirmed(`Remove ${jobs} deleted.`))) return false;

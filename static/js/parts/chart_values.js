@@ -7,7 +7,7 @@ export function wireCharts(root) {
     const column = event.target.closest?.(".hit");
     const output = column?.closest("figure")?.querySelector(".plot_value");
     if (output) output.textContent = on ? `${absolute(Number(column.dataset.at)).slice(11, 16)}  ${column.dataset.value}` : "";
-    column?.querySelector("title")?.remove(); // the browser's own tip would show the same
+    column?.querySelector("title")?.remove(); // the browser's tooltip would show the same
   };
   root.addEventListener("pointerover", (event) => show(event, true));
   root.addEventListener("pointerout", (event) => show(event, false));

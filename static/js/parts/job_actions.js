@@ -1,4 +1,4 @@
-/* The buttons of a list. Clicks are handled once, on the list; destructive actions ask first. */
+/* The buttons of a list. Clicks are handled once, on the list; destructive actions need confirmation. */
 
 import { request } from "../lib/api.js";
 
@@ -44,7 +44,7 @@ export function wireActions(list, say, after = () => {}) {
   });
 }
 
-/** Return a function that shows a sentence in an element, as an error if told so. */
+/** Return a function `(text, bad)` that shows a message in an element, as an error if `bad`. */
 export function sayIn(element) {
   return (text, bad = false) => {
     element.textContent = text;

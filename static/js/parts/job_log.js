@@ -1,14 +1,14 @@
-/* The log of one job as it grows: its lines have no events, so it is polled while the job runs. */
+/* The log of one job: its lines have no events, so it is polled while the job runs. */
 
 import { get } from "../lib/api.js";
 
-/** Milliseconds between two requests. */
+/** Polling interval, milliseconds. */
 const POLL_MS = 1000;
-/** The server keeps this many lines of a job and then drops the oldest: from there on line numbers shift. */
+/** The server keeps this many lines per job and then drops the oldest, so line numbers shift. */
 const NUMBERED = 1000;
 
 export class JobLog {
-  /** `id` of the job; `running()` tells whether lines may come; `refetch()` fetches the part of the page again. */
+  /** `id` of the job; `running()` returns whether new lines are possible; `refetch()` reloads the part of the page. */
   constructor(id, running, refetch) {
     Object.assign(this, { id, running, refetch });
     this.follow = true;
@@ -16,7 +16,7 @@ export class JobLog {
     this.timer = setInterval(() => this.poll(), POLL_MS);
   }
 
-  /** Take over the part of the page that was just put in place. */
+  /** Attach to the part of the page that was just inserted. */
   takeOver() {
     this.box = document.getElementById("job_log");
     const label = document.getElementById("log_follow");
@@ -55,7 +55,7 @@ export class JobLog {
         this.#toEnd();
       }
     } catch {
-      // the sign at the top says what is wrong
+      // the status at the top shows the problem
     }
     this.busy = false;
   }

@@ -22,7 +22,7 @@ function setHidden(element, hidden) {
 }
 
 export class JobRow {
-  /** Take over a line the server sent, or make a new one. */
+  /** Use a row rendered by the server, or create one. */
   constructor(row, element = null) {
     this.element = element || document.getElementById("row_template").content.firstElementChild.cloneNode(true);
     const part = (name) => this.element.querySelector(`[data-part="${name}"]`);
@@ -75,7 +75,7 @@ export class JobRow {
     this.tick(now);
   }
 
-  /** Refresh what depends on the clock. */
+  /** Update the parts that depend on the current time. */
   tick(now = Date.now()) {
     setText(this.parts.when, this.#when(now));
     const moment = this.#moment();

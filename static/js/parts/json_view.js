@@ -1,9 +1,9 @@
 /* JSON values: folded, highlighted, copyable. The server's <pre> stays in the page, hidden, as the source. */
 
-/** Entries of an array or object from which on it is folded at first, and depth from which on. */
+/** Number of entries, and depth, from which arrays and objects are initially folded. */
 const FOLD_ENTRIES = 20;
 const FOLD_DEPTH = 3;
-/** Characters from which on the text is left as it is. */
+/** Number of characters from which the text is shown unformatted. */
 const TREE_MAX = 50_000;
 const COPIED_MS = 1500;
 
@@ -16,7 +16,7 @@ function make(name, className, text) {
 
 const CLASSES = { string: "json_string", number: "json_number", boolean: "json_word", object: "json_word" };
 
-/** Return the lines of a value; `lead` stands before it, `end` after it. */
+/** Return the lines of a value, with `lead` before and `end` after it. */
 function tree(value, lead, end, depth) {
   if (value === null || typeof value !== "object" || Object.keys(value).length === 0) {
     const line = make("div", "json_line");
@@ -41,7 +41,7 @@ function tree(value, lead, end, depth) {
 
 async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = make("textarea", "unseen"); // without TLS there is no clipboard but this one
+  const area = make("textarea", "unseen"); // without TLS, navigator.clipboard is not available
   area.value = text;
   document.body.append(area);
   area.select();
@@ -67,7 +67,7 @@ function build(pre) {
   try {
     value = view.source.length <= TREE_MAX ? JSON.parse(view.source) : undefined;
   } catch {
-    value = undefined; // cut off, or too long
+    value = undefined; // truncated, or too long
   }
   if (value !== undefined) {
     const box = make("div", "json_tree");
@@ -80,7 +80,7 @@ function build(pre) {
   return view;
 }
 
-/** Show the JSON values below `root`. `old` are the views of the part that it replaces: one with the same text is kept. */
+/** Show the JSON values below `root`. `old`: the views of the part it replaces; those with the same text are kept. */
 export function showJson(root, old = []) {
   for (const pre of root.querySelectorAll("pre[data-json]")) {
     const kept = old.find((view) => view.dataset.jsonOf === pre.dataset.keep && view.source === pre.textContent);
@@ -90,5 +90,5 @@ export function showJson(root, old = []) {
   }
 }
 
-/** Return the views below `root`, to give to `showJson` later. */
+/** Return the views below `root`, for `showJson`. */
 export const jsonViews = (root) => [...root.querySelectorAll(".json")];

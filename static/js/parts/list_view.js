@@ -1,9 +1,9 @@
-/* Puts rows into a <ul>, in order, touching only what changed. */
+/* Renders rows in a <ul>, in order, updating only what changed. */
 
 import { JobRow } from "./job_row.js";
 
 export class ListView {
-  /** Take over the lines that the server sent: each bears its row as JSON. */
+  /** Use the rows rendered by the server, which contain their data as JSON. */
   constructor(element) {
     this.element = element;
     this.views = new Map();
@@ -27,9 +27,9 @@ export class ListView {
       this.views.delete(id);
       const { element } = view;
       const focused = element.contains(document.activeElement);
-      // The focus must not jump to the top of the page because a row was removed.
+      // Removing a row must not move the focus to the top of the page.
       if (focused) this.element.focus();
-      // A row under the pointer never becomes another job's row between mouse down and mouse up.
+      // The row under the pointer must not become another job's row between mouse down and mouse up.
       if (focused || element.matches(":hover")) element.remove();
       else {
         spare.push(view);

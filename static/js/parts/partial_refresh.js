@@ -1,11 +1,11 @@
-/* Pages whose inner part the server renders: fetch it again, replace the old one, and keep the visitor's state. */
+/* Pages with a server-rendered part: reload it, replace the old one, and keep the visitor's state. */
 
 import { ApiError } from "../lib/api.js";
 import { link } from "../lib/links.js";
 import { localTimes } from "../lib/local_times.js";
 import { jsonViews, showJson } from "./json_view.js";
 
-/** Fetch a part; returns { html, mark }, or null if what it shows was removed. */
+/** Fetch a part; returns { html, mark }, or null if its subject was removed. */
 export async function fetchPart(path) {
   let response;
   try {
@@ -15,13 +15,13 @@ export async function fetchPart(path) {
   }
   if (response.status === 404) return null;
   const [epoch, seq] = (response.headers.get("X-Kue-Mark") || "").split(" ");
-  if (!response.ok || !epoch) throw new ApiError(`the server answered ${response.status}`, response.status);
+  if (!response.ok || !epoch) throw new ApiError(`the server responded with status ${response.status}`, response.status);
   return { html: await response.text(), mark: { epoch, seq: Number(seq) } };
 }
 
 const named = (root, name) => [...root.querySelectorAll("[data-keep]")].find((each) => each.dataset.keep === name);
 
-/** Replace a box's content by html. Elements with data-keep keep scroll position, focus and a value being typed. */
+/** Replace a box's content. Elements with data-keep keep their scroll position, focus and a value being typed. */
 export function replaceContent(box, html) {
   const kept = [...box.querySelectorAll("[data-keep]")].map((old) => ({
     name: old.dataset.keep, top: old.scrollTop, left: old.scrollLeft, end: old.scrollTop + old.clientHeight >= old.scrollHeight - 8,

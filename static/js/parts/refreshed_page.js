@@ -1,4 +1,4 @@
-/* A page with one part that is fetched again every few seconds, and whose buttons act on the row that they stand in. */
+/* A page with a part that is reloaded every few seconds, and buttons that act on their row. */
 
 import { sayIn } from "./job_actions.js";
 import { showCounts, showStatus } from "./state_tabs.js";
@@ -10,7 +10,7 @@ const POLL_MS = 3000;
 
 /**
  * Keep `box` up to date from `url`. A click on a button with `data-action` calls `actions[action](name)`, where `name` is
- * the row's `data-KIND`. The action returns what to say. Returns `{say, refresh}`.
+ * the row's `data-KIND`. The action returns a message. Returns `{say, refresh}`.
  */
 export function refreshedPage({ box, url, kind, actions }) {
   const say = sayIn(document.getElementById("act_message"));
@@ -36,7 +36,7 @@ export function refreshedPage({ box, url, kind, actions }) {
     try {
       say(await actions[button.dataset.action](name));
     } catch (error) {
-      say(`Not done: ${error.message}.`, true);
+      say(`The action failed: ${error.message}.`, true);
     }
     if (button.dataset.action !== "edit") live.resync();
   });

@@ -1,22 +1,22 @@
-/* The form that makes or changes a schedule, with the next times that it would have: the server computes them. */
+/* The form to create or change a schedule, with a preview of its next times, computed by the server. */
 
 import { request } from "../lib/api.js";
 import { sayIn } from "./job_actions.js";
 
-/** Milliseconds after the last key until the next times are asked for. */
+/** Milliseconds after the last key press until the preview is requested. */
 const TYPING_MS = 250;
 const UNITS = [["w", 604_800_000], ["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000], ["ms", 1]];
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-/** Members that are texts as typed; those left empty are not sent. */
+/** Members sent as typed; empty ones are not sent. */
 const TEXTS = ["name", "type", "timezone", "overlap", "missed", "jitter", "start", "end"];
 
-/** 300000 -> "5m", in the largest unit that says it exactly. */
+/** 300000 -> "5m", in the largest exact unit. */
 function duration(ms) {
   const [unit, size] = UNITS.find(([, each]) => ms % each === 0);
   return ms ? `${ms / size}${unit}` : "";
 }
 
-/** Epoch ms -> "2026-01-31T14:03:22" in a time zone, as an input takes it. */
+/** Epoch ms -> "2026-01-31T14:03:22" in a time zone, for an input element. */
 function inZone(ms, zone) {
   if (ms === null) return "";
   return new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" }).format(ms).replace(" ", "T");
@@ -59,7 +59,7 @@ export class ScheduleForm {
     this.#showRule();
   }
 
-  /** Fill the form with a schedule as the server gives it. */
+  /** Fill the form with a schedule from the server. */
   edit(schedule) {
     const { elements } = this.#form;
     const zone = schedule.timezone || "UTC";
@@ -104,7 +104,7 @@ export class ScheduleForm {
     for (const each of this.#form.querySelectorAll("[data-rule]")) each.hidden = each.dataset.rule !== rule;
   }
 
-  /** The body that the form stands for. Throws Error with a sentence. */
+  /** Return the request body for the form's values. Throws Error with a message. */
   #body() {
     const { elements } = this.#form;
     const body = Object.fromEntries(TEXTS.map((name) => [name, elements[name].value.trim()]).filter(([, value]) => value));
@@ -137,7 +137,7 @@ export class ScheduleForm {
       const { upcoming } = await request("POST", "/schedules/preview", { ...body, name: body.name || "new", type: body.type || "new" });
       if (asked !== this.#asked) return;
       this.#showTimes(upcoming, body.timezone);
-      this.#say(upcoming.length ? "" : "No time follows.", !upcoming.length);
+      this.#say(upcoming.length ? "" : "There is no further time.", !upcoming.length);
     } catch (error) {
       if (asked !== this.#asked) return;
       this.#showTimes([]);

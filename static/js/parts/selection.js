@@ -43,7 +43,7 @@ export class Selection {
     this.update();
   }
 
-  /** Show what is selected, after rows came, went or changed state. */
+  /** Update the selection bar after rows were added, removed or changed state. */
   update() {
     if (!this.bar) return;
     for (const id of this.ids) if (!this.list.views.has(id)) this.ids.delete(id);
@@ -55,7 +55,7 @@ export class Selection {
     }
   }
 
-  /** Ids of the selected jobs that an action applies to. */
+  /** Return the ids of the selected jobs that an action applies to. */
   #of(action) {
     return [...this.ids].filter((id) => STATES[action]?.has(this.list.views.get(id)?.row.state));
   }

@@ -1,7 +1,7 @@
 /* Keyboard shortcuts of every page, listed in a dialog. A visitor can turn them off there. */
 
 const OFF = "kue shortcuts off";
-/** Milliseconds in which the second key must follow "g". */
+/** Milliseconds within which the second key must follow "g". */
 const SEQUENCE_MS = 1500;
 
 const dialog = document.getElementById("shortcuts");
@@ -13,7 +13,7 @@ function stored() {
   try {
     return localStorage.getItem(OFF) === null;
   } catch {
-    return true; // the browser stores nothing
+    return true; // the browser blocks storage
   }
 }
 
@@ -22,11 +22,11 @@ function store(on) {
     if (on) localStorage.removeItem(OFF);
     else localStorage.setItem(OFF, "1");
   } catch {
-    // valid for this page only
+    // applies to this page only
   }
 }
 
-/** Move the focus by one job. Without a focused job, begin at the first one in sight. */
+/** Move the focus by one job. Without a focused job, start at the first visible one. */
 function step(by) {
   const links = [...document.querySelectorAll(".jobs:not(.solo) > .job > a.job_id")];
   if (!links.length) return;

@@ -1,4 +1,4 @@
-/* The form that starts a download: sends `start` and shows the answer below the button. */
+/* The form that starts a download: sends `start` and shows the response below the button. */
 
 const ANSWER_MS = 15000;
 
@@ -45,7 +45,7 @@ export function wireStart(socket) {
     button.disabled = true;
     socket.timeout(ANSWER_MS).emit("start", read(form), (error, answer) => {
       button.disabled = false;
-      if (error) say("The server did not answer.", true);
+      if (error) say("The server did not respond.", true);
       else if (answer.error) {
         say(`Not started: ${answer.error}${/[.?!]$/.test(answer.error) ? "" : "."}`, true);
         if (answer.suggestion) offer(answer.suggestion);

@@ -4,9 +4,9 @@ import { request } from "../lib/api.js";
 
 const CHECK_MS = 300;
 const MAX_FILE_BYTES = 4_000_000;
-/** Examples that "Several URLs" shows as long as the URL is the built-in sample's. */
+/** Examples shown by "Several URLs" while the URL is that of the sample file. */
 const EXAMPLES = 3;
-/** Fields that belong to one file only. */
+/** Fields that only make sense for a single file. */
 const ONE_FILE = new Set(["url", "title", "filename", "sha256"]);
 
 function options(form) {
@@ -118,7 +118,7 @@ export function wireStartList() {
       const answer = await request("POST", "/monitor/downloads/list", wanted, { timeoutMs: 60000 });
       text.value = "";
       problems.replaceChildren();
-      const then = answer.archive ? ` Job ${answer.archive} then puts their files into one archive.` : "";
+      const then = answer.archive ? ` Job ${answer.archive} then archives the files.` : "";
       say(`Started ${plural(answer.ids.length, "job")}.${then}`);
     } catch (error) {
       say(`Not started: ${error.message}`, true);

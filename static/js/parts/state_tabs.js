@@ -2,7 +2,7 @@
 
 import { count } from "../lib/format.js";
 
-/** Show jobs per state wherever an element asks for it with data-count. */
+/** Show the number of jobs per state in every element with data-count. */
 export function showCounts(counts) {
   for (const element of document.querySelectorAll("[data-count]")) {
     const text = count(counts[element.dataset.count] || 0);

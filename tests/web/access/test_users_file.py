@@ -103,7 +103,7 @@ def test_without_the_file_or_with_a_broken_one_nobody_gets_in(
     path.write_text("anna:write:plain text\nx\n" + kept.splitlines()[-1] + "\n")
     assert (anna.get("/stats").status_code, status(site, "anna", "plain text")) == (401, 401)
     assert status(site, "eva", "evas word") == 200
-    assert "line 1: user anna: no hash" in caplog.text and "plain text" not in caplog.text
+    assert "line 1: user anna: no password hash" in caplog.text and "plain text" not in caplog.text
     path.unlink()
     assert (anna.get("/stats").status_code, status(site, "eva", "evas word")) == (401, 401)
     path.write_text(kept)

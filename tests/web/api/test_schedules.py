@@ -23,7 +23,7 @@ def test_the_life_of_a_schedule_is_as_described(check: Any, queue: Any) -> None:
     ran = check("post", "/schedules/nightly/run", "/schedules/{schedule}/{verb}")
     assert queue.get(ran["id"]).schedule == "nightly"
     assert check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{verb}")["message"]
-    assert "paused already" in check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{verb}")["error"]
+    assert "already paused" in check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{verb}")["error"]
     one = check("get", "/schedules/nightly", "/schedules/{schedule}")
     assert one["paused"] and one["runs"][0]["job"] == ran["id"] and one["runs"][0]["state"] == "inactive"
     check("post", "/schedules/nightly/resume", "/schedules/{schedule}/{verb}")
@@ -59,7 +59,7 @@ def test_names_may_hold_slashes_and_blanks(check: Any, queue: Any) -> None:
     ({"name": "x", "type": "t", "cron": "0 3 * * *", "timezone": "Nowhere"}, "timezone"),
     ({"name": "x", "type": "t", "every": "soon"}, "every"),
     ({"name": "x", "type": "t", "every": 1}, "every"),
-    ({"name": "x", "type": "t", "at": "tomorrow"}, "at is a date"),
+    ({"name": "x", "type": "t", "at": "tomorrow"}, "at must be a date"),
     ({"name": "x", "type": "t", "every": "5m", "limit": 0}, "limit"),
     ({"name": "x", "type": "t", "every": "5m", "overlap": "maybe"}, "overlap"),
     ({"name": "x", "type": "t", "every": "5m", "options": {"attempts": -1}}, "attempts"),

@@ -24,7 +24,7 @@ def test_the_life_of_a_webhook_is_as_described(check: Any, queue: Any) -> None:
     tested = check("post", "/webhooks/ops/test", "/webhooks/{webhook}/{deed}")
     assert queue.get(tested["id"]).data["webhook"] == "ops"
     check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{deed}")
-    assert "disabled already" in check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{deed}")["error"]
+    assert "already disabled" in check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{deed}")["error"]
     assert "enable it first" in check("post", "/webhooks/ops/test", "/webhooks/{webhook}/{deed}")["error"]
     assert check("get", "/webhooks/ops", "/webhooks/{webhook}")["disabled_why"] == "by hand"
     check("post", "/webhooks/ops/enable", "/webhooks/{webhook}/{deed}")
@@ -39,7 +39,7 @@ def test_the_life_of_a_webhook_is_as_described(check: Any, queue: Any) -> None:
     [
         (None, "send an object"),
         ({"url": "https://h/", "events": ["failed"], "what": 1}, "send an object"),
-        ({"url": "https://h/", "events": ["failed"]}, "send the secret too"),
+        ({"url": "https://h/", "events": ["failed"]}, "also send the secret"),
         ({"url": "https://h/", "events": ["failed"], "secret": "swordfish"}, "24 to 64 bytes"),
         ({"url": "https://h/", "events": ["fialed"], "secret": SECRET}, "no event 'fialed'"),
         ({"url": "file:///etc/passwd", "events": ["failed"], "secret": SECRET}, "https://example.com/hook"),

@@ -27,7 +27,7 @@ def test_a_jobs_page_shows_its_flow(site: Any, queue: kue.Queue) -> None:
         assert f'href="/job/{child.id}"' in html
     assert "&lt;part&gt; 1" in html and "<part>" not in html and len(re.findall("<rect", html)) == 4
     below = site.http().get(f"/job/{children[1].id}", headers={"Accept": "text/html"}).text
-    assert "Awaited by" in below and f'href="/job/{parent.id}"' in below
+    assert "Required by" in below and f'href="/job/{parent.id}"' in below
     assert "1 of 3 children" in site.http().get("/delayed").text
 
 

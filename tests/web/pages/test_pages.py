@@ -94,7 +94,7 @@ def test_a_suspect_says_that_it_will_run_alone(
 ) -> None:
     queue.create("a").save()
     redis_client.hset(queue.keys.job(1), "deaths", "2")
-    alone = "It will run alone: 2 worker processes died while they ran it."
+    alone = "It will run alone: 2 worker processes died while running it."
     assert why(1) == f"No worker processes jobs of type a. {alone}"
     assert "yes, 2 worker processes died in a row" in http.get("/job/1", headers=HTML).text
 
@@ -307,7 +307,7 @@ def test_a_bulk_action_whose_process_ended_has_failed(http: Any, queue: Any, red
     assert http.get("/monitor/bulk/ab").json["phase"] == "running"
     redis_client.set("q:bulk:ab", json.dumps({**view, "error": None, "at": time.time() - 60}))
     ended = http.get("/monitor/bulk/ab").json
-    assert (ended["phase"], ended["done"], ended["error"]) == ("failed", 3, "the web process that ran it has ended")
+    assert (ended["phase"], ended["done"], ended["error"]) == ("failed", 3, "the web process that ran it has exited")
 
 
 @pytest.mark.parametrize(

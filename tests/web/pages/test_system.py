@@ -89,9 +89,9 @@ def test_another_process_is_told_how_many_to_run_at_once(http: Any, redis_url: s
         wait_until(lambda: other.concurrency("video") == 6, timeout=8)
         wait_until(lambda: other.workers()[0]["types"]["video"]["slots"] == 6)
         assert 'value="6"' in http.get("/system").text
-        # An order that cannot be carried out does no harm to the ones after it
-        for name, count in (("nothing", 3), ("video", 2)):
-            other.set_slots(told["worker"], name, count)
+        # A command that cannot be carried out does no harm to the ones after it
+        other.session.call(lambda client: client.hset(other.keys.commands(told["worker"]), "nothing", 3))
+        other.set_slots(told["worker"], "video", 2)
         wait_until(lambda: other.concurrency("video") == 2, timeout=8)
     finally:
         other.shutdown(2)

@@ -2,7 +2,7 @@
   log: append a line to a job's log.
 
   ARGV[3] id   ARGV[4] token, or '' from outside an attempt   ARGV[5] line
-  ARGV[6] 1: repeated since the answer was lost; nothing is done if it is the last line already
+  ARGV[6] 1: a retry after a lost reply; does nothing if this is already the last line
   Returns    1 appended, -1 no such job, -2 the attempt no longer holds it
   Publishes  nothing, as Node
   Node Kue   Job#log (lib/queue/job.js)

@@ -1,9 +1,9 @@
 --[[
-  progress: note how far an attempt has come; with a ttl its deadline moves on.
+  progress: record an attempt's progress; with a ttl, restart it.
 
   ARGV[3] id   ARGV[4] token, or '' from outside an attempt   ARGV[5] percent
   ARGV[6] data (JSON) for the event   ARGV[7] 1 if there is data to keep in the hash
-  Returns    1 noted, -1 no such job, -2 the attempt no longer holds it
+  Returns    1 recorded, -1 no such job, -2 the attempt no longer holds it
   Publishes  progress
   Node Kue   Job#progress (lib/queue/job.js)
 ]]

@@ -1,11 +1,11 @@
 --[[
-  renew: put off the end of the leases of one process, in one call.
+  renew: extend all leases of one process.
 
   ARGV[3] lease_ms   ARGV[4…] id and token of each running job
-  Returns    the ids that the process no longer holds
+  Returns    the ids whose lease the process has lost
 ]]
 --- @include "fencing"
--- A server that is full refuses what may add, unless the script has already taken away: leases must not expire for that.
+-- A full server refuses commands that may use memory, unless the script has freed some first. Leases must not expire then.
 redis.call('ZREM', leases_key, '')
 local lease_until, lost = whole(now + tonumber(ARGV[3])), {}
 for at = 4, #ARGV, 2 do

@@ -1,8 +1,8 @@
 --[[
-  wake: end the wait of a worker process, which blocks on a list of its own besides the tokens. An element stays until it is
-  taken, so it cannot come too early; it goes by itself with a process that died.
+  wake: wake up a worker process, which blocks on a list of its own besides the wake-up tokens. An element stays until the
+  worker pops it, so it is never too early, and expires if the process has died.
 
-  ARGV[3] worker   ARGV[4] seconds until it goes
+  ARGV[3] worker   ARGV[4] seconds until it expires
   Returns    1
   Publishes  nothing
 ]]

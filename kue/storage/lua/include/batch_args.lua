@@ -1,5 +1,5 @@
--- Values gathered over several jobs, so that a script touches each key once or, since Lua's unpack takes 8,000 of them at most,
--- seldom. They are counted here, since Lua's # searches for the end each time.
+-- Values collected over several jobs, so that a script sends one command per key, or a few: Lua's unpack takes at most 8,000
+-- values. They are counted here, since Lua's # searches for the end each time.
 local VALUES_A_CALL = 6000
 local function add(list, first, second)
   local n = list.n
@@ -13,7 +13,7 @@ local function send(command, key, list)
   end
 end
 
--- The same with a list for each key.
+-- The same, with a list per key.
 local function gather(lists, key, first, second)
   local list = lists[key]
   if not list then list = {n = 0}; lists[key] = list end

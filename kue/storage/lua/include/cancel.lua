@@ -1,7 +1,7 @@
 --- @lazy
 --- @include "flows"
 -- Fail a job that has not ended, with the error "Cancelled". A worker that holds it loses it, and is notified on q:revoked
--- with `reason`. Returns {1, state it was in}, {-1} no such job, {-3, state} it had ended already.
+-- with `reason`. Return {1, its previous state}, {-1} no such job, {-3, state} it had already ended.
 local function cancel(id, reason)
   local key, zid, type, state, priority = locate(id)
   if not type then return {-1} end

@@ -1,14 +1,14 @@
 --- @lazy
 --- @include "common"
--- The claims of unique jobs: members of q:unique, each with the id of its job as the score. A claim is a type and what two jobs
--- must share: "=" and a key as JSON, or "#" and a hash of the data. It is only ever believed after a look at the job's hash, so
--- nothing has to take it away when the job ends or is removed:
+-- The claims of unique jobs: members of q:unique, with the job's id as the score. A claim is a type and what jobs must not
+-- share: "=" and a key as JSON, or "#" and a hash of the data. The job's hash decides whether a claim is valid, so it need not be
+-- removed when the job ends or is removed. Fields of the hash:
 --   unique          the claim
---   unique_until    what it lasts to: 'start', 'success', or nothing: the end of the job
---   unique_expires  epoch ms until when it lasts in any case
---   unique_data     SHA-1 of the data that it follows from: with other data it is void
+--   unique_until    until when it is valid: 'start', 'success', or empty: the end of the job
+--   unique_expires  epoch ms until when it is valid in any case
+--   unique_data     SHA-1 of the data that it was derived from: it is invalid once the data has changed
 local function claims_key() return prefix .. ':unique' end
--- The claims of jobs that were removed as they completed and whose claims last longer, by the epoch ms until when.
+-- Claims that outlast their jobs, which were removed on completion: by the epoch ms until when they are valid.
 local function outliving_key() return prefix .. ':unique:outliving' end
 
 local function holds_claim(id, entry)
@@ -22,7 +22,7 @@ local function holds_claim(id, entry)
   return state ~= 'complete' and state ~= 'failed'
 end
 
--- Returns the id of the job that holds a claim, or nil; and whether that job is there no more, but its claim lasts.
+-- Return the id of the job that holds a claim, or nil; and whether that job was removed but its claim is still valid.
 local function claimed_by(entry)
   local score = redis.call('ZSCORE', claims_key(), entry)
   if not score then return nil end
@@ -33,15 +33,15 @@ local function claimed_by(entry)
   return nil
 end
 
--- Note that a job's claim outlives it: it is removed as it completes. Any other removal ends the claim.
+-- Record that a claim outlasts its job, which is removed on completion. Any other removal ends the claim.
 local function let_claim_outlive(id)
   local field = redis.call('HMGET', job_key(id), 'unique', 'unique_expires')
   local expires = number_of(field[2])
   if field[1] and expires and expires > now then redis.call('ZADD', outliving_key(), whole(expires), field[1]) end
 end
 
--- Look at `count` claims somewhere in the set, and drop those whose job is gone. That of a job which has ended stays: it may be
--- retried.
+-- Check `count` claims somewhere in the set, and drop those whose job was removed. The claim of a job that has ended stays, since
+-- the job may be retried.
 local function sweep_claims(count)
   local size = redis.call('ZCARD', claims_key())
   local from = size > count and now % (size - count + 1) or 0
@@ -54,7 +54,7 @@ local function sweep_claims(count)
   end
 end
 
--- Let a job have a claim, given as JSON: see create_unique.lua.
+-- Give a job a claim, as JSON: see create_unique.lua.
 local function set_claim(id, claim, data)
   local fields = {'unique', claim.entry}
   if claim['until'] ~= 'end' then fields[3], fields[4] = 'unique_until', claim['until'] end

@@ -1,17 +1,17 @@
 --- @lazy
 --- @include "sets"
--- The server's clock, as the queue saw it last: it may jump (a laptop wakes up, a machine is moved, an operator sets it), and
--- while the server is down or frozen nobody can renew anything. What was promised by time then keeps the time it had left.
---   q:clock  hash  seen: epoch ms of the last look, by whichever process; some look each quarter of a second
---                  granted: epoch ms until which leases were prolonged after the last gap
---                  ahead, ahead_since: ms of the last jump forward, and the last look before it, unless it was undone
+-- Jumps of the server's clock, and gaps: a laptop wakes up, a virtual machine is moved, an operator sets the clock; and while
+-- the server is down or frozen nobody can renew a lease. Leases, deadlines and delays then keep the time that they had left.
+--   q:clock  hash  seen: epoch ms of the last check by any process; some process checks four times a second
+--                  granted: epoch ms until which leases were extended after the last gap
+--                  ahead, ahead_since: ms of the last jump forward, and the last check before it, unless it was undone
 local clock_key = prefix .. ':clock'
 local DEADLINES_FROM = 100000   -- lower scores in q:jobs:active are priorities
-local LOOK_MS = 100             -- how often a look is written down
-local BACK_MS = 1000            -- smaller steps back are the ordinary correction of a clock
-local BEYOND_MS = 253402300000000   -- due times from here on are none: suspended, waiting for other jobs, or standing aside
+local LOOK_MS = 100             -- how often a check is recorded
+local BACK_MS = 1000            -- smaller steps back are ordinary clock corrections
+local BEYOND_MS = 253402300000000   -- from here on, no due times: suspended, waiting for children, or set aside
 
--- Move the members of a zset whose score lies above `from`, to what `moved(score, member)` returns, if that is a number.
+-- Change the scores above `from` in a zset to what `moved(score, member)` returns, if that is a number.
 local function move_scores(key, from, moved)
   local changes = {}
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. whole(from), '(' .. whole(BEYOND_MS))) do
@@ -21,7 +21,7 @@ local function move_scores(key, from, moved)
   for _, change in ipairs(changes) do redis.call('ZADD', key, change[1], change[2]) end
 end
 
--- Attempts with a ttl: their deadlines move with the clock.
+-- Deadlines of attempts with a ttl move with the clock.
 local function move_deadlines(seen, jump)
   move_scores(state_key('active'), math.max(DEADLINES_FROM, math.min(seen, now)), function(deadline)
     if jump > 0 then return deadline > seen and deadline + jump or nil end
@@ -29,8 +29,8 @@ local function move_deadlines(seen, jump)
   end)
 end
 
--- Delayed jobs, after a step back: those that wait for some time, not for a date. If it undoes a jump forward, by which
--- they did not move, those from before both move by the difference alone.
+-- Delayed jobs move after a step back, unless they wait for a date. If the step undoes a jump forward, which did not move
+-- them, those from before both move by the difference only.
 local function move_delayed(jump, ahead, ahead_since)
   move_scores(state_key('delayed'), now, function(due, member)
     local key = job_key(id_of(member))
@@ -46,13 +46,13 @@ local function move_delayed(jump, ahead, ahead_since)
   end)
 end
 
--- Compare the clock with the last look. `blind`: ms without a look after which leases may have expired through no fault of their
--- workers; 0 leaves all as it is. `grace`: ms in which every living worker renews its leases. `elapsed`: ms that the caller's
--- own clock says since its last look, or 0 if it has had none: so much of a gap is time that really went by.
+-- Compare the clock with the last check. `blind`: ms without a check after which leases may have expired although their workers
+-- are alive; 0 changes nothing. `grace`: ms in which every live worker renews its leases. `elapsed`: ms since the caller's last
+-- check by its own monotonic clock, or 0 if it has had none: this much of a gap is time that really passed.
 local function watch_clock(blind, grace, elapsed)
   if blind <= 0 then return end
   local field = redis.pcall('HMGET', clock_key, 'seen', 'granted', 'ahead', 'ahead_since')
-  if fault_of(field) then   -- somebody wrote another kind of key there; without this one nothing would be rescued any more
+  if fault_of(field) then   -- a key of another type; it is replaced, since nothing could be rescued without it
     redis.call('DEL', clock_key)
     field = {}
   end
@@ -63,8 +63,8 @@ local function watch_clock(blind, grace, elapsed)
   if gap > blind then
     local jump = gap - elapsed
     local has_jumped = jump > blind
-    -- A lease that was good at the last look has the time it had then, at most the grace. Older ones have expired. Where the
-    -- gap is the caller's own standing still, as it may do again and again, only a lease that was renewed since the last gap.
+    -- A lease that was valid at the last check keeps the time it had left then, at most the grace. Older ones have expired. If
+    -- the caller itself was stopped, which may happen repeatedly, only leases renewed since the last gap are extended.
     move_scores(leases_key, has_jumped and seen or math.max(seen, granted), function(expires)
       return expires < now + grace and math.min(expires + gap, now + grace) or nil
     end)
@@ -77,7 +77,7 @@ local function watch_clock(blind, grace, elapsed)
     move_deadlines(seen, gap)
     for _, type in ipairs(limited_types()) do look_again(type) end
     local ahead, ahead_since = number_of(field[3]) or 0, number_of(field[4]) or 0
-    if gap + ahead < blind then   -- all of the jump forward is undone
+    if gap + ahead < blind then   -- the jump forward is undone completely
       move_delayed(gap, ahead, ahead_since)
       redis.call('HDEL', clock_key, 'ahead', 'ahead_since')
     else
@@ -87,5 +87,5 @@ local function watch_clock(blind, grace, elapsed)
     return
   end
   redis.call('HSET', clock_key, 'granted', whole(now + grace))
-  redis.call('PUBLISH', prefix .. ':revoked', '* * renew')   -- let every worker renew its leases at once
+  redis.call('PUBLISH', prefix .. ':revoked', '* * renew')   -- let every worker renew its leases immediately
 end

@@ -1,5 +1,5 @@
--- What every script begins with. The contract they share:
---   KEYS[1] q:jobs   names the slot in a Cluster; every other key of the queue lies in the same one
+-- The start of every script. The contract they share:
+--   KEYS[1] q:jobs   selects the slot in a Cluster; every other key of the queue is in the same slot
 --   ARGV[1] prefix   "q"
 --   ARGV[2] now_ms   epoch ms, or 0: the server's TIME, so that machines need not agree (tests set the clock with it)
 -- Keys are built from the prefix, as in keys.py.
@@ -10,7 +10,7 @@ if now == 0 then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The whole part, as JavaScript's parseInt: a delay or ttl may have a fraction. Lua writes large numbers as 1.79e+12.
+-- The integer part, like JavaScript's parseInt: a delay or ttl may have a fraction. Lua writes large numbers as 1.79e+12.
 local function whole(number) return string.format('%.0f', math.floor(number)) end
 local now_text = whole(now)
 
@@ -29,8 +29,8 @@ local function zid_of(id)
 end
 local function id_of(zid) return string.sub(zid, (string.find(zid, '|', 1, true) or 0) + 1) end
 
--- What a reply of redis.pcall says to be wrong with a key, or nil: it is of another kind, or an ACL denies it. What is no
--- key's fault, as of a server that is full or read-only, ends the script.
+-- The error in a reply of redis.pcall if it concerns one key (another type of key, denied by an ACL), else nil. Other errors,
+-- such as a full or read-only server, end the script.
 local function fault_of(reply)
   local fault = type(reply) == 'table' and reply.err
   if not fault then return nil end
@@ -38,20 +38,20 @@ local function fault_of(reply)
   error(fault, 0)
 end
 
--- The number that a field holds; nil for other text, NaN and infinity: anybody may write into a hash.
+-- A field's number; nil for other text, NaN and infinity: any program may write into a hash.
 local function number_of(text)
   local number = text and tonumber(text)
   return number and number - number == 0 and number or nil
 end
 
--- A field as the score of a sorted set. A score that Redis refuses would end the script between two writes.
+-- A field as a sorted set's score. A score that Redis refuses would end the script between two writes.
 local function score_of(text)
-  if text == '0' then return text end   -- the usual one
+  if text == '0' then return text end   -- the usual case
   if string.find(text, '^%-?%d+$') and #text < 16 then return text end
   return string.format('%.17g', number_of(text) or 0)
 end
 
--- Jobs without a ttl stay below zero in q:jobs:active, out of the range in which Node's ttl watcher looks.
+-- Jobs without a ttl have negative scores in q:jobs:active, outside the range that Node's ttl watcher reads.
 local function active_score(priority, ttl)
   if number_of(ttl) then return whole(now + number_of(ttl)) end
   priority = score_of(priority)
@@ -59,21 +59,21 @@ local function active_score(priority, ttl)
   return string.sub(priority, 1, 1) == '-' and priority or '-' .. priority
 end
 
--- JSON text as JavaScript writes it: cjson alone would escape the slash.
+-- JSON as JavaScript writes it: cjson would escape slashes.
 local function json(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
 
-local wanted_events   -- what webhooks want: "\nfailed\t*\nfailed\t"email"\n…", as save_webhook.lua writes it; false: nothing
+local wanted_events   -- the events of webhooks: "\nfailed\t*\nfailed\t"email"\n…", as save_webhook.lua writes them; false: none
 local function read_wanted_events()
   local text = redis.pcall('GET', prefix .. ':webhooks:events')
   wanted_events = type(text) == 'string' and text
 end
 
 --- @include "outbox"
--- `args` is JSON beginning with a comma, or ''.
+-- `args` is JSON that begins with a comma, or ''.
 local function publish(id, event, args)
   local json_id = string.find(id, '^%d+$') and id or json(id)
   call('PUBLISH', channel, '{"id":' .. json_id .. ',"event":"' .. event .. '","args":["' .. event .. '"' .. args .. ']}')
-  if event == 'progress' then return end   -- no webhook wants it
+  if event == 'progress' then return end   -- never sent to webhooks
   if wanted_events == nil then read_wanted_events() end
   if wanted_events then note_event(id, event, args) end
 end

@@ -2,12 +2,12 @@
 --- @include "batch_args"
 --- @include "claims"
 --- @include "flows"
--- active -> complete, for any number of attempts that ended: `complete` each, then `write_completed` once.
--- By type: what leaves and enters its sets, and the slots of keys that are free. By parent: its children that completed.
+-- active -> complete, for any number of attempts: `complete` each, then `write_completed` once.
+-- By type: members that leave and enter its sets, and free slots of keys. By parent: its completed children.
 local completed, work_time, ended_children = {}, 0, {}
 
--- `result` is JSON as the event shows it ("null" for none); `kept` tells whether the field `result` keeps it: Node stores
--- truthy results only. Any other is kept in `exact_result`, with the start of the attempt that it belongs to.
+-- `result` is the JSON in the event ("null" for none); `kept` says whether to store it in the field `result`: Node stores only
+-- truthy results. Others are stored in `exact_result`, with the start time of their attempt.
 local function complete(id, token, result, kept)
   local job, code = end_attempt(id, token, true)
   if not job then return code end
@@ -24,7 +24,7 @@ local function complete(id, token, result, kept)
   end
   if job.remove_on_complete then
     let_claim_outlive(id)
-    publish(id, 'complete', ',' .. result .. ',null')   -- while a webhook can be told of its data
+    publish(id, 'complete', ',' .. result .. ',null')   -- before removal: a webhook's message contains its data
     erase_rest(id, job.zid)
     publish(id, 'remove', ',' .. json(type))
   else
@@ -62,6 +62,6 @@ local function write_completed()
   end
   if next(ended_children) then settle_completed(ended_children) end
   if next(completed) then
-    redis.pcall('INCRBY', prefix .. ':stats:work-time', work_time)   -- a sum that overflows harms nobody
+    redis.pcall('INCRBY', prefix .. ':stats:work-time', work_time)   -- an overflow does no harm
   end
 end

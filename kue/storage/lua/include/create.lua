@@ -3,10 +3,10 @@
 --- @include "batch_args"
 --- @include "lane"
 --- @include "limits"
--- Create the jobs that ARGV tells of from its third value on, as create.lua says; return the id of the first.
--- For a flow, `waits` says by number which of them wait for children, and `found_by` where their texts for search begin.
+-- Create the jobs described in ARGV from its third value on, as in create.lua; return the first one's id.
+-- For a flow: `waits`, by number, which of them wait for children; `found_by`, where their search terms begin.
 
--- Of one type: the members of its sets, its tokens, and what follows an id in its event.
+-- For each type: the members of its sets, its wake-up tokens, and the end of its events.
 local function new_kind(type)
   redis.call('SADD', prefix .. ':job:types', type)
   local limits = limits_of(type)
@@ -14,7 +14,7 @@ local function new_kind(type)
     event = ',"event":"enqueue","args":["enqueue",' .. json(type) .. ']}'}
 end
 
--- Add the last value of a job to the fields and values of its hash.
+-- Add a job's last value to the fields and values of its hash.
 local function set_last(fields, value)
   if string.sub(value, 1, 1) == '[' then
     for _, each in ipairs(cjson.decode(value)) do add(fields, each) end
@@ -51,7 +51,7 @@ local function create(waits, found_by)
     if delay ~= '' and string.sub(delay, 1, 1) == '@' then
       local due = math.max(now, tonumber(string.sub(delay, 2)))
       delay, promote_at = due > now and whole(due - now) or '', whole(due)
-      due_at = promote_at   -- a date: it stays where it is when the clock is set
+      due_at = promote_at   -- a date: it does not move when the clock is set
     elseif delay ~= '' then
       promote_at = whole(now + math.floor(tonumber(delay)))   -- Node's delays may have fractions
     end

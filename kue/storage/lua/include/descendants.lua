@@ -1,6 +1,6 @@
 --- @lazy
 --- @include "flows"
--- The jobs that a job waits for, those that these wait for, and so on; without any that a job outside waits for too.
+-- A job's children, their children, and so on, except any that another job waits for too.
 local DESCENDANTS_A_PAGE = 500
 
 local function has_other_parent(id, known)

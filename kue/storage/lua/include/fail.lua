@@ -3,14 +3,14 @@
 --- @include "attempt_history"
 --- @include "flows"
 -- active -> inactive, delayed or failed.
--- The lease is taken already.
---   failure.error    the stack, or the message: what the hash keeps and the `error` event tells
+-- The lease has already been removed.
+--   failure.error    the stack or message, for the hash and the `error` event
 --   failure.line     the line for the job's log
---   failure.message  what `failed attempt` and `failed` tell
+--   failure.message  for the events `failed attempt` and `failed`
 --   failure.retry    'now', 'wait' or 'never'
---   failure.delay    ms to wait with 'wait'; '' leaves promote_at as it is, so that it is due at the next tick
+--   failure.delay    ms to wait with 'wait'; '' leaves promote_at unchanged, so the job is due immediately
 --   failure.note     one more log line, or ''
---   failure.crashed  '1': the child process that ran it died; it stays suspect if it is
+--   failure.crashed  '1': the child process that ran it died; a suspect stays one
 local function fail_held(job, failure, ack)
   local id, key = job.id, job_key(job.id)
   local stack = failure.error ~= failure.message and failure.error or nil
@@ -40,7 +40,7 @@ local function fail_held(job, failure, ack)
     local promote_at
     if failure.delay == '' then
       promote_at = redis.call('HGET', key, 'promote_at') or now_text
-      if promote_at == ASIDE_UNTIL_MS then promote_at = now_text end   -- Node promoted it while it stood aside
+      if promote_at == ASIDE_UNTIL_MS then promote_at = now_text end   -- Node promoted it while it was set aside
     else
       promote_at = whole(now + tonumber(failure.delay))
       redis.call('HSET', key, 'delay', failure.delay, 'promote_at', promote_at)

@@ -1,8 +1,8 @@
 --- @include "sets"
--- Fencing: an attempt may write to its job only while its token is the one in the hash, and the job has a lease. A token
--- stays behind when an attempt ends, and a Node worker that takes the job next does not know it: it has no lease. Nor does
--- Node know leases: where it took a job that ours still ran (its dashboard had put it back), it wrote another started_at
--- than the one that the token names.
+-- Fencing: an attempt may write to its job only while its fencing token is the one in the hash, and the job has a lease. The
+-- token stays in the hash when an attempt ends; a Node worker that runs the job next does not change it, but has no lease. If
+-- Node takes a job that one of our workers still runs (its dashboard had queued it again), the lease is still there; then
+-- started_at differs from the one in the token.
 local OK, DONE, GONE, LOST = 1, 0, -1, -2
 
 local function names_start(token, started_at)
@@ -17,13 +17,13 @@ local function is_leased(id)
   return names_start(field[1], field[2])
 end
 
--- For a write in mid-attempt; '' is somebody outside an attempt, who needs no token.
+-- For a write during an attempt; '' is a caller outside an attempt, which needs no token.
 local function may_write(id, token, state, kept_token)
   return token == '' or (state == 'active' and kept_token == token and is_leased(id))
 end
 
--- Returns what is known of an active job, else nil and a code: GONE (no such job) or LOST (not active). Then the token in its
--- hash. `is_ours`: a worker of ours took it last, or nobody can tell.
+-- Return an active job's fields, else nil and a code: GONE (no such job) or LOST (not active). Then the token in its hash.
+-- `is_ours`: a worker of this library reserved it last, or it is unknown.
 local function active(id)
   local key = job_key(id)
   local field = call('HMGET', key, 'token', 'state', 'type', 'priority', 'attempts', 'max_attempts', 'started_at',
@@ -40,20 +40,20 @@ local function active(id)
 end
 
 --- @lazy
--- Node's ttl watcher may have seen the job overdue by now: without an answer it would fail in a second what has ended here.
+-- Node's ttl watcher may have seen the job overdue: without a reply it would fail the job within a second, though it has ended.
 local function answer_watcher(job)
   local deadline = tonumber(redis.call('ZSCORE', state_key('active'), job.zid) or '')
   if deadline and deadline <= now then publish(job.id, 'ttl exceeded ack', '') end
 end
 
--- A job under which worker processes died: `deaths` counts them since it last ended by itself, `alone` is the token of the
--- attempt in which its process ran nothing else. It ended by itself now, so it is cleared.
+-- A job whose worker processes died: `deaths` counts them since it last ended regularly, `alone` is the token of the attempt
+-- during which its process ran nothing else. It has now ended regularly, so both are removed.
 --- @lazy
 local function clear_suspicion(job) call('HDEL', job.key, 'deaths', 'alone') end
 
--- An attempt ends: drops its lease and returns the job if `token` holds it, else nil and a code: DONE (this very attempt was
--- acknowledged already, so a repeated call does no harm), GONE (no such job) or LOST (the attempt lost its job). If the job is
--- limited by key, its slot is free, unless the caller `frees` it.
+-- End an attempt: remove its lease and return the job if `token` holds it, else nil and a code: DONE (this attempt was already
+-- acknowledged, so a repeated call does no harm), GONE (no such job) or LOST (the attempt lost its job). The slot of its key, if
+-- any, becomes free, unless the caller `frees` it.
 local function end_attempt(id, token, frees)
   local job, code, kept_token = active(id)
   if code == GONE then return nil, GONE end

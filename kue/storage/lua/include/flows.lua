@@ -1,22 +1,22 @@
 --- @lazy
 --- @include "sets"
 --- @include "batch_args"
--- Flows: a job that waits for others, its children.
---   q:job:ID:children   zset of a parent: the nth child by -n while it is pending, by n once it is complete, by n plus one of
---                       the numbers below once it has failed or was removed
---   children            field of the parent: how many there are; children_ended: how many are pending no more
---   on_child_failure    field of the parent: what a failed child does, 'fail', 'ignore' or 'wait'
---   failed_child        field of a parent that failed since that child did
+-- Flows: jobs (parents) that wait for others (children).
+--   q:job:ID:children   zset of a parent: score -n for its nth child while pending, n once complete, n plus one of the
+--                       numbers below once failed or removed
+--   children            field of the parent: their number; children_ended: how many of them are no longer pending
+--   on_child_failure    field of the parent: what to do if a child fails: 'fail', 'ignore' or 'wait'
+--   failed_child        field of a parent that failed because this child did
 --   suspended_wait      field of a parent that waited when it was suspended
 --   parents             field of the child: the ids of its parents, with commas
--- A parent that waits is delayed, with this time in promote_at. Whatever anybody else does to it ends the wait.
+-- A waiting parent is delayed, with this time in promote_at. Any other change of its state ends the wait.
 local WAIT_UNTIL_MS = '253402300798000'
 local FAILED_FROM, REMOVED_FROM = 2 ^ 41, 2 ^ 42
 
 local function children_key(id) return job_key(id) .. ':children' end
 local function pending_children(id) return redis.call('ZCOUNT', children_key(id), '-inf', '(0') end
 
--- A parent that waits fails with its child. Returns the message.
+-- Fail a waiting parent because its child failed. Return the message.
 local function fail_parent(id, type, priority, message, child)
   local zid = zid_of(id)
   redis.call('HSET', job_key(id), 'error', message, 'failed_at', now_text, 'failed_child', child)
@@ -28,7 +28,7 @@ local function fail_parent(id, type, priority, message, child)
   return message
 end
 
--- A parent whose children have all ended goes on: at once, after its delay, or at its date.
+-- All children of a parent have ended: it runs immediately, after its delay, or at its date.
 local function release_parent(id, type, priority, delay)
   local zid, wait = zid_of(id), number_of(delay)
   local due = wait and wait > 0 and (number_of(redis.call('HGET', job_key(id), 'due_at')) or now + math.floor(wait))
@@ -43,8 +43,8 @@ local function release_parent(id, type, priority, delay)
   enqueue(id, zid, type, priority)
 end
 
--- A parent that waits, or is about to: fail it or let it go on, if its children leave it nothing to wait for. Returns the
--- message if it failed.
+-- Fail or release a parent that waits, or is about to, if it has nothing to wait for any more. Return the message if it
+-- failed.
 local function review_parent(id, type, priority, policy, delay)
   if policy == 'fail' then
     local bad = redis.call('ZRANGEBYSCORE', children_key(id), whole(FAILED_FROM), '+inf', 'LIMIT', 0, 1)[1]
@@ -53,8 +53,8 @@ local function review_parent(id, type, priority, policy, delay)
   if pending_children(id) == 0 then release_parent(id, type, priority, delay) end
 end
 
--- A child has ended: 'complete', 'failed' or 'removed'. Counts it for one parent, once. Returns a message if the parent failed
--- by that.
+-- A child has ended: 'complete', 'failed' or 'removed'. Count it for one parent, once. Return a message if the parent failed
+-- because of it.
 local function settle_one(parent, child, how, why)
   local key = children_key(parent)
   local score = number_of(redis.call('ZSCORE', key, child) or '')
@@ -69,7 +69,7 @@ local function settle_one(parent, child, how, why)
   local ended = redis.call('HINCRBY', job_key(parent), 'children_ended', 1)
   publish(parent, 'child', ',' .. ended .. ',' .. (number_of(field[7]) or ended))
   if field[2] ~= 'delayed' or field[5] ~= WAIT_UNTIL_MS then return nil end
-  if how == 'complete' and ended < (number_of(field[7]) or 0) then return nil end   -- most often: others are pending
+  if how == 'complete' and ended < (number_of(field[7]) or 0) then return nil end   -- the usual case: others are pending
   if how ~= 'complete' and policy == 'fail' then
     local message = 'Its child, job ' .. child .. ', ' .. (how == 'failed' and 'failed: ' .. why or 'was removed')
     return fail_parent(parent, type, field[3] or '0', message, child)
@@ -77,7 +77,7 @@ local function settle_one(parent, child, how, why)
   return review_parent(parent, type, field[3] or '0', policy, field[6])
 end
 
--- A job has ended: tell its parents, and theirs if they fail by that. `parents` is its field, or nil to read it.
+-- A job has ended: update its parents, and theirs if they fail as a result. `parents` is its field, or nil to read it.
 local function settle(id, how, why, parents)
   local ended, at = {{id, how, why, parents or redis.call('HGET', job_key(id), 'parents')}}, 1
   while ended[at] do
@@ -90,7 +90,7 @@ local function settle(id, how, why, parents)
   end
 end
 
--- Jobs have completed: tell their parents. `ended` has, by parent, the ids of its children. Each parent is read and written once.
+-- Jobs have completed: update their parents. `ended`: by parent, the ids of its children. Each parent is read and written once.
 local function settle_completed(ended)
   for parent, children in pairs(ended) do
     local key, moved = children_key(parent), {n = 0}
@@ -114,8 +114,8 @@ local function settle_completed(ended)
   end
 end
 
--- A failed job is to run again: its parents wait for it again, those too that failed since it did. A parent that failed since
--- another child did waits for this one once that other is retried.
+-- A failed job will run again: its parents wait for it again, including those that failed because of it. A parent that failed
+-- because of another child waits for this one when that other child is retried.
 local function unsettle(id)
   local again = {id}
   while #again > 0 do

@@ -1,7 +1,7 @@
 --- @lazy
 --- @include "release"
 --- @include "limits"
--- release for `delay` ms, and start no other job of its key in that time; of its type, if that is not limited by key.
+-- Release a job for `delay` ms, and start no other job of its key meanwhile; without a limit by key, none of its type.
 local function hold_back(id, token, reason, delay)
   local field = redis.call('HMGET', job_key(id), 'type', 'limit_key')
   local code = release(id, token, reason, delay)
@@ -13,7 +13,7 @@ local function hold_back(id, token, reason, delay)
     redis.call('HSET', limit_key('buckets', type), key, bucket_of(full_at or now, now + ms, now))
   else
     fault_of(redis.pcall('HSET', limit_key('state', type), 'hold', whole(now + ms), 'held_at', now_text))
-    redis.call('HSETNX', limits_key(), type, '{}')   -- a limit, so that the hold is looked at; it goes when that is over
+    redis.call('HSETNX', limits_key(), type, '{}')   -- an empty limit, so that the hold is checked; removed afterwards
   end
   return OK
 end

@@ -2,12 +2,12 @@
 --- @include "fencing"
 --- @include "aside"
 --- @include "batch_args"
--- Which jobs of a limited type may start now. A bucket is kept as the time at which it is full again.
-local LOOKS_MAX = 1000      -- keys, and jobs, that one call looks at for one type
-local CHECKS = 20           -- running jobs that are checked to be so when a limit is reached: others at the next look
+-- Which jobs of a limited type may start now. A token bucket is stored as the time at which it will be full again.
+local LOOKS_MAX = 1000      -- maximum number of keys, and of jobs, that one call checks per type
+local CHECKS = 20           -- running jobs that are verified when a limit is reached; others follow at the next check
 local KEY_BYTES_MAX = 200   -- a longer key is replaced by its hash
 
--- What is wrong with the keys of a limited type, or nil: one of another kind would end a script between two writes.
+-- The error in the Redis keys of a limited type, or nil. A key of another type would end a script between two writes.
 local function wrong_kind(job_type, by_key)
   local kinds = {state = 'hash'}
   if by_key then
@@ -22,7 +22,7 @@ local function wrong_kind(job_type, by_key)
   end
 end
 
--- Returns the limits of a type as {all = …, key = …}, or nil; and what is wrong with its keys. They are read once in a call.
+-- Return a type's limits as {all = …, key = …}, or nil; and the error in its Redis keys. They are read once per call.
 local known_limits = {}
 local function limits_of(job_type)
   if known_limits[job_type] then return known_limits[job_type] end
@@ -37,7 +37,7 @@ local function limits_of(job_type)
   return limits
 end
 
--- The key of a job: what its data holds at the limit's path, as text; '' if there is no such thing.
+-- A job's key: the value at the limit's path in its data, as text; '' if there is none.
 local function key_from(limit, data)
   local read, value = pcall(cjson.decode, data or '')
   if not read then return '' end
@@ -55,8 +55,8 @@ local function key_from(limit, data)
   return #value > KEY_BYTES_MAX and redis.sha1hex(value) or value
 end
 
--- Returns how many may start by a limit's rate, when its bucket is full again, and the ms until one more may start. What is
--- no number, or lies beyond what the rate can bring about (the clock was set back, the rate was raised), is put right.
+-- Return how many jobs may start by a limit's rate, when its bucket is full again, and the ms until one more may start. Stored
+-- values that are invalid or too far ahead (the clock was set back, the rate was raised) are corrected.
 local function look_into(limit, full_at)
   if not limit.count then return math.huge, now, 0 end
   local each = limit.period / limit.count
@@ -66,26 +66,26 @@ local function look_into(limit, full_at)
   return math.floor(level / each + 1e-6), full_at, math.max(1, math.ceil(each - level))
 end
 
--- Returns the ms for which a handler asked to be left alone.
+-- Return the ms for which a handler asked to start no jobs (RateLimited).
 local function held_for(hold, held_at)
   if not hold or not held_at then return 0 end
   return math.max(0, hold - math.max(now, held_at))
 end
 
--- Whether the clock was set back since a bucket was written: it is then written anew, or it would wait for the old time.
+-- Whether the clock was set back since a bucket was written: it is rewritten then, or it would wait for the old time.
 local function is_ahead(full_at, right_full_at, held_at)
   return (full_at or 0) > right_full_at + 1 and full_at > now or (held_at or 0) > now
 end
 
--- Whether an active job counts: one of ours that has lost its lease does not run any more, whatever its hash says.
+-- Whether an active job counts as running: without its lease, a job of ours no longer runs, whatever its hash says.
 local function is_running(id, type)
   local field = redis.call('HMGET', job_key(id), 'state', 'type', 'token', 'started_at')
   if field[1] ~= 'active' or field[2] ~= type then return false end
   return not field[3] or not names_start(field[3], field[4]) or redis.call('ZSCORE', leases_key, id) ~= false
 end
 
--- Returns how many jobs of a type may start now by the limit of the type, when its bucket is full again, and the ms until one
--- more may start, or nil: when another one has ended.
+-- Return how many jobs may start now by the limit of the whole type, when its bucket is full again, and the ms until one more
+-- may start; nil: when a running one ends.
 local function allowed_of_type(type, limits)
   local limit = limits.all or {}
   local field = redis.call('HMGET', limit_key('state', type), 'full_at', 'hold', 'held_at')
@@ -110,7 +110,7 @@ local function allowed_of_type(type, limits)
   return 0, full_at, wait
 end
 
--- Returns how many of the waiting jobs could start now, and the ms after which more can, if time alone brings that about.
+-- Return how many waiting jobs could start now, and the ms after which more can; nil if that depends on running jobs.
 local function startable(type, waiting)
   local limits, wrong = limits_of(type)
   if wrong then return nil, wrong end
@@ -125,8 +125,8 @@ local function startable(type, waiting)
   return math.min(waiting, free), wait
 end
 
--- Jobs with keys, {zid, priority, key}, are delayed by now: note that they stand aside. A key that had none lines up; that it may
--- wait for a slot or its bucket all the same is seen at its turn.
+-- Set jobs aside, given as {zid, priority, key}; they are already delayed. A key that had none gets a turn, when it is checked
+-- whether it must wait for a slot or its bucket.
 local function note_aside(type, jobs)
   local lines, aside, keys = {}, {n = 0}, {}
   for _, job in ipairs(jobs) do
@@ -137,19 +137,19 @@ local function note_aside(type, jobs)
   for key, members in pairs(lines) do
     local line = line_key(type, key)
     if redis.call('EXISTS', line) == 0 then keys[#keys + 1] = key end
-    pcall(send, 'ZADD', line, members)   -- of another kind it stops its own key alone
+    pcall(send, 'ZADD', line, members)   -- a key of another type in Redis stops only this limit key
   end
   table.sort(keys)
   line_up(type, keys)
 end
 
--- Whether a job stands aside for a key.
+-- Whether a job is set aside for a key.
 local function is_aside(id, type, key)
   local field = redis.call('HMGET', job_key(id), 'type', 'state', 'promote_at', 'limit_key')
   return field[1] == type and field[2] == 'delayed' and field[3] == ASIDE_UNTIL_MS and field[4] == key
 end
 
--- How many jobs of a key run. Once it matters, some holders are checked, and those that only seem to run are forgotten.
+-- The number of running jobs of a key. If the limit is reached, some holders are verified, and stale ones removed.
 local function running_of_key(type, key, concurrency)
   local holders_key, first, last = limit_key('holders', type), '[' .. holder(key, ''), '(' .. #key .. ':' .. key .. ';'
   local count = redis.call('ZLEXCOUNT', holders_key, first, last)
@@ -176,7 +176,7 @@ local function bucket_of(full_at, hold, held_at)
   return string.format('%.3f %.0f %.0f', full_at, hold, held_at)
 end
 
--- Keys whose bucket has a token by now take their turns.
+-- Give a turn to keys whose bucket has a token again.
 local function admit_ready(type)
   local ready_key = limit_key('ready', type)
   local keys = redis.call('ZRANGEBYSCORE', ready_key, '-inf', now_text, 'LIMIT', 0, LOOKS_MAX)
@@ -184,7 +184,7 @@ local function admit_ready(type)
   line_up(type, keys)
 end
 
--- A job that stands aside for a key: its hash as a flat list, due now, and priority and ttl; nil if it does not.
+-- A job set aside for a key: its hash as a flat list, due now, priority and ttl; nil if it is not set aside.
 local function read_aside(id, job_type, key)
   local flat = redis.pcall('HGETALL', job_key(id))
   if fault_of(flat) then return nil end
@@ -209,7 +209,7 @@ local function read_aside(id, job_type, key)
   return right == 4 and job or nil
 end
 
--- The next job of a key, taken out of its line: its zid, and what read_aside says; nil if there is none.
+-- Take the next job of a key: return its zid and what read_aside returns; nil if there is none.
 local function next_of_key(type, key, line)
   for _ = 1, LOOKS_MAX do
     local popped = redis.pcall('ZPOPMIN', line, 1)
@@ -219,14 +219,15 @@ local function next_of_key(type, key, line)
   end
 end
 
--- Take the next jobs of a type, `count` at most, the keys in turn: each holds a slot of its key. Returns what ZPOPMIN would, and
--- what read_aside says, by zid. Without weights many keys are taken at a time: each one's next turn is after all of these.
+-- Take the next jobs of a type, at most `count`, in the order of the keys' turns; each takes a slot of its key. Return what
+-- ZPOPMIN would, and what read_aside returns, by zid. Without weights, many keys are taken at a time: the next turn of each is
+-- after all of these.
 local function take_turns(type, limit, count)
   local turns_key, buckets_key = limit_key('turns', type), limit_key('buckets', type)
   local each = limit.count and limit.period / limit.count
   local popped_jobs, zids, jobs, looks, turn = {}, {}, {}, 0, nil
   local is_weighted = redis.call('EXISTS', limit_key('weights', type)) == 1
-  local running = limit.concurrency and redis.call('ZCARD', limit_key('holders', type))   -- of all keys together
+  local running = limit.concurrency and redis.call('ZCARD', limit_key('holders', type))   -- of all keys
   admit_ready(type)
   while #zids < count and looks < LOOKS_MAX do
     local popped = redis.call('ZPOPMIN', turns_key, is_weighted and 1 or math.min(count - #zids, LOOKS_MAX))
@@ -279,8 +280,8 @@ local function take_turns(type, limit, count)
   return popped_jobs, jobs
 end
 
--- Jobs that wait as inactive (Node made them, or they have been promoted or released) step aside into the lines of their keys.
--- `discard(id, zid, type, state, priority, is_hash)` is for what is no such job.
+-- Set aside the inactive jobs of a type (created by Node, promoted, or released), each for its key.
+-- `discard(id, zid, type, state, priority, is_hash)` is called for entries that are not such jobs.
 local function sort_waiting(type, limit, discard)
   local popped = redis.call('ZPOPMIN', type_key(type, 'inactive'), LOOKS_MAX)
   local leaving, entering, entering_type, jobs = {n = 0}, {n = 0}, {n = 0}, {}
@@ -308,7 +309,7 @@ local function sort_waiting(type, limit, discard)
   note_aside(type, jobs)
 end
 
--- Note that so many jobs of a type have started.
+-- Record that this many jobs of a type have started.
 local function count_started(type, full_at, limit, count)
   if limit and limit.count then
     redis.call('HSET', limit_key('state', type), 'full_at', string.format('%.3f', full_at + count * limit.period / limit.count))

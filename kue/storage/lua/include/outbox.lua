@@ -1,39 +1,39 @@
 --- @lazy
--- What webhooks are told of: an event that one of them wants goes into the stream q:webhooks:outbox in the step in which it
--- happens, so nobody who is killed loses it. dispatch_webhooks.lua makes jobs of it.
-local OUTBOX_MAX = 100000   -- events that wait there at most; further ones are counted in q:webhooks:dropped
+-- The outbox of webhooks: an event that a webhook receives is appended to the stream q:webhooks:outbox atomically with the
+-- event itself, so no crash can lose it. dispatch_webhooks.lua turns the entries into jobs.
+local OUTBOX_MAX = 100000   -- maximum number of entries; further ones are counted in q:webhooks:dropped
 
 local function wants_event(event)
   if wanted_events == nil then read_wanted_events() end
   return wanted_events and string.find(wanted_events, '\n' .. event .. '\t', 1, true)
 end
 
--- Any further fields come as name and value.
+-- Further fields are passed as name, value, …
 local function put_into_outbox(event, ...)
   local key = prefix .. ':webhooks:outbox'
   local length = redis.pcall('XLEN', key)
-  if type(length) ~= 'number' then return end   -- a key of another kind: the doctor tells of it
+  if type(length) ~= 'number' then return end   -- a key of another type: the doctor reports it
   if length >= OUTBOX_MAX then return redis.pcall('INCR', prefix .. ':webhooks:dropped') end
   redis.pcall('XADD', key, '*', 'event', event, 'at', now_text, ...)
 end
 
--- By what an event that Node publishes too is known again: the field `noted` of its job holds the last marks. Of an attempt
--- that is followed by another one it is the number of the attempt, else its start.
+-- A mark by which an event that Node publishes too is recognized when it is seen again: the job's field `noted` holds the last
+-- marks. For an attempt that is followed by another one it is the attempt's number, else its start time.
 local function mark_of(event, args, started_at)
   if event == 'complete' or event == 'failed' then return '|' .. event .. '@' .. (started_at or '') .. '|' end
   local made = event == 'failed attempt' and string.match(args, ',(%d+)$')
   return made and '|' .. event .. '@' .. made .. '|'
 end
 
--- `args` is JSON that begins with a comma, or ''. The jobs that deliver to webhooks are none of their business.
+-- `args` is JSON that begins with a comma, or ''. Events of delivery jobs are never delivered.
 local function note_event(id, event, args)
-  local text_max, delivery_type = 65536, 'webhook-delivery'   -- longer data, and arguments of an event, are left out
+  local text_max, delivery_type = 65536, 'webhook-delivery'   -- longer data and event arguments are left out
   if not wants_event(event) then return end
   local names = {'data', 'state', 'priority', 'attempts', 'max_attempts', 'created_at', 'started_at', 'failed_at', 'duration',
     'workerId'}
   local field = redis.call('HMGET', job_key(id), 'type', unpack(names))
   local job_type = field[1]
-  if not job_type then   -- it was removed: the event tells its type, or it is nobody's
+  if not job_type then   -- it was removed: the event contains its type, or is dropped
     job_type = string.sub(args, 1, 2) == ',"' and cjson.decode('[' .. string.sub(args, 2) .. ']')[1] or ''
   end
   if job_type == delivery_type then return end

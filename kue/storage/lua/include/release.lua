@@ -2,9 +2,8 @@
 --- @include "fencing"
 --- @include "attempt_history"
 --- @include "flows"
--- active -> inactive, or delayed for `delay` ms if that is not '', or until its children have ended if it is 'children'; the
--- attempt not counted. `promote_at` is all that the delay changes: the job's own `delay` goes on being what its backoff counts
--- from.
+-- active -> inactive, or delayed: for `delay` ms, or with 'children' until its children have ended. The attempt is not counted.
+-- Only `promote_at` changes: the job's own `delay` stays the base of its backoff.
 local function release(id, token, reason, delay)
   local job, code = end_attempt(id, token)
   if not job then return code end

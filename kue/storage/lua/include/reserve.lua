@@ -1,10 +1,10 @@
 --- @include "tokens"
 --- @include "batch_args"
 -- inactive -> active, up to the number of free slots of each type.
-local GARBAGE_MAX = 1000   -- broken entries that one call clears away before it gives up looking
+local GARBAGE_MAX = 1000   -- broken entries that one call removes before it gives up
 local SEPARATOR = '\31'    -- as in script_values.py
 
--- Returns type, state, priority and ttl out of a hash as a flat list.
+-- Return type, state, priority and ttl from a hash as a flat list.
 local function essence(flat)
   local type, state, priority, ttl
   for i = 1, #flat, 2 do
@@ -17,15 +17,15 @@ local function essence(flat)
   return type, state, score_of(priority or '0'), ttl
 end
 
--- Append a job to those that are returned: id, token, slot and its hash as one text, since a reply of many texts costs more
--- than all else that is done for the job; and of how many texts the hash is made.
+-- Append a job to the reply: id, token, slot and hash as one string, and the number of strings in the hash. One string, because
+-- a reply of many strings would cost more than all other work for the job.
 local function take(taken, id, token, slot, flat)
   taken[#taken + 1] = #flat
   taken[#taken + 1] = id .. SEPARATOR .. token .. SEPARATOR .. slot .. SEPARATOR .. table.concat(flat, SEPARATOR)
 end
 
--- An entry of q:jobs:TYPE:inactive without a job that could run: take it out, erase what has no type. A job of another type
--- goes where it belongs; a key of a job that is no hash is left for the doctor to tell of.
+-- An entry of q:jobs:TYPE:inactive without a runnable job: remove it, and erase a job without a type. A job of another type is
+-- moved to its own sets. A job key that is not a hash is left for the doctor to report.
 local function discard(id, zid, type, state, priority, is_hash)
   if is_hash and not type then
     erase(id, zid, false, false)
@@ -37,14 +37,14 @@ local function discard(id, zid, type, state, priority, is_hash)
   end
 end
 
--- `slots`: the numbers of the free slots. Appends the jobs to `taken`; returns how many still wait, or nil and what is wrong:
--- a key of another kind, or one that an ACL denies, stops its own type alone. `limits`: those of the type, or nil; by a limit
--- by key, all that waits stands aside, and the jobs are those whose keys have their turns.
+-- `slots`: the numbers of the free slots. Append the jobs to `taken`; return how many still wait, or nil and the error: a key of
+-- another type, or one denied by an ACL, stops only its own job type. `limits`: the type's limits, or nil. With a limit by key,
+-- all waiting jobs are set aside first, and those taken whose keys have their turn.
 local function reserve_type(type, slots, worker, nonce, lease_until, taken, limits)
   local waiting_key, garbage, filled, most, from, full_at = type_key(type, 'inactive'), 0, 0, #slots, 'inactive', nil
   local worker_type, start_args = worker .. ':' .. type .. ':', ',' .. json(type) .. ',null'
   local due = limits and limits.key and {'promote_at', now_text} or {}
-  local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- before a job is taken: nothing is rolled back
+  local active = redis.pcall('ZCARD', type_key(type, 'active'))   -- checked before a job is taken: nothing is rolled back
   if fault_of(active) then return nil, active.err end
   if limits then
     most, full_at = allowed_of_type(type, limits)
@@ -103,12 +103,12 @@ local function reserve_type(type, slots, worker, nonce, lease_until, taken, limi
   return balance_tokens(type)
 end
 
--- The jobs that an earlier call with the same nonce took, when its reply was lost.
+-- The jobs that an earlier call with the same nonce reserved; its reply was lost.
 --- @lazy
 local function taken_by(nonce)
   local taken = {}
   for _, id in ipairs(redis.call('ZRANGE', leases_key, 0, -1)) do
-    local field = redis.call('HMGET', job_key(id), 'token', 'state', 'workerId')   -- of most, no more is needed
+    local field = redis.call('HMGET', job_key(id), 'token', 'state', 'workerId')   -- enough to reject most of them
     local token, state, worker = field[1], field[2], field[3]
     if state == 'active' and token and string.sub(token, 1, #nonce + 1) == nonce .. '.' then
       local slot = string.match(worker or '', ':(%d+)$') or '0'
@@ -118,8 +118,8 @@ local function taken_by(nonce)
   return taken
 end
 
--- Returns the reserved jobs, and of the types those that are paused, those of which more jobs may start, those whose keys are
--- broken, each followed by what is wrong, and those that are limited, each followed by the ms after which more may start.
+-- Return the reserved jobs; the paused types; the types of which more jobs may start; the types with broken keys, each followed
+-- by the error; and the limited types, each followed by the ms after which more may start.
 -- ARGV from `at`: lease_ms, nonce, worker "kue:host:pid.id", again (1: the reply to this nonce was lost), the number of
 -- types, and for each type its name, the number of its free slots, and their numbers.
 local function reserve(at)

@@ -1,7 +1,7 @@
 --- @lazy
 --- @include "sets"
--- A job's entries in the search indexes. `found_by` is JSON, one list for each index (reds', ours), and in it a word,
--- how often it occurs, the next word, … ; `unindex` in sets.lua takes them away.
+-- A job's entries in the search indexes. `found_by` is JSON: for each index (reds', ours) a list of a word, its number of
+-- occurrences, the next word, …; `unindex` in sets.lua removes them.
 local WORDS_A_CALL = 1000
 
 local function index(id, found_by)

@@ -1,13 +1,13 @@
 --- @lazy
 --- @include "common"
 --- @include "aside"
--- The sets that a job is a member of, and how it gets in and out of them.
-local LOG_LINES = 1000   -- a job's log keeps its newest lines
-local HOLD_UNTIL_MS = '253402300799000'   -- the due time by which a suspended job is known, as in states.py
+-- The sets that a job is in, and how it is added and removed.
+local LOG_LINES = 1000   -- newest lines of a job's log that are kept
+local HOLD_UNTIL_MS = '253402300799000'   -- the due time of a suspended job, as in states.py
 -- The search indexes: reds' and ours.
 local INDEXES = {prefix .. ':search:', prefix .. ':search:text:'}
 
--- For an operator's script. Returns a job's key, member in the sets, type, state and priority; no type: no such job.
+-- For operators' scripts. Return a job's key, zid, type, state and priority; no type: no such job.
 local function locate(id)
   local key = job_key(id)
   local field = redis.call('HMGET', key, 'type', 'state', 'priority')
@@ -26,14 +26,14 @@ local function enter(id, zid, type, state, priority, score)
   redis.call('ZADD', type_key(type, state), score_of(priority), zid)
 end
 
--- A job becomes inactive: with a token, since Node's workers block on it.
+-- A job becomes inactive, with a wake-up token, since Node's workers block on it.
 local function enqueue(id, zid, type, priority)
   enter(id, zid, type, 'inactive', priority)
   redis.call('LPUSH', tokens_key(type), '1')
   publish(id, 'enqueue', ',' .. json(type))
 end
 
--- Put a job into the sets of a state by hand, with the score that is due to it there.
+-- Put a job into the sets of a state, with the right score.
 local function place(id, zid, type, state, priority, ttl, promote_at)
   if state == 'inactive' then return enqueue(id, zid, type, priority) end
   local score
@@ -47,7 +47,7 @@ local function append_log(id, line)
   if redis.call('RPUSH', key, line) > LOG_LINES then redis.call('LTRIM', key, -LOG_LINES, -1) end
 end
 
--- Take the lease from whoever holds it, and tell the worker by a channel of ours, which stays quiet otherwise.
+-- Remove a job's lease, and notify its worker on q:revoked.
 local function revoke(id, reason)
   local field = redis.call('HMGET', job_key(id), 'token', 'type', 'limit_key')
   local token = field[1]
@@ -58,7 +58,7 @@ local function revoke(id, reason)
   end
 end
 
--- Take a job out of the search indexes.
+-- Remove a job from the search indexes.
 local function unindex(id)
   for _, index in ipairs(INDEXES) do
     local object = index .. 'object:' .. id
@@ -68,14 +68,14 @@ local function unindex(id)
   end
 end
 
--- Erase what there is of a job besides its state's sets and its lease.
+-- Erase everything of a job except its state's sets and its lease.
 local function erase_rest(id, zid)
   redis.call('ZREM', all_key, zid)
   unindex(id)
   redis.call('DEL', job_key(id), log_key(id), job_key(id) .. ':children')
 end
 
--- Erase all that belongs to a job; `type` and `state` may be false.
+-- Erase everything of a job; `type` and `state` may be false.
 local function erase(id, zid, type, state)
   if state then
     if type and state == 'delayed' then leave_aside(id, type) end

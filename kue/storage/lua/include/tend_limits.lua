@@ -1,12 +1,12 @@
 --- @lazy
 --- @include "tokens"
--- What is due to limited types as time goes by, whoever works: keys whose bucket has a token take their turns, jobs that ended
--- without a word (Node removed them, somebody deleted their keys) no longer hold slots, and workers that wait are told.
-local LOOKS = 20            -- holders, and jobs, that one call looks at for whatever may have been forgotten
-local TEND_MS, SWEEP_MS = 50, 500   -- one process is enough in that time: the others do nothing
-local BUCKETS_MAX = 5000    -- buckets that one call looks at
+-- Periodic maintenance of limits, by any process: give turns to keys whose bucket has a token, free the slots of jobs that ended
+-- unnoticed (removed by Node, or their keys were deleted), and notify waiting workers.
+local LOOKS = 20            -- holders, and jobs set aside, that one call verifies
+local TEND_MS, SWEEP_MS = 50, 500   -- interval; within it one process is enough, and the others do nothing
+local BUCKETS_MAX = 5000    -- buckets that one call checks
 
--- Look at some of the jobs that hold slots. One that does not run any more (Node removed it, somebody deleted its hash) holds none.
+-- Verify some of the jobs that hold slots. One that no longer runs (removed by Node, or its hash was deleted) frees its slot.
 local function look_at_holders(type)
   local holders = limit_key('holders', type)
   local size = redis.call('ZCARD', holders)
@@ -19,7 +19,7 @@ local function look_at_holders(type)
   end
 end
 
--- Full buckets are no buckets: look at some.
+-- A full bucket need not be stored: check some.
 local function drop_full_buckets(type)
   local buckets, dropped = limit_key('buckets', type), {}
   local count = math.min(BUCKETS_MAX, math.max(LOOKS, math.floor(redis.call('HLEN', buckets) / 20)))
@@ -33,7 +33,7 @@ local function drop_full_buckets(type)
   if found[1] ~= cursor then redis.call('HSET', limit_key('state', type), 'cursor', found[1]) end
 end
 
--- Look at some of the jobs that stand aside: each must be in the line of its key, and the key wait for something.
+-- Verify some of the jobs set aside: each must be among its key's jobs, and the key must be waiting.
 local function look_at_aside(type)
   local aside = limit_key('aside', type)
   local size = redis.call('ZCARD', aside)
@@ -50,7 +50,7 @@ local function look_at_aside(type)
   end
 end
 
--- Jobs of a type whose limit by key is gone, or goes by another key, wait as any others again.
+-- Jobs of a type whose limit by key was removed or changed become inactive again.
 local function put_back(type)
   local leaving = limit_key('leaving', type)
   local zids = redis.pcall('ZRANGE', leaving, 0, LOOKS_MAX - 1)
@@ -69,7 +69,7 @@ local function put_back(type)
   if redis.call('EXISTS', leaving) == 0 then redis.call('SREM', prefix .. ':limit:leaving', type) end
 end
 
--- Whether a span has passed since any process did this; notes that it is done now.
+-- Whether an interval has passed since any process did this; if so, record that it is done now.
 local function is_due(name, span)
   local last = redis.pcall('HGET', prefix .. ':clock', name)
   last = not fault_of(last) and number_of(last) or nil

@@ -1,15 +1,15 @@
 --- @include "sets"
 --- @include "limits"
-local TOKENS_MAX = 1000   -- tokens that one call restores at most: the next call goes on
+local TOKENS_MAX = 1000   -- maximum number of tokens that one call restores; the next call continues
 
--- Most queues have neither limits nor webhooks, and pay for no more than this look. A worker that an ACL denies the key knows of
--- no limits, as it did before there were any.
+-- Most queues have neither limits nor webhooks, and pay only for this check. A worker whose ACL denies the key ignores limits, as
+-- before there were any.
 local is_plain = redis.pcall('EXISTS', prefix .. ':limits', prefix .. ':webhooks:events') == 0
 local has_limits = not is_plain and redis.pcall('EXISTS', prefix .. ':limits') == 1
 if is_plain then wanted_events = false end
 
--- Keep q:TYPE:jobs at one token for each waiting job that may start: fewer would starve Node's workers, more are noise. Returns
--- how many may, or nil and what is wrong with a key; and the ms after which more of them may, if there is a limit.
+-- Keep one wake-up token in q:TYPE:jobs for each waiting job that may start: fewer would starve Node's workers, more would wake
+-- them in vain. Return how many may start, or nil and the error of a key; and with a limit, the ms after which more may.
 local function balance_tokens(type)
   local key, waiting, wait = tokens_key(type), redis.pcall('ZCARD', type_key(type, 'inactive')), nil
   if fault_of(waiting) then return nil, waiting.err end

@@ -2,9 +2,9 @@
   cancel: inactive, delayed or active -> failed, with the error "Cancelled". A worker that holds the job loses it and is
   notified on q:revoked.
 
-  ARGV[3] id   ARGV[4] what its worker receives: cancelled, or discarded if nothing of it is to stay
-  ARGV[5] 1: also what it waits for, and so on, as in include/descendants.lua, whatever state it is in itself
-  Returns    {1, state it was in}, {-1} no such job, {-3, state} it had ended already
+  ARGV[3] id   ARGV[4] reason for its worker: cancelled, or discarded (keep nothing)
+  ARGV[5] 1: also its descendants (include/descendants.lua), even if the job itself has ended
+  Returns    {1, its previous state}, {-1} no such job, {-3, state} it had already ended
   Publishes  cancel, error, failed
 ]]
 --- @include "cancel"

@@ -1,5 +1,5 @@
 --[[
-  claim: make a saved job unique, unless another one has its claim.
+  claim: make a saved job unique, unless another job has the claim.
 
   ARGV[3] id   ARGV[4] the claim, as for create_unique.lua
   Returns    1 claimed, 0 another job has it, -1 no such job

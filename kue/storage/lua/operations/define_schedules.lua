@@ -1,13 +1,13 @@
 --[[
-  define_schedules: write schedules, all or none, and remove those that their owner no longer declares.
+  define_schedules: write schedules, all or none, and remove those that the owner no longer declares.
 
-  ARGV[3] owner    who declares them; '' leaves the owner of each as it is
-  ARGV[4] 1        also remove the owner's schedules that are not among these
-  ARGV[5…]         for each JSON, all of it text:
+  ARGV[3] owner    of these schedules; '' leaves each one's owner unchanged
+  ARGV[4] 1        also remove the owner's other schedules
+  ARGV[5…]         for each, JSON with strings only:
     name, definition
-    sha, next_at   digest of its definition and its next occurrence, as its caller read them; '' for none
-    anchor, following, following_due   for a new or changed one: see times.py; '' if no occurrence follows
-  Returns    {1, names that were removed}, or {0, name}: that schedule has changed since it was read; nothing was done
+    sha, next_at   digest of its definition, and its next time, as read by the caller; '' for none
+    anchor, following, following_due   for a new or changed one: see times.py; '' if there is no further time
+  Returns    {1, removed names}, or {0, name}: that schedule has changed since it was read; nothing was written
   Publishes  nothing
 ]]
 --- @include "schedules"

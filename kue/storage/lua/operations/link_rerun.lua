@@ -1,10 +1,10 @@
 --[[
-  link_rerun: remember that one job was made from another.
+  link_rerun: record that a job is a copy of another.
 
   ARGV[3] copy   ARGV[4] original
-  Returns    1 remembered, -1 the copy is gone. An original that is gone stays gone; the copy then still names it.
+  Returns    1 recorded, -1 the copy does not exist. If the original does not exist, the copy names it all the same.
   Publishes  nothing
-  Hash       copy: copy_of; original: copies, the newest 20 ids with commas between
+  Hash       copy: copy_of; original: copies, the newest 20 ids, comma-separated
 ]]
 --- @include "common"
 local COPIES_KEPT = 20

@@ -1,10 +1,10 @@
 --[[
-  move: put a job into a state by hand. A worker that holds the job loses it.
+  move: move a job to a state on request. A worker that holds the job loses it.
 
   ARGV[3] id   ARGV[4] state to move to   ARGV[5] states to move from, as ",failed,delayed,", or '' for any
-  Returns    {1, state it was in}, {-1} no such job, {-3, state} it is in another state
+  Returns    {1, its previous state}, {-1} no such job, {-3, state} it is in another state
   Publishes  enqueue if it becomes inactive
-  Node Kue   Job#state (lib/queue/job.js), which trusts the caller's copy where this reads the hash
+  Node Kue   Job#state (lib/queue/job.js), which uses the caller's copy, while this reads the hash
 ]]
 --- @include "flows"
 local id, to, from = ARGV[3], ARGV[4], ARGV[5]
@@ -18,7 +18,7 @@ local field = redis.call('HMGET', key, 'ttl', 'promote_at', 'suspended_wait', 'o
 local ttl, promote_at = field[1], field[2]
 local kept, waited = promote_at, promote_at == HOLD_UNTIL_MS and field[3]
 if promote_at == HOLD_UNTIL_MS and to == 'inactive' and (waited or pending_children(id) > 0) then
-  to, promote_at = 'delayed', WAIT_UNTIL_MS   -- it is suspended no longer, but has still to wait
+  to, promote_at = 'delayed', WAIT_UNTIL_MS   -- no longer suspended, but still waiting for children
 elseif promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS or promote_at == ASIDE_UNTIL_MS then
   promote_at = now_text
 end

@@ -1,11 +1,11 @@
 --[[
-  move_schedule: pause or resume a schedule, choose its next time anew after the clock was set back, or write it once more
-  for the doctor.
+  move_schedule: pause or resume a schedule, set its next time after the clock was set back, or rewrite its entry for the
+  doctor.
 
   ARGV[3] name     ARGV[4] pause, resume, move or repair
-  ARGV[5] sha      digest of its definition as read   ARGV[6] its next occurrence as read, '' for none
+  ARGV[5] sha      digest of its definition as read   ARGV[6] its next time as read, '' for none
   ARGV[7] following, ARGV[8] when that is due; '' if there is none
-  Returns    1 done, 0 it is paused (resumed, moved) already or has changed since it was read, -1 no such schedule
+  Returns    1 done, 0 it was already paused (resumed, moved) or has changed since it was read, -1 no such schedule
   Publishes  nothing
 ]]
 --- @include "schedules"

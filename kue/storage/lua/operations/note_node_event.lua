@@ -1,9 +1,9 @@
 --[[
-  note_node_event: tell webhooks of the end of an attempt in a Node worker, of which only pub/sub tells. Every process that
-  listens calls this; an event that is noted already, by its own script or by another process, is not noted again.
+  note_node_event: put the end of a Node worker's attempt, which is known only from pub/sub, into the outbox of webhooks.
+  Every subscribed process calls this. An event already recorded, by its own script or another process, is ignored.
 
-  ARGV[3] id   ARGV[4] event: complete, failed or failed attempt   ARGV[5] its arguments, JSON that begins with a comma, or ''
-  Returns    1 noted, 0 it was, or no webhook wants it
+  ARGV[3] id   ARGV[4] event: complete, failed or failed attempt   ARGV[5] its arguments: JSON that begins with a comma, or ''
+  Returns    1 recorded, 0 already recorded, or no webhook receives it
   Publishes  nothing
 ]]
 --- @include "common"

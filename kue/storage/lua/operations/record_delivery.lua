@@ -1,8 +1,8 @@
 --[[
-  record_delivery: keep how an attempt to deliver to a webhook went, unless the webhook was removed meanwhile.
+  record_delivery: record the outcome of a delivery attempt, unless the webhook was removed meanwhile.
 
   ARGV[3] name   ARGV[4] the attempt, JSON   ARGV[5] 1 if it failed   ARGV[6] attempts to keep
-  Returns    since when all attempts have failed, epoch ms; 0 after a success, or without the webhook
+  Returns    since when all attempts have failed, epoch ms; 0 after a success, or if the webhook was removed
   Publishes  nothing
 ]]
 --- @include "common"

@@ -1,11 +1,11 @@
 --[[
-  record_history: keep what happened in a span of time (a minute, half an hour) for the charts.
+  record_history: record the statistics of a time span (a minute, half an hour) for the charts.
 
-  Every web process hears the same events and notes the same span: of each figure the largest stays, so that neither a
-  repeated call nor a process that came late changes what is known.
+  Every web process receives the same events and records the same span. The largest value of each figure is kept, so a
+  repeated call or a process that started late changes nothing.
 
   ARGV[3] name        "minutes" or "halves": the hash q:history:NAME
-  ARGV[4] at          the span's beginning, in spans since the epoch
+  ARGV[4] at          number of the span since the epoch
   ARGV[5] figures     JSON object of numbers
   ARGV[6] kept        spans to keep; older ones are removed
   Returns    1

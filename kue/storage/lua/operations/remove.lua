@@ -1,10 +1,10 @@
 --[[
-  remove: take a job and all that belongs to it away, in whatever state it is. A worker that holds it can write nothing
-  more, so a removed job never comes back.
+  remove: remove a job and everything that belongs to it, in any state. A worker that holds it can no longer write to it,
+  so a removed job never reappears.
 
-  ARGV[3] id   ARGV[4] 1: only tidy up after a job that is not there
-  ARGV[5] 1: also what it waits for, and so on, as in include/descendants.lua
-  Returns    1 removed, -1 no such job (its leavings in the sets are cleared away all the same, as Node does)
+  ARGV[3] id   ARGV[4] 1: only clean up after a job that does not exist
+  ARGV[5] 1: also its descendants, as in include/descendants.lua
+  Returns    1 removed, -1 no such job (leftovers in the sets are removed all the same, as in Node)
   Publishes  remove
   Node Kue   Job#remove (lib/queue/job.js)
 ]]

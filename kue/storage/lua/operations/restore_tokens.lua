@@ -1,9 +1,9 @@
 --[[
-  restore_tokens: give each waiting job its token, for types that no worker of this library asks for: a token can be lost with the
-  worker that took it, and Node's workers block on them. Void claims of unique jobs are dropped by the way.
+  restore_tokens: give each waiting job its wake-up token, for types without a worker of this library. A token can be lost with
+  the worker that popped it, and Node's workers block on them. Also drops invalid claims of unique jobs.
 
-  ARGV[3] ms in which one process is enough: the others do nothing; 0: do it in any case
-  Returns    the number of types, or -1 if another process did it lately
+  ARGV[3] interval, ms: within it, calls after the first do nothing; 0: always run
+  Returns    the number of types, or -1 if it was done within the interval
   Publishes  nothing
   Node Kue   Queue#watchStuckJobs (lib/kue.js), without KEYS
 ]]

@@ -1,31 +1,31 @@
 --[[
-  retain: remove the ended jobs of one state that are too many or too old.
+  retain: remove jobs of a final state that exceed a count or an age.
 
-  "Oldest" is found without an index of ours: within one priority q:jobs:STATE is in order of id, so the head of each
-  priority is read, and of those heads the jobs go first that ended first.
+  The oldest are found without a separate index: within a priority, q:jobs:STATE is sorted by id, so the first jobs of each
+  priority are read, and among them those that ended first are removed first.
 
   ARGV[3] state    complete or failed
-  ARGV[4] keep     jobs that may stay, or '': any number
-  ARGV[5] max_age  ms since the end after which a job goes, or '': any age
-  ARGV[6] limit    jobs that one call removes
-  ARGV[7] from     rank in the set at which the sweep for old jobs goes on: it finds those that are at no head
-  ARGV[8] grace    ms since its end in which a job stays whatever else is asked: others may just be reading it
-  Returns    {removed, 1 if there is more to do now, rank for the next call}
+  ARGV[4] keep     maximum number of jobs to keep, or '': no limit
+  ARGV[5] max_age  ms since its end after which a job is removed, or '': no limit
+  ARGV[6] limit    maximum number of jobs that one call removes
+  ARGV[7] from     rank at which the sweep for old jobs continues: it finds those that are not first in their priority
+  ARGV[8] grace    ms since its end during which a job is always kept: others may be reading it
+  Returns    {removed, 1 if there is more to remove now, rank for the next call}
   Publishes  remove for each
 ]]
 --- @include "flows"
-local GROUPS = 32    -- priorities that are told apart; jobs of further ones go when these are through, or are too old
-local SLACK = 200    -- more jobs looked at than there are to remove: some may have ended later than their id says
-local LOOK = 50      -- jobs looked at when there are none too many, only perhaps some too old
+local GROUPS = 32    -- maximum number of priorities read; jobs of further ones follow when these are done, or are too old
+local SLACK = 200    -- extra jobs to check: some may have ended in another order than their ids
+local LOOK = 50      -- jobs to check if the count is not exceeded, but some may be too old
 local CHUNK = 64     -- members read at a time
-local SWEEP = 100    -- jobs that the sweep looks at
-local RETRY = 60     -- times the grace of a failed job with attempts left: in Node Kue a retry passes through failed
+local SWEEP = 100    -- jobs that one sweep checks
+local RETRY = 60     -- grace factor for failed jobs with attempts left: in Node Kue a retry passes through failed
 
 local state, keep, max_age = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local limit, from, grace = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local key, types, leaving, leaving_type = state_key(state), nil, {}, {}
 
--- The heads of the priorities, merged: an iterator over zids, lowest id first.
+-- An iterator over the merged first jobs of the priorities: zids, lowest id first.
 local function oldest_ids()
   local groups, after = {}, '-inf'
   while #groups < GROUPS do
@@ -66,7 +66,7 @@ local function read(zid)
   return {zid = zid, type = field[1], state = field[2], ended = ended, spared = spared, parents = field[7]}
 end
 
--- Remove a job; what is in this set without being a job in this state only leaves the set.
+-- Remove a job; an entry that is not a job in this state is only removed from the set.
 local function drop(job)
   local id = id_of(job.zid)
   if not job.type then
@@ -78,14 +78,14 @@ local function drop(job)
     leaving_type[job.type] = leaving_type[job.type] or {}
     table.insert(leaving_type[job.type], job.zid)
     if job.state == state then
-      erase_rest(id, job.zid)   -- a job that has ended has no lease
+      erase_rest(id, job.zid)   -- an ended job has no lease
       publish(id, 'remove', ',' .. json(job.type))
       if job.parents then settle(id, 'removed', '', job.parents) end
     end
   end
 end
 
--- The jobs that were dropped leave the state's sets, each set in one call.
+-- Remove the dropped jobs from the state's sets, one call per set.
 local function leave_all()
   if #leaving > 0 then redis.call('ZREM', key, unpack(leaving)) end
   for type, zids in pairs(leaving_type) do redis.call('ZREM', type_key(type, state), unpack(zids)) end

@@ -1,11 +1,11 @@
 --[[
-  save_webhook: write, change or remove a webhook, and with it what events are put into the outbox.
+  save_webhook: write, change or remove a webhook, and update which events are put into the outbox.
 
   ARGV[3] name   ARGV[4] verb: save, enable, disable, remove, or repair: put it into the
-           list again, or only bring q:webhooks:events up to date with ''
-  ARGV[5…] field, value, … to write, with save and disable; a value '' takes the field away. With save, a field
-           "new_secret" replaces the secret, and the one before stays valid for a day beside it; "first_secret" is used only
-           if there is none.
+           list again; '' only updates q:webhooks:events
+  ARGV[5…] field, value, … to write, for save and disable; a value '' removes the field. For save, a field
+           "new_secret" replaces the secret, and the previous one stays valid for a day; "first_secret" is used only if
+           there is none.
   Returns    1 done, 0 there was nothing to do, -1 no such webhook
   Publishes  nothing
 ]]
@@ -31,7 +31,7 @@ else
   redis.call('HSET', key, verb == 'disable' and 'disabled_at' or 'updated_at', now_text)
   for at = 5, #ARGV, 2 do
     local field, value = ARGV[at], ARGV[at + 1]
-    if field == 'definition' and redis.call('HGET', key, field) ~= value then   -- what was wrong with the old one is over
+    if field == 'definition' and redis.call('HGET', key, field) ~= value then   -- problems with the old one no longer matter
       redis.call('HDEL', key, 'disabled_at', 'disabled_why', 'failing_since')
     end
     if field == 'first_secret' then
@@ -48,7 +48,7 @@ else
   end
 end
 
--- What all webhooks together want. Its first line changes with each change of any of them: dispatch_webhooks.lua compares it.
+-- The events of all webhooks. The first line is a version that changes with any of them: dispatch_webhooks.lua compares it.
 local lines, seen, definitions = {}, {}, {}
 for _, each in ipairs(redis.call('SMEMBERS', names)) do
   local field = redis.call('HMGET', prefix .. ':webhook:' .. each, 'definition', 'disabled_at')

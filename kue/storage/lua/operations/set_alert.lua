@@ -1,8 +1,8 @@
 --[[
-  set_alert: take in what a rule found, and tell once when its alert begins and once when it ends.
+  set_alert: record a rule's condition; report once when its alert begins and once when it ends.
 
-  ARGV[3] JSON: name; level (bad, between or good); text; begin_after_ms, for which it must be bad before the alert begins
-  ARGV[4] ms for which it must be good before the alert ends
+  ARGV[3] JSON: name; level (bad, between or good); text; begin_after_ms: how long it must be bad before the alert begins
+  ARGV[4] how long it must be good before the alert ends, ms
   Returns    "started", "ended", or "" if neither
   Publishes  nothing; the event alert goes into the outbox of webhooks
   Hash       q:alerts, name -> JSON: text, bad_since, good_since, started_at (if active), seen_at

@@ -1,11 +1,11 @@
 --[[
-  set_limit: limit a type, change its limits, or lift them. Held at once, by whatever worker.
+  set_limit: set, change or remove a limit of a type. Applies immediately to all workers.
 
   ARGV[3] type   ARGV[4] part: all (the type as a whole) or key (each key of it)
-  ARGV[5] the limit as JSON: count and period (ms) of its rate, burst, concurrency; by, path and of_url for the key; or '' to lift it
+  ARGV[5] the limit as JSON: count and period (ms) of its rate, burst, concurrency; by, path and of_url for the key; or '' to remove it
   ARGV[6…] weights of keys: key, weight, …
-  Returns    1 changed, 0 there was no such limit to lift; an error if a key of the type's limits is of another kind
-  Publishes  nothing; "* * resumed" on q:revoked, so that workers look again at once
+  Returns    1 changed, 0 there was no such limit to remove; an error if a key of the type's limits has another type
+  Publishes  nothing; "* * resumed" on q:revoked, so that workers check again immediately
 ]]
 --- @include "limits"
 local type, part, text = ARGV[3], ARGV[4], ARGV[5]

@@ -1,9 +1,9 @@
 --[[
-  suspend: inactive, delayed or active -> delayed, without a time at which it would go on: somebody has to promote it. A worker
-  that holds the job loses it and is told; the attempt is not counted.
+  suspend: inactive, delayed or active -> delayed without a due time, until somebody promotes it. A worker that holds the job
+  loses it and is notified; the attempt is not counted.
 
   ARGV[3] id
-  Returns    {1, state it was in}, {-1} no such job, {-3, state} it had ended already
+  Returns    {1, its previous state}, {-1} no such job, {-3, state} it had already ended
   Publishes  postpone ["Paused", time]
 ]]
 --- @include "flows"

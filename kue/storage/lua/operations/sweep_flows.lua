@@ -1,16 +1,16 @@
 --[[
-  sweep_flows: count children that ended, or are gone, without a script of ours: a Node worker ran them, Node or somebody by
-  hand removed them. A look at some parents, and at some children of each; the next call goes on.
+  sweep_flows: count children that ended or disappeared without a script of this library: run by a Node worker, removed by
+  Node or by hand. Checks some parents, and some children of each; the next call continues.
 
-  ARGV[3] ms in which one process is enough: the others do nothing; 0: do it in any case
-  Returns    the number of parents looked at, or -1 if another process did it lately
-  Publishes  what ended children lead to, as in include/flows.lua
+  ARGV[3] interval, ms: within it, calls after the first do nothing; 0: always run
+  Returns    the number of parents checked, or -1 if it was done within the interval
+  Publishes  the events of include/flows.lua
 ]]
 --- @include "flows"
 local PARENTS, CHILDREN = 20, 100
 local period, clock_key = tonumber(ARGV[3]), prefix .. ':clock'
 local field = redis.pcall('HMGET', clock_key, 'flows_swept', 'flows_at')
-if fault_of(field) then return 0 end   -- another kind of key: see clock.lua
+if fault_of(field) then return 0 end   -- a key of another type: see clock.lua
 local last, at = number_of(field[1]), number_of(field[2]) or 0
 if period > 0 and last and last <= now and now - last < period then return -1 end
 local parents = redis.call('ZRANGEBYSCORE', state_key('delayed'), WAIT_UNTIL_MS, WAIT_UNTIL_MS, 'LIMIT', at, PARENTS)
@@ -27,7 +27,7 @@ for _, zid in ipairs(parents) do
       settle(child, job[2], string.match(job[3] or '', '^[^\n]*'), job[4])
     end
   end
-  if pending == 0 then   -- its last child was counted by a script that knew nothing of waiting
+  if pending == 0 then   -- its last child was counted by a script that does not release parents
     local own = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'on_child_failure', 'delay', 'promote_at')
     if own[1] and own[2] == 'delayed' and own[6] == WAIT_UNTIL_MS then
       local message = review_parent(parent, own[1], own[3] or '0', own[4] or 'fail', own[5])

@@ -1,9 +1,9 @@
 --[[
-  take_slot: let a running attempt hold one of a number of slots that all processes share. A holder whose attempt does not run any
-  more is none, so that nothing has to give back the slots of a process that died.
+  take_slot: let a running attempt take one of a number of slots shared by all processes. A holder whose attempt has ended no
+  longer counts, so nothing has to free the slots of a process that died.
 
-  ARGV[3] name of the slots   ARGV[4] id   ARGV[5] token   ARGV[6] how many slots there are
-  Returns    0 taken (also if it was before), else the number of those that hold them all
+  ARGV[3] name of the slots   ARGV[4] id   ARGV[5] token   ARGV[6] number of slots
+  Returns    0 taken (also if it was before), else the number of holders
   Publishes  nothing
 ]]
 --- @include "common"

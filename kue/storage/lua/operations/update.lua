@@ -1,11 +1,11 @@
 --[[
-  update: save a job that exists: its data and options, in the state it has.
+  update: save an existing job's data and options; its state stays.
 
-  ARGV[3] id   ARGV[4] what it is found by, as in include/search.lua, or '' to leave the search index alone
-  ARGV[5] 1 if that has changed: a job indexed before stays as it is otherwise (its search keys are known to its producer)
-  ARGV[6…] field, value, … to write; a value '' takes the field away. A new delay (ms, or "@" and the epoch ms) counts
+  ARGV[3] id   ARGV[4] its search terms, as in include/search.lua, or '' to leave the search index alone
+  ARGV[5] 1 if they have changed; otherwise an indexed job's entries stay (only its producer knows its search keys)
+  ARGV[6…] field, value, … to write; a value '' removes the field. A new delay (ms, or "@" and the epoch ms) counts
           from the creation, or from the last failure, as in Node
-  Returns    1 saved, -1 no such job, -3 it has another type than the one to write
+  Returns    1 saved, -1 no such job, -3 its type differs from the one to write
   Publishes  enqueue if it is inactive, as Node
   Node Kue   Job#update (lib/queue/job.js)
 ]]
@@ -15,9 +15,9 @@ local id = ARGV[3]
 local key, zid = job_key(id), zid_of(ARGV[3])
 local saved_type = redis.call('HGET', key, 'type')
 if not saved_type then return -1 end
-if ARGV[6] == 'type' and ARGV[7] ~= saved_type then return -3 end   -- it would stay in the sets of the old one
+if ARGV[6] == 'type' and ARGV[7] ~= saved_type then return -3 end   -- it would stay in the old type's sets
 local promoted = redis.call('HGET', key, 'promote_at')
-local waits = promoted == HOLD_UNTIL_MS or promoted == WAIT_UNTIL_MS   -- suspended, or for its children
+local waits = promoted == HOLD_UNTIL_MS or promoted == WAIT_UNTIL_MS   -- suspended, or waiting for children
 for at = 6, #ARGV, 2 do
   local name, value = ARGV[at], ARGV[at + 1]
   if name == 'delay' and value ~= '' and value ~= redis.call('HGET', key, 'delay') then
@@ -45,7 +45,7 @@ end
 local field = redis.call('HMGET', key, 'type', 'state', 'priority', 'ttl', 'promote_at')
 local type, state, priority = field[1], field[2], field[3] or '0'
 redis.call('ZADD', all_key, priority, zid)
-if state == 'delayed' and field[5] == ASIDE_UNTIL_MS then   -- it lines up anew: its data may name another key
+if state == 'delayed' and field[5] == ASIDE_UNTIL_MS then   -- set aside anew: its data may have another key
   leave(zid, type, state)
   redis.call('HSET', key, 'promote_at', now_text)
   enqueue(id, zid, type, priority)

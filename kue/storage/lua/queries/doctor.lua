@@ -1,16 +1,16 @@
 --[[
-  doctor: look whether jobs are exactly where their hashes say; repair what is not, on request.
+  doctor: check that jobs are exactly in the sets that their hashes say; repair them on request.
 
   ARGV[3] count  jobs, then for each:
-          id, the signature that an earlier look gave (repair if it is still the same) or '' (only look),
-          the number of further sets to look for the job in, and their keys
-  Returns    {{id, signature, ms since the job's last change (-1: not known), code, detail, code, detail, …}, …} of those
-             with something wrong; a signature begins with "fixed " if it was repaired
-  Publishes  enqueue for a job that waits again, revoked for one that loses its lease
+          id, the signature returned by an earlier check (repair if unchanged) or '' (only check),
+          the number of further sets to search for the job, and their keys
+  Returns    {{id, signature, ms since the job's last change (-1: unknown), code, detail, code, detail, …}, …} for each
+             job with problems; a signature begins with "fixed " if it was repaired
+  Publishes  enqueue for a job that becomes inactive, revoked for one that loses its lease
 ]]
 --- @include "limits"
 local STATES = {'inactive', 'active', 'complete', 'failed', 'delayed'}
-local SILENT_MS = 24 * 3600 * 1000   -- a Node worker's job without any change for so long is worth a word
+local SILENT_MS = 24 * 3600 * 1000   -- a Node worker's job without a change for this long is reported
 local DEADLINES_FROM = 100000        -- scores in q:jobs:active from here on are deadlines, as in Node Kue
 local is_state = {}
 for _, each in ipairs(STATES) do is_state[each] = true end
@@ -19,7 +19,7 @@ local function short(key) return string.sub(key, #prefix + 2) end
 local function number(text) return tonumber(text or '') end
 local function is_number(text) local value = number(text); return value ~= nil and value == value end
 
--- Where the job is: {key = score} of all sets that could hold it.
+-- Where the job is: {key = score} of all sets that may contain it.
 local function places(id, type, more)
   local found, keys = {}, {all_key}
   for _, state in ipairs(STATES) do
@@ -39,7 +39,7 @@ local function names(keys)
   return table.concat(keys, ', ')
 end
 
--- The state that a job without a usable one is given: that of its sets; else it never ran, or somebody must look at it.
+-- The state for a job without a valid one: that of its sets; else inactive or delayed if it never ran, otherwise failed.
 local function state_for(job)
   local one, count = nil, 0
   for _, state in ipairs(STATES) do
@@ -64,7 +64,7 @@ local function score_is_right(job, state, score)
   return score < DEADLINES_FROM
 end
 
--- Whether a job that stands aside is in the line of its key, and that key waits for its turn or for whatever else.
+-- Whether a job set aside is among its key's jobs, and the key waits for its turn, its bucket or a slot.
 local function is_in_line(job)
   local key = job.limit_key
   if redis.call('SISMEMBER', prefix .. ':limit:leaving', job.type) == 1 then return true end
@@ -79,7 +79,7 @@ local function examine_leavings(id, at, more, field_count, wrong)
   local keys = {}
   for key in pairs(at) do keys[#keys + 1] = key end
   for _, key in ipairs(more) do
-    if redis.call('ZSCORE', key, id) then keys[#keys + 1] = key end   -- search indexes hold plain ids
+    if redis.call('ZSCORE', key, id) then keys[#keys + 1] = key end   -- search indexes contain plain ids
   end
   if field_count > 0 then wrong[#wrong + 1] = {'notype', names(keys)}
   elseif #keys > 0 then wrong[#wrong + 1] = {'nohash', names(keys)} end
@@ -159,7 +159,7 @@ local function repair_job(job, wrong)
     if target == 'failed' then redis.call('HSET', job_key(id), 'error', line, 'failed_at', now_text) end
     place(id, zid, job.type, target, job.priority, job.ttl, job.promote_at)
   elseif target == 'inactive' and not job.at[type_key(job.type, 'inactive')] then
-    enqueue(id, zid, job.type, job.priority)   -- no worker could see it until now
+    enqueue(id, zid, job.type, job.priority)   -- no worker could see it before
   else
     local score = job.at[state_key(target)]
     if not (score and score_is_right(job, target, score)) then score = score_for(job, target) end

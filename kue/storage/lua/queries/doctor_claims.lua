@@ -1,9 +1,9 @@
 --[[
-  doctor_claims: count the claims of unique jobs whose job is gone; drop them on request.
+  doctor_claims: count claims of unique jobs whose job was removed; drop them on request.
 
   ARGV[3] 1: drop them
   ARGV[4…] members of q:unique
-  Returns    how many there are
+  Returns    their number
 ]]
 --- @include "claims"
 local count = 0

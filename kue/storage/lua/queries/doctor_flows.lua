@@ -1,11 +1,11 @@
 --[[
-  doctor_flows: look whether parents wait only for children that are there and have not ended; repair it on request.
+  doctor_flows: check that parents wait only for existing children that have not ended; repair it on request.
 
   ARGV[3] 1: repair
-  ARGV[4…] pairs: the id of a parent, and a score: its children above it are looked at, CHILDREN of them ('-inf': from the first)
-  Returns    {{id, the score to go on from or '', code, detail, code, detail, …}, …} of those with something wrong, or more
-             to look at. Codes: orphan (children of no job), gone and ended (detail: a child), stuck, count
-  Publishes  what ended children lead to, as in include/flows.lua
+  ARGV[4…] pairs: the id of a parent, and a score: CHILDREN of its children above it are checked ('-inf': from the first)
+  Returns    {{id, the score to continue from or '', code, detail, code, detail, …}, …} for each with problems or further
+             children. Codes: orphan (children of no job), gone and ended (detail: a child), stuck, count
+  Publishes  the events of include/flows.lua
 ]]
 --- @include "flows"
 local CHILDREN = 100
@@ -39,7 +39,7 @@ local function look(parent, from)
   end
   answer[2] = look_at_children(parent, field[4] or 'fail', from, answer)
   if answer[2] ~= '' then return answer end
-  -- As it is now: the children may just have ended its wait.
+  -- Read again: its children may have released it just now.
   local now_is = redis.call('HMGET', job_key(parent), 'type', 'state', 'promote_at', 'priority', 'on_child_failure', 'delay',
     'children_ended')
   local pending = pending_children(parent)

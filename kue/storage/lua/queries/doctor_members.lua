@@ -1,10 +1,10 @@
 --[[
-  doctor_members: which members of one set are not where their job's hash says.
+  doctor_members: find members of a set that do not belong there according to their job's hash.
 
-  ARGV[3] kind     "jobs": q:jobs. "state": q:jobs:STATE. "type": q:jobs:TYPE:STATE. "ids": of plain ids, in whatever set
-  ARGV[4] type     ARGV[5] state, as far as the kind has them
+  ARGV[3] kind     "jobs": q:jobs. "state": q:jobs:STATE. "type": q:jobs:TYPE:STATE. "ids": plain ids, in any set
+  ARGV[4] type     ARGV[5] state, if the kind has them
   ARGV[6…]         members
-  Returns          the members that do not fit; the doctor then looks at each job as a whole
+  Returns          these members; the doctor then checks each job as a whole
   Publishes        nothing
 ]]
 --- @include "common"

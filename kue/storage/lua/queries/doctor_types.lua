@@ -1,8 +1,8 @@
 --[[
-  doctor_types: compare tokens with waiting jobs, type by type, and the counter of ids with the highest id there is.
+  doctor_types: compare wake-up tokens with waiting jobs, by type, and the id counter with the highest existing id.
 
-  ARGV[3] 1: repair what is wrong   ARGV[4] highest id that was seen, or 0   ARGV[5…] types
-  Returns    {ids counter, {waiting jobs, tokens} of each type}, as they were
+  ARGV[3] 1: repair   ARGV[4] highest id seen, or 0   ARGV[5…] types
+  Returns    {id counter, {waiting jobs, tokens} of each type}, before the repair
   Publishes  nothing
 ]]
 --- @include "tokens"

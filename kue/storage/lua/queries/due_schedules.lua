@@ -1,9 +1,9 @@
 --[[
-  due_schedules: the schedules whose time has come.
+  due_schedules: return the schedules that are due.
 
-  ARGV[3] limit    schedules in one answer
+  ARGV[3] limit    maximum number of schedules
   Returns    {server's epoch ms, when the next one is due or -1, {name, its hash …} of each}
-             What is no schedule any more leaves the set: without a hash, or with a key of another kind.
+             Invalid entries (no hash, or a key of another type) are removed from the set.
   Publishes  nothing
 ]]
 --- @include "schedules"

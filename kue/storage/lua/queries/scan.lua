@@ -1,12 +1,12 @@
 --[[
-  scan: look through part of the queue for jobs that hold words, in their id, type, data or error. Changes nothing.
+  scan: search part of the queue for jobs that contain words in their id, type, data or error. Changes nothing.
 
   ARGV[3] from, ARGV[4] to   ranks in q:jobs, from its end: 0 is the last
-  ARGV[5] most               jobs to return at most
-  ARGV[6] bytes              end the look once so much text was read: a large job takes its time
-  ARGV[7] n                  words; then for each the number of its spellings, and those. A job has a word if it has
-                             any spelling of it. Only A to Z are compared regardless of case.
-  Returns    {jobs looked at, id, id, …}
+  ARGV[5] most               maximum number of jobs to return
+  ARGV[6] bytes              stop after reading this much text: large jobs take longer
+  ARGV[7] n                  words; then for each the number of its spellings, and these. A word matches by any of
+                             its spellings. Case is ignored for A to Z only.
+  Returns    {number of jobs read, id, id, …}
   Publishes  nothing
 ]]
 --- @include "common"
@@ -34,7 +34,7 @@ for _, zid in ipairs(redis.call('ZREVRANGE', all_key, ARGV[3], ARGV[4])) do
   local id = id_of(zid)
   local field = redis.pcall('HMGET', job_key(id), 'type', 'data', 'error')
   looked = looked + 1
-  if field[1] then   -- what is no hash is no job
+  if field[1] then   -- a key of another type is not a job
     local text = table.concat({ id, field[1], field[2] or '', field[3] or '' }, '\n')
     read = read + #text
     if has_all(string.lower(text)) then ids[#ids + 1] = id end

@@ -1,10 +1,10 @@
 --[[
-  search: the jobs that are in at least one zset of each group, best sum of scores first, equal ones in descending byte
-  order of their ids, as Node's search answers. Entries of jobs that are gone (a Node process without search removed them)
-  are cleared away when they are met.
+  search: find the jobs that are in at least one zset of each group, highest sum of scores first, equal ones in descending
+  byte order of their ids, as in Node's search. Entries of removed jobs (a Node process without search removed them) are
+  deleted when found.
 
-  ARGV[3] limit   ids to answer at most, or -1
-  ARGV[4] 1: only jobs that are not in our index, so those that Node indexed (and ours of plain ASCII)
+  ARGV[3] limit   maximum number of ids to return, or -1
+  ARGV[4] 1: only jobs that are not in our index: those indexed by Node, and ours of ASCII text only
   ARGV[5…] for each group the number of its keys, then their names without the prefix ("search:word:WLKM")
   Returns    {id, …}
   Publishes  nothing
@@ -32,7 +32,7 @@ while at <= #ARGV do
     group = temporary()
     redis.call('ZUNIONSTORE', group, #keys, unpack(keys))
   end
-  groups[#groups + 1] = group or all_key .. ':none'   -- no such key: nothing is in all of them
+  groups[#groups + 1] = group or all_key .. ':none'   -- a key that does not exist: no job matches
 end
 
 local source = groups[1]

@@ -1,20 +1,20 @@
 --[[
   create: - -> inactive or delayed, for one job or many.
 
-  ARGV[3] lane    the producer's lane key, or '': its last call is remembered there for LANE_S seconds
-  ARGV[4] sequence    number of this call on the lane; a repeated sequence creates nothing and answers as the first call did
-  ARGV[5] count   jobs; 0 asks what became of the sequence, and lets nobody use it any more; then for each job 8 values:
-          type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete,
-          in whose place may be a JSON list of fields and their values, such as those of a trace; '' leaves the field out
-  then, with search, for each job what it is found by, as in include/search.lua, or '' for nothing
-  A job of a type with a limit by key waits in the line of its key, as delayed: see include/limits.lua.
-  Returns    the id of the first job; the others follow it one by one; 0 with a count of 0 if the sequence made none
+  ARGV[3] lane    the producer's lane key, or '': it remembers the last call for LANE_S seconds
+  ARGV[4] sequence    number of this call on the lane; a repeated one creates nothing and returns the first call's result
+  ARGV[5] count   number of jobs; 0 asks for the result of the sequence, and blocks its later use; then for each job 8 values:
+          type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete
+          (or instead a JSON list of fields and values, such as those of a trace); '' omits the field
+  then, with search, for each job its search terms, as in include/search.lua, or ''
+  A job of a type with a limit by key is set aside, as delayed: see include/aside.lua.
+  Returns    the id of the first job, the others have the next ids; 0 for a count of 0 if the sequence created none
   Publishes  enqueue for each job that waits (not for a delayed one, as Node)
   Node Kue   Job#save, Job#update, Job#state (lib/queue/job.js)
 ]]
 --- @include "lane"
--- The usual call, one job that waits and has no further options, is served before all else: the functions below cost as
--- much as this does, each time that they are defined. What is unusual in any way goes on to them.
+-- Fast path for the most common call, one waiting job without further options: merely defining the functions below costs as
+-- much as this whole path. All other calls continue below.
 if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 10) == ''
   and string.find(ARGV[6], '^[%w_%-]+$') then
   local call, prefix, now, lane, sequence, type, priority = redis.call, ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[8]

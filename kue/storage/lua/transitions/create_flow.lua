@@ -1,20 +1,20 @@
 --[[
-  create_flow: - -> inactive or delayed, for jobs of which some wait for others: all of them or none.
+  create_flow: - -> inactive or delayed, for jobs some of which wait for others: all or none.
 
   ARGV[3] lane   ARGV[4] sequence   ARGV[5] count   and for each job 8 values, as for create.lua
   then  1 with search, or 0
-        for each job: the numbers of its parents in this call, from 0 on, with commas; "r" is the running job below
-        with search, for each job: what it is found by, as in include/search.lua, or ''
-        the number of jobs with children, and for each its number and what a failed child does: fail, ignore or wait
-        the number of jobs that are there already and become children too, and for each its id and the numbers of its parents
-        the id and the token of a running job that gets children, or '' twice
+        for each job: the numbers of its parents in this call, from 0, comma-separated; "r" is the running job below
+        with search, for each job: its search terms, as in include/search.lua, or ''
+        the number of jobs with children, and for each its number, and what to do if a child fails: fail, ignore, wait
+        the number of existing jobs that become children too, and for each its id and the numbers of its parents
+        the id and fencing token of a running job that gets children, or '' twice
         the number of unique jobs, and for each its number and its claim, as for create_unique.lua
-  A unique job is not created if another one has its claim: that one is waited for instead. Nor is what only such jobs waited for.
-  Returns    {1, id of the first created job, more}: the others follow it; `more` tells of those that were not created, each
-             by "NUMBER=ID" of the one that has the claim, "NUMBER=-ID" if that is there no more, or "NUMBER=". Else nothing is
-             done: {-1, id} there is no such job, {-2, id} the attempt has lost its job, {-4, id} that job has a claim of one
-             that is to be rejected, {-5, id} the running job would wait for itself by way of that job
-  Publishes  enqueue for each job that waits for nothing; duplicate; what ended children lead to, as in include/flows.lua
+  A unique job whose claim another job has is not created, nor are jobs that only it waits for: the other job is waited for.
+  Returns    {1, id of the first created job, more}, the others have the next ids; `more` lists those not created: each
+             "NUMBER=ID" of the job with the claim, "NUMBER=-ID" if that was removed, or "NUMBER=". Or nothing was done:
+             {-1, id} no such job, {-2, id} the attempt lost its job, {-4, id} that job has the claim of a job with
+             on_duplicate reject, {-5, id} the running job would wait for itself through that job
+  Publishes  enqueue for each job that waits for nothing; duplicate; the events of include/flows.lua
 ]]
 --- @include "create"
 --- @include "fencing"
@@ -37,7 +37,7 @@ if last then
   local last_sequence, made, more = string.match(last, '^(.-):(%d+):?(.*)$')
   if last_sequence == ARGV[4] then return {1, tonumber(made), more} end
 end
-local children = {}   -- jobs that are there and become children: id, and the numbers of its parents
+local children = {}   -- existing jobs that become children: id, and the numbers of its parents
 for n = 0, olds - 1 do
   local id = ARGV[olds_at + 1 + 2 * n]
   if redis.call('HEXISTS', job_key(id), 'type') == 0 then return {GONE, id} end
@@ -50,7 +50,7 @@ if runner ~= '' then
   end
 end
 
--- Whether the running job is a job, or is waited for by it, by whatever way.
+-- Whether a job is the running job, or waits for it directly or indirectly.
 local function runs_below(id)
   local above, seen = {runner}, {}
   while #above > 0 do
@@ -70,7 +70,7 @@ end
 local parents = {}   -- by number, the numbers of its parents
 for n = 0, count - 1 do parents[n] = ARGV[parents_at + n] end
 
--- What is not created: by number "ID", "-ID" or '', as returned; and the claims of the unique jobs that are.
+-- Jobs not created: by number "ID", "-ID" or '', as returned; and the claims of the unique jobs that are created.
 local dropped, claims, more = {}, {}, {}
 for at = uniques_at + 1, uniques_at + 2 * uniques, 2 do
   local n, claim = tonumber(ARGV[at]), cjson.decode(ARGV[at + 1])
@@ -95,7 +95,7 @@ local function is_wanted(n)
   return false
 end
 local is_settled = next(dropped) == nil
-while not is_settled do   -- once for each level
+while not is_settled do   -- once per level
   is_settled = true
   for n = 0, count - 1 do
     if not dropped[n] and not is_wanted(n) then
@@ -104,7 +104,7 @@ while not is_settled do   -- once for each level
   end
 end
 
--- The place of each job among those that are created, by number; nil: as they are numbered. Their values move up.
+-- The position of each job among those created, by number; nil: same as the number. Their values move up.
 local places, kept = nil, count
 if next(dropped) ~= nil then
   places, kept = {}, 0
@@ -125,7 +125,7 @@ local function position(n)
   return n
 end
 
-local waits = {}   -- by place, the policies of those that have children
+local waits = {}   -- by position, the policies of those with children
 for at = policies_at + 1, policies_at + 2 * policies, 2 do
   local here = position(tonumber(ARGV[at]))
   if here then waits[here] = ARGV[at + 1] end
@@ -134,7 +134,7 @@ local first = kept > 0 and create(waits, searches and found_by_at or #ARGV + 1) 
 more = table.concat(more, ' ')
 if more ~= '' and ARGV[3] ~= '' then redis.call('SET', ARGV[3], ARGV[4] .. ':' .. whole(first) .. ':' .. more, 'EX', LANE_S) end
 
--- The children of each parent, and how many it has had before.
+-- The children of each parent, and how many it had before.
 local edges, totals, known = {}, {}, {}
 local function id_at(number)
   if number == 'r' then return runner end
@@ -189,7 +189,7 @@ if uniques > 0 then
   for n, id in pairs(dropped) do
     if id ~= '' then publish(string.match(id, '[^-].*'), 'duplicate', ',"return"') end
   end
-  for here, policy in pairs(waits) do   -- its children were removed as they completed, though their claims last
+  for here, policy in pairs(waits) do   -- its children were removed on completion, but their claims are still valid
     local id = whole(first + here)
     if not edges[id] then
       local field = redis.call('HMGET', job_key(id), 'type', 'priority', 'delay')

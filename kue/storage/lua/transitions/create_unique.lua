@@ -1,16 +1,16 @@
 --[[
-  create_unique: - -> inactive or delayed, unless a job with the same claim is there: see include/claims.lua.
+  create_unique: - -> inactive or delayed, unless a job with the same claim exists: see include/claims.lua.
 
-  A call costs the same whatever the length of the queue. Each drops some void claims (see also restore_tokens.lua).
+  The cost of a call does not depend on the queue's length. Each drops some invalid claims (see also restore_tokens.lua).
 
-  ARGV[3] ''   ARGV[4] JSON: entry, the claim; call, a text that no other call has; and as the producer chose
-          until, for_ms, of_data (the claim follows from the data), on_duplicate (return, reject, replace, extend)
+  ARGV[3] ''   ARGV[4] JSON: entry, the claim; call, an id unique to this call; and as the producer chose
+          until, for_ms, of_data (the claim is derived from the data), on_duplicate (return, reject, replace, extend)
   ARGV[5] 1
-  ARGV[6…]     one job, as for create.lua, whose ARGV[3] is a lane: none is needed, since a repeated call is known by `call`
-  Returns    {id, 1} created; or {id, 0, hash as a flat list} of the job that was there already. It has been changed if it
-             still waits, and on_duplicate is replace (data, options, and the delay begins anew) or extend (the delay alone).
-  Publishes  enqueue if a job was made that waits; duplicate [on_duplicate] for the job that was there, and enqueue if it
-             waited for its time and is due now
+  ARGV[6…]     one job, as for create.lua; no lane is needed, since `call` identifies a repeated call
+  Returns    {id, 1} created; or {id, 0, hash as a flat list} of the existing job. If that still waits, it was changed with
+             on_duplicate replace (data, options, and its delay restarts) or extend (only its delay restarts).
+  Publishes  enqueue if a waiting job was created; duplicate [on_duplicate] for the existing job, and enqueue if it was
+             delayed and is due now
 ]]
 --- @include "create"
 --- @include "claims"
@@ -18,7 +18,7 @@ local SWEPT = 4
 local claim = cjson.decode(ARGV[4])
 local entry, key = claim.entry, nil
 
--- The time until when a job made now is delayed, and its field `delay`; nil: it is not delayed.
+-- Until when a job created now is delayed, and its field `delay`; nil: it is not delayed.
 local function due_at()
   local delay = ARGV[10]
   if delay == '' then return nil end
@@ -33,7 +33,7 @@ local function set(name, value)
   if value == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, value) end
 end
 
--- Give the waiting job of id what the new one would have had.
+-- Give the waiting job `id` the values of the new one.
 local function overwrite(id, type, state, priority, promote_at)
   local zid, is_held = zid_of(id), promote_at == HOLD_UNTIL_MS or promote_at == WAIT_UNTIL_MS
   if claim.on_duplicate == 'replace' then
@@ -52,7 +52,7 @@ local function overwrite(id, type, state, priority, promote_at)
   local due, delay = due_at()
   if claim.on_duplicate == 'extend' and not due then return end
   set('delay', due and delay or '')
-  if is_held then return place(id, zid, type, 'delayed', priority, '', promote_at) end   -- until it is resumed, or its children have ended
+  if is_held then return place(id, zid, type, 'delayed', priority, '', promote_at) end   -- until resumed, or its children have ended
   redis.call('HSET', key, 'promote_at', due or now_text)
   if due then
     if state ~= 'delayed' then leave(zid, type, state) end

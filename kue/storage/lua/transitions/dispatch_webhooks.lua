@@ -1,9 +1,9 @@
 --[[
-  dispatch_webhooks: - -> inactive: the jobs that deliver events to webhooks. The events leave the outbox in the same step, so
-  each causes its jobs once, however many processes try.
+  dispatch_webhooks: - -> inactive, for the jobs that deliver events to webhooks. The events are removed from the outbox
+  atomically, so each creates its jobs once, however many processes try.
 
   ARGV[3] ''   ARGV[4] JSON: {version: the first line of q:webhooks:events as read, ids: the entries, oldest first}
-  ARGV[5] number of jobs; 0 if no webhook wants these events any more
+  ARGV[5] number of jobs; 0 if no webhook receives these events any more
   ARGV[6…]     the jobs, as for create.lua
   Returns    1 done, 0 another process was faster, or a webhook has changed
   Publishes  enqueue for each job

@@ -4,7 +4,7 @@
   ARGV[3] id   ARGV[4] token   ARGV[5] error   ARGV[6] log line   ARGV[7] message
   ARGV[8] retry: now, wait or never   ARGV[9] delay in ms, or ''   ARGV[10] note for the log, or ''
   ARGV[11] 1: the child process that ran it died
-  Returns    1 failed, 0 this attempt was acknowledged before, -1 no such job, -2 the attempt lost its job
+  Returns    1 failed, 0 this attempt was already acknowledged, -1 no such job, -2 the attempt lost its job
   Publishes  error, then enqueue and failed attempt, or failed attempt, or failed
   Node Kue   Worker#failed, Job#failedAttempt (lib/queue/)
 ]]

@@ -1,13 +1,13 @@
 --[[
-  finish_and_reserve: what a busy worker calls: acknowledge the attempts that ended and take the next jobs, in one step.
+  finish_and_reserve: acknowledge ended attempts and reserve the next jobs in one call, for busy workers.
 
-  ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values that the verb's own script takes:
+  ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values of the verb's own script:
           complete: result, kept   done (complete without a result): none   fail: error, line, message, retry, delay, note, crashed
           release and limit: reason, delay
   ARGV[…] as in include/reserve.lua
   Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more may start}, {types
              with broken keys}, {types of which more may start later}}, as reserve.lua
-  Publishes  what complete, fail, release and reserve publish
+  Publishes  the events of complete, fail, release and reserve
 ]]
 --- @include "complete"
 --- @include "fail"

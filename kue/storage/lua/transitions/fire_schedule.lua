@@ -1,27 +1,27 @@
 --[[
-  fire_schedule: - -> inactive or delayed: the job of one occurrence of a schedule, and on to the next occurrence.
+  fire_schedule: - -> inactive or delayed, for the job of one occurrence of a schedule; sets the next occurrence.
 
-  A call changes nothing unless the schedule is as its caller read it, so of several processes one fires, and a call that is
-  repeated since its answer was lost does no harm.
+  A call changes nothing unless the schedule is as its caller read it: of several processes one fires, and repeating a call
+  after a lost reply does no harm.
 
-  ARGV[3] ''   ARGV[4] JSON, all of it text:
+  ARGV[3] ''   ARGV[4] JSON with strings only:
     name, sha   the schedule, and the digest of its definition
     next_at     its next occurrence, as read
-    fires       the occurrence to create a job for; '' if what is due was missed and is skipped
-    due         when that one was due
+    fires       the occurrence to create a job for; '' if the due ones were missed and are skipped
+    due         when it was due
     overlap     skip, allow or replace
-    until, hole what has been handled then, as in times.py
-    following, following_due  the occurrence after it and when that is due; '' if there is none
-    limit       jobs in all, or ''
+    until, hole what has been handled afterwards, as in times.py
+    following, following_due  the next occurrence and when it is due; '' if there is none
+    limit       total number of jobs, or ''
   ARGV[5] 1
   ARGV[6…]     the job, as for create.lua
-  Returns    {1, id} created, {2} left out since the last job has not ended, {3} skipped, {4, error} Redis refused the job,
-             as where its type's set is a key of another kind; {0} nothing was to be done
-  Publishes  enqueue if a job was made that waits; cancel, error and failed for one that is replaced
+  Returns    {1, id} created, {2} skipped because the last job has not ended, {3} skipped as missed, {4, error} Redis refused
+             the job, for example because its type's set is a key of another type; {0} nothing to do
+  Publishes  enqueue if a waiting job was created; cancel, error and failed for one that is replaced
   Hash       of the job: schedule, occurrence
 ]]
--- Several processes call this at once, and all but the first come too late: for them nothing else is defined, since each
--- call defines the functions below anew.
+-- Several processes call this at the same time, and all but the first are too late. Return early for them: merely defining
+-- the functions below is expensive.
 local asked = cjson.decode(ARGV[4])
 if redis.call('HGET', ARGV[1] .. ':schedule:' .. asked.name, 'next_at') ~= asked.next_at then return {0} end
 --- @include "create"
@@ -42,7 +42,7 @@ if asked.fires ~= '' and running and asked.overlap == 'skip' then
   redis.call('HINCRBY', key, 'skipped', 1)
   answer = {2}
 elseif asked.fires ~= '' then
-  local created, id = pcall(create)   -- it must not be tried for ever: the schedule moves on in any case
+  local created, id = pcall(create)   -- not retried forever: the schedule continues in any case
   if created then
     id = whole(id)
     redis.call('HSET', job_key(id), 'schedule', name, 'occurrence', asked.fires)

@@ -1,18 +1,18 @@
 --[[
-  promote: delayed -> inactive, for all jobs whose time has come. Limits are tended by the way, see include/tend_limits.lua.
+  promote: delayed -> inactive, for all due jobs. Also runs the maintenance of limits, see include/tend_limits.lua.
 
-  ARGV[3] limit   jobs in one call
+  ARGV[3] limit   maximum number of jobs per call
   Returns    {promoted, ms until the next is due or -1}
   Publishes  promotion and enqueue for each
-  Node Kue   Queue#checkJobPromotion (lib/kue.js). Its promoter reads, and writes later from its copy; while it holds its
-             lock nothing is promoted here, or it would put jobs that are active by then back to inactive.
+  Node Kue   Queue#checkJobPromotion (lib/kue.js). It writes from a copy that it read earlier. While it holds its
+             lock, nothing is promoted here, or it could move jobs that are already active back to inactive.
 ]]
 --- @include "sets"
 --- @include "batch_args"
 --- @include "tend_limits"
-local LOCKED_MS = 50   -- how soon to look again while Node promotes
+local LOCKED_MS = 50   -- how soon to check again while Node promotes
 tend_limits()
--- A Cluster has that key in another slot, out of a script's reach.
+-- In a Cluster that key is in another slot, which a script cannot access.
 if not string.find(prefix, '{', 1, true) and redis.call('EXISTS', 'promotion:lock') == 1 then return {0, LOCKED_MS} end
 local limit, delayed, inactive = tonumber(ARGV[3]), state_key('delayed'), state_key('inactive')
 local leaving, entering, tokens, ready, types = {}, {}, {}, {}, {}

@@ -1,14 +1,14 @@
 --[[
-  rescue: jobs whose lease has expired; active -> inactive, the attempt not counted, or failed if it was the job's own doing.
+  rescue: active -> inactive, the attempt not counted, for jobs whose lease has expired; or failed if the job is the cause.
 
-  One death proves nothing: the machine may have lost power. A job under which SUSPECT_FROM workers died in a row is a
-  suspect, and its next worker runs it alone (attempts/isolate.lua). If that one dies too, nothing else can be to blame.
+  One death proves nothing: the machine may have lost power. A job during which SUSPECT_FROM workers in a row died is a
+  suspect: its next worker runs it alone (attempts/isolate.lua). If that one dies too, the job must be the cause.
 
   ARGV[3] limit
-  ARGV[4] worker "kue:host:pid.id", or '': only that process's jobs, whatever their lease says (it is known to be dead)
-  ARGV[5] epoch ms after which the call is too old to be done, or 0: while it was on its way (a frozen server, a broken
-          network) nobody could renew a lease
-  ARGV[6…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock
+  ARGV[4] worker "kue:host:pid.id", or '': only the jobs of that process, which is known to be dead, regardless of their leases
+  ARGV[5] epoch ms after which the call has expired, or 0: if it was delayed (a frozen server, a broken network), nobody
+          could renew a lease meanwhile
+  ARGV[6…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not check the clock
   Returns    {id, …} of the rescued jobs
   Publishes  rescue [worker, rescues], then enqueue, or error and failed
 ]]
@@ -29,7 +29,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
     local job = active(id)
     if job and job.is_ours then
       local count = redis.call('HINCRBY', key, 'rescues', 1)
-      revoke(id, 'rescued')   -- a worker that wakes up late can write nothing more
+      revoke(id, 'rescued')   -- a worker that wakes up late can no longer write
       local worker = field[3] or ''
       local why = dead == '' and 'its lease expired' or 'its process died'
       local reason = 'Rescued from ' .. worker .. ': ' .. why .. ' (rescue ' .. count .. ')'
@@ -57,7 +57,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases_key, '-inf', dead == '' a
       end
       rescued[#rescued + 1] = id
     else
-      redis.call('ZREM', leases_key, id)   -- no job, or a Node worker runs it
+      redis.call('ZREM', leases_key, id)   -- no such job, or a Node worker runs it
     end
   end
 end

@@ -2,9 +2,9 @@
   reserve: inactive -> active, up to the free slots of each type.
 
   ARGV[3…]   as in include/reserve.lua
-  Returns    {now_ms, {n, "id token slot name value …", …}: for each job its hash from before the reservation, n names and
-             values, with separators in between, {paused types}, {types of which more may start}, {types with broken keys, each with what is wrong},
-             {types of which more may start later, each with the ms until then}}
+  Returns    {now_ms, {n, "id token slot name value …", …}: for each job its hash before the reservation, n names and values
+             with separators between them, {paused types}, {types of which more may start}, {types with broken keys, each
+             with the error}, {types of which more may start later, each with the ms until then}}
   Publishes  start for each job
   Node Kue   Worker#getJob, Worker#process (lib/queue/worker.js)
 ]]

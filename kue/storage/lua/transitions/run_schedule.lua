@@ -1,11 +1,11 @@
 --[[
-  run_schedule: - -> inactive or delayed: one more job of a schedule, at once, whatever its times say.
+  run_schedule: - -> inactive or delayed, for one more job of a schedule, now, regardless of its times.
 
-  ARGV[3] lane   a lane of this call alone, so that a repeated call finds the job that the first one made
+  ARGV[3] lane   unique to this call, so that a repeated call returns the job that the first one created
   ARGV[4] name   of the schedule
   ARGV[5] 1
   ARGV[6…]       the job, as for create.lua
-  Returns    its id, or -1: no such schedule
+  Returns    its id, or -1 no such schedule
   Publishes  enqueue if the job waits
   Hash       of the job: schedule, and occurrence: now
 ]]

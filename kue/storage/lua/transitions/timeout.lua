@@ -1,12 +1,12 @@
 --[[
   timeout: an active job past its ttl fails with "TTL exceeded".
 
-  ARGV[3] id   ARGV[4] deadline, the score in q:jobs:active that the caller saw   ARGV[5] attempts made, as it saw them
+  ARGV[3] id   ARGV[4] deadline: the score in q:jobs:active that the caller read   ARGV[5] attempts made, as read
   ARGV[6] retry: now, wait or never   ARGV[7] delay in ms, or ''   ARGV[8] note for the log, or ''
-  ARGV[9…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not look at the clock
-  Returns    1 timed out, 0 not over (the deadline moved), -1 no such job, -2 not active, or another attempt by now
-  Publishes  ttl exceeded, error, ttl exceeded ack (for Node's watcher), then as fail; for a job of a Node worker neither
-             of the two, since that worker would fail it again
+  ARGV[9…] blind, grace, elapsed   as for watch_clock.lua; blind 0 does not check the clock
+  Returns    1 timed out, 0 not yet (the deadline moved), -1 no such job, -2 not active, or another attempt now
+  Publishes  ttl exceeded, error, ttl exceeded ack (for Node's watcher), then as fail; for a Node worker's job neither of
+             the two, since that worker would fail it again
   Node Kue   Queue#watchStuckJobs' sibling checkActiveJobTtl (lib/kue.js)
 ]]
 --- @include "fail"
