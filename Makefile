@@ -39,7 +39,7 @@ test-long: $(VENV)/.installed-dev node
 # The quick round leaves out what starts programs, browsers, clusters and other queues.
 QUICK := $(foreach name,aio app bench browser cli connection docs embedded fault interop packaging process web/server worker/isolation,--ignore=tests/$(name))
 check: lint
-	@exec $(PY) -m pytest -n 4 --dist worksteal -m "not slow and not long and not serial" $(QUICK)
+	@exec $(PY) -m pytest -n 6 --dist worksteal -m "not slow and not long and not serial" $(QUICK)
 
 lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .
