@@ -151,6 +151,7 @@ class _GreenPool:
             if len(self._idle) >= self.IDLE_MAX:
                 return
             self._idle.append(getcurrent())
+            del task, fn, args  # while it waits, it keeps nothing alive
             task, fn, args = self._hub.switch()
 
 

@@ -170,7 +170,7 @@ def check_schedules(
 
 def _leavings(client: redis.Redis) -> Iterator[str]:
     for key in client.scan_iter("*", 1000):
-        if key.startswith("q:wake:") and client.ttl(key) > 0:  # of a killed process: it goes by itself
+        if key.startswith(("q:wake:", "q:alerts:turn:")) and client.ttl(key) > 0:  # of a process: it goes by itself
             continue
         is_job = key.startswith("q:job:") and key != "q:job:types"
         if not (is_job or key in CLEAN_KEYS or key.startswith(("q:lane:", *CLEAN_LIMIT_KEYS))):
