@@ -128,7 +128,7 @@ def test_single_sign_on_through_nginx(make_site: Callable[..., Any], queue: Any,
     # Given the location of the guide, in front of a proxy that signs visitors on
     port, sign_on = free_port(), free_port()
     settings = re.search(r'```sh title="kue-groups.env"\n(.*?)```', GUIDE, re.DOTALL)
-    lines = re.search(r'title="single-sign-on.conf"\nlocation /kue/ \{\n(.*?) *# and what is above', GUIDE, re.DOTALL)
+    lines = re.search(r'title="single-sign-on.conf"\nlocation /kue/ \{\n(.*?) *# and the lines above', GUIDE, re.DOTALL)
     assert settings is not None and lines is not None
     environ = dict(line.split("=", 1) for line in settings[1].splitlines())
     site = make_site(listen=True, KUE_BASE_PATH="/kue", KUE_AUTH_HEADER_USERS="anna", **environ)
