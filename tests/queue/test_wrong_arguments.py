@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import kue
 import kue.aio
 from kue.queue import Queue
 from tests.support import ROOT, free_port
+from tests.support.loops import run
 
 WRONG: dict[str, tuple[Callable[[Queue], Any], str]] = {
     "empty type": (lambda queue: queue.create(""), 'type must be a non-empty string such as "email"'),
@@ -215,5 +215,5 @@ def test_nor_does_one_of_a_queue_for_asyncio(redis_url: str) -> None:
                 except Exception as exc:
                     missed.append(f"{name}({given or more}): {exc!r}")
 
-    asyncio.run(call_all())
+    run(call_all())
     assert not missed, "\n".join(missed)
