@@ -25,6 +25,8 @@ log = logging.getLogger("kue.web")
 
 #: Paths of APIs: their errors are JSON unless the client prefers HTML.
 API_PATH = re.compile(r"/(job|jobs|limits|schedules|webhooks|alerts|stats|monitor|healthz|metrics)(/|$)")
+#: Paths of Node Kue's API. Its router answers 404 to a method that a path does not have.
+NODES_PATH = re.compile(r"/(stats|jobs?)(/|$)")
 
 
 def error_response(status: int, message: str) -> Response:
@@ -97,7 +99,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(MethodNotAllowed)
     def wrong_method(exc: MethodNotAllowed) -> Response:
-        methods = _methods_of_path()
+        methods = [] if NODES_PATH.match(request.path.lower()) else _methods_of_path()
         if not methods:
             return not_there()
         response = _answer(405, f"{request.method} is not allowed here; allowed: {', '.join(methods)}")

@@ -155,7 +155,8 @@ def test_paths_as_forgiving_as_nodes(http: Any) -> None:
     assert (
         http.get("/STATS").status_code == http.get("/job/types/").status_code == http.head("/stats").status_code == 200
     )
-    assert (http.get("/nope").status_code, http.get("/nope").mimetype) == (404, "text/html")
+    for answer in (http.get("/nope"), http.get("/job"), http.delete("/stats")):
+        assert answer.status_code == 404 and answer.mimetype == "text/html"
     assert http.get("/job/types", headers={"Accept": "text/html"}).status_code == 404
 
 
@@ -223,12 +224,11 @@ def test_a_job_joins_the_trace_of_the_request(site: Any, queue: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PATCH", "/job/1", "DELETE, GET, HEAD, OPTIONS"),
-        ("PUT", "/job", "OPTIONS, POST"),
-        ("DELETE", "/stats", "GET, HEAD, OPTIONS"),
-        ("POST", "/jobs/0..1", "GET, HEAD, OPTIONS"),
+        ("PATCH", "/job/1", None),  # as with Node Kue
+        ("PUT", "/job", None),
+        ("DELETE", "/stats", None),
+        ("POST", "/jobs/0..1", None),
         ("GET", "/job/1/state/failed", None),
-        ("POST", "/job/1/state/failed", "OPTIONS, PUT"),
         ("POST", "/metrics", "GET, HEAD, OPTIONS"),
         ("PUT", "/schedules", "GET, HEAD, OPTIONS, POST"),
         ("PUT", "/failed", "GET, HEAD, OPTIONS"),
