@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import redis
 import kue
 from kue import doctor
 from kue.states import HOLD_UNTIL_MS, WAIT_UNTIL_MS
+from kue.storage.script_values import Outcome, Reservation, ScriptResult
 from tests.support import wait_until
 
 
@@ -133,16 +135,29 @@ def test_a_failed_child_that_is_retried_lets_its_failed_parents_continue(queue: 
     assert state(parent) == "inactive" and state(above) == "delayed"
 
 
-def test_with_several_failed_children_all_must_be_retried(queue: kue.Queue) -> None:
+def work(queue: kue.Queue, job_type: str) -> None:
+    """Take the waiting job of a type and complete it, as a worker does."""
+    scripts, client = queue.session.scripts, queue.session.connector.shared()
+    [job] = scripts.reserve(client, Reservation({job_type: [1]}, 30_000, f"n{time.monotonic_ns()}", "kue:t:1")).jobs
+    nothing = Reservation({}, 30_000, "", "kue:t:1")
+    result = scripts.finish_and_reserve(client, [Outcome("complete", job.job_id, job.token, ("1", "1"))], nothing)
+    assert result.codes == [ScriptResult.OK]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_with_several_failed_children_all_must_be_retried(queue: kue.Queue, by_hand: bool) -> None:
     a, b = queue.create("c"), queue.create("c")
     parent = queue.create("p").after([a, b]).save()
+    above = queue.create("q").after(parent).save()
     end(queue, a, "failed")
     end(queue, b, "failed")
     queue.retry(a.id or 0)
-    end(queue, a, "complete")
+    end(queue, a, "complete") if by_hand else work(queue, "c")
     assert state(parent) == "failed" and f"job {b.id}" in str(parent.error)
+    assert state(above) == "failed" and f"job {parent.id}" in str(above.error)
     queue.retry(b.id or 0)
-    end(queue, b, "complete")
+    assert state(above) == "delayed"
+    end(queue, b, "complete") if by_hand else work(queue, "c")
     assert state(parent) == "inactive"
 
 

@@ -53,26 +53,30 @@ local function review_parent(id, type, priority, policy, delay)
   if pending_children(id) == 0 then release_parent(id, type, priority, delay) end
 end
 
--- A child has ended: 'complete', 'failed' or 'removed'. Count it for one parent, once. Return a message if the parent failed
--- because of it.
-local function settle_one(parent, child, how, why)
-  local key = children_key(parent)
-  local score = number_of(redis.call('ZSCORE', key, child) or '')
-  if not score or score > 0 then return nil end
+-- Children have ended: 'complete', or one of them 'failed' or 'removed'. Count each once for a parent, which is read and written
+-- once. Return a message if the parent failed because of it.
+local function settle_one(parent, children, how, why)
+  local key, moved = children_key(parent), {n = 0}
+  local band_from = how == 'failed' and FAILED_FROM or how == 'removed' and REMOVED_FROM or 0
+  for n, text in ipairs(redis.call('ZMSCORE', key, unpack(children))) do
+    local score = number_of(text)
+    if score and score <= 0 then add(moved, whole(band_from - score), children[n]) end
+  end
+  if moved.n == 0 then return nil end
   local field = redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'on_child_failure', 'promote_at', 'delay',
     'children')
   local type, policy = field[1], field[4] or 'fail'
   if not type then redis.call('DEL', key); return nil end
   if how == 'failed' and policy == 'wait' then return nil end   -- until it is retried, or removed
-  local band_from = how == 'failed' and FAILED_FROM or how == 'removed' and REMOVED_FROM or 0
-  redis.call('ZADD', key, whole(band_from - score), child)
-  local ended = redis.call('HINCRBY', job_key(parent), 'children_ended', 1)
-  publish(parent, 'child', ',' .. ended .. ',' .. (number_of(field[7]) or ended))
+  send('ZADD', key, moved)
+  local count, total = moved.n / 2, number_of(field[7])
+  local ended = redis.call('HINCRBY', job_key(parent), 'children_ended', count)
+  for n = ended - count + 1, ended do publish(parent, 'child', ',' .. n .. ',' .. (total or n)) end
   if field[2] ~= 'delayed' or field[5] ~= WAIT_UNTIL_MS then return nil end
-  if how == 'complete' and ended < (number_of(field[7]) or 0) then return nil end   -- the usual case: others are pending
+  if how == 'complete' and ended < (total or 0) then return nil end   -- the usual case: others are pending
   if how ~= 'complete' and policy == 'fail' then
-    local message = 'Its child, job ' .. child .. ', ' .. (how == 'failed' and 'failed: ' .. why or 'was removed')
-    return fail_parent(parent, type, field[3] or '0', message, child)
+    local message = 'Its child, job ' .. children[1] .. ', ' .. (how == 'failed' and 'failed: ' .. why or 'was removed')
+    return fail_parent(parent, type, field[3] or '0', message, children[1])
   end
   return review_parent(parent, type, field[3] or '0', policy, field[6])
 end
@@ -84,33 +88,17 @@ local function settle(id, how, why, parents)
     local child = ended[at]
     at = at + 1
     for parent in string.gmatch(child[4] or '', '[^,]+') do
-      local message = settle_one(parent, child[1], child[2], child[3])
+      local message = settle_one(parent, {child[1]}, child[2], child[3])
       if message then ended[#ended + 1] = {parent, 'failed', message, redis.call('HGET', job_key(parent), 'parents')} end
     end
   end
 end
 
--- Jobs have completed: update their parents. `ended`: by parent, the ids of its children. Each parent is read and written once.
+-- Jobs have completed: update their parents. `ended`: by parent, the ids of its children.
 local function settle_completed(ended)
   for parent, children in pairs(ended) do
-    local key, moved = children_key(parent), {n = 0}
-    for n, text in ipairs(redis.call('ZMSCORE', key, unpack(children))) do
-      local score = number_of(text)
-      if score and score <= 0 then add(moved, whole(-score), children[n]) end
-    end
-    local field = moved.n > 0 and redis.call('HMGET', job_key(parent), 'type', 'state', 'priority', 'on_child_failure',
-      'promote_at', 'delay', 'children')
-    if field and not field[1] then
-      redis.call('DEL', key)
-    elseif field then
-      local count, total = moved.n / 2, number_of(field[7]) or 0
-      send('ZADD', key, moved)
-      local now_ended = redis.call('HINCRBY', job_key(parent), 'children_ended', count)
-      for n = now_ended - count + 1, now_ended do publish(parent, 'child', ',' .. n .. ',' .. (total > 0 and total or n)) end
-      if field[2] == 'delayed' and field[5] == WAIT_UNTIL_MS and now_ended >= total then
-        review_parent(parent, field[1], field[3] or '0', field[4] or 'fail', field[6])
-      end
-    end
+    local message = settle_one(parent, children, 'complete', '')
+    if message then settle(parent, 'failed', message) end
   end
 end
 
