@@ -90,8 +90,9 @@ class Source:
             hops += 1
             if not from_final:
                 self._log(f"Redirected to {redact_url(str(parts))}")
-        is_odd = response.status >= 300 and "Range" in (headers or {})  # no reason to give up what is there
-        if (response.is_whole and not is_odd) or response.status in (206, 416):
+        # The body of a 3xx is no reason to discard the part that is there.
+        would_discard = response.status >= 300 and "Range" in (headers or {})
+        if (response.is_whole and not would_discard) or response.status in (206, 416):
             response.check_framing()
             self._final, self._redirects = parts, hops
             if 300 <= response.status < 400:

@@ -19,7 +19,7 @@ from ..attempts.outcomes import completed, not_runnable, raised
 
 log = logging.getLogger("kue.worker")
 
-#: An attempt is short up to this run time, seconds: about as long as it takes to wake a thread.
+#: Longest run time of a short attempt, seconds. Waking a thread takes about this time.
 SHORT_S = 0.0001
 #: Attempts of a type are expected to be short while less than this share of its last ones, about 1 / WEIGHT, were not.
 LONG_SHARE, WEIGHT = 0.02, 1 / 32

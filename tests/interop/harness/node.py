@@ -140,7 +140,7 @@ class ReusedNode(Node):
 
 
 class ReusedNodes:
-    """Gives a ReusedNode, the same one as long as it lives."""
+    """Returns a ReusedNode: the same one until its process ends."""
 
     def __init__(self) -> None:
         self._node: ReusedNode | None = None
