@@ -37,7 +37,7 @@ class Flow(NamedTuple, Generic[J]):
 
 #: Children that are read at a time.
 CHILDREN_A_PAGE = 500
-#: What the score of a child says besides its number: see ``include/flows.lua``.
+#: What the score of a child says besides its number: see ``include/flows/parents.lua``.
 _BANDS = (("complete", 0), ("failed", 2**41), ("removed", 2**42))
 
 #: Stands for the number of a running job to which children are added.

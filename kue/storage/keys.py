@@ -115,7 +115,7 @@ class Keys:
         return f"{self.prefix}:wake:{engine}"
 
     def limit(self, part: str, job_type: str) -> str:
-        """Ours: the state of a limited type; ``include/aside.lua`` lists the parts."""
+        """Ours: the state of a limited type; ``include/limits/aside.lua`` lists the parts."""
         return f"{self.prefix}:limit:{part}:{job_type}"
 
     def limit_line(self, job_type: str, key: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LUA_DIR = Path(__file__).parent / "lua"
+INCLUDE_DIR = LUA_DIR / "include"
 LAZY = "--- @lazy\n"
 
 
@@ -40,12 +41,15 @@ class _Part(NamedTuple):
 @cache
 def scripts() -> dict[str, Path]:
     """Return every script's file by its name, which is unique across all folders of ``lua/``."""
-    return {path.stem: path for path in LUA_DIR.glob("*/*.lua") if path.parent.name != "include"}
+    return {path.stem: path for path in LUA_DIR.glob("*/*.lua") if path.parent != INCLUDE_DIR}
 
 
 @cache
 def source(name: str) -> str:
-    """Return a script's text with its ``--- @include "x"`` lines resolved, each include once."""
+    """Return a script's text with its includes resolved, each once.
+
+    The line ``--- @include "flows/parents"`` stands for the file ``include/flows/parents.lua``.
+    """
     *included, body = _pieces(scripts()[name], set())
     parts = _without_unused([part for piece in included for part in piece] + body)
     body = parts[len(parts) - len(body) :]
@@ -63,14 +67,14 @@ def _pieces(path: Path, seen: set[str]) -> Iterator[list[_Part]]:
     # Comments are removed: they would only use memory in Redis.
     text = re.sub(r"--\[\[.*?\]\]\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     text, is_lazy = text.removeprefix(LAZY), text.startswith(LAZY)
-    for at, piece in enumerate(re.split(r'^--- @include "(\w+)"\n', text, flags=re.MULTILINE)):
+    for at, piece in enumerate(re.split(r'^--- @include "([\w/]+)"\n', text, flags=re.MULTILINE)):
         if at % 2 == 0:
             code = re.sub(rf"^(?!{LAZY})[ \t]*--.*\n", "", piece, flags=re.MULTILINE)
             parts = re.split(rf"^(?=local |{LAZY})(?<!{LAZY})", code, flags=re.MULTILINE)
             yield [_Part(each.removeprefix(LAZY), is_lazy or each.startswith(LAZY)) for each in parts]
         elif piece not in seen:
             seen.add(piece)
-            yield from _pieces(LUA_DIR / "include" / f"{piece}.lua", seen)
+            yield from _pieces(INCLUDE_DIR / f"{piece}.lua", seen)
 
 
 def _words(text: str) -> set[str]:

@@ -76,7 +76,7 @@ class Reservation(NamedTuple):
     again: bool = False
 
     def arguments(self) -> list[object]:
-        """Return the arguments for ``include/reserve.lua``."""
+        """Return the arguments for ``include/transitions/reserve.lua``."""
         arguments: list[object] = [self.lease_ms, self.nonce, self.worker, int(self.again), len(self.slots)]
         for job_type, numbers in self.slots.items():
             arguments += (job_type, len(numbers), *numbers)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from kue.states import HOLD_UNTIL_MS, TRANSITIONS
-from kue.storage.script_loader import LUA_DIR, scripts, source
+from kue.storage.script_loader import INCLUDE_DIR, LUA_DIR, scripts, source
 from tests.support import ROOT
 
 NAMES = sorted(scripts())
@@ -29,9 +29,15 @@ def test_every_part_is_included_by_some_script() -> None:
     included = {
         part
         for path in LUA_DIR.rglob("*.lua")
-        for part in re.findall(r'^--- @include "(\w+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for part in re.findall(r'^--- @include "([\w/]+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     }
-    assert included == {path.stem for path in (LUA_DIR / "include").glob("*.lua")}
+    files = {path.relative_to(INCLUDE_DIR).with_suffix("").as_posix() for path in INCLUDE_DIR.rglob("*.lua")}
+    assert included == files
+
+
+def test_every_script_has_a_name_of_its_own() -> None:
+    files = [path for path in LUA_DIR.rglob("*.lua") if not path.is_relative_to(INCLUDE_DIR)]
+    assert sorted(path.stem for path in files) == NAMES
 
 
 def test_every_transition_names_a_script() -> None:

@@ -6,7 +6,7 @@
   Returns    1 recorded, -1 no such job, -2 the attempt no longer holds it
   Publishes  nothing
 ]]
---- @include "fencing"
+--- @include "attempts/fencing"
 local id, token, line, alone = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = job_key(id)
 local field = redis.call('HMGET', key, 'type', 'state', 'token', 'ttl')

@@ -7,7 +7,7 @@
   Publishes  nothing, as Node
   Node Kue   Job#log (lib/queue/job.js)
 ]]
---- @include "fencing"
+--- @include "attempts/fencing"
 local id, token, line = ARGV[3], ARGV[4], ARGV[5]
 local field = redis.call('HMGET', job_key(id), 'type', 'state', 'token')
 if not field[1] then return GONE end

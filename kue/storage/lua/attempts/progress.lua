@@ -7,7 +7,7 @@
   Publishes  progress
   Node Kue   Job#progress (lib/queue/job.js)
 ]]
---- @include "fencing"
+--- @include "attempts/fencing"
 local id, token, percent, data, kept = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local key = job_key(id)
 local field = redis.call('HMGET', key, 'type', 'state', 'token', 'ttl')

@@ -4,7 +4,7 @@
   ARGV[3] lease_ms   ARGV[4…] id and token of each running job
   Returns    the ids whose lease the process has lost
 ]]
---- @include "fencing"
+--- @include "attempts/fencing"
 -- A full server refuses commands that may use memory, unless the script has freed some first. Leases must not expire then.
 redis.call('ZREM', leases_key, '')
 local lease_until, lost = whole(now + tonumber(ARGV[3])), {}

@@ -1,6 +1,6 @@
 --- @lazy
 --- @include "common"
---- @include "aside"
+--- @include "limits/aside"
 -- The sets that a job is in, and how it is added and removed.
 local LOG_LINES = 1000   -- newest lines of a job's log that are kept
 local HOLD_UNTIL_MS = '253402300799000'   -- the due time of a suspended job, as in states.py

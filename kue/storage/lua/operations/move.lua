@@ -6,7 +6,7 @@
   Publishes  enqueue if it becomes inactive
   Node Kue   Job#state (lib/queue/job.js), which uses the caller's copy, while this reads the hash
 ]]
---- @include "flows"
+--- @include "flows/parents"
 local id, to, from = ARGV[3], ARGV[4], ARGV[5]
 local key, zid, type, state, priority = locate(id)
 if not type then return {-1} end

@@ -3,12 +3,12 @@
   so a removed job never reappears.
 
   ARGV[3] id   ARGV[4] 1: only clean up after a job that does not exist
-  ARGV[5] 1: also its descendants, as in include/descendants.lua
+  ARGV[5] 1: also its descendants, as in include/flows/descendants.lua
   Returns    1 removed, -1 no such job (leftovers in the sets are removed all the same, as in Node)
   Publishes  remove
   Node Kue   Job#remove (lib/queue/job.js)
 ]]
---- @include "descendants"
+--- @include "flows/descendants"
 local function remove(id)
   local field = redis.call('HMGET', job_key(id), 'type', 'state', 'parents')
   erase(id, zid_of(id), field[1], field[1] and field[2])

@@ -7,7 +7,7 @@
   Returns    1 changed, 0 there was no such limit to remove; an error if a key of the type's limits has another type
   Publishes  nothing; "* * resumed" on q:revoked, so that workers check again immediately
 ]]
---- @include "limits"
+--- @include "limits/admission"
 local type, part, text = ARGV[3], ARGV[4], ARGV[5]
 local limits, wrong = limits_of(type)
 if wrong then return {err = wrong} end

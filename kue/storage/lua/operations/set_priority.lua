@@ -6,7 +6,7 @@
   Publishes  enqueue if it is inactive, as Node when it saves a job
   Node Kue   PUT /job/:id/priority/:level, Job#update (lib/queue/job.js), which writes the whole job from a copy
 ]]
---- @include "fencing"
+--- @include "attempts/fencing"
 --- @include "search"
 local id, priority = ARGV[3], ARGV[4]
 local key, zid = job_key(id), zid_of(ARGV[3])

@@ -6,7 +6,7 @@
   Returns    {1, its previous state}, {-1} no such job, {-3, state} it had already ended
   Publishes  postpone ["Paused", time]
 ]]
---- @include "flows"
+--- @include "flows/parents"
 local id = ARGV[3]
 local key, zid, type, state, priority = locate(id)
 if not type then return {-1} end

@@ -10,7 +10,7 @@
   Node Kue   Job#update (lib/queue/job.js)
 ]]
 --- @include "search"
---- @include "flows"
+--- @include "flows/parents"
 local id = ARGV[3]
 local key, zid = job_key(id), zid_of(ARGV[3])
 local saved_type = redis.call('HGET', key, 'type')

@@ -8,7 +8,7 @@
              job with problems; a signature begins with "fixed " if it was repaired
   Publishes  enqueue for a job that becomes inactive, revoked for one that loses its lease
 ]]
---- @include "limits"
+--- @include "limits/admission"
 local STATES = {'inactive', 'active', 'complete', 'failed', 'delayed'}
 local SILENT_MS = 24 * 3600 * 1000   -- a Node worker's job without a change for this long is reported
 local DEADLINES_FROM = 100000        -- scores in q:jobs:active from here on are deadlines, as in Node Kue

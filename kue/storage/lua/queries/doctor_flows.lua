@@ -5,9 +5,9 @@
   ARGV[4…] pairs: the id of a parent, and a score: CHILDREN of its children above it are checked ('-inf': from the first)
   Returns    {{id, the score to continue from or '', code, detail, code, detail, …}, …} for each with problems or further
              children. Codes: orphan (children of no job), gone and ended (detail: a child), stuck, count
-  Publishes  the events of include/flows.lua
+  Publishes  the events of include/flows/parents.lua
 ]]
---- @include "flows"
+--- @include "flows/parents"
 local CHILDREN = 100
 local fix = ARGV[3] == '1'
 

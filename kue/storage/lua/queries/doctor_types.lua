@@ -5,7 +5,7 @@
   Returns    {id counter, {waiting jobs, tokens} of each type}, before the repair
   Publishes  nothing
 ]]
---- @include "tokens"
+--- @include "wake_up_tokens"
 local fix, highest, counts = ARGV[3] == '1', tonumber(ARGV[4]), {}
 local last = redis.call('GET', prefix .. ':ids') or '0'
 for at = 5, #ARGV do

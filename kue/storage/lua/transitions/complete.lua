@@ -6,7 +6,7 @@
   Publishes  complete, and remove with removeOnComplete
   Node Kue   Worker#process, Job#complete (lib/queue/)
 ]]
---- @include "complete"
+--- @include "transitions/complete"
 local code = complete(ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 write_completed()
 return code

@@ -7,12 +7,12 @@
           type, data (JSON), priority, max_attempts, delay (ms, or "@" and the epoch ms), ttl, backoff, removeOnComplete
           (or instead a JSON list of fields and values, such as those of a trace); '' omits the field
   then, with search, for each job its search terms, as in include/search.lua, or ''
-  A job of a type with a limit by key is set aside, as delayed: see include/aside.lua.
+  A job of a type with a limit by key is set aside, as delayed: see include/limits/aside.lua.
   Returns    the id of the first job, the others have the next ids; 0 for a count of 0 if the sequence created none
   Publishes  enqueue for each job that waits (not for a delayed one, as Node)
   Node Kue   Job#save, Job#update, Job#state (lib/queue/job.js)
 ]]
---- @include "lane"
+--- @include "transitions/lane"
 -- Fast path for the most common call, one waiting job without further options: merely defining the functions below costs as
 -- much as this whole path. All other calls continue below.
 if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 10) == ''
@@ -41,5 +41,5 @@ if #ARGV == 13 and ARGV[5] == '1' and ARGV[9] ~= '' and table.concat(ARGV, '', 1
     return first
   end
 end
---- @include "create"
+--- @include "transitions/create"
 return create()

@@ -14,10 +14,10 @@
              "NUMBER=ID" of the job with the claim, "NUMBER=-ID" if that was removed, or "NUMBER=". Or nothing was done:
              {-1, id} no such job, {-2, id} the attempt lost its job, {-4, id} that job has the claim of a job with
              on_duplicate reject, {-5, id} the running job would wait for itself through that job
-  Publishes  enqueue for each job that waits for nothing; duplicate; the events of include/flows.lua
+  Publishes  enqueue for each job that waits for nothing; duplicate; the events of include/flows/parents.lua
 ]]
---- @include "create"
---- @include "fencing"
+--- @include "transitions/create"
+--- @include "attempts/fencing"
 --- @include "claims"
 local REJECTED, CYCLE = -4, -5
 local count = tonumber(ARGV[5])

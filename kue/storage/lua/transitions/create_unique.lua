@@ -12,7 +12,7 @@
   Publishes  enqueue if a waiting job was created; duplicate [on_duplicate] for the existing job, and enqueue if it was
              delayed and is due now
 ]]
---- @include "create"
+--- @include "transitions/create"
 --- @include "claims"
 local SWEPT = 4
 local claim = cjson.decode(ARGV[4])

@@ -8,7 +8,7 @@
   Publishes  error, then enqueue and failed attempt, or failed attempt, or failed
   Node Kue   Worker#failed, Job#failedAttempt (lib/queue/)
 ]]
---- @include "fail"
+--- @include "transitions/fail"
 return fail(ARGV[3], ARGV[4], {
   error = ARGV[5], line = ARGV[6], message = ARGV[7], retry = ARGV[8], delay = ARGV[9], note = ARGV[10],
   crashed = ARGV[11],

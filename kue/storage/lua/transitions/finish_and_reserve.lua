@@ -4,16 +4,16 @@
   ARGV[3] count  acknowledgements, then for each: verb, id, token, and the values of the verb's own script:
           complete: result, kept   done (complete without a result): none   fail: error, line, message, retry, delay, note, crashed
           release and limit: reason, delay
-  ARGV[…] as in include/reserve.lua
+  ARGV[…] as in include/transitions/reserve.lua
   Returns    {now_ms, {code of each acknowledgement}, {reserved jobs}, {paused types}, {types of which more may start}, {types
              with broken keys}, {types of which more may start later}}, as reserve.lua
   Publishes  the events of complete, fail, release and reserve
 ]]
---- @include "complete"
---- @include "fail"
---- @include "release"
---- @include "hold_back"
---- @include "reserve"
+--- @include "transitions/complete"
+--- @include "transitions/fail"
+--- @include "transitions/release"
+--- @include "transitions/hold_back"
+--- @include "transitions/reserve"
 local codes, at = {}, 4
 for n = 1, tonumber(ARGV[3]) do
   local verb, id, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]

@@ -6,5 +6,5 @@
   Returns    1 released, 0 this attempt was already acknowledged, -1 no such job, -2 the attempt lost its job
   Publishes  postpone [reason, promote_at]
 ]]
---- @include "hold_back"
+--- @include "transitions/hold_back"
 return hold_back(ARGV[3], ARGV[4], ARGV[5], ARGV[6])

@@ -1,5 +1,5 @@
 --[[
-  promote: delayed -> inactive, for all due jobs. Also runs the maintenance of limits, see include/tend_limits.lua.
+  promote: delayed -> inactive, for all due jobs. Also runs the maintenance of limits, see include/limits/maintenance.lua.
 
   ARGV[3] limit   maximum number of jobs per call
   Returns    {promoted, ms until the next is due or -1}
@@ -9,7 +9,7 @@
 ]]
 --- @include "sets"
 --- @include "batch_args"
---- @include "tend_limits"
+--- @include "limits/maintenance"
 local LOCKED_MS = 50   -- how soon to check again while Node promotes
 tend_limits()
 -- In a Cluster that key is in another slot, which a script cannot access.

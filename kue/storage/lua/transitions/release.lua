@@ -6,5 +6,5 @@
   Returns    1 released, 0 this attempt was already acknowledged, -1 no such job, -2 the attempt lost its job
   Publishes  enqueue, or postpone [reason, promote_at]
 ]]
---- @include "release"
+--- @include "transitions/release"
 return release(ARGV[3], ARGV[4], ARGV[5], ARGV[6])

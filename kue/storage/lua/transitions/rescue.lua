@@ -12,7 +12,7 @@
   Returns    {id, …} of the rescued jobs
   Publishes  rescue [worker, rescues], then enqueue, or error and failed
 ]]
---- @include "fail"
+--- @include "transitions/fail"
 --- @include "clock"
 local SUSPECT_FROM = 2   -- as in kue/worker/suspects.py
 local limit, dead, valid_until = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])

@@ -9,7 +9,7 @@
              the two, since that worker would fail it again
   Node Kue   Queue#watchStuckJobs' sibling checkActiveJobTtl (lib/kue.js)
 ]]
---- @include "fail"
+--- @include "transitions/fail"
 --- @include "clock"
 local NODE_GRACE_MS = 5000
 local id, deadline, attempts = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])

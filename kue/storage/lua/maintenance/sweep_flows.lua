@@ -4,9 +4,9 @@
 
   ARGV[3] interval, ms: within it, calls after the first do nothing; 0: always run
   Returns    the number of parents checked, or -1 if it was done within the interval
-  Publishes  the events of include/flows.lua
+  Publishes  the events of include/flows/parents.lua
 ]]
---- @include "flows"
+--- @include "flows/parents"
 local PARENTS, CHILDREN = 20, 100
 local period, clock_key = tonumber(ARGV[3]), prefix .. ':clock'
 local field = redis.pcall('HMGET', clock_key, 'flows_swept', 'flows_at')

@@ -1,6 +1,6 @@
 --- @lazy
---- @include "fencing"
---- @include "aside"
+--- @include "attempts/fencing"
+--- @include "limits/aside"
 --- @include "batch_args"
 -- Which jobs of a limited type may start now. A token bucket is stored as the time at which it will be full again.
 local LOOKS_MAX = 1000      -- maximum number of keys, and of jobs, that one call checks per type

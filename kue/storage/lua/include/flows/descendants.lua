@@ -1,5 +1,5 @@
 --- @lazy
---- @include "flows"
+--- @include "flows/parents"
 -- A job's children, their children, and so on, except any that another job waits for too.
 local DESCENDANTS_A_PAGE = 500
 

@@ -1,5 +1,5 @@
 --- @lazy
---- @include "flows"
+--- @include "flows/parents"
 -- Fail a job that has not ended, with the error "Cancelled". A worker that holds it loses it, and is notified on q:revoked
 -- with `reason`. Return {1, its previous state}, {-1} no such job, {-3, state} it had already ended.
 local function cancel(id, reason)

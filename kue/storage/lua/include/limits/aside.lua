@@ -1,6 +1,6 @@
 --- @lazy
 --- @include "common"
--- The keys in Redis of limits, and how a job leaves them. limits.lua decides which jobs may start.
+-- The keys in Redis of limits, and how a job leaves them. admission.lua decides which jobs may start.
 --   q:limits                        hash  type -> JSON: all, the limit of the type; key, the one of each key
 --   q:limit:state:TYPE              hash  full_at (the bucket), hold and held_at, turn (of the key that started last), admitted
 --   q:limit:aside:TYPE              zset  zid by priority: the jobs set aside

@@ -1,7 +1,7 @@
 --- @lazy
---- @include "fencing"
---- @include "attempt_history"
---- @include "flows"
+--- @include "attempts/fencing"
+--- @include "attempts/history"
+--- @include "flows/parents"
 -- active -> inactive, delayed or failed.
 -- The lease has already been removed.
 --   failure.error    the stack or message, for the hash and the `error` event

@@ -1,4 +1,4 @@
---- @include "tokens"
+--- @include "wake_up_tokens"
 --- @include "batch_args"
 -- inactive -> active, up to the number of free slots of each type.
 local GARBAGE_MAX = 1000   -- broken entries that one call removes before it gives up

@@ -1,8 +1,8 @@
 --- @include "search"
---- @include "flows"
+--- @include "flows/parents"
 --- @include "batch_args"
---- @include "lane"
---- @include "limits"
+--- @include "transitions/lane"
+--- @include "limits/admission"
 -- Create the jobs described in ARGV from its third value on, as in create.lua; return the first one's id.
 -- For a flow: `waits`, by number, which of them wait for children; `found_by`, where their search terms begin.
 

@@ -1,7 +1,7 @@
---- @include "fencing"
+--- @include "attempts/fencing"
 --- @include "batch_args"
 --- @include "claims"
---- @include "flows"
+--- @include "flows/parents"
 -- active -> complete, for any number of attempts: `complete` each, then `write_completed` once.
 -- By type: members that leave and enter its sets, and free slots of keys. By parent: its completed children.
 local completed, work_time, ended_children = {}, 0, {}

@@ -14,7 +14,7 @@ local first = redis.call('XRANGE', outbox, '-', '+', 'COUNT', 1)
 if not first[1] or first[1][1] ~= asked.ids[1] then return 0 end
 local version = redis.call('GET', ARGV[1] .. ':webhooks:events')
 if (version and string.match(version, '^%x*') or '') ~= asked.version then return 0 end
---- @include "create"
+--- @include "transitions/create"
 if tonumber(ARGV[5]) > 0 then create() end
 redis.call('XDEL', outbox, unpack(asked.ids))
 return 1

@@ -1,7 +1,7 @@
 --- @lazy
---- @include "fencing"
---- @include "attempt_history"
---- @include "flows"
+--- @include "attempts/fencing"
+--- @include "attempts/history"
+--- @include "flows/parents"
 -- active -> inactive, or delayed: for `delay` ms, or with 'children' until its children have ended. The attempt is not counted.
 -- Only `promote_at` changes: the job's own `delay` stays the base of its backoff.
 local function release(id, token, reason, delay)

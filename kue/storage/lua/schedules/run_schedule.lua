@@ -9,7 +9,7 @@
   Publishes  enqueue if the job waits
   Hash       of the job: schedule, and occurrence: now
 ]]
---- @include "create"
+--- @include "transitions/create"
 --- @include "schedules"
 local name = ARGV[4]
 if redis.call('HEXISTS', schedule_key(name), 'definition') == 0 then return -1 end

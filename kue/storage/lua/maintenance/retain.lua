@@ -13,7 +13,7 @@
   Returns    {removed, 1 if there is more to remove now, rank for the next call}
   Publishes  remove for each
 ]]
---- @include "flows"
+--- @include "flows/parents"
 local GROUPS = 32    -- maximum number of priorities read; jobs of further ones follow when these are done, or are too old
 local SLACK = 200    -- extra jobs to check: some may have ended in another order than their ids
 local LOOK = 50      -- jobs to check if the count is not exceeded, but some may be too old

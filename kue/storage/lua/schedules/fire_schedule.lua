@@ -24,8 +24,8 @@
 -- the functions below is expensive.
 local asked = cjson.decode(ARGV[4])
 if redis.call('HGET', ARGV[1] .. ':schedule:' .. asked.name, 'next_at') ~= asked.next_at then return {0} end
---- @include "create"
---- @include "cancel"
+--- @include "transitions/create"
+--- @include "transitions/cancel"
 --- @include "schedules"
 local name, key = asked.name, schedule_key(asked.name)
 local due = tonumber(redis.call('ZSCORE', schedules_key, name) or '')

@@ -1,6 +1,6 @@
 --- @lazy
---- @include "release"
---- @include "limits"
+--- @include "transitions/release"
+--- @include "limits/admission"
 -- Release a job for `delay` ms, and start no other job of its key meanwhile; without a limit by key, none of its type.
 local function hold_back(id, token, reason, delay)
   local field = redis.call('HMGET', job_key(id), 'type', 'limit_key')

@@ -7,7 +7,7 @@
   Publishes  nothing
   Node Kue   Queue#watchStuckJobs (lib/kue.js), without KEYS
 ]]
---- @include "tokens"
+--- @include "wake_up_tokens"
 --- @include "claims"
 local period, clock_key = tonumber(ARGV[3] or '0'), prefix .. ':clock'
 if period > 0 then

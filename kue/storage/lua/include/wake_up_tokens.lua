@@ -1,5 +1,5 @@
 --- @include "sets"
---- @include "limits"
+--- @include "limits/admission"
 local TOKENS_MAX = 1000   -- maximum number of tokens that one call restores; the next call continues
 
 -- Most queues have neither limits nor webhooks, and pay only for this check. A worker whose ACL denies the key ignores limits, as

@@ -1,5 +1,5 @@
 --- @lazy
---- @include "tokens"
+--- @include "wake_up_tokens"
 -- Periodic maintenance of limits, by any process: give turns to keys whose bucket has a token, free the slots of jobs that ended
 -- unnoticed (removed by Node, or their keys were deleted), and notify waiting workers.
 local LOOKS = 20            -- holders, and jobs set aside, that one call verifies
