@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import ROOT
 
-TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 SCRIPTS = sorted((ROOT / "static/js").rglob("*.js"))
 #: These take complete addresses: the line to the server, and what makes a path an address.
 EXEMPT = {"engine.js", "polling.js", "socket.js"}

@@ -32,7 +32,7 @@ def _next_path() -> str:
 
 
 def _form(status: int, message: str = "") -> Response:
-    body = render_template("login.html", message=message, next_path=_next_path())
+    body = render_template("pages/login.html", message=message, next_path=_next_path())
     return SafeResponse(body, status, mimetype="text/html", headers={"Cache-Control": "no-store"})
 
 

@@ -65,14 +65,14 @@ def alerts_page() -> ResponseReturnValue:
         view, counts = _view(), queue().counts()
     except QueueUnavailable:
         away = {"warnings": [figures.UNAVAILABLE], "unavailable": True}
-        return render_template("alerts.html", page="alerts", mark=mark, counts={}, view=away), 503
-    return render_template("alerts.html", page="alerts", mark=mark, counts=counts, view=view)
+        return render_template("pages/alerts.html", page="alerts", mark=mark, counts={}, view=away), 503
+    return render_template("pages/alerts.html", page="alerts", mark=mark, counts=counts, view=view)
 
 
 @alerts.get("/monitor/alerts")
 def part() -> ResponseReturnValue:
     """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
-    body = render_template("_alerts.html", view=_view())
+    body = render_template("refreshed/alerts.html", view=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
     return SafeResponse(body, mimetype="text/html", headers=headers)

@@ -97,7 +97,7 @@ def page() -> ResponseReturnValue:
     if accepted["application/json"] > accepted["text/html"]:
         return jsonify({"files": shown, "total": len(found), "total_bytes": total_bytes})
     return render_template(
-        "files.html",
+        "pages/files.html",
         page="files",
         files=shown,
         total=len(found),

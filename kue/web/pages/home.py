@@ -110,7 +110,7 @@ def home() -> ResponseReturnValue:
     """
     if not current_app.config["KUE_DOWNLOADS"]:
         return overview_page()
-    return render_template("index.html", page="home", lists=home_lists(), sample_url=sample_url())
+    return render_template("pages/home.html", page="home", lists=home_lists(), sample_url=sample_url())
 
 
 @pages.get("/monitor/home")
@@ -155,7 +155,7 @@ def state_page(state: str) -> ResponseReturnValue:
         return f"/{state}?" + urlencode({name: value for name, value in query.items() if value not in ("", None)})
 
     return render_template(
-        "list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order, list=listed,
+        "pages/list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order, list=listed,
         types=queue().types(), orders=[("asc", ascending), ("desc", descending)], bulk_actions=BULK_ACTIONS.get(state),
         page_size=PAGE_ROWS, url=url,
     )  # fmt: skip

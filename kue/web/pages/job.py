@@ -15,7 +15,7 @@ def job_page(job: Job, *, part: bool = False) -> Response:
     queue = current_app.config["KUE_QUEUE"]
     mark = monitor().relay.mark()
     job = job.refresh()
-    name = "_job.html" if part else "job.html"
+    name = "refreshed/job.html" if part else "pages/job.html"
     body = render_template(
         name, page="job", job=job_detail(queue, job), mark=mark, counts=None if part else queue.counts()
     )

@@ -92,8 +92,8 @@ def overview_page() -> ResponseReturnValue:
         view, counts = _view(), queue().counts()
     except QueueUnavailable:
         away: OverviewView = {"warnings": [figures.UNAVAILABLE], "unavailable": True}
-        return render_template("overview.html", page="overview", mark=mark, counts={}, view=away), 503
-    return render_template("overview.html", page="overview", mark=mark, counts=counts, view=view)
+        return render_template("pages/overview.html", page="overview", mark=mark, counts={}, view=away), 503
+    return render_template("pages/overview.html", page="overview", mark=mark, counts=counts, view=view)
 
 
 @overview.get("/overview")
@@ -106,6 +106,6 @@ def page() -> ResponseReturnValue:
 def part() -> ResponseReturnValue:
     """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
-    body = render_template("_overview.html", view=_view(), counts=queue().counts())
+    body = render_template("refreshed/overview.html", view=_view(), counts=queue().counts())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
     return SafeResponse(body, mimetype="text/html", headers=headers)

@@ -66,9 +66,9 @@ def schedules_page() -> ResponseReturnValue:
         view, counts = _view(), queue().counts()
     except QueueUnavailable:
         away = {"warnings": [figures.UNAVAILABLE], "unavailable": True}
-        return render_template("schedules.html", page="schedules", mark=mark, counts={}, view=away), 503
+        return render_template("pages/schedules.html", page="schedules", mark=mark, counts={}, view=away), 503
     return render_template(
-        "schedules.html", page="schedules", mark=mark, counts=counts, view=view, types=queue().types()
+        "pages/schedules.html", page="schedules", mark=mark, counts=counts, view=view, types=queue().types()
     )
 
 
@@ -76,6 +76,6 @@ def schedules_page() -> ResponseReturnValue:
 def part() -> ResponseReturnValue:
     """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
-    body = render_template("_schedules.html", view=_view())
+    body = render_template("refreshed/schedules.html", view=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
     return SafeResponse(body, mimetype="text/html", headers=headers)

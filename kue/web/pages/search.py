@@ -121,7 +121,7 @@ def _answer() -> SearchAnswer:
 def page() -> ResponseReturnValue:
     """The search page."""
     words = request.args.get("q", "").strip()[:MAX_QUERY]
-    return render_template("search.html", page="search", words=words, found=_answer())
+    return render_template("pages/search.html", page="search", words=words, found=_answer())
 
 
 @finder.get("/monitor/search")

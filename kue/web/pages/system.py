@@ -110,15 +110,15 @@ def page() -> ResponseReturnValue:
         limits = limits_view(queue()) if current_app.config["KUE_DOWNLOADS"] else None
     except QueueUnavailable:
         away: SystemView = {"warnings": [figures.UNAVAILABLE], "unavailable": True}
-        return render_template("system.html", page="system", mark=mark, counts={}, system=away), 503
-    return render_template("system.html", page="system", mark=mark, counts=counts, system=view, limits=limits)
+        return render_template("pages/system.html", page="system", mark=mark, counts={}, system=away), 503
+    return render_template("pages/system.html", page="system", mark=mark, counts=counts, system=view, limits=limits)
 
 
 @system.get("/monitor/system")
 def part() -> ResponseReturnValue:
     """The dynamic part of the page, as HTML."""
     mark = monitor().relay.mark()
-    body = render_template("_system.html", system=_view())
+    body = render_template("refreshed/system.html", system=_view())
     headers = {"X-Kue-Mark": f"{mark['epoch']} {mark['seq']}", "Cache-Control": "no-store"}
     return SafeResponse(body, mimetype="text/html", headers=headers)
 
