@@ -141,3 +141,14 @@ def test_every_logger_is_in_the_guide() -> None:
     guide = (DOCS / "guides" / "logging.md").read_text("utf-8")
     named = set(re.findall(r'getLogger\("(kue[\w.]*)"', code)) - {"kue.web.socketio", "kue.web.engineio"}
     assert named and {name for name in named if f"`{name}`" not in guide} == set()
+
+
+@pytest.mark.parametrize("page", [DOCS / "architecture.md", ROOT / "CONTRIBUTING.md"], ids=label)
+def test_the_map_names_files_that_exist(page: Path) -> None:
+    # A name may be short, such as `attempt.py` or `files/partial.py`.
+    named = set(re.findall(r"`([\w/.-]+\.(?:py|lua|js|html|md))`", page.read_text("utf-8")))
+    folders = ("kue", "docs", "static", "templates", "bench")
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for name in folders for path in (ROOT / name).rglob("*.*")]
+    missing = {name for name in named if not (ROOT / name).exists() and not any(f.endswith(f"/{name}") for f in files)}
+    assert len(named) > 5
+    assert {name for name in missing if "NAME" not in name} == set()

@@ -155,9 +155,9 @@ def state_page(state: str) -> ResponseReturnValue:
         return f"/{state}?" + urlencode({name: value for name, value in query.items() if value not in ("", None)})
 
     return render_template(
-        "pages/list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order, list=listed,
-        types=queue().types(), orders=[("asc", ascending), ("desc", descending)], bulk_actions=BULK_ACTIONS.get(state),
-        page_size=PAGE_ROWS, url=url,
+        "pages/list.html", page=state, state=state, asked=asked, job_type=asked.job_type or "", order=order,
+        list=listed, types=queue().types(), orders=[("asc", ascending), ("desc", descending)],
+        bulk_actions=BULK_ACTIONS.get(state), page_size=PAGE_ROWS, url=url,
     )  # fmt: skip
 
 
