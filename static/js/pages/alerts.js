@@ -1,7 +1,7 @@
 /* The Alerts page: reloaded every few seconds, and after each action. */
 
 import { confirmed } from "../parts/job_actions.js";
-import { refreshedPage } from "../parts/refreshed_page.js";
+import { refreshedPage } from "../refreshed/refreshed_page.js";
 import { request } from "../lib/api.js";
 
 const path = (name) => `/webhooks/${encodeURIComponent(name)}`;

@@ -6,7 +6,7 @@ import { showJson } from "../parts/json_view.js";
 import { JobLog } from "../parts/job_log.js";
 import { ListView } from "../parts/list_view.js";
 import { Live } from "../live/live_updates.js";
-import { fetchPart, replaceContent } from "../parts/partial_refresh.js";
+import { fetchPart, replaceContent } from "../refreshed/partial_refresh.js";
 import { link } from "../lib/links.js";
 import { localTimes } from "../lib/local_times.js";
 

@@ -1,7 +1,7 @@
 /* The overview: counts are updated by every frame, the rest is reloaded every few seconds while jobs change. */
 
 import { wireCharts } from "../parts/chart_values.js";
-import { fetchPart, replaceContent } from "../parts/partial_refresh.js";
+import { fetchPart, replaceContent } from "../refreshed/partial_refresh.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { localTimes } from "../lib/local_times.js";
 import { Live } from "../live/live_updates.js";

@@ -1,7 +1,7 @@
 /* The Schedules page: reloaded every few seconds, and after each action. */
 
 import { confirmed } from "../parts/job_actions.js";
-import { refreshedPage } from "../parts/refreshed_page.js";
+import { refreshedPage } from "../refreshed/refreshed_page.js";
 import { request } from "../lib/api.js";
 import { ScheduleForm } from "../parts/schedule_form.js";
 

@@ -5,7 +5,7 @@ import { sayIn } from "../parts/job_actions.js";
 import { request } from "../lib/api.js";
 import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { Live } from "../live/live_updates.js";
-import { fetchPart, replaceContent } from "../parts/partial_refresh.js";
+import { fetchPart, replaceContent } from "../refreshed/partial_refresh.js";
 import { localTimes } from "../lib/local_times.js";
 
 const POLL_MS = 5000;

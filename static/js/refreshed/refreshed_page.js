@@ -1,7 +1,7 @@
 /* A page with a part that is reloaded every few seconds, and buttons that act on their row. */
 
-import { sayIn } from "./job_actions.js";
-import { showCounts, showStatus } from "./state_tabs.js";
+import { sayIn } from "../parts/job_actions.js";
+import { showCounts, showStatus } from "../parts/state_tabs.js";
 import { Live } from "../live/live_updates.js";
 import { fetchPart, replaceContent } from "./partial_refresh.js";
 import { localTimes } from "../lib/local_times.js";

@@ -3,7 +3,7 @@
 import { ApiError } from "../lib/api.js";
 import { link } from "../lib/links.js";
 import { localTimes } from "../lib/local_times.js";
-import { jsonViews, showJson } from "./json_view.js";
+import { jsonViews, showJson } from "../parts/json_view.js";
 
 /** Fetch a part; returns { html, mark }, or null if its subject was removed. */
 export async function fetchPart(path) {
