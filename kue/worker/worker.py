@@ -16,8 +16,8 @@ from . import selection
 from .engine import Engine
 from .executors.asyncio_executor import HandlerJobs
 from .gate import gate
+from .isolation.child.recording import record
 from .isolation.options import Isolation
-from .isolation.recording import record
 from .isolation.target import Target
 from .maintenance import Maintenance
 from .remote_commands import RemoteCommands

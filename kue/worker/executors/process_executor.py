@@ -15,12 +15,12 @@ from ..attempts.execution import Execution
 from ..attempts.executor import Report
 from ..attempts.handler import Handler
 from ..attempts.outcomes import Failure, RemoteError, as_error, failed, not_runnable, released
-from ..isolation.child_handle import ChildHandle
-from ..isolation.mailbox import Mailbox
 from ..isolation.messages import Message
-from ..isolation.pool import Pool
-from ..isolation.requests import answer
-from ..isolation.supervision import Supervision
+from ..isolation.parent.child_handle import ChildHandle
+from ..isolation.parent.mailbox import Mailbox
+from ..isolation.parent.pool import Pool
+from ..isolation.parent.requests import answer
+from ..isolation.parent.supervision import Supervision
 
 log = logging.getLogger("kue.worker")
 

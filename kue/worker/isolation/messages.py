@@ -21,6 +21,8 @@ from typing import Any
 Message = dict[str, Any]
 
 HEADER = struct.Struct("!Q")
+#: A child's descriptors: messages, and the control pipe.
+SOCKET_FD, CONTROL_FD = 3, 4
 #: Largest message, bytes. A larger length means that the bytes read are not a header.
 LENGTH_MAX = 2**40
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import kue
-from kue.worker.isolation import pool
 from kue.worker.isolation.options import size_bytes, size_text
+from kue.worker.isolation.parent import pool
 from tests.support import ROOT, wait_until
 from tests.worker.isolation.handlers import HANDLERS, register
 

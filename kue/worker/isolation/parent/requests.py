@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ... import errors
-from ...errors import KueError
-from ..attempts.execution import Execution
-from .messages import Message
+from .... import errors
+from ....errors import KueError
+from ...attempts.execution import Execution
+from ..messages import Message
 
 
 def answer(execution: Execution, message: Message) -> Message:

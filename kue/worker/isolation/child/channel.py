@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ... import errors
-from ...concurrency import green
-from ...errors import KueError
+from .... import errors
+from ....concurrency import green
+from ....errors import KueError
+from ..messages import Message, Unpacker, pack
 from .interrupts import Interrupts
-from .messages import Message, Unpacker, pack
 
 #: Bytes per read.
 READ_BYTES = 2**20

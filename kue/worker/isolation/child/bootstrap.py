@@ -1,4 +1,4 @@
-"""The program of a child process: set up the parent's environment, then continue in ``child.py``.
+"""The program of a child process: set up the parent's environment, then continue in ``main.py``.
 
 Run by path: the parent's ``sys.path``, needed to find the library, arrives with the first message.
 """
@@ -26,7 +26,7 @@ def main() -> None:
     sys.path[:], sys.argv[:] = prepared["sys_path"], prepared["sys_argv"]
     if os.path.isdir(prepared.get("dir") or ""):
         os.chdir(prepared["dir"])
-    from kue.worker.isolation.child import run_child
+    from kue.worker.isolation.child.main import run_child
 
     run_child(setup)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...base_job import JobOwner
+from ....base_job import JobOwner
 
 
 class Recorded(NamedTuple):

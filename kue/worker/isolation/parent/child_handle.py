@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from ...concurrency import green
-from ...errors import JobInterrupt
-from ..attempts.execution import Execution
-from .messages import Message, Unpacker, pack
+from ....concurrency import green
+from ....errors import JobInterrupt
+from ...attempts.execution import Execution
+from ..messages import Message, Unpacker, pack
 from .spawning import Spawned
 
 #: Bytes per read.
@@ -208,7 +208,7 @@ def describe_end(code: int, killed_for: str) -> str:
 
 
 def setup_for(target: Any, prefix: str, job_type: str, memory_limit_bytes: int | None, logs: Any) -> Message:
-    """Return the first message to a child: see ``child.py``."""
+    """Return the first message to a child: see ``child/main.py``."""
     return {
         "parent": os.getpid(), "target": target._asdict(), "prefix": prefix, "type": job_type,
         "memory_limit_bytes": memory_limit_bytes, "logging": logs,

@@ -11,15 +11,13 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...concurrency import green
-from ...logs import JsonFormatter
-from .messages import HEADER
+from ....concurrency import green
+from ....logs import JsonFormatter
+from ..messages import CONTROL_FD, HEADER, SOCKET_FD
 
-#: A child's descriptors: messages, and the control pipe.
-SOCKET_FD, CONTROL_FD = 3, 4
 #: Descriptors from here on cannot collide with those above.
 _FIRST_FREE_FD = 16
-_PROGRAM = str(Path(__file__).with_name("bootstrap.py"))
+_PROGRAM = str(Path(__file__).parent.with_name("child") / "bootstrap.py")
 
 
 class Spawned(NamedTuple):

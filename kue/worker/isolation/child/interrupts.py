@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ... import errors
-from ...concurrency import green
-from ...errors import JobInterrupt
-from ...job import Job
+from .... import errors
+from ....concurrency import green
+from ....errors import JobInterrupt
+from ....job import Job
 
 #: Reasons to stop an attempt, by name.
 _KINDS = {each.__name__: each for each in (errors.JobTimeout, errors.JobCancelled, errors.WorkerStopping)}

@@ -15,26 +15,25 @@ from typing import Any, NamedTuple, cast
 
 import setproctitle
 
-from ... import child_process, logs
-from ...base_job import JobOwner
-from ...concurrency import green
-from ...errors import WorkerStopping
-from ...job import Job
-from ...middleware import acompose
-from ..attempts.execution import Context
-from ..attempts.handler import Handler, is_async, read_handler
-from ..attempts.handler_call import call
-from ..attempts.outcomes import completed, describe, has_lost_job
+from .... import child_process, logs
+from ....base_job import JobOwner
+from ....concurrency import green
+from ....errors import WorkerStopping
+from ....job import Job
+from ....middleware import acompose
+from ...attempts.execution import Context
+from ...attempts.handler import Handler, is_async, read_handler
+from ...attempts.handler_call import call
+from ...attempts.outcomes import completed, describe, has_lost_job
+from ..memory import limit_data
+from ..messages import CONTROL_FD, SOCKET_FD, Message
+from ..options import Isolation, exceeded
+from ..target import Target
 from . import recording
 from .async_job import async_job
 from .channel import Channel
 from .interrupts import Interrupts
 from .job_owner import RemoteOwner
-from .memory import limit_data
-from .messages import Message
-from .options import Isolation, exceeded
-from .spawning import CONTROL_FD, SOCKET_FD
-from .target import Target
 
 #: From <linux/prctl.h>.
 PR_SET_PDEATHSIG = 1

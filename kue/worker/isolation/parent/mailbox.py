@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ...concurrency import green
-from ...concurrency.essential import run_essential
+from ....concurrency import green
+from ....concurrency.essential import run_essential
 
 log = logging.getLogger("kue.worker")
 

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ...errors import JobInterrupt, JobTimeout
-from ..attempts.execution import Execution
-from ..attempts.handler import Handler
+from ....errors import JobInterrupt, JobTimeout
+from ...attempts.execution import Execution
+from ...attempts.handler import Handler
+from ..memory import LOOK_S, WORN_SHARE, resident_bytes
+from ..messages import Message
+from ..options import exceeded
 from .child_handle import ChildHandle, State, describe_end, setup_for
-from .memory import LOOK_S, WORN_SHARE, resident_bytes
-from .messages import Message
-from .options import exceeded
 from .spawning import logging_setup, spawn_child
 
 log = logging.getLogger("kue.worker")

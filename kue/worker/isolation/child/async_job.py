@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
-from ...job import Job
-from ...storage.arguments import check_callable, check_job_event
-from ..executors.daemon_threads import DaemonThreads
+from ....job import Job
+from ....storage.arguments import check_callable, check_job_event
+from ...executors.daemon_threads import DaemonThreads
 
 #: Maximum number of concurrent calls of the handler.
 CALLS_MAX = 16

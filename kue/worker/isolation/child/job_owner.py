@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...base_job import JobOwner
-from ...errors import KueError
-from ...job import Job
+from ....base_job import JobOwner
+from ....errors import KueError
+from ....job import Job
 from .channel import Channel
 
 

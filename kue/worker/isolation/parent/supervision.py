@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ...concurrency import green
-from ...concurrency.essential import run_essential
+from ....concurrency import green
+from ....concurrency.essential import run_essential
 from .child_handle import ChildHandle, State
 from .pool import GRACE_S, Pool
 

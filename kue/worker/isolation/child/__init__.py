@@ -1,0 +1,1 @@
+"""A child process: run a handler's attempts for the worker."""
