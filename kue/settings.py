@@ -11,10 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .access_options import ACCESS_OPTIONS
 from .alerts.rules import AlertRules
-from .errors import KueError
-from .setting_parsers import (
+from .config.access_options import ACCESS_OPTIONS
+from .config.parsers import (
     MAX_CONCURRENCY,
     Option,
     directory,
@@ -32,7 +31,8 @@ from .setting_parsers import (
     whole_number,
     yes_or_no,
 )
-from .webhook_options import WEBHOOK_OPTIONS
+from .config.webhook_options import WEBHOOK_OPTIONS
+from .errors import KueError
 
 
 class SettingsError(KueError, ValueError):

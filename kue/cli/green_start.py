@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ..concurrency import green
-from ..setting_parsers import yes_or_no
+from ..config.parsers import yes_or_no
 
 #: Patches first, as app.py does; then the same command line. -P keeps local files from shadowing modules.
 _PROGRAM = """

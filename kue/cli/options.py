@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from .. import setting_parsers
+from ..config import parsers
 from ..errors import InvalidJob
 from ..queue import Queue
 from ..storage.keys import check_id
@@ -31,8 +31,8 @@ class Place(NamedTuple):
 
     def with_environment(self) -> tuple[str | None, str]:
         """Return the URL (None: kue.connection.locate finds one) and the prefix, with defaults from the environment."""
-        url = self.url or _checked(setting_parsers.redis_url, "REDIS_URL")
-        return url, self.prefix or _checked(setting_parsers.prefix, "KUE_PREFIX") or "q"
+        url = self.url or _checked(parsers.redis_url, "REDIS_URL")
+        return url, self.prefix or _checked(parsers.prefix, "KUE_PREFIX") or "q"
 
 
 def _checked(parse: Callable[[str], str | None], variable: str) -> str | None:
@@ -66,9 +66,9 @@ def job_id(text: str) -> int | str:
     return value
 
 
-URL = Checked("url", setting_parsers.redis_url)
-PREFIX = Checked("prefix", setting_parsers.prefix)
-DURATION = Checked("duration", setting_parsers.duration_ms)
+URL = Checked("url", parsers.redis_url)
+PREFIX = Checked("prefix", parsers.prefix)
+DURATION = Checked("duration", parsers.duration_ms)
 ID = Checked("id", job_id)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..config.users_file import exposure, read
 from ..settings import Settings, is_loopback
-from ..users_file import exposure, read
 from .finding import Finding, error, ok, warning
 
 #: Minimum length of a password that is not easily guessed.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..setting_parsers import Option, yes_or_no
+from ..config.parsers import Option, yes_or_no
 from ..settings import OPTIONS, Settings, SettingsError
 from .finding import Finding, error, ok, warning
 

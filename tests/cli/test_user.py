@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from kue.cli.root import cli
-from kue.users_file import read
+from kue.config.users_file import read
 from kue.web.access.passwords import Passwords
 
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import click
 
+from ...config.parsers import hosts, size_bytes
 from ...downloads import (
     DownloadError,
     DownloadFailed,
@@ -24,7 +25,6 @@ from ...downloads.files.filenames import choose_name
 from ...downloads.messages import duration, size
 from ...downloads.url_list import ListedUrl, read_urls
 from ...redaction import safe_text
-from ...setting_parsers import hosts, size_bytes
 from ..download_board import Board
 from ..options import json_option
 from ..output import plain, print_json

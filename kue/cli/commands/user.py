@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from ...config.users_file import ROLES, FileUser, UsersFileError, check_name, editing, read
 from ...queue import Queue
-from ...users_file import ROLES, FileUser, UsersFileError, check_name, editing, read
 from ..green_start import need
 from ..options import json_option, with_queue
 from ..output import plain, print_json, table

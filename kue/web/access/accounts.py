@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kue.users_file import UsersFile
+from kue.config.users_file import UsersFile
 from kue.web.access.passwords import Passwords
 from kue.web.access.passwords import fingerprint as _digest
 from kue.web.access.throttle import Throttle

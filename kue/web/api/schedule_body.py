@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from kue.config.parsers import duration_ms
 from kue.errors import InvalidJob, ScheduleNotFound
 from kue.queue import Queue
 from kue.schedules import Schedule
-from kue.setting_parsers import duration_ms
 
 #: Members of the body besides those of ``options``.
 MEMBERS = ("name", "type", "data", "options", "cron", "timezone", "every", "at", "start", "end", "limit", "jitter",

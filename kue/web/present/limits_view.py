@@ -6,9 +6,9 @@ from typing import TypedDict
 
 from flask import current_app
 
+from kue.config.parsers import SIZE_UNITS, number_or_none, size_or_none
 from kue.downloads import changed_limits
 from kue.queue import Queue
-from kue.setting_parsers import SIZE_UNITS, number_or_none, size_or_none
 
 #: The parser of each limit.
 READERS = {"rate": size_or_none, "per_host": number_or_none, "min_free": size_or_none}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from werkzeug.security import generate_password_hash
 
+from kue.config.users_file import FileUser, UsersFile, UsersFileError, editing, read
 from kue.settings import Settings
-from kue.users_file import FileUser, UsersFile, UsersFileError, editing, read
 from kue.web.access import passwords
 from tests.support import wait_until
 from tests.web.access.test_security import basic

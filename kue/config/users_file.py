@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import KueError
+from ..errors import KueError
 
 log = logging.getLogger("kue.web")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .connection.locate import embedded_dir, is_embedded
-from .connection.url import parse
-from .errors import InvalidAddress
+from ..connection.locate import embedded_dir, is_embedded
+from ..connection.url import parse
+from ..errors import InvalidAddress
 
 #: More green threads than this for downloads only cost memory.
 MAX_CONCURRENCY = 10_000

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .errors import InvalidJob
-from .setting_parsers import Option, comma_list, duration_or_off, hosts, percent_or_off, proxy, size_or_off
-from .webhooks.definition import DELIVERY_TYPE, EVENTS, FORMATS, check_url
-from .webhooks.signature import check_secret
+from ..errors import InvalidJob
+from ..webhooks.definition import DELIVERY_TYPE, EVENTS, FORMATS, check_url
+from ..webhooks.signature import check_secret
+from .parsers import Option, comma_list, duration_or_off, hosts, percent_or_off, proxy, size_or_off
 
 
 def webhook_url(text: str) -> str | None:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 
-from .setting_parsers import Option, duration_ms, words, yes_or_no
+from .parsers import Option, duration_ms, words, yes_or_no
 
 
 def credentials(text: str) -> str | None:

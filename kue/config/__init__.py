@@ -1,0 +1,1 @@
+"""What the settings are made of: parsers, options by subject, the file with the monitor's users."""
