@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kue.redaction import restore, safe, safe_text
+from kue.text.redaction import restore, safe, safe_text
 
 SECRET = "hunt" + "er2"
 #: `~` stands for the secret.

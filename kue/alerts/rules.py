@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from ..errors import InvalidJob
-from ..humanize import duration_text, size_text
+from ..text.humanize import duration_text, size_text
 
 Level = Literal["bad", "between", "good"]
 

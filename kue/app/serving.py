@@ -61,7 +61,7 @@ def working_queue() -> Queue:
 def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None:
     """Serve the monitor and run workers until a signal arrives, in green threads if the process is patched."""
     from ..concurrency.real_threads import look_names_up_aside
-    from ..redaction import safe_text
+    from ..text.redaction import safe_text
     from ..web import create_app  # workers do not need Flask
 
     look_names_up_aside()

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..humanize import size_text
 from ..process import descriptors
 from ..settings import Settings
+from ..text.humanize import size_text
 from .finding import Finding, error, ok, warning
 
 #: A lower limit of open files is soon reached by connections and downloads.

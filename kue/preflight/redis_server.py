@@ -12,10 +12,10 @@ from redis.exceptions import NoPermissionError, RedisError
 from ..connection.locate import embedded_dir, is_embedded
 from ..embedded.server import USUAL_HOST, USUAL_PORT, ServerError, find_binary, probe
 from ..errors import InvalidJob, KueError, QueueUnavailable
-from ..humanize import size_text
 from ..settings import Settings
 from ..storage.keys import check_prefix
 from ..storage.session import Session
+from ..text.humanize import size_text
 from .finding import Finding, error, ok, warning
 from .machine import folder_problem
 from .permissions import check as check_permissions

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from ..errors import InvalidJob
-from ..humanize import duration_text
 from ..storage.arguments import check_type
 from ..storage.codec import MS_MAX, check_text, check_whole, from_json, to_json
+from ..text.humanize import duration_text
 
 Overlap = Literal["skip", "allow", "replace"]
 Missed = Literal["once", "skip", "all"]

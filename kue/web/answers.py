@@ -7,8 +7,8 @@ from typing import Any
 from flask import Response
 from flask.json.provider import DefaultJSONProvider
 
-from kue.redaction import safe
 from kue.storage.json_text import printable, strict_json
+from kue.text.redaction import safe
 
 
 class SafeJson(DefaultJSONProvider):

@@ -8,10 +8,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import InvalidJob
-from ..redaction import safe_text
 from ..states import EVENTS as JOB_EVENTS
 from ..storage.arguments import check_type
 from ..storage.codec import check_text, from_json, number, to_json
+from ..text.redaction import safe_text
 
 #: The type of delivery jobs. ``lua/include/outbox.lua`` excludes it: their events are never delivered.
 DELIVERY_TYPE: Final = "webhook-delivery"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from ..redaction import safe, safe_text
 from ..storage.codec import from_json, number, to_json
+from ..text.redaction import safe, safe_text
 from .definition import ALERT, Webhook
 
 #: Attempts and backoff of a delivery: over about 14 hours, the first again after 5 s.

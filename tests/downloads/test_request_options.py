@@ -16,7 +16,7 @@ from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, Downlo
 from kue.downloads.http.address_guard import Guard
 from kue.downloads.http.connection import Network
 from kue.downloads.http.fetch import Source
-from kue.redaction import restore, safe
+from kue.text.redaction import restore, safe
 from tests.downloads.conftest import QUICK, assert_file
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Wire, content, good, send_good
 

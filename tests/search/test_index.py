@@ -8,7 +8,7 @@ import pytest
 import redis
 
 import kue
-from kue.redaction import safe_text
+from kue.text.redaction import safe_text
 from tests.support import wait_until
 
 

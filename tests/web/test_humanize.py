@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-from kue.humanize import ago_text, countdown_text, duration_text, ordinal, relative_text, size_text
+from kue.text.humanize import ago_text, countdown_text, duration_text, ordinal, relative_text, size_text
 from tests.support import ROOT, require_node
 
 PYTHON = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kue.redaction import restore, safe, safe_text
+from kue.text.redaction import restore, safe, safe_text
 from kue.web.live.relay import plain_event
 from tests.support import wait_until
 

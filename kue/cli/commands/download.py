@@ -24,7 +24,7 @@ from ...downloads import (
 from ...downloads.files.filenames import choose_name
 from ...downloads.messages import duration, size
 from ...downloads.url_list import ListedUrl, read_urls
-from ...redaction import safe_text
+from ...text.redaction import safe_text
 from ..download_board import Board
 from ..options import json_option
 from ..output import plain, print_json

@@ -13,9 +13,9 @@ from ...base_job import now_ms
 from ...errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
 from ...job import Job
 from ...queue import Queue
-from ...redaction import safe, safe_text
 from ...states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 from ...storage.codec import PRIORITY_NAMES, from_json
+from ...text.redaction import safe, safe_text
 from ..options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
 from ..output import ago, duration, paint, plain, plain_lines, print_json, table
 

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 
-from kue.redaction import is_secret_name
+from kue.text.redaction import is_secret_name
 
 from .disposition import decode_legacy, name_from_disposition
 from .media_types import extension_of, media_type

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ...redaction import safe_text
+from ...text.redaction import safe_text
 from ..errors import InvalidUrl
 from .address_guard import AllowList, literal_address, refusal_text, why_forbidden
 from .host_names import ascii_host

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.downloads import discard_part
 from kue.errors import InvalidJob
-from kue.redaction import restore
+from kue.text.redaction import restore
 from kue.web.access.audit import audit
 from kue.web.live.current import monitor, parse_id, queue
 from kue.web.live.start_event import DOWNLOAD_TYPE, Refused, check_priority, parse_download

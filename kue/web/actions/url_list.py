@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from kue.downloads.url_list import ListedUrl, read_urls
 from kue.errors import InvalidJob
-from kue.redaction import safe_text
+from kue.text.redaction import safe_text
 from kue.web.access.audit import audit
 from kue.web.live.current import monitor, queue
 from kue.web.live.start_event import Refused, create, create_with_archive, parse

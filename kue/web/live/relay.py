@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kue.errors import QueueUnavailable
-from kue.redaction import safe
 from kue.states import EVENTS
+from kue.text.redaction import safe
 from kue.web.present.job_row import Frame, JobId, JobRow, Mark, job_row
 
 if TYPE_CHECKING:

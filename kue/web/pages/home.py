@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from flask import Blueprint, abort, current_app, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
-from kue.humanize import duration_text, relative_text, size_text
 from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, STATES, WAIT_UNTIL_MS
 from kue.storage.codec import PRIORITIES
+from kue.text.humanize import duration_text, relative_text, size_text
 from kue.web.access.audit import visitor
 from kue.web.links import link
 from kue.web.live.current import parse_id, queue

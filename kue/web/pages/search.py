@@ -11,7 +11,7 @@ from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import JobNotFound
-from kue.redaction import safe_text
+from kue.text.redaction import safe_text
 from kue.web.live.current import monitor, parse_id, queue
 from kue.web.present.job_row import JobId, JobRow, Mark, job_row
 

@@ -10,8 +10,8 @@ from flask import Blueprint, current_app, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from kue.errors import InvalidJob, QueueUnavailable
-from kue.humanize import duration_text, size_text
 from kue.management.limits import Limit
+from kue.text.humanize import duration_text, size_text
 from kue.web.access.audit import audit
 from kue.web.answers import SafeResponse
 from kue.web.live.current import monitor, queue

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from kue.humanize import duration_text
 from kue.management.history import Span
+from kue.text.humanize import duration_text
 from kue.web.present.humanize import PERCENTILES
 
 #: Size of a chart's inner frame in SVG units; it is stretched to the available width.

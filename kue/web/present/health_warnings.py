@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kue.humanize import duration_text, size_text
+from kue.text.humanize import duration_text, size_text
 from kue.web.present.worker_rows import CLOCK_OFF_MS, TypeCapacity, WorkerView
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import datetime
 import json
 from typing import Any
 
-from kue.humanize import duration_text
 from kue.storage.json_text import strict_json
+from kue.text.humanize import duration_text
 
 
 def time_text(ms: float) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import kue
-from kue.humanize import duration_text
 from kue.management.flow_tree import read_tree
-from kue.redaction import safe, safe_text
 from kue.storage.codec import PRIORITY_NAMES
+from kue.text.humanize import duration_text
+from kue.text.redaction import safe, safe_text
 from kue.trace_context import trace_id
 from kue.web.present.flow_view import FlowView, flow_view
 from kue.web.present.humanize import pretty_json

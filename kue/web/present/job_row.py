@@ -7,10 +7,10 @@ import socket
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
-from kue.humanize import ago_text, countdown_text, duration_text
-from kue.redaction import safe_text
 from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, WAIT_UNTIL_MS
 from kue.storage.codec import MS_MAX, PRIORITY_NAMES
+from kue.text.humanize import ago_text, countdown_text, duration_text
+from kue.text.redaction import safe_text
 
 if TYPE_CHECKING:
     from kue.job import Job

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from kue.humanize import duration_text, ordinal
-from kue.redaction import safe_text
 from kue.states import ASIDE_UNTIL_MS, HOLD_UNTIL_MS, WAIT_UNTIL_MS
+from kue.text.humanize import duration_text, ordinal
+from kue.text.redaction import safe_text
 from kue.web.present.job_row import STATE_LABELS, reason
 from kue.web.present.worker_rows import capacity_by_type, worker_views
 

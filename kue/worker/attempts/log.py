@@ -17,12 +17,12 @@ from redis.exceptions import RedisError
 
 from ...backoff import Retry
 from ...errors import RetryLater
-from ...humanize import duration_text
 from ...job import Job
 from ...logs import in_context_of
 from ...states import FAILED
 from ...storage.keys import Keys
 from ...storage.script_values import Outcome
+from ...text.humanize import duration_text
 from .outcomes import RemoteError, is_expected, is_own
 
 log = logging.getLogger("kue.jobs")

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from ...concurrency.essential import run_essential
-from ...humanize import duration_text
+from ...text.humanize import duration_text
 from ..attempts.execution import Execution
 from ..attempts.outcomes import is_own
 from .blocked_loop import BlockedLoop

@@ -1,4 +1,4 @@
-/* Readable numbers and times, the same as in kue/humanize.py. Pure. */
+/* Readable numbers and times, the same as in kue/text/humanize.py. Pure. */
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
