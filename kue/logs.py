@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .base_job import BaseJob
-from .trace_context import trace_id
+from .storage.trace_context import trace_id
 
 #: The job whose handler runs in this thread or task.
 current_job: ContextVar[BaseJob | None] = ContextVar("kue_job", default=None)

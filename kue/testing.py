@@ -13,8 +13,8 @@ from typing import Protocol
 
 from . import create_queue
 from .base_job import J
+from .client.test_mode import TestMode
 from .queue import Queue
-from .test_mode import TestMode
 
 #: Nothing listens there: a test that connects by mistake fails and cannot touch real jobs.
 NOWHERE = "redis://127.0.0.1:1/0"

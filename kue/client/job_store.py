@@ -22,13 +22,13 @@ from ..storage.hash_fields import Unique, saved_fields, with_context
 from ..storage.keys import check_id
 from ..storage.script_values import Claim, Created, CreatedFlow
 from ..storage.session import PATIENCE_S, Session
-from ..test_mode import TestMode
 from .events import Event, Listener, last_events
 from .flow import CHILDREN_A_PAGE, Batch, Flow, gather, read_children, read_foremost_children
 from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
 from .stream import Apart, in_thread, save_all
+from .test_mode import TestMode
 
 #: Seconds that a handler's ``log`` and ``progress`` are retried while Redis is unreachable; then again, unless the
 #: attempt was stopped meanwhile.

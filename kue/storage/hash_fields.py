@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from .. import trace_context
 from ..errors import InvalidJob
 from ..states import COMPLETE
+from . import trace_context
 from .codec import MS_MAX, check_text, from_json, number, number_or_float, number_text, option_text, to_json
 from .keys import id_of
 from .script_values import Claim

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 from flask import Blueprint, Response, abort, after_this_request, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from kue import trace_context
 from kue.errors import InvalidJob, JobNotFound
 from kue.states import STATES
+from kue.storage import trace_context
 from kue.storage.codec import number
 from kue.web.api.job_body import OPTIONS, ignored, parse_job
 from kue.web.errors import error_response, wants_page

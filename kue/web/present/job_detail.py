@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import kue
 from kue.management.flow_tree import read_tree
 from kue.storage.codec import PRIORITY_NAMES
+from kue.storage.trace_context import trace_id
 from kue.text.humanize import duration_text
 from kue.text.redaction import safe, safe_text
-from kue.trace_context import trace_id
 from kue.web.present.flow_view import FlowView, flow_view
 from kue.web.present.humanize import pretty_json
 from kue.web.present.job_row import JobRow, job_row, reason

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from .base_job import BaseJob, J
-from .errors import DuplicateJob
-from .states import DELAYED, INACTIVE
-from .storage.hash_fields import saved_fields
+from ..base_job import BaseJob, J
+from ..errors import DuplicateJob
+from ..states import DELAYED, INACTIVE
+from ..storage.hash_fields import saved_fields
 
 
 class TestMode(Generic[J]):
