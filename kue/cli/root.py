@@ -26,12 +26,13 @@ Exit codes: 0 success; 1 job not found, in the wrong state or failed, or the doc
 
 #: Each command's module, in the order of the help.
 MODULES = {
-    **{name: name for name in ("serve", "dashboard", "worker", "download", "stats")},
-    **{"ls": "jobs", "show": "jobs", "tree": "tree", "log": "jobs", "create": "jobs", "schedule": "schedule"},
-    **{"webhook": "webhook", "alerts": "webhook"},
-    **{name: "actions" for name in ("retry", "rm", "promote", "cancel", "pause", "resume")},
-    **{"limit": "limit", "clean": "actions", "doctor": "doctor", "check": "check", "user": "user"},
-    **{name: name for name in ("bench", "completion")},
+    **{name: f"programs.{name}" for name in ("serve", "dashboard", "worker", "download")},
+    **{"stats": "jobs.stats", "ls": "jobs.show", "show": "jobs.show", "tree": "jobs.tree"},
+    **{"log": "jobs.show", "create": "jobs.create"},
+    **{name: name for name in ("schedule", "webhook", "alerts")},
+    **{name: "jobs.actions" for name in ("retry", "rm", "promote", "cancel", "pause", "resume")},
+    **{"limit": "limit", "clean": "jobs.actions"},
+    **{name: name for name in ("doctor", "check", "user", "bench", "completion")},
 }
 
 

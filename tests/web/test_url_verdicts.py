@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kue.cli.commands.download import with_options
+from kue.cli.commands.programs.download import with_options
 from kue.cli.root import run
 from kue.downloads import DownloadError, DownloadHandler, DownloadRequest, InvalidRequest
 from kue.web.live.start_event import Refused, parse

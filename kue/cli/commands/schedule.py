@@ -16,7 +16,7 @@ from ...schedules.definition import MISSED, OVERLAPS
 from ...storage.codec import from_json
 from ..options import DURATION, json_option, with_queue
 from ..output import ago, duration, plain, print_json, table
-from .jobs import read_data
+from .jobs.create import read_data
 
 NAME = click.argument("name", metavar="NAME")
 

@@ -1,4 +1,4 @@
-"""``kue webhook``: list, add, remove, test, enable and disable webhooks; and ``kue alerts``."""
+"""``kue webhook``: list, add, remove, test, enable and disable webhooks."""
 
 from __future__ import annotations
 
@@ -172,23 +172,3 @@ def deliveries(queue: Queue, name: str, as_json: bool) -> None:
     table(
         ("AGO", "EVENT", "JOB", "ATTEMPT", "STATUS", "TIME", "MESSAGE", "ERROR"), rows, right="AGO JOB STATUS TIME"
     )
-
-
-@click.command(short_help="List active alerts.")
-@json_option
-@with_queue
-def alerts(queue: Queue, as_json: bool) -> int:
-    """List active alerts, the oldest first. The exit code is 1 if there are any.
-
-    Worker and web processes evaluate the rules, by KUE_ALERT_… in their environment.
-    """
-    found = queue.alerts()
-    if as_json:
-        print_json(found)
-    elif found:
-        now = now_ms()
-        rows = [(ago(each["started_at"], now), each["name"], each["text"]) for each in found]
-        table(("SINCE", "ALERT", "WHAT"), rows)
-    else:
-        print("no active alerts")
-    return int(bool(found))

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from ...base_job import now_ms
-from ...errors import QueueUnavailable
-from ...queue import Queue
-from ...states import STATES
-from ..options import json_option, with_queue
-from ..output import ago, coloured, duration, paint, plain, print_json, table
+from ....base_job import now_ms
+from ....errors import QueueUnavailable
+from ....queue import Queue
+from ....states import STATES
+from ...options import json_option, with_queue
+from ...output import ago, coloured, duration, paint, plain, print_json, table
 
 
 @click.command(short_help="Show job counts and workers.")

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from ...errors import JobNotFound, WrongState
-from ...management.retention import ENDED
-from ...queue import Queue
-from ...states import FAILED, STATES
-from ..options import DURATION, ID, json_option, with_queue
-from ..output import plain, print_json
+from ....errors import JobNotFound, WrongState
+from ....management.retention import ENDED
+from ....queue import Queue
+from ....states import FAILED, STATES
+from ...options import DURATION, ID, json_option, with_queue
+from ...output import plain, print_json
 
 
 def act(

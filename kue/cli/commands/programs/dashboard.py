@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from ...settings import Settings, SettingsError
-from ..green_start import start_web
-from ..options import Place, open_queue, with_place
+from ....settings import Settings, SettingsError
+from ...green_start import start_web
+from ...options import Place, open_queue, with_place
 
 
 @click.command(short_help="Serve the monitor for an existing queue.")
@@ -49,9 +49,9 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 
 def serve(settings: Settings, place: Place) -> None:
     """Serve until a signal arrives, in a patched process."""
-    from ...app.monitor_process import MonitorServer
-    from ...app.webhooks import WebhookFollower, listen_to_node
-    from ...web import create_app
+    from ....app.monitor_process import MonitorServer
+    from ....app.webhooks import WebhookFollower, listen_to_node
+    from ....web import create_app
 
     queue = open_queue(place)
     program = MonitorServer(settings, queue)

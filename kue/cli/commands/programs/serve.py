@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ...errors import KueError
-from ...settings import SettingsError
-from ..green_start import start_web
-from ..options import Place, with_place
+from ....errors import KueError
+from ....settings import SettingsError
+from ...green_start import start_web
+from ...options import Place, with_place
 
 
 @click.command(
@@ -23,7 +23,7 @@ def serve(place: Place, flags: tuple[str, ...]) -> int:
     Without a Redis it starts an embedded Valkey, which stores the jobs in .kue and stops with the program.
     """
     start_web("certifi", "idna", what="kue serve")
-    from ...app.serving import serve as run
+    from ....app.serving import serve as run
 
     given = (("--redis-url", place.url), ("--prefix", place.prefix))
     words = [word for name, value in given if value is not None for word in (name, value)]

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import click
 
-from ...config.parsers import hosts, size_bytes
-from ...downloads import (
+from ....config.parsers import hosts, size_bytes
+from ....downloads import (
     DownloadError,
     DownloadFailed,
     DownloadHandler,
@@ -21,13 +21,13 @@ from ...downloads import (
     DownloadRequest,
     InvalidRequest,
 )
-from ...downloads.files.filenames import choose_name
-from ...downloads.messages import duration, size
-from ...downloads.url_list import ListedUrl, read_urls
-from ...text.redaction import safe_text
-from ..download_board import Board
-from ..options import json_option
-from ..output import plain, print_json
+from ....downloads.files.filenames import choose_name
+from ....downloads.messages import duration, size
+from ....downloads.url_list import ListedUrl, read_urls
+from ....text.redaction import safe_text
+from ...download_board import Board
+from ...options import json_option
+from ...output import plain, print_json
 
 #: Longest wait between two attempts, unless the server asks for a longer one, seconds.
 MAX_WAIT_S = 60.0

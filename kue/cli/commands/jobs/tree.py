@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from ...management.flow_tree import FlowNode
-from ...queue import Queue
-from ..options import ID, json_option, with_queue
-from ..output import COLOURS, paint, plain, print_json
+from ....management.flow_tree import FlowNode
+from ....queue import Queue
+from ...options import ID, json_option, with_queue
+from ...output import COLOURS, paint, plain, print_json
 
 
 @click.command(short_help="Show the jobs that a job waits for.")

@@ -1,4 +1,4 @@
-"""Commands that list, show and create jobs: ls, show, log, create."""
+"""Commands that show jobs: ls, show, log."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
-from ...base_job import now_ms
-from ...errors import InvalidJob, JobFailed, JobNotFound, WaitTimeout
-from ...job import Job
-from ...queue import Queue
-from ...states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
-from ...storage.codec import PRIORITY_NAMES, from_json
-from ...text.redaction import safe, safe_text
-from ..options import DURATION, ID, Place, json_option, open_queue, with_place, with_queue
-from ..output import ago, duration, paint, plain, plain_lines, print_json, table
+from ....base_job import now_ms
+from ....errors import JobNotFound
+from ....job import Job
+from ....queue import Queue
+from ....states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+from ....storage.codec import PRIORITY_NAMES, from_json
+from ....text.redaction import safe, safe_text
+from ...options import ID, json_option, with_queue
+from ...output import ago, duration, paint, plain, plain_lines, print_json, table
 
 #: Poll interval of a followed log, seconds.
 FOLLOW_S = 0.3
@@ -148,84 +148,6 @@ def new_lines(seen: list[str], lines: list[str]) -> list[str]:
         if lines[: len(kept)] == kept:
             return lines[len(kept) :]
     return lines
-
-
-@click.command(short_help="Create a job.")
-@click.argument("job_type", metavar="TYPE")
-@click.argument("data", required=False)
-@click.option("-p", "--priority", metavar="LEVEL", help="low, normal, medium, high, critical, or any number.")
-@click.option("-a", "--attempts", type=int, metavar="N", help="Maximum number of attempts.  [default: 1]")
-@click.option("-b", "--backoff", metavar="HOW", help="Backoff between attempts: fixed, exponential, or JSON.")
-@click.option("-d", "--delay", type=DURATION, metavar="TIME", help="Delay before it runs: 90s, 15m, 12h, 7d.")
-@click.option("--ttl", type=DURATION, metavar="TIME", help="Time limit of an attempt.")
-@click.option("--title", metavar="TEXT", help="Title shown on the monitor.")
-@click.option("--remove-on-complete", is_flag=True, help="Remove the job when it completes.")
-@click.option("--unique", is_flag=True, help="Do nothing if such a job, with the same DATA, waits or runs.")
-@click.option("--search", is_flag=True, help="Index the data for full-text search.")
-@click.option("-w", "--wait", is_flag=True, help="Wait for the job and print its result.")
-@click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: maximum time to wait.")
-@json_option
-@with_place
-def create(
-    place: Place,
-    job_type: str,
-    data: str | None,
-    backoff: str | None,
-    search: bool,
-    wait: bool,
-    timeout: int | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Create a job of TYPE; DATA is JSON, or - to read JSON from standard input. Prints the id.
-
-    \b
-    kue create email '{"to": "tobi@example.com"}' -p high --attempts 3 --backoff exponential
-    kue create report --delay 15m
-    kue create thumbnail '{"url": "https://example.com/a.png"}' --wait --timeout 60s
-    """
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout needs --wait")
-    pause: Any = from_json(backoff)
-    queue = open_queue(place, search=search)
-    click.get_current_context().call_on_close(queue.close)
-    try:
-        job = queue.create(
-            job_type,
-            read_data(data),
-            **{**options, "remove_on_complete": options["remove_on_complete"] or None},
-            backoff=pause,
-        )
-        job.save()
-    except InvalidJob as exc:
-        raise click.UsageError(str(exc)) from None
-    if not wait:
-        print_json({"id": job.id}) if as_json else print(job.id)
-        return
-    result = _result(job, timeout)
-    if as_json:
-        print_json({"id": job.id, "result": result})
-    else:
-        print(json.dumps(result, ensure_ascii=False, indent=2))
-
-
-def _result(job: Job, timeout_ms: int | None) -> Any:
-    try:
-        return job.wait(None if timeout_ms is None else timeout_ms / 1000)
-    except (JobFailed, WaitTimeout) as exc:
-        raise click.ClickException(str(exc)) from None
-
-
-def read_data(text: str | None) -> Any:
-    """Return what an argument DATA holds: JSON, or - for standard input."""
-    if text is None:
-        return None
-    if text == "-":
-        text = sys.stdin.read()
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise click.UsageError(f'DATA is not JSON ({exc}); write for example \'{{"to": "tobi"}}\'') from None
 
 
 # What a job looks like

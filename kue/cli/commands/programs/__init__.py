@@ -1,0 +1,1 @@
+"""Commands that run until they are stopped, or have downloaded their files."""
