@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bench import details, plan, report
+from bench.comparison import details, plan, report
 from bench.harness import catalog, host
 from bench.harness.server import Server
 from bench.harness.steps import Bench, StepFailed

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import redis
 
-from bench import report
+from bench.comparison import report
+from bench.comparison.limit import create_limit, work_limit
+from bench.comparison.plan import LIMIT, Measured
 from bench.guard import RATIOS, fallen
 from bench.harness import catalog, envs
 from bench.harness.steps import ALL_DONE_BEFORE
-from bench.limit import create_limit, work_limit
-from bench.plan import LIMIT, Measured
 from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads the processes' times from /proc")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kue.cli.commands.jobs.show import new_lines
 
+from kue.cli.commands.jobs.show import new_lines
 from kue.cli.output import cut, plain, width
 from kue.queue import Queue
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+from bench.comparison.plan import WAITING_BODY, Column, Figure, Plan
 from bench.harness import catalog, host
 from bench.harness.server import free_port
 from bench.harness.steps import Peer, StepFailed, end, percentile
-from bench.plan import WAITING_BODY, Column, Figure, Plan
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 #: Data of 55 bytes, as in the figure for Node Kue: {"n":…,"x":"…"}.
 MEMORY_BYTES = 36
 #: Jobs that sleep in async handlers.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from bench.comparison.limit import create_limit, work_limit
 from bench.harness.catalog import kue
 from bench.harness.steps import Bench, Drained, Peer, StepFailed, percentile
-from bench.limit import create_limit, work_limit
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import datetime
 import math
 from collections.abc import Sequence
 
-from bench import details
+from bench.comparison import details
+from bench.comparison.plan import COLUMNS, LIMIT, Column, Measured
 from bench.harness import envs
 from bench.harness.steps import median
-from bench.plan import COLUMNS, LIMIT, Column, Measured
 
 GREEN, PLAIN, BEE = "kue (green threads)", "kue (plain threads)", "Node: bee-queue"
 ASYNC = "kue (async handlers)"
