@@ -152,7 +152,7 @@ def second_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 @pytest.fixture
 def late_server(tmp_path: Path) -> Iterator[Any]:
     """A function that starts a server on a port, some time after others have looked for it."""
-    from tests.support.faulty_server import FaultyServer
+    from tests.support.servers.faulty_server import FaultyServer
 
     servers: list[FaultyServer] = []
 

@@ -16,9 +16,9 @@ import redis
 import kue
 import kue.aio
 from kue.aio import liveness
-from tests.support.faulty_server import FaultyServer
 from tests.support.loops import on_loop, until
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 #: A call that is made again on a new connection takes little over liveness.LATE_S.
 SOON_S = 4.0

@@ -21,9 +21,9 @@ import kue.aio
 from tests.connection.test_redis_forms import certificates, short_dir
 from tests.support import free_port, wait_until
 from tests.support.async_job_life import live
-from tests.support.cluster import SHARDS, Nodes
 from tests.support.loops import on_loop
-from tests.support.sentinels import PASSWORD, SENTINEL_PASSWORD, Guarded
+from tests.support.servers.cluster import SHARDS, Nodes
+from tests.support.servers.sentinels import PASSWORD, SENTINEL_PASSWORD, Guarded
 
 Start = Callable[..., str]
 __all__ = ["certificates", "short_dir"]

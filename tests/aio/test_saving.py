@@ -15,9 +15,9 @@ import redis
 import kue
 import kue.aio
 from kue.aio.producer import LANES
-from tests.support.faulty_server import FaultyServer
 from tests.support.loops import on_loop, until
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 
 def calls_of_create(client: redis.Redis) -> int:

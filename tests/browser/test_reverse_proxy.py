@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import free_port, wait_until
-from tests.support.web_servers import Nginx
+from tests.support.servers.web_servers import Nginx
 from tests.web.server.proxied import configuration, make_certificate
 
 LIVE = '#live_status[data-live="live"]'

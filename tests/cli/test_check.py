@@ -1,4 +1,4 @@
-"""``kue check``: what it prints, and its exit codes. What it finds is in tests/test_preflight.py."""
+"""``kue check``: what it prints, and its exit codes. What it finds is in tests/preflight/test_preflight.py."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from kue.concurrency import essential
 from kue.process import stop_signals, supervisor
 from tests.cli.conftest import environment
 from tests.support import ROOT, wait_until
-from tests.support.faulty_server import FaultyServer
+from tests.support.servers.faulty_server import FaultyServer
 
 JOBS = """
 import asyncio, os, time

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faulty_server import FaultyServer
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import kue
 from kue.concurrency import green
 from kue.connection.connector import Connector
 from tests.support import wait_until
-from tests.support.faulty_server import FaultyServer
+from tests.support.servers.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process")
 

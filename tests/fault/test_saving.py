@@ -15,8 +15,8 @@ from kue.client.producer import Producer
 from kue.connection.connector import Connector
 from kue.storage.keys import Keys
 from kue.storage.scripts import CREATE_MAX, Scripts
-from tests.support.faulty_server import FaultyServer
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 #: Longest that a save may take, s: a connection and an answer that do not come, after a first failure.
 BOUND_S = 14

@@ -32,8 +32,8 @@ from tests.fault.chaos.node_side import NodeSide, with_plan
 from tests.fault.chaos.worker import LIMITED_TYPE, PARENT_TYPE, SCHEDULED_TYPE, TYPES
 from tests.fault.chaos.worker_process import LEASE_MS, Worker
 from tests.support import wait_until
-from tests.support.faulty_server import FaultyServer
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 #: The mode of each worker process, and whether it connects through the proxy.
 WORKERS = (("green", True), ("plain", True), ("green", False), ("plain", False))

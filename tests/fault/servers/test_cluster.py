@@ -14,8 +14,8 @@ import kue
 from kue.storage.script_values import Reservation
 from kue.storage.scripts import Scripts
 from tests.support import wait_until
-from tests.support.cluster import SHARDS, Nodes
 from tests.support.job_life import live, produce
+from tests.support.servers.cluster import SHARDS, Nodes
 
 FAILOVER_S = 30.0
 

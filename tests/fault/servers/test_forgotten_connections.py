@@ -24,8 +24,8 @@ from kue.embedded.server import find_binary
 from kue.settings import Settings
 from tests.conftest import LAUNCH, stop_server
 from tests.support import free_port, wait_until
-from tests.support.faulty_server import FaultyServer
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 #: With this a call on a forgotten connection would take a minute and fail. One that is made again takes little over
 #: liveness.LATE_S; on a busy machine a few times that.

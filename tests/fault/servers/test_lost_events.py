@@ -10,7 +10,7 @@ import pytest
 import kue
 from kue.client import events
 from tests.support import wait_until
-from tests.support.faulty_server import FaultyServer
+from tests.support.servers.faulty_server import FaultyServer
 
 
 def test_a_lost_last_event_is_delivered_after_the_reconnect(server: FaultyServer) -> None:

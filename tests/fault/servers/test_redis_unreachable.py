@@ -18,8 +18,8 @@ import pytest
 import kue
 from kue.connection.connector import Connector
 from tests.support import free_port, wait_until
-from tests.support.faulty_server import FaultyServer
-from tests.support.proxy import Proxy
+from tests.support.servers.faulty_server import FaultyServer
+from tests.support.servers.proxy import Proxy
 
 LEASE_MS = 1500
 LONGER_THAN_LEASE_S = 2.5

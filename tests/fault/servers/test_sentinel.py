@@ -12,7 +12,7 @@ import redis
 import kue
 from tests.support import wait_until
 from tests.support.job_life import live, produce
-from tests.support.sentinels import PASSWORD, Guarded
+from tests.support.servers.sentinels import PASSWORD, Guarded
 
 #: Generous: a sentinel that gets no processor for two seconds does nothing for half a minute.
 FAILOVER_S = 60.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.faulty_server import FaultyServer
+from tests.support.servers.faulty_server import FaultyServer
 
 
 def full(client: redis.Redis, folder: Path) -> None:

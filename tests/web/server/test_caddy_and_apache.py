@@ -15,7 +15,7 @@ import socketio
 
 from kue.app.serving import download_handler
 from tests.support import free_port, require_program
-from tests.support.web_servers import Apache, Caddy, WebServer
+from tests.support.servers.web_servers import Apache, Caddy, WebServer
 from tests.web.server.proxied import AUTH, FORGED, GUIDE, VISITOR, Visitor, configuration, crawl, make_certificate
 
 CONFIGURATIONS = {

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support import free_port
-from tests.support.web_servers import Nginx
+from tests.support.servers.web_servers import Nginx
 from tests.web.server.proxied import AUTH, FORGED, GUIDE, VISITOR, Visitor, configuration, crawl, make_certificate
 
 

@@ -9,7 +9,7 @@ import pytest
 from kue.management import flow_examination
 from kue.queue import Queue
 from kue.states import WAIT_UNTIL_MS
-from tests.test_doctor import findings, repaired
+from tests.doctor.test_doctor import findings, repaired
 
 
 @pytest.fixture
