@@ -55,7 +55,7 @@ def test_a_failed_attempt_reaches_sentry_with_its_job(
     queue: kue.Queue, redis_url: str, reports: Reports, tmp_path: Path
 ) -> None:
     # Given the guide's module, and jobs of which one fails
-    (module,) = (each for each in samples_of(ROOT / "docs/guides/middleware.md") if each.title == "reporting.py")
+    (module,) = (each for each in samples_of(ROOT / "docs/guides/jobs/middleware.md") if each.title == "reporting.py")
     (tmp_path / "reporting.py").write_text(module.body)
     queue.create("divide", {"number": 1, "by": 2}).save()
     queue.create("divide", {"number": 1, "by": 0}).save()

@@ -138,7 +138,7 @@ def test_pages_name_no_machine() -> None:
 
 def test_every_logger_is_in_the_guide() -> None:
     code = "".join(path.read_text("utf-8") for path in (ROOT / "kue").rglob("*.py"))
-    guide = (DOCS / "guides" / "logging.md").read_text("utf-8")
+    guide = (DOCS / "guides" / "monitoring" / "logging.md").read_text("utf-8")
     named = set(re.findall(r'getLogger\("(kue[\w.]*)"', code)) - {"kue.web.socketio", "kue.web.engineio"}
     assert named and {name for name in named if f"`{name}`" not in guide} == set()
 

@@ -13,7 +13,7 @@ import kue.testing
 import kue.web
 from tests.support import ROOT
 
-GUIDE = (ROOT / "docs" / "guides" / "from-node-kue.md").read_text("utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "migration" / "from-node-kue.md").read_text("utf-8")
 
 #: Rows of tables with three cells: Node, Python, difference.
 ROWS = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) ?\|$", GUIDE, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Snippets of Kue's README, each translated line by line with docs/guides/from-node-kue.md, on a real server.
+"""Snippets of Kue's README, each translated line by line with docs/guides/migration/from-node-kue.md, on a real server.
 
 The docstring of a test quotes the JavaScript, and a test at the end looks it up in the README itself.
 """

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from tests.support import ROOT, require_program
 
-GUIDE = (ROOT / "docs/guides/reverse-proxy.md").read_text()
+GUIDE = (ROOT / "docs/guides/deployment/reverse-proxy.md").read_text()
 #: The visitor's address. The proxies connect from 127.0.0.1.
 VISITOR = "127.0.0.77"
 AUTH = "anna:secret"
