@@ -21,6 +21,8 @@ class Pipelining(Protocol):
 
     def pipelined(self, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]: ...
 
+    def send_all(self, commands: Iterable[tuple[object, ...]]) -> list[Any]: ...
+
 
 class OneConnection(redis.Redis):
     """A client on one dedicated connection. Packs script calls in C, since packing is most of a call's cost here."""
@@ -51,10 +53,27 @@ class OneConnection(redis.Redis):
         if waiting:
             yield connection.read_response()
 
+    def send_all(self, commands: Iterable[tuple[object, ...]]) -> list[Any]:
+        connection: Any = self.connection
+        packed = [_packed(command) for command in commands]
+        connection.send_packed_command(packed)
+        return [_reply_or_error(connection) for _ in packed]
+
     def _send(self, command: tuple[object, ...], check_health: bool = True) -> None:
         connection: Any = self.connection
-        parts: Any = tuple(map(str, command))
-        connection.send_packed_command([pack_command(parts)], check_health=check_health)
+        connection.send_packed_command([_packed(command)], check_health=check_health)
+
+
+def _packed(command: tuple[object, ...]) -> bytes:
+    parts: Any = tuple(map(str, command))
+    return bytes(pack_command(parts))
+
+
+def _reply_or_error(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as exc:
+        return exc
 
 
 def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[Any]:
@@ -66,6 +85,16 @@ def pipelined(client: Any, commands: Iterable[tuple[object, ...]]) -> Iterator[A
     if isinstance(client, Pipelining):
         return client.pipelined(commands)
     return (client.execute_command(*command) for command in commands)
+
+
+def send_all(client: Any, commands: Iterable[tuple[object, ...]]) -> list[Any]:
+    """Send all commands in one round trip; return the replies, some of which may be a ``ResponseError``."""
+    if isinstance(client, Pipelining):
+        return client.send_all(commands)
+    pipe = client.pipeline(transaction=False)
+    for command in commands:
+        pipe.execute_command(*command)
+    return list(pipe.execute(raise_on_error=False))
 
 
 class Cluster(RedisCluster):

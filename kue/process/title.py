@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import setproctitle
 
+_last = ""
+
 
 def set_title(text: str) -> None:
     """Set the process title to ``kue`` and the text."""
-    setproctitle.setproctitle(f"kue {text}")
+    global _last
+    if text != _last:
+        _last = text
+        setproctitle.setproctitle(f"kue {text}")

@@ -11,6 +11,7 @@ from typing import Any
 from ..connection.failures import is_transient
 from ..errors import InvalidJob
 from ..storage.codec import to_json
+from ..storage.script_task import ScriptTask
 from ..storage.session import Session
 from . import times
 from .definition import Schedule
@@ -21,7 +22,7 @@ from .store import job_of, move
 log = logging.getLogger("kue.schedules")
 
 #: Longest poll interval, seconds: a new schedule may be due before the known ones.
-LOOK_S = 0.1
+LOOK_S = 0.2
 #: Maximum number of schedules fired per poll: a few ms of the server's time.
 BATCH = 100
 #: Difference between the server's clock and this process's that counts as a forward jump, ms.
@@ -38,6 +39,8 @@ class Firing:
     def __init__(self, session: Session, owner: ScheduleOwner[Any], before: Callable[[], object]) -> None:
         """``before`` is called first at each poll: it saves the program's declared schedules."""
         self._before = before
+        #: A maintenance task: fire due schedules.
+        self.run = ScriptTask("Firing.run", session.scripts, self._script, self._fire_due)
         self._owner, self._scripts, self._keys = owner, session.scripts, session.keys
         #: By name and stored form.
         self._definition = lru_cache(maxsize=1000)(Schedule.read)
@@ -48,10 +51,12 @@ class Firing:
         #: Schedules that could not be parsed or fired, and why, so that each is logged once.
         self._told: set[tuple[str, str]] = set()
 
-    def run(self, client: Any) -> float:
-        """A maintenance task: fire due schedules; return the seconds until its next run."""
+    def _script(self) -> tuple[str, int]:
         self._before()
-        now_ms, next_ms, found = self._scripts.run(client, "due_schedules", BATCH)
+        return "due_schedules", BATCH
+
+    def _fire_due(self, client: Any, reply: list[Any]) -> float:
+        now_ms, next_ms, found = reply
         if self._was_set_back(now_ms):
             self._choose_anew(client, now_ms)
         due = [saved for name, raw in found if (saved := self._readable(name, raw)) and saved.next_at is not None]

@@ -53,6 +53,12 @@ class ClockWatch(NamedTuple):
 NO_CLOCK = ClockWatch()
 
 
+def clock_reply(reply: Sequence[Any]) -> tuple[int, list[tuple[str, int]]]:
+    """Return what ``watch_clock.lua`` replied: the server's time, and the overdue jobs with their deadlines."""
+    server_ms, flat = reply
+    return int(server_ms), [(zid, int(float(deadline))) for zid, deadline in zip(flat[::2], flat[1::2], strict=True)]
+
+
 class Outcome(NamedTuple):
     """How an attempt ended: a verb, and the arguments of its script after id and token."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from ..connection.clients import pipelined
+from ..connection.clients import pipelined, send_all
 from ..errors import InvalidJob
 from .keys import Keys
 from .script_loader import sha, source
@@ -26,6 +26,7 @@ from .script_values import (
     Reservation,
     ScriptResult,
     check,
+    clock_reply,
     created_flow,
     fetch_result,
     outcome_arguments,
@@ -55,14 +56,15 @@ class Scripts:
 
     def run_each(self, client: Any, name: str, calls: Sequence[Sequence[object]]) -> list[Any]:
         """Call a script several times in one round trip; a reply may be an error of its call."""
-        pipe = client.pipeline(transaction=False)
-        for args in calls:
-            pipe.execute_command(*self._command(name, 0, args))
-        answers = list(pipe.execute(raise_on_error=False))
-        for at, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):
-                answers[at] = self.run(client, name, *calls[at])
-        return answers
+        return self.run_all(client, [(name, *args) for args in calls])
+
+    def run_all(self, client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """Call scripts, each given as its name and arguments, in one round trip; a reply may be its call's error."""
+        replies = send_all(client, [self._command(name, 0, args) for name, *args in calls])
+        for at, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                replies[at] = self.run(client, *calls[at])
+        return replies
 
     def _command(self, name: str, now_ms: int, args: Iterable[object]) -> tuple[object, ...]:
         return ("EVALSHA", sha(name), 1, self.keys.jobs, self.keys.prefix, now_ms, *args)
@@ -268,9 +270,14 @@ class Scripts:
         args = (job_id, deadline, attempts, retry, delay, note, *clock)
         return ScriptResult(self.run(client, "timeout", *args, now_ms=now_ms))
 
-    def watch_clock(self, client: Any, clock: ClockWatch, *, now_ms: int = 0) -> int:
-        """Adjust leases, deadlines and delays if the server's clock has jumped; return its time, epoch ms."""
-        return int(self.run(client, "watch_clock", *clock, now_ms=now_ms))
+    def watch_clock(
+        self, client: Any, clock: ClockWatch, limit: int = 0, *, now_ms: int = 0
+    ) -> tuple[int, list[tuple[str, int]]]:
+        """Adjust leases, deadlines and delays if the server's clock has jumped.
+
+        Returns its time, epoch ms, and up to ``limit`` members of ``q:jobs:active`` past their deadline, with it.
+        """
+        return clock_reply(self.run(client, "watch_clock", *clock, limit, now_ms=now_ms))
 
     def rescue(
         self,

@@ -47,6 +47,8 @@ class Dispatching:
         while self._at_start:
             self._at_start[0]()
             del self._at_start[0]
+        if not client.exists(self._keys.webhook_events, self._keys.webhook_outbox, self._keys.webhooks):
+            return IDLE_S
         wanted = client.get(self._keys.webhook_events)
         version = wanted.partition("\n")[0] if wanted else ""
         if not version and not client.exists(self._keys.webhook_outbox):

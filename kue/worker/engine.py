@@ -61,6 +61,8 @@ REVOCATIONS_S = 1.0
 #: Maximum number of acknowledgements per call, and of slots of a type to fill. With more, handlers would wait longer
 #: for Redis, and Redis's other clients for this call.
 CALL_MAX = 100
+#: Seconds without a job after which a process counts as idle.
+IDLE_AFTER_S = 1.0
 #: Seconds that a stop waits for Redis to accept the released jobs.
 RELEASE_S = 2.0
 
@@ -88,6 +90,7 @@ class Engine:
         #: The calls in progress.
         self._requests: list[FetchRequest] = []
         self._started = self._stopped = False
+        self._busy_at = -IDLE_AFTER_S
         self.attempts = Attempts(
             self._types, self._cond, self.worker, self._id,
             make_job=make_job, context=self._context, executor=self._executor, isolates=self._isolates,
@@ -156,6 +159,10 @@ class Engine:
         """Return the types that this process runs, with their slots."""
         with self._cond:
             return {name: known.concurrency for name, known in self._types.items()}
+
+    def is_idle(self) -> bool:
+        """Return whether nothing runs here, or did a moment ago."""
+        return time.monotonic() > self._busy_at + IDLE_AFTER_S and not self.attempts.running
 
     def running_ids(self) -> list[int | str]:
         with self._cond:
@@ -345,6 +352,8 @@ class Engine:
                 for name, slot in slots.values():
                     self._types[name].release(slot)
                 self._remove(request)
+                if starting or request.ended:
+                    self._busy_at = time.monotonic()
                 for execution in starting:  # before the fetch loops wake, so that the handlers run first
                     self.attempts.spawn(execution)
                 self._cond.notify_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -18,21 +18,28 @@ from ..connection.dedicated import DedicatedConnection
 from ..connection.failures import is_transient
 from ..storage.codec import number, to_json
 from ..storage.keys import Keys, id_of
-from ..storage.script_values import ClockWatch, ScriptResult
+from ..storage.script_task import ScriptTask, first_replies
+from ..storage.script_values import ClockWatch, ScriptResult, clock_reply
 from ..storage.scripts import Scripts
 from .attempts.log import log_rescues, log_timeout
 from .registry import Registry
 
 log = logging.getLogger("kue.maintenance")
 
-#: Longest interval of promoting delayed jobs, seconds: a new job may be due before the known ones.
-PROMOTE_S = 0.08
-#: Interval of checking for overdue jobs, and for expired leases, seconds.
-TIMEOUT_S, RESCUE_S = 0.25, 1.0
-#: Interval of restoring lost wake-up tokens, seconds.
+#: Longest interval of promoting delayed jobs, seconds: a new job may be due before the known ones. Then the same while
+#: this process has nothing to do: only a job with a shorter delay would be promoted late.
+PROMOTE_S, IDLE_PROMOTE_S = 0.08, 0.2
+#: Interval of checking for overdue jobs, seconds; and while this process has nothing to do.
+TIMEOUT_S, IDLE_TIMEOUT_S = 0.25, 0.6
+#: Interval of checking for expired leases, seconds.
+RESCUE_S = 1.0
+#: Interval of restoring wake-up tokens that were lost with the worker that took them, seconds: Node's workers block on
+#: them.
 BALANCE_S = 3.0
-#: Interval of checking for children that ended in a Node worker, seconds.
+#: Interval of counting, for their waiting parents, children that a Node worker ran or somebody removed, seconds.
 FLOWS_S = 1.0
+#: Tasks that are due within this many seconds run at once, and share a round trip.
+TOGETHER_S = 0.02
 #: Interval of checking for dead processes of this machine, seconds.
 RECLAIM_S = 1.0
 #: After this many seconds without reading the server's clock, expired leases may not be their workers' fault.
@@ -43,8 +50,6 @@ RENEWAL_S = 2.0
 BATCH, TIMEOUTS_MAX = 1000, 50
 #: The lock that Node's ttl watcher holds while it waits a second for answers, and how often ours is repeated.
 NODE_TTL_LOCK, ANSWERS = "activeJobsTTL:lock", 4
-#: Lowest score in q:jobs:active that is a deadline, as in Node Kue.
-DEADLINES_FROM = 100_000
 
 
 class Maintenance:
@@ -57,11 +62,12 @@ class Maintenance:
         backoffs: Mapping[str, backoff.BackoffFunction],
         registry: Registry,
         stop_lost: Callable[[], object],
+        is_idle: Callable[[], bool],
         lease_ms: int = 30_000,
     ) -> None:
         self._connection = DedicatedConnection(connector)
         self._scripts, self._keys, self._backoffs = scripts, scripts.keys, backoffs
-        self._registry, self._stop_lost = registry, stop_lost
+        self._registry, self._stop_lost, self._is_idle = registry, stop_lost, is_idle
         self._wake = threading.Event()
         self._stopping = False
         self._blind_ms = int(min(BLIND_S * 1000, lease_ms / 3))
@@ -71,16 +77,29 @@ class Maintenance:
         self._failing: set[str] = set()
         self._server_ms = 0  # the server's time at its last reply
         self._watched_at: float | None = None
+        self._watching_at = 0.0
         self._rescue_from = 0.0
         self._answers: dict[str, int] = {}  # by job id, how many more times to answer Node's watcher
-        self._tasks: list[list[Any]] = [
-            [each, 0.0]
-            for each in (self.reclaim, self.promote, self.time_out, self.rescue, self.balance, self.sweep_flows)
-        ]
+        self.promote = self._task("promote", lambda: ("promote", BATCH), self._promoted)
+        self.time_out = self._task("time_out", self._watch_clock, self._time_out)
+        # One process at a time restores tokens, and counts children.
+        self.balance = self._task(
+            "balance", lambda: ("restore_tokens", int(BALANCE_S * 900)), lambda client, reply: BALANCE_S
+        )
+        self.sweep_flows = self._task(
+            "sweep_flows", lambda: ("sweep_flows", int(FLOWS_S * 900)), lambda client, reply: FLOWS_S
+        )
+        #: Each with the time of its next run, monotonic s.
+        self._tasks: dict[Callable[[Any], float], float] = dict.fromkeys(
+            (self.reclaim, self.promote, self.time_out, self.rescue, self.balance, self.sweep_flows), 0.0
+        )
 
     def add(self, task: Callable[[Any], float]) -> None:
         """Add a task; call before ``start``. ``task(client)`` returns the seconds until its next run."""
-        self._tasks.append([task, 0.0])
+        self._tasks[task] = 0.0
+
+    def _task(self, name: str, script: Callable[[], Sequence[Any]], read: Callable[[Any, Any], float]) -> ScriptTask:
+        return ScriptTask(name, self._scripts, script, read)
 
     def start(self) -> None:
         green.spawn(run_essential, "maintenance", self._run)
@@ -91,25 +110,44 @@ class Maintenance:
 
     def _run(self) -> None:
         while not self._stopping:
-            now = time.monotonic()
             self._stop_lost_attempts()
-            for task in self._tasks:
-                if task[1] > now:
-                    continue
-                try:
-                    task[1] = now + task[0](self._connection.client)
-                    self._failing.discard(_name(task[0]))
-                except Exception as exc:
-                    self._connection.disconnect()
-                    task[1] = now + RESCUE_S
-                    if is_transient(exc):  # the other tasks would fail too, and the engine reports it
-                        green.sleep(RESCUE_S)
-                        break
-                    if _name(task[0]) not in self._failing:
-                        self._failing.add(_name(task[0]))
-                        log.exception("Maintenance task %s failed; retrying every second", _name(task[0]))
-            self._wake.wait(max(0.001, min(task[1] for task in self._tasks) - time.monotonic()))
+            if not self._run_due(time.monotonic()):
+                green.sleep(RESCUE_S)
+                self._tasks = dict.fromkeys(self._tasks, 0.0)
+            self._wake.wait(max(0.001, min(self._tasks.values()) - time.monotonic()))
         self._connection.disconnect()
+
+    def _run_due(self, now: float) -> bool:
+        """Run the tasks that are due; return False if Redis cannot be reached, which the engine reports."""
+        due = [task for task, at in self._tasks.items() if at <= now + TOGETHER_S]
+        self._tasks.update(dict.fromkeys(due, now + RESCUE_S))
+        try:
+            replies = first_replies(self._scripts, self._connection.client, due)
+        except Exception as exc:
+            return self._failed(due[0], exc)
+        for task, reply in zip(due, replies, strict=True):
+            try:
+                if isinstance(reply, Exception):
+                    raise reply
+                client = self._connection.client
+                pause_s = task.read(client, reply) if isinstance(task, ScriptTask) else task(client)
+            except Exception as exc:
+                if not self._failed(task, exc):
+                    return False
+            else:
+                self._tasks[task] = now + pause_s
+                self._failing.discard(_name(task))
+        return True
+
+    def _failed(self, task: Callable[[Any], float], exc: Exception) -> bool:
+        """Log a failure once; return False if the other tasks would fail too."""
+        self._connection.disconnect()
+        if is_transient(exc):
+            return False
+        if _name(task) not in self._failing:
+            self._failing.add(_name(task))
+            log.error("Maintenance task %s failed; retrying every second", _name(task), exc_info=exc)
+        return True
 
     def _stop_lost_attempts(self) -> None:
         try:
@@ -124,22 +162,23 @@ class Maintenance:
         self._registry.reclaim(client)
         return RECLAIM_S
 
-    def promote(self, client: Any) -> float:
-        promoted, next_ms = self._scripts.promote(client, BATCH)
+    def _promoted(self, client: Any, reply: list[int]) -> float:
+        promoted, next_ms = reply
         if promoted == BATCH:
             return 0.0
-        return PROMOTE_S if next_ms < 0 else min(PROMOTE_S, next_ms / 1000)
+        longest_s = IDLE_PROMOTE_S if self._is_idle() else PROMOTE_S
+        return longest_s if next_ms < 0 else min(longest_s, next_ms / 1000)
 
-    def time_out(self, client: Any) -> float:
+    def _watch_clock(self) -> list[object]:
+        clock, self._watching_at = self._clock(), time.monotonic()
+        return ["watch_clock", *clock, TIMEOUTS_MAX]
+
+    def _time_out(self, client: Any, reply: list[Any]) -> float:
         """Fail the attempts that ran past their ttl."""
         keys: Keys = self._keys
-        watched_at = time.monotonic()
-        self._server_ms = now_ms = self._scripts.watch_clock(client, self._clock())
-        self._watched_at = watched_at
+        self._server_ms, overdue = clock_reply(reply)
+        self._watched_at = self._watching_at
         self._answer_node(client)
-        overdue = client.zrangebyscore(
-            keys.state("active"), DEADLINES_FROM, now_ms, start=0, num=TIMEOUTS_MAX, withscores=True
-        )
         pipe = client.pipeline(transaction=False)
         for member, _ in overdue:
             pipe.hmget(keys.job(id_of(member)), "type", "backoff", "attempts", "delay", "max_attempts")
@@ -154,11 +193,13 @@ class Maintenance:
                 continue
             attempts = number(made) or 0
             retry = backoff.decide(text, attempts + 1, number(delay), self._backoffs)
-            code = self._scripts.timeout(client, job_id, int(deadline), attempts, *retry, clock=self._clock())
+            code = self._scripts.timeout(client, job_id, deadline, attempts, *retry, clock=self._clock())
             if code == ScriptResult.OK:
                 log_timeout(job_id, job_type, int(attempts), number(allowed), retry)
                 self._answers[job_id] = ANSWERS
-        return TIMEOUT_S if len(overdue) < TIMEOUTS_MAX else 0.0
+        if len(overdue) == TIMEOUTS_MAX:
+            return 0.0
+        return IDLE_TIMEOUT_S if self._is_idle() else TIMEOUT_S
 
     def _clock(self) -> ClockWatch:
         """Return what a script needs to detect a jump of the server's clock before it rescues or times out jobs."""
@@ -180,16 +221,6 @@ class Maintenance:
             if left == 1:
                 del self._answers[job_id]
 
-    def balance(self, client: Any) -> float:
-        """Restore wake-up tokens lost with the worker that took them: Node's workers block on them."""
-        self._scripts.balance(client, int(BALANCE_S * 900))  # one process at a time is enough
-        return BALANCE_S
-
-    def sweep_flows(self, client: Any) -> float:
-        """Count children that a Node worker ran or somebody removed, for their waiting parents."""
-        self._scripts.sweep_flows(client, int(FLOWS_S * 900))
-        return FLOWS_S
-
     def rescue(self, client: Any) -> float:
         """Rescue the jobs of workers that stopped renewing their leases."""
         if time.monotonic() < self._rescue_from:
@@ -205,6 +236,6 @@ class Maintenance:
         return RESCUE_S if len(rescued) < BATCH else 0.0
 
 
-def _name(task: Callable[..., object]) -> str:
+def _name(task: Callable[[Any], float]) -> str:
     """Return a task's name for the log, qualified because classes may share method names."""
-    return task.__qualname__.removeprefix("Maintenance.")
+    return task.name if isinstance(task, ScriptTask) else task.__qualname__.removeprefix("Maintenance.")

@@ -118,10 +118,10 @@ class Worker:
                     connector, scripts, make_job=self._make_job, backoffs=self._backoffs, lease_ms=self._lease_ms,
                     on_error=self._on_error, handler_jobs=self._handler_jobs,
                 )  # fmt: skip
-                stop_lost = self.engine.attempts.stop_lost
                 self._maintenance = Maintenance(
-                    connector, scripts, self._backoffs, self.engine.registry, stop_lost, self._lease_ms
-                )
+                    connector, scripts, self._backoffs, self.engine.registry, self.engine.attempts.stop_lost,
+                    self.engine.is_idle, self._lease_ms,
+                )  # fmt: skip
                 for task in self._tasks:
                     self._maintenance.add(task)
                 commands = RemoteCommands(self._session.keys, self.engine.worker, self.engine.concurrency)

@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
 
     def new_process(self) -> tuple[Maintenance, Firing]:
         registry: Any = None  # only reclaim asks it
-        upkeep = Maintenance(self.queue.session.connector, self.scripts, {}, registry, lambda: None, 0)
+        upkeep = Maintenance(self.queue.session.connector, self.scripts, {}, registry, lambda: None, lambda: False, 0)
         return upkeep, Firing(self.queue.session, self.queue._store, lambda: None)
 
     def live(self, choice: Choice, act: Callable[[], Any]) -> tuple[bool, list[Called]]:

@@ -31,9 +31,9 @@ log = logging.getLogger("kue")
 #: A process in which no thread has run for so long, and for two leases, is stuck, seconds.
 STUCK_S = 10.0
 #: Poll interval for signals, seconds.
-LOOK_S = 0.1
+LOOK_S = 0.2
 #: Checks in a row that must find nothing to do before --burst exits: a reserved job may be on its way here.
-IDLE_CHECKS = 3
+IDLE_CHECKS = 2
 
 
 @dataclass(frozen=True)

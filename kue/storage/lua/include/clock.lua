@@ -2,7 +2,7 @@
 --- @include "sets"
 -- Jumps of the server's clock, and gaps: a laptop wakes up, a virtual machine is moved, an operator sets the clock; and while
 -- the server is down or frozen nobody can renew a lease. Leases, deadlines and delays then keep the time that they had left.
---   q:clock  hash  seen: epoch ms of the last check by any process; some process checks four times a second
+--   q:clock  hash  seen: epoch ms of the last check by any process; some process checks at least twice a second
 --                  granted: epoch ms until which leases were extended after the last gap
 --                  ahead, ahead_since: ms of the last jump forward, and the last check before it, unless it was undone
 local clock_key = prefix .. ':clock'

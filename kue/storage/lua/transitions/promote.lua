@@ -2,7 +2,7 @@
   promote: delayed -> inactive, for all due jobs. Also runs the maintenance of limits, see include/limits/maintenance.lua.
 
   ARGV[3] limit   maximum number of jobs per call
-  Returns    {promoted, ms until the next is due or -1}
+  Returns    {promoted, ms until the next call is due or -1: there is nothing to wait for}
   Publishes  promotion and enqueue for each
   Node Kue   Queue#checkJobPromotion (lib/kue.js). It writes from a copy that it read earlier. While it holds its
              lock, nothing is promoted here, or it could move jobs that are already active back to inactive.
@@ -11,7 +11,8 @@
 --- @include "batch_args"
 --- @include "limits/maintenance"
 local LOCKED_MS = 50   -- how soon to check again while Node promotes
-tend_limits()
+local LIMITS_MS = 80   -- how soon if there are limits
+local most_ms = tend_limits() and LIMITS_MS or math.huge
 -- In a Cluster that key is in another slot, which a script cannot access.
 if not string.find(prefix, '{', 1, true) and redis.call('EXISTS', 'promotion:lock') == 1 then return {0, LOCKED_MS} end
 local limit, delayed, inactive = tonumber(ARGV[3]), state_key('delayed'), state_key('inactive')
@@ -48,4 +49,5 @@ for _, job in ipairs(ready) do
   publish(job[1], 'enqueue', job[2])
 end
 local next_due = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-return {#ready, next_due[2] and math.max(0, tonumber(next_due[2]) - now) or -1}
+local next_ms = math.min(most_ms, next_due[2] and math.max(0, tonumber(next_due[2]) - now) or math.huge)
+return {#ready, next_ms < math.huge and next_ms or -1}

@@ -78,11 +78,13 @@ local function is_due(name, span)
   return true
 end
 
+-- Return whether there are limits.
 local function tend_limits()
   local leaving = redis.pcall('SMEMBERS', prefix .. ':limit:leaving')
   for _, type in ipairs(fault_of(leaving) and {} or leaving) do put_back(type) end
   local types = limited_types()
-  if #types == 0 or not is_due('tended', TEND_MS) then return end
+  if #types == 0 then return false end
+  if not is_due('tended', TEND_MS) then return true end
   local sweeps = is_due('swept', SWEEP_MS)
   for _, type in ipairs(types) do
     local limits = limits_of(type)
@@ -100,4 +102,5 @@ local function tend_limits()
     end
     balance_tokens(type)
   end
+  return true
 end
