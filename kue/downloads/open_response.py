@@ -40,9 +40,11 @@ class ResponseOpener:
         *,
         start: Callable[[int], None],
         now: Callable[[], float] | None,
+        exact_names: bool = False,
     ) -> None:
         self._request, self._source, self._part, self._progress = request, source, part, progress
         self._restarts = 0
+        self._exact_names = exact_names
         self._size_limits, self._disk, self._start, self._now = size_limits, disk, start, now
 
     def open(self, have: int) -> tuple[Response | None, int]:
@@ -138,7 +140,10 @@ class ResponseOpener:
     def _state(self, response: Response, length: int | None) -> PartState:
         content_type = response.header("Content-Type")
         disposition = response.header("Content-Disposition")
-        name = filenames.choose_name(self._request.filename, disposition, response.url, content_type)
+        if self._exact_names and self._request.filename:
+            name = self._request.filename
+        else:
+            name = filenames.choose_name(self._request.filename, disposition, response.url, content_type)
         return PartState(
             url=redact_url(self._request.url),
             final_url=response.url,

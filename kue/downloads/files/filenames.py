@@ -13,7 +13,7 @@ from .disposition import decode_legacy, name_from_disposition
 from .media_types import extension_of, media_type
 
 #: Longest file name, bytes in UTF-8; file systems allow 255. Date and job id are added to it.
-MAX_NAME_BYTES = 180
+MAX_NAME_BYTES, MAX_COMPONENT_BYTES = 180, 255
 #: A longer ending is not an extension, bytes.
 MAX_EXTENSION_BYTES = 20
 FALLBACK = "download"
@@ -107,7 +107,13 @@ def plain_name(name: str) -> str:
 def numbered(name: str, number: int) -> str:
     """Return ``name`` with `` (number)`` before its extension, for a name that is taken."""
     stem, extension = split_extension(name)
-    return f"{stem} ({number}){extension}"
+    return suffixed(stem, f" ({number}){extension}")
+
+
+def suffixed(name: str, suffix: str) -> str:
+    """Return ``name`` with a suffix, cut to what file systems allow."""
+    room = MAX_COMPONENT_BYTES - len(suffix.encode())
+    return name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore") + suffix
 
 
 def safe_name(text: str) -> str:
