@@ -139,7 +139,7 @@ class ResponseOpener:
 
     def _state(self, response: Response, length: int | None) -> PartState:
         content_type = response.header("Content-Type")
-        disposition = response.header("Content-Disposition")
+        disposition = "; ".join(response.header_lines("Content-Disposition"))
         if self._exact_names and self._request.filename:
             name = self._request.filename
         else:

@@ -100,6 +100,10 @@ class Response:
         """Return a header's first value, or None."""
         return self._head.first(name)
 
+    def header_lines(self, name: str) -> list[str]:
+        """Return the values of a header, one for each line."""
+        return self._head.headers.get(name.lower(), [])
+
     def broken(self) -> ConnectionBroken:
         """Return the error for a connection that ended too early."""
         return ConnectionBroken("The server closed the connection", url=self.url, status=self.status)
