@@ -125,10 +125,9 @@ class ResponseOpener:
         if response.is_whole:
             return response.length
         answered = f"{response.host} answered {messages.status(response.status)}"
-        span = response.content_range()
-        if response.status != 206 or span is None or span[0] != 0 or span[1] is None:
+        size, span = _size_from_start(response), response.content_range()
+        if response.status != 206 or (size is None and (span is None or span[0] != 0)):
             raise DownloadFailed(f"{answered} although no range was requested, and did not send one from byte 0 on")
-        size = _size_from_start(response)
         if size is None:
             raise DownloadFailed(f"{answered} with a Content-Range that contradicts its length")
         if response.length is not None and response.length < size and response.validator is None:
@@ -194,9 +193,14 @@ class ResponseOpener:
 def _size_from_start(response: Response) -> int | None:
     """Return the size of the file whose beginning a 206 sends; None if it is another part, or contradicts itself."""
     span = response.content_range()
-    if span is None or span[0] != 0 or span[1] is None:
+    if span is None:
         return None
-    last, total = span[1], span[2]
+    first, last, total = span
+    if first is None or last is None:
+        # "bytes */5000", which belongs to a 416: a body of that length is the file.
+        return total if total is not None and response.length == total else None
+    if first != 0:
+        return None
     response.expect(last + 1)
     if response.chunked:
         return total if total is not None and last < total else None

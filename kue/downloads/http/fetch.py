@@ -78,7 +78,7 @@ class Source:
         hops = self._redirects if from_final and self._final is not None else 0
         while True:
             response = self._ask(parts, headers or {}, hops)
-            target = response.header("Location")
+            target = next(filter(None, response.header_lines("Location")), None)
             if response.status not in _REDIRECTS or response.is_whole or (response.status == 300 and not target):
                 break
             response.close()

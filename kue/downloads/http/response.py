@@ -16,7 +16,8 @@ from .response_head import Head
 from .timeouts import ConnectionBroken
 
 _CONTENT_RANGE = re.compile(
-    r"(?:bytes)?[\s:=]*(?:(\d{1,18})\s*-\s*(\d{1,18})|\*)\s*(?:/\s*(\d{1,18}|\*)\s*)?$", re.IGNORECASE
+    r"""["']?(?:bytes|octets?)?[\s:=]*(?:(\d{1,18})\s*-\s*(\d{1,18})|\*)\s*(?:/\s*(\d{1,18}|\*|-1)\s*)?[\s,;"']*$""",
+    re.IGNORECASE,
 )
 _CHUNK = re.compile(rb"[ \t]*(?:0x)?0*([0-9a-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.IGNORECASE | re.DOTALL)
 #: Longest line with a chunk's size and extensions, bytes.
@@ -195,7 +196,7 @@ class Response:
         return (
             None if first is None else int(first),
             None if last is None else int(last),
-            None if total in (None, "*") else int(total),
+            None if total in (None, "*", "-1") else int(total),
         )
 
     def retry_after_s(self) -> float | None:
