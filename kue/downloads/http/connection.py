@@ -118,7 +118,10 @@ class Network:
             stream = HttpStream(sock, label, self.timeouts, self.tick)
             return stream.read_head(), stream
         except BaseException as exc:
+            refusal = tls.pending_refusal(sock, label) if stream is None and isinstance(exc, OSError) else None
             (stream or sock).close()
+            if refusal is not None:
+                raise refusal from None
             if isinstance(exc, TimeoutError):
                 raise DownloadError(f"{label} did not respond in time") from None
             if isinstance(exc, OSError):

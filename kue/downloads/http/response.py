@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from ..errors import DownloadFailed
 from .connection import HttpStream
 from .framing import read_framing
 from .response_head import Head
+from .retry_after import http_date, retry_after_s
 from .timeouts import ConnectionBroken
 
 _CONTENT_RANGE = re.compile(
@@ -200,25 +198,8 @@ class Response:
         )
 
     def retry_after_s(self) -> float | None:
-        """Return the seconds that the server asks to wait, or None.
-
-        A date counts from the response's own ``Date``, since either clock may be wrong.
-        """
-        now_s = http_date(self.header("Date")) or time.time()
-        text = (self.header("Retry-After") or "").strip()
-        if match := re.fullmatch(r"([0-9]{1,9})(\.[0-9]*)?\s*(s|secs?|seconds?)?", text, re.IGNORECASE):
-            return float(match[1])
-        at = http_date(text)
-        if at is not None:
-            return max(0.0, at - now_s)
-        if self.status not in (403, 429):
-            return None
-        for prefix in ("X-RateLimit", "RateLimit"):
-            reset = (self.header(f"{prefix}-Reset") or "").strip()
-            if (self.header(f"{prefix}-Remaining") or "").strip() == "0" and re.fullmatch(r"[0-9]{1,11}", reset):
-                # An epoch time at some servers, seconds at others.
-                return max(0.0, float(reset) - now_s) if len(reset) >= 10 else float(reset)
-        return None
+        """Return the seconds that the server asks to wait, or None."""
+        return retry_after_s(self._head)
 
     def digests(self) -> dict[str, tuple[str, str]]:
         """Return digests of the whole file from the headers: {algorithm: (hexadecimal digest, header name)}.
@@ -284,12 +265,3 @@ def _from_base64(text: str, kind: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return digest.hex() if len(digest) == _DIGEST_BYTES[kind] else None
-
-
-def http_date(text: str | None) -> float | None:
-    """Return an HTTP date as epoch seconds, or None."""
-    try:
-        parsed = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return (parsed if parsed.tzinfo else datetime.combine(parsed.date(), parsed.time(), UTC)).timestamp()

@@ -11,8 +11,9 @@ from ..errors import DownloadError, DownloadFailed
 #: Headers that a download uses; others are read and dropped.
 _KEPT = frozenset(
     "accept-ranges content-disposition content-encoding content-digest content-length content-md5 content-range "
-    "content-type date digest etag last-modified location ratelimit-remaining ratelimit-reset repr-digest retry-after "
-    "server set-cookie transfer-encoding x-ratelimit-remaining x-ratelimit-reset".split()
+    "content-type date digest etag last-modified location ratelimit ratelimit-remaining ratelimit-reset repr-digest "
+    "retry-after server set-cookie transfer-encoding x-rate-limit-remaining x-rate-limit-reset x-ratelimit-remaining "
+    "x-ratelimit-reset".split()
 )
 #: Headers whose value is used up to a character that may not be in it.
 _CUT = frozenset({"location", "set-cookie"})

@@ -27,8 +27,8 @@ _FINAL = {
     "BAD_ECPOINT": "its TLS is outdated",
     "WRONG_SIGNATURE_TYPE": "its certificate uses an outdated signature",
     "NO_SHARED_CIPHER": "it supports only outdated ciphers",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher",
-    "TLSV1_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher, or it requires a client certificate",
+    "TLSV1_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher, or it requires a client certificate",
     "TLSV1_UNRECOGNIZED_NAME": "it does not serve this host name",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our client certificate. Check DOWNLOAD_CLIENT_CERT",
     "TLSV1_ALERT_UNKNOWN_CA": "it refuses our client certificate. Check DOWNLOAD_CLIENT_CERT",
@@ -37,6 +37,8 @@ _FINAL = {
     "HTTP_REQUEST": "it does not speak TLS on this port. Try http://",
     "UNKNOWN_PROTOCOL": "it does not speak TLS on this port. Try http://",
 }
+#: How long to wait for a reason that should have arrived already, seconds.
+ALERT_S = 0.2
 _EXPIRED, _NOT_YET, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER = 10, 9, 18, 19, 20, 21
 _HOST_MISMATCH, _IP_MISMATCH, _REVOKED = 62, 64, 23
 
@@ -164,6 +166,27 @@ def explain(exc: BaseException, label: str, host: str) -> DownloadError:
     if reason in _FINAL:
         return DownloadFailed(f"TLS handshake with {label} failed: {_FINAL[reason]} ({reason})")
     return DownloadError(f"TLS handshake with {label} failed ({reason or 'unknown reason'})")
+
+
+def refusal(exc: BaseException, label: str) -> DownloadError | None:
+    """Return the error for an exception before the response, if it says why the server will never send one.
+
+    With TLS 1.3 the handshake has ended for the client when the server refuses the client's certificate.
+    """
+    is_final = isinstance(exc, ssl.SSLError) and exc.reason in _FINAL
+    return explain(exc, label, "") if is_final else None
+
+
+def pending_refusal(sock: Any, label: str) -> DownloadError | None:
+    """Return the error that a server sent before it closed a connection, so that nothing more could be sent to it."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return None
+    try:
+        sock.settimeout(ALERT_S)
+        sock.recv(1)
+    except OSError as exc:
+        return refusal(exc, label)
+    return None
 
 
 def _certificate(exc: ssl.SSLCertVerificationError, host: str) -> str:
