@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import socket
@@ -16,10 +15,11 @@ from kue.job import Job
 from kue.states import COMPLETE, FAILED
 
 from . import messages
-from .errors import DownloadError, DownloadFailed, DownloadPostponed
-from .files.disk_space import NO_ROOM_MS, SPACE_S, Disk
+from .errors import DownloadFailed
+from .files.disk_space import SPACE_S, Disk
 from .files.filenames import final_name, numbered, plain_name, safe_name
-from .files.folder import NO_ROOM, Folder
+from .files.folder import Folder
+from .files.local_errors import explain
 from .files.partial import Part, PartState, boot_id, part_key
 from .finish import DIGEST_ATTRIBUTE, QUARANTINE, already_done
 from .limits import SizeLimits
@@ -94,11 +94,7 @@ class ArchiveBuilder:
                 finally:
                     part.close()
         except OSError as exc:
-            if exc.errno in NO_ROOM:
-                raise DownloadPostponed(NO_ROOM_MS, "Waiting for disk space: the disk is full", counts=False) from None
-            if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise DownloadFailed(f"Cannot write to the download folder: {exc.strerror}") from None
-            raise DownloadError(f"Cannot write the archive: {exc.strerror or type(exc).__name__}") from exc
+            raise explain(exc) from exc
 
     def _build(self, job: Job, part: Part, progress: Progress) -> ArchiveResult:
         found, missing, missing_total = _look(job, part.folder)

@@ -41,6 +41,7 @@ class Transfer:
         size_limits: SizeLimits,
         *,
         now: Callable[[], float] | None = time.time,
+        exact_names: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request, self.source, self.part, self.progress = request, source, part, progress
@@ -48,8 +49,9 @@ class Transfer:
         self._clock, self._began = clock, clock()
         self._disk = Disk(part, size_limits, clock)
         self._opener = ResponseOpener(
-            request, source, part, progress, size_limits, self._disk, start=self._start, now=now
-        )
+            request, source, part, progress, size_limits, self._disk, start=self._start, now=now,
+            exact_names=exact_names,
+        )  # fmt: skip
         self._hasher: Hasher | None = None
         self._resumed_from: int | None = None
         self._alone = False

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from kue.errors import KueError, RetryLater, UnrecoverableError
 
+#: Delay of a job that waits for disk space, ms.
+NO_ROOM_MS = 60_000
+
 
 class DownloadError(KueError):
     """This attempt failed. Another attempt may succeed, and resumes from the partial file.
@@ -37,6 +40,14 @@ class DownloadPostponed(RetryLater, DownloadError):
     ) -> None:
         RetryLater.__init__(self, delay_ms, message, counts=counts)
         self.url, self.status = url, status
+
+
+class DiskFull(DownloadPostponed):
+    """There is too little disk space. ``what`` says how much; the wait is not counted as an attempt."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(NO_ROOM_MS, f"Waiting for disk space: {what}", counts=False)
+        self.what = what
 
 
 class InvalidRequest(DownloadFailed, ValueError):

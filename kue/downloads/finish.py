@@ -9,6 +9,7 @@ from kue.concurrency import real_threads
 
 from .errors import DownloadFailed, PartChanged
 from .files.digests import Hasher
+from .files.filenames import suffixed
 from .files.partial import Part
 from .progress import Progress
 from .request import DownloadRequest, Result
@@ -42,7 +43,7 @@ def finish(
     expected += [(kind, digest, name) for kind, (digest, name) in state.digests.items()]
     for algorithm, wanted, header in expected:
         if digests[algorithm] != wanted:
-            kept = part.folder.publish(part.name, part.fd, state.name + QUARANTINE)
+            kept = part.folder.publish(part.name, part.fd, suffixed(state.name, QUARANTINE))
             part.discard()
             raise DownloadFailed(
                 f"Checksum mismatch: {algorithm} is {digests[algorithm]}, expected {wanted}"

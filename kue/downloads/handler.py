@@ -15,9 +15,9 @@ from kue.errors import JobCancelled
 
 from . import messages
 from .attempt import Transfer
-from .errors import DownloadError, DownloadFailed, DownloadPostponed
-from .files.disk_space import NO_ROOM_MS
-from .files.folder import NO_ROOM, Folder, lock
+from .errors import DownloadError, DownloadPostponed
+from .files.folder import Folder, lock
+from .files.local_errors import explain
 from .files.partial import Part, PartState, part_key
 from .http import urls
 from .http.address_guard import Guard, Resolver
@@ -59,6 +59,7 @@ class DownloadHandler:
     ``env_proxies``: use HTTP_PROXY and the like; the proxy then resolves the names.
     ``own_folder``: the folder holds downloads only, so file names get date and job id, and old partial files are swept;
     False: plain names, and only files of the running jobs are touched.
+    ``exact_names``: take a job's ``filename`` as it is: one component of a path, which its sender may choose freely.
     ``keep_cancelled``: whether to keep the partial file of a cancelled job, so that a retry resumes; a job's own
     ``keep_partial`` overrides it, and a cancel with ``discard`` overrides both.
     """
@@ -82,6 +83,7 @@ class DownloadHandler:
         env_proxies: bool = False,
         keep_cancelled: bool = True,
         own_folder: bool = True,
+        exact_names: bool = False,
         resolve: Resolver | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -95,7 +97,7 @@ class DownloadHandler:
         self._proxy = _proxy(proxy) if proxy else None
         self._env_proxies, self._keep_cancelled = env_proxies, keep_cancelled
         self._now, self._clock = now, clock
-        self._own_folder = own_folder
+        self._own_folder, self._exact_names = own_folder, exact_names
         #: Limits shared with other processes, set by LimitFollower. Without it, limits apply to this process only.
         self.shared: SharedLimits | None = None
         self._attempts: set[object] = set()
@@ -147,6 +149,7 @@ class DownloadHandler:
                         self.limits,
                         self.size_limits,
                         now=self._now if self._own_folder else None,
+                        exact_names=self._exact_names,
                         clock=self._clock,
                     )
                     result = transfer.run()
@@ -164,7 +167,7 @@ class DownloadHandler:
                 HOST_BUSY_MS, f"Waiting: {count} from {source.host} already running", counts=False
             ) from None
         except OSError as exc:
-            raise self._disk_error(exc) from exc
+            raise explain(exc) from exc
         progress.log(f"Saved {messages.size(result['bytes'])} as {result['file']}")
         return result
 
@@ -210,6 +213,15 @@ class DownloadHandler:
         """Raise InvalidUrl(code, message) for a URL that this handler refuses without connecting."""
         urls.check_url(url, self._guard.allow)
 
+    def check_folder(self) -> None:
+        """Create the folder if it is missing, and raise DownloadError if no file can be made in it."""
+        try:
+            with Folder(self.folder) as folder:
+                folder.replace(".writable", b"")
+                folder.remove(".writable")
+        except OSError as exc:
+            raise explain(exc, creating=True) from None
+
     def discard(self, job: JobLike) -> bool:
         """Remove the partial file of a job that is not running; see ``discard_part``."""
         return discard_part(self.folder, job)
@@ -219,13 +231,6 @@ class DownloadHandler:
         request = DownloadRequest.parse(job.data, job.id, self._guard.allow)
         with Folder(self.folder) as folder:
             folder.remove(Part(folder, part_key(job.id, request.url, getattr(job, "created_at", None))).sidecar)
-
-    def _disk_error(self, exc: OSError) -> DownloadError:
-        if exc.errno in NO_ROOM:
-            return DownloadPostponed(NO_ROOM_MS, "Waiting for disk space: the disk is full", counts=False)
-        if isinstance(exc, PermissionError) or exc.errno in (30, 40):  # EROFS, ELOOP
-            return DownloadFailed(f"Cannot write to the download folder: {exc.strerror}")
-        return DownloadError(f"Cannot write the file: {exc.strerror or type(exc).__name__}")
 
     def _forget_finished(self, folder: Folder, sidecar: str) -> None:
         """Remove sidecars of files whose jobs were acknowledged long ago."""

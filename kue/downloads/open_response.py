@@ -40,9 +40,11 @@ class ResponseOpener:
         *,
         start: Callable[[int], None],
         now: Callable[[], float] | None,
+        exact_names: bool = False,
     ) -> None:
         self._request, self._source, self._part, self._progress = request, source, part, progress
         self._restarts = 0
+        self._exact_names = exact_names
         self._size_limits, self._disk, self._start, self._now = size_limits, disk, start, now
 
     def open(self, have: int) -> tuple[Response | None, int]:
@@ -123,10 +125,9 @@ class ResponseOpener:
         if response.is_whole:
             return response.length
         answered = f"{response.host} answered {messages.status(response.status)}"
-        span = response.content_range()
-        if response.status != 206 or span is None or span[0] != 0 or span[1] is None:
+        size, span = _size_from_start(response), response.content_range()
+        if response.status != 206 or (size is None and (span is None or span[0] != 0)):
             raise DownloadFailed(f"{answered} although no range was requested, and did not send one from byte 0 on")
-        size = _size_from_start(response)
         if size is None:
             raise DownloadFailed(f"{answered} with a Content-Range that contradicts its length")
         if response.length is not None and response.length < size and response.validator is None:
@@ -137,8 +138,11 @@ class ResponseOpener:
 
     def _state(self, response: Response, length: int | None) -> PartState:
         content_type = response.header("Content-Type")
-        disposition = response.header("Content-Disposition")
-        name = filenames.choose_name(self._request.filename, disposition, response.url, content_type)
+        disposition = "; ".join(response.header_lines("Content-Disposition"))
+        if self._exact_names and self._request.filename:
+            name = self._request.filename
+        else:
+            name = filenames.choose_name(self._request.filename, disposition, response.url, content_type)
         return PartState(
             url=redact_url(self._request.url),
             final_url=response.url,
@@ -189,9 +193,14 @@ class ResponseOpener:
 def _size_from_start(response: Response) -> int | None:
     """Return the size of the file whose beginning a 206 sends; None if it is another part, or contradicts itself."""
     span = response.content_range()
-    if span is None or span[0] != 0 or span[1] is None:
+    if span is None:
         return None
-    last, total = span[1], span[2]
+    first, last, total = span
+    if first is None or last is None:
+        # "bytes */5000", which belongs to a 416: a body of that length is the file.
+        return total if total is not None and response.length == total else None
+    if first != 0:
+        return None
     response.expect(last + 1)
     if response.chunked:
         return total if total is not None and last < total else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -136,6 +137,52 @@ def test_a_list_is_validated_line_by_line_and_duplicates_are_named(download: Run
 def test_what_cannot_work_is_refused_with_code_2(download: Run, words: list[str], sentence: str) -> None:
     code, out, err = download(*words)
     assert (code, out) == (2, "") and sentence in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "expected", "sentence"),
+    [
+        ("/proc/x", 1, "kue: Cannot write to /proc: its file system cannot hold files"),
+        ("/proc/none/", 1, "kue: Cannot write to /proc/none: its file system cannot hold files"),
+        ("a.txt/", 1, "kue: Cannot write to a.txt: something in its path is not a folder"),
+        ("a.txt/x", 2, "-o a.txt/x: Not a directory; give another file or folder"),
+        ("loop", 2, "-o loop: Too many levels of symbolic links"),
+        ("x" * 300, 2, "File name too long"),
+        ("/dev/null", 2, "-o /dev/null: this is a device or a pipe"),
+        ("-", 2, "files are not written to standard output"),
+    ],
+)
+def test_what_cannot_be_written_fails_at_once_with_one_sentence(
+    download: Run, tmp_path: Path, output: str, expected: int, sentence: str
+) -> None:
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with HostileServer(good(DATA)) as server:
+        code, out, err = download("--allow", "127.0.0.1", "-o", output, server.url())
+        assert (code, out, server.connections) == (expected, "", 0)
+    assert sentence in err and err.count("\n") == 1 and len(err) < 200
+
+
+def test_a_full_disk_or_a_file_that_is_too_large_is_not_waited_for(download: Run, tmp_path: Path) -> None:
+    with HostileServer(lambda request, wire: wire.head(headers={"Content-Length": 1 << 60})) as server:
+        code, _, err = download("--allow", "127.0.0.1", server.url())
+    assert code == 1 and "Not enough disk space: " in err and err.endswith(". The same command resumes\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with HostileServer(good(DATA)) as server:
+            code, _, err = download("--allow", "127.0.0.1", "-o", "big", server.url())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 1 and "the file is larger than its file system or a limit of this process" in err
+
+
+@pytest.mark.parametrize("name", [".hidden", "a:b?.txt", "CON", "x", " y", "é" * 127])
+def test_a_file_name_given_with_o_is_taken_as_it_is(download: Run, tmp_path: Path, name: str) -> None:
+    with HostileServer(good(DATA, Content_Type="text/html")) as server:
+        assert download("-q", "--allow", "127.0.0.1", "-o", name, server.url())[:2] == (0, f"{name}\n")
+        code, out, _ = download("-q", "--allow", "127.0.0.1", "-o", name, server.url())
+    assert code == 0 and sorted(os.listdir(tmp_path)) == sorted([name, out[:-1]])
 
 
 def test_who_runs_the_command_may_use_a_local_proxy(download: Run, tmp_path: Path) -> None:

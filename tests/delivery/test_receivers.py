@@ -18,7 +18,7 @@ from kue.delivery.handler import VARIABLES, DeliveryFailed
 from kue.errors import RetryLater, UnrecoverableError
 from kue.settings import Settings
 from kue.webhooks.messages import Occurrence
-from tests.downloads.test_request_options import connect_proxy, relay
+from tests.downloads.proxies import connect_proxy, relay
 from tests.support import free_port
 from tests.webhooks.receiver import Receiver
 

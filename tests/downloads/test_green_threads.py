@@ -16,6 +16,7 @@ import pytest
 
 from tests.downloads.conftest import finished
 from tests.downloads.hostile import HostileServer, Request, Wire, content
+from tests.downloads.proxies import relay, socks_proxy
 from tests.support import ROOT
 
 PROGRAM = """
@@ -89,11 +90,11 @@ def pulse():
         last = now
 def run(number, url):
     try:
-        told[url] = handler(FakeJob(url, number))["bytes"]
+        told[url] = handler(FakeJob(url.partition(" ")[0], number, proxy=url.partition(" ")[2]))["bytes"]
     except DownloadError as exc:
         told[url] = "DownloadFailed" if isinstance(exc, DownloadFailed) else "DownloadError"
 urls = sys.argv[3:]
-run(0, urls[-1])
+run(0, urls[-3])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 pulsing = threading.Thread(target=pulse)
 pulsing.start()
@@ -161,6 +162,8 @@ CROWD_ENDS: dict[str, Callable[[], int] | int | str] = {
     "cut": "DownloadError",
     "reset": "DownloadError",
     "good": 10,
+    "socks": 10,
+    "slow-socks": "DownloadError",
 }
 
 
@@ -177,18 +180,31 @@ def test_a_crowd_of_bad_servers_holds_up_nobody(folder: Path) -> None:
                 except OSError:
                     return
 
+    def slow_proxy(client: socket.socket) -> None:
+        for byte in b"\x05\x00\x05\x00\x00\x03" + b"\xff" * 100:
+            client.sendall(bytes([byte]))
+            if server.stop.wait(0.2):
+                return
+
     expected = {kind: end() if callable(end) else end for kind, end in CROWD_ENDS.items()}
-    with HostileServer(crowd) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+    with (
+        HostileServer(crowd) as server,
+        relay(socks_proxy([], lambda _: ("127.0.0.1", server.port))) as proxy,
+        relay(slow_proxy) as slow,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
         port = listener.getsockname()[1]
         thread = threading.Thread(target=lambda: slow_handshake(listener.accept()[0]), daemon=True)
         thread.start()
         urls = [f"https://127.0.0.1:{port}/handshake", *(server.url(f"/{kind}") for kind in CROWD_ENDS)]
+        urls[-2] += f" socks5h://u:p@127.0.0.1:{proxy}"
+        urls[-1] += f" socks5h://127.0.0.1:{slow}"
         command = [sys.executable, "-c", CROWD, str(ROOT), str(folder), *urls]
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=90, check=True)
     thread.join(5)
     told = json.loads(done.stdout)
-    ends = {url.rsplit("/", 1)[1]: end for url, end in told["told"].items()}
+    ends = {url.partition(" ")[0].rsplit("/", 1)[1]: end for url, end in told["told"].items()}
     assert ends == {"handshake": "DownloadError", **expected}
     sizes = sorted(path.stat().st_size for path in finished(folder))
-    assert sizes == sorted([10, 10, len(bomb())])
+    assert sizes == sorted([10, 10, 10, len(bomb())])
     assert told["grown_kib"] < 30_000 and told["worst_s"] < 2

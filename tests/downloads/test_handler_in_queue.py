@@ -11,8 +11,8 @@ import pytest
 
 import kue
 from kue.downloads import DownloadHandler
+from kue.downloads import errors as errors_module
 from kue.downloads import handler as handler_module
-from kue.downloads.files import disk_space as disk_module
 from tests.downloads.conftest import assert_file, finished, parts
 from tests.downloads.hostile import HostileServer, Request, Wire, content, send_good
 from tests.support import wait_until
@@ -128,7 +128,7 @@ def test_a_job_whose_host_is_busy_waits_as_delayed_and_uses_up_no_attempt(
 def test_a_job_without_room_waits_as_delayed_and_continues_when_there_is(
     queue: kue.Queue, make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk_module, "NO_ROOM_MS", 300)
+    monkeypatch.setattr(errors_module, "NO_ROOM_MS", 300)
     with HostileServer(lambda request, wire: send_good(request, wire, DATA)) as server:
         handler = make(server, min_free=1 << 60)
         queue.process("startdownload", 1, handler)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from kue.downloads import DownloadHandler, DownloadRequest, InvalidUrl
-from kue.downloads.http.urls import clean_url, split_url
+from kue.downloads.http.pasted import clean_url
+from kue.downloads.http.urls import split_url
 from kue.web.live.start_event import Refused, parse
 from tests.downloads.hostile import FakeJob, HostileServer, good
 
@@ -23,6 +24,9 @@ URL = "http://example.com/x.zip"
     + [f"<{URL}", f"{URL}\u3000", f"\u202a{URL}\u202c", f'<"{URL}">']
     + [f"URL:{URL}", f"<URL: {URL}>", f"{URL}\0", f"{URL}\u2028", f"‹{URL}›", f"「{URL}」", f"《{URL}》"]
     + [f"[a file]({URL})", f"![]({URL})", f'[a]({URL} "title")', f"[1]: {URL}", f"- {URL}", f"• {URL}", f"12. {URL}"]
+    + [f"({URL}).", f"<{URL}>.", f'"{URL}",', f"`{URL}`.", f"'{URL}',", f"“{URL}”.", f"[a]({URL}).", f"（{URL}）。"]
+    + [f"＜{URL}＞", f"【{URL}】", f"»{URL}«", f"> {URL}", f"> * {URL}", f"**{URL}**", f"_{URL}_", f"<{URL}|a file>"]
+    + [f"\x1b[36m{URL}\x1b[0m", URL.replace("/", "\\/")]
     + ["http://example.com/\tx.zip", "http://exam\nple.com/x\r\n.zip", "ht\ntp://example.com/x.zip"],
 )
 def test_what_surrounds_a_pasted_url_is_removed(pasted: str) -> None:
@@ -32,6 +36,8 @@ def test_what_surrounds_a_pasted_url_is_removed(pasted: str) -> None:
 
 def test_brackets_that_belong_to_a_url_stay() -> None:
     for url in ("http://x.example/a<b>", 'http://x.example/"a"', "http://x.example/a_(b)", "http://x.example/a'", "http://x.example/?q=[1]"):
+        assert clean_url(url) == url
+    for url in ("http://x.example/a)", "http://x.example/a;", "http://x.example/a!", "http://x.example/a**"):
         assert clean_url(url) == url
 
 
@@ -97,6 +103,15 @@ def test_so_does_that_of_a_redirect(make: Make, written: str, sent: str) -> None
         ("https;//example.com/x", "https://example.com/x"),
         ("hxxps://example.com/x", "https://example.com/x"),
         ("http://https://example.com/x", "https://example.com/x"),
+        ("https:https://example.com/x", "https://example.com/x"),
+        ("ttps://example.com/x", "https://example.com/x"),
+        ("http:://example.com/x", "http://example.com/x"),
+        ("http ://example.com/x", "http://example.com/x"),
+        ("https: //example.com/x", "https://example.com/x"),
+        ("http%3A%2F%2Fexample.com%2Fx", "http://example.com/x"),
+        ("wget http://example.com/x", "http://example.com/x"),
+        ('<a href="http://example.com/x">', "http://example.com/x"),
+        ("view-source:http://example.com/x", "http://example.com/x"),
     ],
 )
 def test_a_missing_scheme_is_refused_with_a_proposal(pasted: str, proposal: str) -> None:
@@ -131,7 +146,11 @@ def test_host_names_are_encoded_as_browsers_do(url: str, host: str) -> None:
     assert split_url(url).host == host
 
 
-@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "a%2fb", "a b", "[1.2.3.4]", "a*b", "ex^ample.com"])
+@pytest.mark.parametrize(
+    "host",
+    ["a..b", "x" * 64 + ".example", "a%2fb", "a b", "[1.2.3.4]", "a*b", "ex^ample.com"]
+    + ["256.1.1.1", "1.2.3.4.5", "4294967296", "08.1.1.1", "a.1", "foo.0x1", "0x", "1.2.3.4.."],
+)
 def test_a_host_that_cannot_exist_is_refused_at_once(host: str) -> None:
     with pytest.raises(InvalidUrl):
         split_url(f"http://{host}/")

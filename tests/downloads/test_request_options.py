@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from kue.downloads.http.fetch import Source
 from kue.text.redaction import restore, safe
 from tests.downloads.conftest import QUICK, assert_file
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Wire, content, good, send_good
+from tests.downloads.proxies import resolving
 
 DATA = content(50_000)
 Make = Callable[..., DownloadHandler]
@@ -120,16 +118,6 @@ def test_no_secret_of_a_request_is_shown_and_what_is_shown_can_be_restored() -> 
 # -- redirects
 
 
-def resolving(**ports: int) -> Callable[..., Any]:
-    """Return a resolver that leads every name to 127.0.0.1 and ports 80 and 443 to those given."""
-
-    def resolve(host: str, port: int, *_: object) -> Any:
-        real = {80: ports.get("plain"), 443: ports.get("tls")}.get(port) or port
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", real))]
-
-    return resolve
-
-
 def test_credentials_follow_from_http_to_https_of_the_same_host(
     make: Make, folder: Path, tmp_path: Path, site_tls: tuple[Any, str]
 ) -> None:
@@ -207,181 +195,12 @@ def test_the_same_url_may_come_again_once_a_cookie_was_set(make: Make, folder: P
     assert len(server.requests) == 11
 
 
-# -- proxies
-
-
-@contextlib.contextmanager
-def relay(
-    handshake: Callable[[socket.socket], tuple[str, int] | None], tls: ssl.SSLContext | None = None
-) -> Iterator[int]:
-    """Run a proxy: ``handshake`` reads a client's wish and returns where to connect. Yields the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    threads: list[threading.Thread] = []
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    def serve(client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:
-            if tls is not None:
-                client = tls.wrap_socket(client, server_side=True)
-            target = handshake(client)
-            if target is None:
-                return
-            with client, socket.create_connection(target, timeout=5) as server:
-                client.settimeout(5)
-                back = threading.Thread(target=pump, args=(server, client), daemon=True)
-                back.start()
-                pump(client, server)
-                back.join(5)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                thread = threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True)
-                threads.append(thread)
-                thread.start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for thread in threads:
-            thread.join(3)
-
-
-def connect_proxy(seen: list[str], where: Callable[[str], tuple[str, int]]) -> Callable[[socket.socket], Any]:
-    """Return the handshake of an HTTP proxy that knows CONNECT."""
-
-    def handshake(client: socket.socket) -> tuple[str, int]:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += client.recv(65536)
-        seen.append(head.decode())
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        return where(head.decode().split(" ")[1])
-
-    return handshake
-
-
-def socks_proxy(seen: list[Any], where: Callable[[str], tuple[str, int]]) -> Callable[[socket.socket], Any]:
-    """Return the handshake of a SOCKS5 proxy with a user and a password."""
-
-    def handshake(client: socket.socket) -> tuple[str, int]:
-        client.recv(65536)
-        client.sendall(b"\x05\x02")
-        seen.append(client.recv(65536))
-        client.sendall(b"\x01\x00")
-        wish = client.recv(65536)
-        host = wish[5 : 5 + wish[4]].decode() if wish[3] == 3 else socket.inet_ntoa(wish[4:8])
-        seen.append((wish[3], host))
-        client.sendall(b"\x05\x00\x00\x01\0\0\0\0\0\0")
-        return where(host)
-
-    return handshake
-
-
-@pytest.mark.parametrize("secure_proxy", [False, True])
-def test_https_goes_through_a_tunnel_of_the_proxy(
-    make: Make, folder: Path, tls: Any, certificate: tuple[Path, Path], secure_proxy: bool
-) -> None:
-    seen: list[str] = []
-    with HostileServer(good(DATA), tls=tls) as server:
-        handshake = connect_proxy(seen, lambda _: ("127.0.0.1", server.port))
-        with relay(handshake, tls if secure_proxy else None) as port:
-            proxy = f"{'https' if secure_proxy else 'http'}://user:swordfish@127.0.0.1:{port}"
-            handler = make(server, proxy=proxy, verify=str(certificate[0]))
-            assert_file(folder, handler(FakeJob(server.url())), DATA)
-    assert seen[0].startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n")
-    assert "Proxy-Authorization: Basic dXNlcjpzd29yZGZpc2g=" in seen[0]
-    assert "proxy-authorization" not in server.requests[0].headers
-
-
-def test_plain_http_goes_to_the_proxy_with_the_whole_url(make: Make, folder: Path) -> None:
-    with HostileServer(good(DATA)) as proxy:
-        handler = make(allow=["*"], resolve=_unknown_but_literals)
-        job = FakeJob("http://files.example/x?y", proxy=f"http://u:p@127.0.0.1:{proxy.port}")
-        assert_file(folder, handler(job), DATA)
-    assert proxy.requests[0].path == "http://files.example/x?y"
-    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dTpw"
-
-
-@pytest.mark.parametrize(("scheme", "kind", "host"), [("socks5h", 3, "files.example"), ("socks5", 1, "127.0.0.1")])
-def test_a_socks_proxy_resolves_the_name_or_gets_the_checked_address(
-    make: Make, folder: Path, scheme: str, kind: int, host: str
-) -> None:
-    seen: list[Any] = []
-    with HostileServer(good(DATA)) as server:
-        with relay(socks_proxy(seen, lambda _: ("127.0.0.1", server.port))) as port:
-            handler = make(
-                allow=["127.0.0.1", "files.example"], resolve=resolving(), proxy=f"{scheme}://u:p@127.0.0.1:{port}"
-            )
-            assert_file(folder, handler(FakeJob("http://files.example/x")), DATA)
-    assert seen == [b"\x01\x01u\x01p", (kind, host)]
-
-
-@pytest.mark.parametrize("proxy", ["http", "socks5h", "socks5"])
-@pytest.mark.parametrize(
-    "target", ["http://127.0.0.1:{port}/", "http://inside.example:{port}/", "http://0x7f.1:{port}/"]
-)
-def test_the_guard_holds_behind_a_proxy(make: Make, proxy: str, target: str) -> None:
-    with HostileServer(good(b"secret")) as inside:
-        handler = make(proxy=f"{proxy}://127.0.0.1:{inside.port}", resolve=resolving())
-        with pytest.raises(DownloadFailed, match="Refused"):
-            handler(FakeJob(target.replace("{port}", str(inside.port))))
-        assert inside.connections == 0
-
-
-def test_a_job_cannot_use_a_proxy_that_the_guard_refuses(make: Make) -> None:
-    with HostileServer(good(b"secret")) as inside:
-        handler = make(allow=["other.lan"], resolve=resolving())
-        with pytest.raises(DownloadFailed, match="Refused: inside.example resolves to 127.0.0.1"):
-            handler(FakeJob("http://other.lan/", proxy=f"http://inside.example:{inside.port}"))
-        assert inside.connections == 0
-
-
-@pytest.mark.parametrize(
-    ("answer", "words", "final"),
-    [
-        (b"HTTP/1.1 407 x\r\n\r\n", "requires a valid user", True),
-        (b"HTTP/1.1 403 x\r\n\r\n", "refused the connection .403", True),
-        (b"HTTP/1.1 502 x\r\n\r\n", "refused the connection .502", False),
-        (b"nonsense\r\n\r\n", "no HTTP response", False),
-        (b"", "closed the connection", False),
-    ],
-)
-def test_a_proxy_that_refuses_is_named(make: Make, answer: bytes, words: str, final: bool) -> None:
-    def handshake(client: socket.socket) -> None:
-        client.recv(65536)
-        client.sendall(answer)
-
-    with (
-        relay(handshake) as port,
-        pytest.raises(DownloadError, match=f"^The proxy 127.0.0.1:{port} .*{words}") as caught,
-    ):
-        make(allow=["x.example"], resolve=resolving(), proxy=f"http://127.0.0.1:{port}")(FakeJob("https://x.example/"))
-    assert isinstance(caught.value, DownloadFailed) is final
-
-
 def test_a_source_needs_no_handler() -> None:
     with HostileServer(good(DATA)) as server:
         source = Source(DownloadRequest.parse({"url": server.url()}, None, ["*"]), Network(Guard(["*"]), QUICK), print)
         response = source.open()
         assert response.length == len(DATA)
         response.close()
-
-
-def _unknown_but_literals(host: str, port: int, *_: object) -> Any:
-    if host[0].isdigit():
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
-    raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
 
 @pytest.fixture

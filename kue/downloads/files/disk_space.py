@@ -9,14 +9,12 @@ from collections.abc import Callable
 from kue.concurrency import real_threads
 
 from .. import messages
-from ..errors import DownloadPostponed
+from ..errors import DiskFull
 from ..limits import SizeLimits
 from .partial import Part
 
 #: Interval of checking the free space, and of syncing the file, seconds.
 SPACE_S, SYNC_S = 1.0, 5.0
-#: Delay of a job that waits for disk space, ms.
-NO_ROOM_MS = 60_000
 
 
 class Disk:
@@ -29,15 +27,12 @@ class Disk:
         self._keep: Callable[[], None] = lambda: None
 
     def need_room(self, missing: int = 0) -> None:
-        """Raise DownloadPostponed if ``missing`` more bytes would leave too little free space."""
+        """Raise DiskFull if ``missing`` more bytes would leave too little free space."""
         free = self._part.folder.free_bytes()
         if free - missing < self._size_limits.min_free:
-            raise DownloadPostponed(
-                NO_ROOM_MS,
-                f"Waiting for disk space: {messages.size(free)} free, {messages.size(missing)} needed plus "
-                f"{messages.size(self._size_limits.min_free)} reserve",
-                counts=False,
-            )
+            reserve = self._size_limits.min_free
+            plus = f" plus {messages.size(reserve)} reserve" if reserve else ""
+            raise DiskFull(f"{messages.size(free)} free, {messages.size(missing)} needed{plus}")
 
     def look(self, snapshot: Callable[[], Callable[[], None]]) -> None:
         """Check the free space and sync the file, each if it is time.

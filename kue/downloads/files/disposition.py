@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import re
 from email.errors import HeaderParseError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from urllib.parse import unquote, unquote_to_bytes
 
 #: Longest header that is read, characters.
 MAX_LENGTH = 8192
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
+#: A quoted string with quotes in it that should have been escaped: "My "best" file.txt".
+_UNESCAPED = r'"[^;]*"(?=\s*(?:;|$))'
 #: A parameter with a file name, also behind a comma or a blank instead of a semicolon; or any other quoted string.
 _FILENAME = re.compile(
-    rf"(?:^|[;,\s])(filename(?:\*?|\*[0-9]{{1,2}}\*?))\s*=\s*({_QUOTED}|[^;]*)|{_QUOTED}",
+    rf"(?:^|[;,\s])(filename(?:\*?|\*[0-9]{{1,2}}\*?))\s*=\s*({_QUOTED}(?=\s*(?:[;,]|$))|{_UNESCAPED}|{_QUOTED}|[^;]*)|{_QUOTED}",
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
-#: Charsets that are decoded, as Python spells them; windows-125x and iso-8859-x beside them.
+#: Charsets that are decoded, as Python spells them; windows-125x and iso-8859-x beside them. Those that web pages
+#: call Latin-1 or ASCII are windows-1252.
 _CHARSETS = {
-    "": "utf-8", "utf8": "utf-8", "usascii": "ascii", "ascii": "ascii", "latin1": "latin-1", "gbk": "gb18030",
-    "gb2312": "gb18030", "gb18030": "gb18030", "big5": "big5", "shiftjis": "cp932", "sjis": "cp932", "xsjis": "cp932",
-    "windows31j": "cp932", "eucjp": "euc_jp", "euckr": "cp949", "ksc56011987": "cp949", "cp949": "cp949",
-    "koi8r": "koi8_r", "koi8u": "koi8_u",
+    "": "utf-8", "utf8": "utf-8", "usascii": "cp1252", "ascii": "cp1252", "latin1": "cp1252", "iso88591": "cp1252",
+    "gbk": "gb18030", "xgbk": "gb18030", "cp936": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030",
+    "big5": "big5hkscs", "big5hkscs": "big5hkscs", "xxbig5": "big5hkscs", "cp950": "cp950",
+    "shiftjis": "cp932", "sjis": "cp932", "xsjis": "cp932", "windows31j": "cp932", "cp932": "cp932", "ms932": "cp932",
+    "mskanji": "cp932", "eucjp": "euc_jp", "iso2022jp": "iso2022_jp",
+    "euckr": "cp949", "ksc5601": "cp949", "ksc56011987": "cp949", "cp949": "cp949", "windows949": "cp949",
+    "koi8r": "koi8_r", "koi8u": "koi8_u", "ibm866": "cp866", "cp866": "cp866", "tis620": "cp874", "windows874": "cp874",
+    "macintosh": "mac_roman", "xmaccyrillic": "mac_cyrillic",
 }  # fmt: skip
 
 
@@ -39,7 +46,7 @@ def name_from_disposition(header: str | None, charset: str | None = None) -> str
             continue
         key, raw = match[1].lower(), match[2].strip(" \t\r\n")
         is_quoted = len(raw) > 1 and raw[0] == raw[-1] == '"'
-        value = _unquote(raw) if is_quoted else raw.strip('"')
+        value = _unquote(raw) if is_quoted else raw.replace('\\"', '"').strip('"')
         if key == "filename":
             plain = plain or _decode_plain(value, charset)
         elif key == "filename*":
@@ -107,16 +114,31 @@ def _decode_plain(value: str, charset: str | None) -> str:
             value = decoded
             break
     if "=?" in value:
-        try:
-            value = str(make_header(decode_header(value)))
-        except (HeaderParseError, LookupError, UnicodeError, ValueError):
-            pass
+        value = _decode_words(value)
     if _ESCAPE.search(value):
         try:
             return unquote(value, errors="strict")
         except UnicodeError:
-            pass
+            return (known and _decode(unquote_to_bytes(value), known)) or value
     return value
+
+
+def _decode_words(value: str) -> str:
+    """Decode encoded words (RFC 2047), which do not belong here and are sent all the same."""
+    try:
+        pieces: list[tuple[bytes | str, str | None]] = decode_header(value)
+    except HeaderParseError:
+        return value
+    found = []
+    for piece, charset in pieces:
+        if isinstance(piece, bytes):
+            known = _python_charset(charset.partition("*")[0]) if charset else "raw_unicode_escape"
+            text = _decode(piece, known) if known else None
+            if text is None:
+                return value
+            piece = text
+        found.append(piece)
+    return "".join(found)
 
 
 def _joined(pieces: dict[int, tuple[bool, str]]) -> str | None:

@@ -13,7 +13,7 @@ from .disposition import decode_legacy, name_from_disposition
 from .media_types import extension_of, media_type
 
 #: Longest file name, bytes in UTF-8; file systems allow 255. Date and job id are added to it.
-MAX_NAME_BYTES = 180
+MAX_NAME_BYTES, MAX_COMPONENT_BYTES = 180, 255
 #: A longer ending is not an extension, bytes.
 MAX_EXTENSION_BYTES = 20
 FALLBACK = "download"
@@ -29,8 +29,8 @@ _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 _ACTIONS = frozenset("download downloads get file files raw dl view export content attachment fetch latest".split())
 #: Query parameters that hold file names; the best come first.
 _NAME_PARAMETERS = ("filename", "attname", "file_name", "fname", "file", "name", "fn", "download", "saveas", "title")
-#: Session identifiers that servers append to paths.
-_SESSION = re.compile(r"(?i);(?:jsessionid|phpsessid|sid)=[^/]*$")
+#: Session identifiers that servers append to paths, and parameters behind an extension.
+_SESSION = re.compile(r"(?i);(?:jsessionid|phpsessid|sid)=[^/]*$|(?<=\.)([a-z0-9]{1,8});[\w-]+=[^/]*$")
 _FILE_LIKE = re.compile(r"[^/\\?&=]+\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,12}$")
 
 
@@ -49,7 +49,7 @@ def choose_name(asked: str | None, disposition: str | None, url: str, content_ty
 def _name_from_url(url: str, content_type: str | None, charset: str | None) -> str:
     """Return the last part of the path, or what is better than an action or a script there; or ""."""
     parts = urlsplit(url)
-    path = [safe_name(_SESSION.sub("", _unescaped(part, charset))) for part in parts.path.split("/")]
+    path = [safe_name(_SESSION.sub(r"\1", _unescaped(part, charset))) for part in parts.path.split("/")]
     name = path[-1]
     stem, extension = split_extension(name)
     kind = media_type(content_type)
@@ -63,7 +63,7 @@ def _name_from_url(url: str, content_type: str | None, charset: str | None) -> s
     if name.lower() in _ACTIONS | {""} and _FILE_LIKE.match(before) and split_extension(before)[1]:
         return before
     if is_script and kind not in _VAGUE_TYPES and (other := extension_of(content_type)):
-        return stem + other
+        return stem if stem.lower().endswith(other) else stem + other
     return name
 
 
@@ -107,7 +107,13 @@ def plain_name(name: str) -> str:
 def numbered(name: str, number: int) -> str:
     """Return ``name`` with `` (number)`` before its extension, for a name that is taken."""
     stem, extension = split_extension(name)
-    return f"{stem} ({number}){extension}"
+    return suffixed(stem, f" ({number}){extension}")
+
+
+def suffixed(name: str, suffix: str) -> str:
+    """Return ``name`` with a suffix, cut to what file systems allow."""
+    room = MAX_COMPONENT_BYTES - len(suffix.encode())
+    return name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore") + suffix
 
 
 def safe_name(text: str) -> str:

@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import DownloadFailed
-from .filenames import numbered
+from .filenames import MAX_COMPONENT_BYTES, numbered
+from .local_errors import explain
 
-#: Errors that mean no free space. The job waits and resumes by itself.
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of file systems without hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
 MODE = 0o666
@@ -32,13 +31,20 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
-            raise DownloadFailed(f"Cannot open the download folder: {exc.strerror}") from None
+            raise explain(exc, creating=True) from None
 
     def __enter__(self) -> Folder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         os.close(self.fd)
+
+    def exists(self) -> bool:
+        """Return whether the path still leads to this folder."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+        except OSError:
+            return False
 
     def open(self, name: str, flags: int, mode: int = MODE) -> int:
         """Open a regular file of this folder. Raises OSError, also for a symbolic link or a device."""
@@ -129,7 +135,7 @@ class Folder:
 
 def component(name: str) -> str:
     """Return ``name`` if it is one plain component of a path; raise ValueError otherwise."""
-    if not name or name in (".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
+    if not name or name in (".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > MAX_COMPONENT_BYTES:
         raise ValueError(f"not a file name: {name!r}")
     return name
 

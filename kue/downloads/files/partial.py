@@ -18,6 +18,7 @@ from kue.concurrency import green
 from ..errors import DownloadError
 from . import folder as folders
 from .folder import Folder
+from .local_errors import explain
 
 VERSION = 1
 #: How long to wait for an earlier attempt of the same job to release the lock, seconds.
@@ -119,7 +120,10 @@ class Part:
     def lock(self, tick: Callable[[], None]) -> None:
         """Open (or create) and lock the partial file, and read its sidecar."""
         for _ in range(int(LOCK_WAIT_S / 0.1)):
-            fd = self.folder.open(self.name, os.O_RDWR | os.O_CREAT)
+            try:
+                fd = self.folder.open(self.name, os.O_RDWR | os.O_CREAT)
+            except FileNotFoundError as exc:
+                raise explain(exc, creating=self.folder.exists()) from None
             # Between open and lock, another attempt may have finished and removed the file.
             if folders.lock(fd) and self.folder.is_same(self.name, fd):
                 self.fd = fd

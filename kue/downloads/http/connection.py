@@ -13,9 +13,9 @@ from .. import messages
 from ..errors import DownloadError, DownloadFailed
 from ..files.disk_space import write_all
 from ..files.splice import Pipe, possible
-from . import tls
+from . import socks_proxy, tls
 from .address_guard import Guard, literal_address
-from .proxy import Proxy, http_tunnel, socks_tunnel
+from .proxy import Proxy, http_tunnel
 from .response_head import Head, read_head
 from .timeouts import MonitoredReader, Timeouts
 from .urls import Url, host_label
@@ -24,6 +24,9 @@ from .urls import Url, host_label
 BUFFER_BYTES = 64 * 1024
 #: One small packet per write would wait for acknowledgements.
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+#: Connect to a socket address of a family, within so many seconds.
+Connect = Callable[[int, tuple[Any, ...], float], socket.socket]
 
 
 class HttpStream:
@@ -115,7 +118,10 @@ class Network:
             stream = HttpStream(sock, label, self.timeouts, self.tick)
             return stream.read_head(), stream
         except BaseException as exc:
+            refusal = tls.pending_refusal(sock, label) if stream is None and isinstance(exc, OSError) else None
             (stream or sock).close()
+            if refusal is not None:
+                raise refusal from None
             if isinstance(exc, TimeoutError):
                 raise DownloadError(f"{label} did not respond in time") from None
             if isinstance(exc, OSError):
@@ -125,28 +131,32 @@ class Network:
     def connect(self, url: Url, proxy: Proxy | None = None) -> socket.socket:
         """Connect to the server of ``url``, through the proxy if there is one. Raises DownloadError."""
         if proxy is None:
-            return self._connect(url.host, url.port, self.guard, host_label(url))
+            return self._dial(url.host, url.port, self.guard, host_label(url), _direct)
         self._check_behind_proxy(url, proxy)
-        guard = Guard(["*"]) if proxy.is_trusted else self.guard
-        sock = self._connect(proxy.host, proxy.port, guard, f"the {proxy.label}")
+        guard, label = Guard(["*"]) if proxy.is_trusted else self.guard, f"the {proxy.label}"
+        if proxy.is_socks:
+            host = url.host if proxy.resolves_names else str(self.guard.addresses(url.host, url.port)[0][1][0])
+
+            def through(family: int, address: tuple[Any, ...], timeout_s: float) -> socket.socket:
+                return socks_proxy.connect(
+                    family, address, proxy.credentials, f"The {proxy.label}", host, url.port, timeout_s
+                )
+
+            return self._dial(proxy.host, proxy.port, guard, label, through)
+        sock = self._dial(proxy.host, proxy.port, guard, label, _direct)
         if proxy.scheme == "https":
             context = self.tls_options.context(False)
-            sock = tls.handshake(sock, context, proxy.host, f"the {proxy.label}", self.timeouts.connect_s)
+            sock = tls.handshake(sock, context, proxy.host, label, self.timeouts.connect_s)
         try:
-            if proxy.scheme.startswith("socks"):
-                host = url.host
-                if not proxy.resolves_names:
-                    host = str(self.guard.addresses(host, url.port)[0][1][0])
-                socks_tunnel(sock, proxy, host, url.port)
-            elif url.scheme == "https":
-                http_tunnel(sock, proxy, url)
+            if url.scheme == "https":
+                http_tunnel(sock, proxy, url, self.timeouts.connect_s)
             return sock
         except BaseException as exc:
             sock.close()
             if isinstance(exc, TimeoutError):
                 raise DownloadError(f"The {proxy.label} did not respond in time") from None
             if isinstance(exc, OSError):
-                raise _lost(exc, f"the {proxy.label}") from None
+                raise _lost(exc, label) from None
             raise
 
     def _check_behind_proxy(self, url: Url, proxy: Proxy) -> None:
@@ -160,31 +170,37 @@ class Network:
             if not proxy.resolves_names or literal_address(url.host) is not None:
                 raise
 
-    def _connect(self, host: str, port: int, guard: Guard, label: str) -> socket.socket:
+    def _dial(self, host: str, port: int, guard: Guard, label: str, connect: Connect) -> socket.socket:
         """Connect to the first permitted address of ``host`` that answers."""
         targets = guard.addresses(host, port)
         each_s = max(1.0, self.timeouts.connect_s / len(targets))
         failure: OSError | None = None
-        for family, target in targets:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+        for family, address in targets:
             try:
+                sock = connect(family, address, each_s)
                 sock.setsockopt(*_NO_DELAY)
-                sock.settimeout(each_s)
-                sock.connect(target)
                 sock.settimeout(self.timeouts.connect_s)  # for a TLS handshake or a proxy
                 return sock
             except OSError as exc:
                 failure = exc
-                sock.close()
                 self.tick()
-            except BaseException:
-                sock.close()
-                raise
         if isinstance(failure, TimeoutError) or (failure and failure.errno == errno.ETIMEDOUT):
             raise DownloadError(f"{label} did not respond within {messages.duration(self.timeouts.connect_s)}")
         if isinstance(failure, ConnectionRefusedError):
             raise DownloadError(f"{label} refused the connection")
         raise DownloadError(f"{label} is unreachable: {failure.strerror if failure else 'no address'}")
+
+
+def _direct(family: int, address: tuple[Any, ...], timeout_s: float) -> socket.socket:
+    """Connect to an address. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect(address)
+        return sock
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _lost(exc: OSError, label: str) -> DownloadError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.message
 import re
-from http.cookiejar import CookieJar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 from urllib.request import Request
 
@@ -16,7 +16,9 @@ class Cookies:
 
     def __init__(self, given: str = "") -> None:
         self._given = given
-        self._jar = CookieJar()
+        # A cookie without a domain goes back to its host only, not to the hosts below it.
+        policy = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
+        self._jar = CookieJar(policy)
 
     def keep(self, url: Url, values: list[str]) -> bool:
         """Store the ``Set-Cookie`` values of a response; return whether any was stored."""
@@ -24,8 +26,7 @@ class Cookies:
             return False
         message = email.message.Message()
         for value in values:
-            # A path that does not begin with a slash is none (RFC 6265, 5.2.4).
-            message["Set-Cookie"] = re.sub(r"(?i);\s*path\s*=\s*[^/;\s][^;]*", "", value)
+            message["Set-Cookie"] = _tidied(value)
         before = self.header(url, False)
         self._jar.extract_cookies(cast("object", _Info(message)), Request(str(url)))  # type: ignore[arg-type]
         return self.header(url, False) != before
@@ -39,6 +40,25 @@ class Cookies:
             names = {pair.partition("=")[0] for pair in found}
             found = [pair for pair in self._given.split("; ") if pair.partition("=")[0] not in names] + found
         return "; ".join(found) or None
+
+
+def _tidied(value: str) -> str:
+    """Return a ``Set-Cookie`` value with the attributes that the jar understands, each in its proper form.
+
+    The jar drops a cookie for a malformed or unknown attribute, where browsers ignore the attribute (RFC 6265, 5.2).
+    """
+    pair, *attributes = value.split(";")
+    found = [pair]
+    for attribute in attributes:
+        name, _, text = attribute.partition("=")
+        name, text = name.strip().lower(), text.strip()
+        if name == "max-age" and (match := re.fullmatch(r'"?\+?(-?[0-9]{1,12})[^"]*"?', text)):
+            found.append(f"max-age={match[1]}")
+        elif name == "secure":
+            found.append(name)
+        elif (name == "path" and text.startswith("/")) or (name in ("domain", "expires") and text):
+            found.append(f"{name}={text}")
+    return "; ".join(found)
 
 
 class _Info:

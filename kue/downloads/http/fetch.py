@@ -78,7 +78,7 @@ class Source:
         hops = self._redirects if from_final and self._final is not None else 0
         while True:
             response = self._ask(parts, headers or {}, hops)
-            target = response.header("Location")
+            target = next(filter(None, response.header_lines("Location")), None)
             if response.status not in _REDIRECTS or response.is_whole or (response.status == 300 and not target):
                 break
             response.close()
@@ -116,7 +116,8 @@ class Source:
         try:
             found = join_url(parts, target, self._network.guard.allow)
         except InvalidUrl as exc:
-            raise DownloadFailed(f"{shown} redirected to a forbidden address. {exc.message}", status=status) from None
+            where = "a forbidden address" if exc.code == "forbidden_address" else "an invalid URL"
+            raise DownloadFailed(f"{shown} redirected to {where}. {exc.message}", status=status) from None
         if found.credentials is not None:
             self._credentials[found.origin] = found.credentials
         return found._replace(credentials=None)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 import socket
-import struct
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import DownloadError, DownloadFailed
+from . import socks_proxy
+from .deadline import Deadline
 from .host_names import ascii_host
 from .urls import Url
 
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-_SOCKS_ERRORS = {
-    2: "not allowed by its rules", 3: "network unreachable", 4: "host unreachable", 5: "connection refused",
-    6: "TTL expired",
-}  # fmt: skip
 #: Longest response head of a CONNECT request, bytes.
 MAX_CONNECT_HEAD = 64 * 1024
 
@@ -38,6 +34,11 @@ class Proxy(NamedTuple):
         """Host and port for display."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"proxy {host}:{self.port}"
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it is a SOCKS proxy."""
+        return self.scheme.startswith("socks")
 
     @property
     def resolves_names(self) -> bool:
@@ -69,7 +70,10 @@ def parse_proxy(text: str, is_trusted: bool = False) -> Proxy:
     credentials = None
     if parts.username is not None:
         credentials = unquote(parts.username), unquote(parts.password or "")
-    return Proxy(scheme, host, port or PORTS[scheme], credentials, is_trusted)
+    proxy = Proxy(scheme, host, port or PORTS[scheme], credentials, is_trusted)
+    if proxy.is_socks:
+        socks_proxy.check_credentials(credentials)
+    return proxy
 
 
 def environment_proxy(url: Url) -> Proxy | None:
@@ -79,8 +83,16 @@ def environment_proxy(url: Url) -> Proxy | None:
     return None if not text or proxy_bypass(url.host) else parse_proxy(text, is_trusted=True)
 
 
-def http_tunnel(sock: socket.socket, proxy: Proxy, target: Url) -> None:
-    """Ask an HTTP proxy for a tunnel (CONNECT). Raises DownloadError."""
+def http_tunnel(sock: socket.socket, proxy: Proxy, target: Url, timeout_s: float) -> None:
+    """Ask an HTTP proxy for a tunnel (CONNECT), within ``timeout_s`` in all. Raises DownloadError, OSError."""
+    with Deadline(sock.fileno(), timeout_s) as deadline:
+        status = _connect(sock, proxy, target, deadline)
+    if not 200 <= status < 300:
+        raise _refusal(proxy, status)
+
+
+def _connect(sock: socket.socket, proxy: Proxy, target: Url, deadline: Deadline) -> int:
+    """Send a CONNECT request, and return the status of the response; 0 if it is not HTTP."""
     host = f"[{target.host}]" if ":" in target.host else target.host
     lines = [f"CONNECT {host}:{target.port} HTTP/1.1", f"Host: {host}:{target.port}"]
     if proxy.authorization:
@@ -90,12 +102,12 @@ def http_tunnel(sock: socket.socket, proxy: Proxy, target: Url) -> None:
     while b"\r\n\r\n" not in head and b"\n\n" not in head:
         byte = sock.recv(1)  # never a byte of what follows, which is TLS
         head += byte
+        if deadline.passed:
+            raise TimeoutError
         if not byte or len(head) > MAX_CONNECT_HEAD:
             raise DownloadError(f"The {proxy.label} closed the connection")
     match = re.match(rb"HTTP/1\.[0-9] +([0-9]{3})", head)
-    status = int(match[1]) if match else 0
-    if not 200 <= status < 300:
-        raise _refusal(proxy, status)
+    return int(match[1]) if match else 0
 
 
 def _refusal(proxy: Proxy, status: int) -> DownloadError:
@@ -103,46 +115,3 @@ def _refusal(proxy: Proxy, status: int) -> DownloadError:
         return DownloadFailed(f"The {proxy.label} requires a valid user and password (407)")
     kind = DownloadError if status >= 500 or status == 0 else DownloadFailed
     return kind(f"The {proxy.label} refused the connection ({status or 'no HTTP response'})")
-
-
-def socks_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
-    """Ask a SOCKS5 proxy (RFC 1928, 1929) to connect. Raises DownloadError."""
-    methods = b"\x00\x02" if proxy.credentials else b"\x00"
-    sock.sendall(bytes((5, len(methods))) + methods)
-    version, method = _exactly(sock, 2, proxy)
-    if version != 5:
-        raise DownloadFailed(f"The {proxy.label} does not speak SOCKS5")
-    if method == 2 and proxy.credentials:
-        user, password = (text.encode()[:255] for text in proxy.credentials)
-        sock.sendall(b"\x01" + bytes((len(user),)) + user + bytes((len(password),)) + password)
-        if _exactly(sock, 2, proxy)[1] != 0:
-            raise DownloadFailed(f"The {proxy.label} rejected the user or the password")
-    elif method != 0:
-        raise DownloadFailed(f"The {proxy.label} requires a user and a password")
-    sock.sendall(b"\x05\x01\x00" + _socks_address(host) + struct.pack("!H", port))
-    _version, code, _reserved, kind = _exactly(sock, 4, proxy)
-    if code != 0:
-        raise DownloadError(f"The {proxy.label} could not connect: {_SOCKS_ERRORS.get(code, f'error {code}')}")
-    size = {1: 4, 4: 16}.get(kind) or _exactly(sock, 1, proxy)[0]
-    _exactly(sock, size + 2, proxy)
-
-
-def _socks_address(host: str) -> bytes:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        name = host.encode("ascii")
-        return b"\x03" + bytes((len(name),)) + name
-    return (b"\x01" if address.version == 4 else b"\x04") + address.packed
-
-
-def _exactly(sock: socket.socket, size: int, proxy: Proxy) -> bytes:
-    found = b""
-    while len(found) < size:
-        piece = sock.recv(size - len(found))
-        if not piece:
-            raise DownloadError(f"The {proxy.label} closed the connection")
-        found += piece
-    return found
-
-

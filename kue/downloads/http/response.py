@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from ..errors import DownloadFailed
 from .connection import HttpStream
 from .framing import read_framing
 from .response_head import Head
+from .retry_after import http_date, retry_after_s
 from .timeouts import ConnectionBroken
 
 _CONTENT_RANGE = re.compile(
-    r"(?:bytes)?[\s:=]*(?:(\d{1,18})\s*-\s*(\d{1,18})|\*)\s*(?:/\s*(\d{1,18}|\*)\s*)?$", re.IGNORECASE
+    r"""["']?(?:bytes|octets?)?[\s:=]*(?:(\d{1,18})\s*-\s*(\d{1,18})|\*)\s*(?:/\s*(\d{1,18}|\*|-1)\s*)?[\s,;"']*$""",
+    re.IGNORECASE,
 )
 _CHUNK = re.compile(rb"[ \t]*(?:0x)?0*([0-9a-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.IGNORECASE | re.DOTALL)
 #: Longest line with a chunk's size and extensions, bytes.
@@ -99,6 +98,10 @@ class Response:
     def header(self, name: str) -> str | None:
         """Return a header's first value, or None."""
         return self._head.first(name)
+
+    def header_lines(self, name: str) -> list[str]:
+        """Return the values of a header, one for each line."""
+        return self._head.headers.get(name.lower(), [])
 
     def broken(self) -> ConnectionBroken:
         """Return the error for a connection that ended too early."""
@@ -191,29 +194,12 @@ class Response:
         return (
             None if first is None else int(first),
             None if last is None else int(last),
-            None if total in (None, "*") else int(total),
+            None if total in (None, "*", "-1") else int(total),
         )
 
     def retry_after_s(self) -> float | None:
-        """Return the seconds that the server asks to wait, or None.
-
-        A date counts from the response's own ``Date``, since either clock may be wrong.
-        """
-        now_s = http_date(self.header("Date")) or time.time()
-        text = (self.header("Retry-After") or "").strip()
-        if match := re.fullmatch(r"([0-9]{1,9})(\.[0-9]*)?\s*(s|secs?|seconds?)?", text, re.IGNORECASE):
-            return float(match[1])
-        at = http_date(text)
-        if at is not None:
-            return max(0.0, at - now_s)
-        if self.status not in (403, 429):
-            return None
-        for prefix in ("X-RateLimit", "RateLimit"):
-            reset = (self.header(f"{prefix}-Reset") or "").strip()
-            if (self.header(f"{prefix}-Remaining") or "").strip() == "0" and re.fullmatch(r"[0-9]{1,11}", reset):
-                # An epoch time at some servers, seconds at others.
-                return max(0.0, float(reset) - now_s) if len(reset) >= 10 else float(reset)
-        return None
+        """Return the seconds that the server asks to wait, or None."""
+        return retry_after_s(self._head)
 
     def digests(self) -> dict[str, tuple[str, str]]:
         """Return digests of the whole file from the headers: {algorithm: (hexadecimal digest, header name)}.
@@ -279,12 +265,3 @@ def _from_base64(text: str, kind: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return digest.hex() if len(digest) == _DIGEST_BYTES[kind] else None
-
-
-def http_date(text: str | None) -> float | None:
-    """Return an HTTP date as epoch seconds, or None."""
-    try:
-        parsed = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return (parsed if parsed.tzinfo else datetime.combine(parsed.date(), parsed.time(), UTC)).timestamp()

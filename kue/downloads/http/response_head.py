@@ -11,9 +11,12 @@ from ..errors import DownloadError, DownloadFailed
 #: Headers that a download uses; others are read and dropped.
 _KEPT = frozenset(
     "accept-ranges content-disposition content-encoding content-digest content-length content-md5 content-range "
-    "content-type date digest etag last-modified location ratelimit-remaining ratelimit-reset repr-digest retry-after "
-    "server set-cookie transfer-encoding x-ratelimit-remaining x-ratelimit-reset".split()
+    "content-type date digest etag last-modified location ratelimit ratelimit-remaining ratelimit-reset repr-digest "
+    "retry-after server set-cookie transfer-encoding x-rate-limit-remaining x-rate-limit-reset x-ratelimit-remaining "
+    "x-ratelimit-reset".split()
 )
+#: Headers whose value is used up to a character that may not be in it.
+_CUT = frozenset({"location", "set-cookie"})
 #: If a malformed line may have been meant as one of these, the end of the body is uncertain.
 _FRAMING = re.compile(r"content(?:length|range)|transferencoding")
 #: Whatever the number of the version, what follows is HTTP/1. ICY is Shoutcast's name of it.
@@ -76,7 +79,7 @@ def _line(reader: io.BufferedReader[Any], host: str, started: bool) -> bytes:
         if not started and not b"HTTP/1.".startswith(line.lstrip()[:7].upper()):
             raise _not_http(host, line)
         raise DownloadError(f"{host} closed the connection within the response headers")
-    return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+    return line.rstrip(b"\r\n")
 
 
 def _status(reader: io.BufferedReader[Any], host: str) -> int:
@@ -108,6 +111,9 @@ def _headers(reader: io.BufferedReader[Any], host: str, status: int) -> Head:
             continue
         name, colon, value = text.partition(":")
         name = name.rstrip(" \t")
+        if colon and name.lower() in _CUT and (found := re.search(r"[\0\r]", value)):
+            head.skipped.append(_shown(text))
+            value = value[: found.start()]
         if not colon or not _NAME.match(name) or re.search(r"[\0\r]", value):
             meant = _FRAMING.search(re.sub(r"[^a-z]", "", (name if colon else text).lower()))
             if meant is not None and len(head.suspects) < MAX_SUSPECTS:

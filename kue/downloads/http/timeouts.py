@@ -19,6 +19,7 @@ from kue.concurrency import green
 from .. import messages
 from ..errors import DownloadError, DownloadFailed
 from ..files.splice import Pipe
+from . import tls
 
 #: Longest blocking read before checking for interrupts, seconds.
 LOOK_S = 0.5
@@ -158,7 +159,8 @@ class MonitoredReader(io.RawIOBase):
                     self._waited(time.monotonic() - began, 0)
                     self._tick()
                     continue
-                raise ConnectionBroken(f"{self._host} closed the connection") from None
+                refusal = tls.refusal(exc, self._host) if self._deadline is not None else None
+                raise refusal or ConnectionBroken(f"{self._host} closed the connection") from None
             except OSError as exc:
                 raise ConnectionBroken(f"Connection to {self._host} was lost: {exc.strerror or exc}") from None
             self._waited(time.monotonic() - began, size)

@@ -6,13 +6,13 @@ import contextlib
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from kue.concurrency import green
 
 from ..errors import DownloadError, DownloadFailed
+from .deadline import Deadline
 
 #: OpenSSL's reasons that another attempt would meet again, and their meaning.
 _FINAL = {
@@ -27,8 +27,8 @@ _FINAL = {
     "BAD_ECPOINT": "its TLS is outdated",
     "WRONG_SIGNATURE_TYPE": "its certificate uses an outdated signature",
     "NO_SHARED_CIPHER": "it supports only outdated ciphers",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher",
-    "TLSV1_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher, or it requires a client certificate",
+    "TLSV1_ALERT_HANDSHAKE_FAILURE": "no common TLS version or cipher, or it requires a client certificate",
     "TLSV1_UNRECOGNIZED_NAME": "it does not serve this host name",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our client certificate. Check DOWNLOAD_CLIENT_CERT",
     "TLSV1_ALERT_UNKNOWN_CA": "it refuses our client certificate. Check DOWNLOAD_CLIENT_CERT",
@@ -37,6 +37,8 @@ _FINAL = {
     "HTTP_REQUEST": "it does not speak TLS on this port. Try http://",
     "UNKNOWN_PROTOCOL": "it does not speak TLS on this port. Try http://",
 }
+#: How long to wait for a reason that should have arrived already, seconds.
+ALERT_S = 0.2
 _EXPIRED, _NOT_YET, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER = 10, 9, 18, 19, 20, 21
 _HOST_MISMATCH, _IP_MISMATCH, _REVOKED = 62, 64, 23
 
@@ -112,23 +114,42 @@ def _public_cas() -> str | None:
 
 def handshake(sock: socket.socket, context: Any, host: str, label: str, timeout_s: float) -> Any:
     """Wrap a connected socket. Raises DownloadError, after closing it."""
-    timer = HandshakeTimer(sock.fileno(), timeout_s)
-    wrapped: Any = None
+    inside = isinstance(sock, ssl.SSLSocket)
+    # A plain socket's own handshake has a deadline already, except with eventlet.
+    deadline = Deadline(sock.fileno(), timeout_s)
+    wrapped: Any = sock
     try:
-        if isinstance(sock, ssl.SSLSocket):
-            wrapped = TlsInTls(sock, context, host.rstrip("."))
-        else:
+        with deadline if inside or green.enabled() else contextlib.nullcontext():
+            if inside:
+                return _tls_in_tls(sock, context, host.rstrip("."))
             wrapped = context.wrap_socket(sock, server_hostname=host.rstrip("."), do_handshake_on_connect=False)
-        wrapped.settimeout(timeout_s)
-        wrapped.do_handshake()
+            wrapped.settimeout(timeout_s)
+            wrapped.do_handshake()
+            return wrapped
     except BaseException as exc:
-        timer.end()
-        (wrapped if wrapped is not None else sock).close()
+        wrapped.close()
         if isinstance(exc, (OSError, ssl.SSLError, ValueError)):
-            raise explain(exc, label, host) from None
+            raise explain(TimeoutError() if deadline.passed else exc, label, host) from None
         raise
-    timer.end()
-    return wrapped
+
+
+def _tls_in_tls(sock: Any, context: Any, host: str) -> Any:
+    """Shake hands with a server inside a TLS connection to a proxy."""
+    try:
+        from urllib3.util.ssltransport import SSLTransport
+    except ImportError:
+        raise DownloadFailed("HTTPS through an https proxy needs the package urllib3. Install it") from None
+
+    class TlsInTls(SSLTransport):
+        """As urllib3's, with the proper end of a connection as the end."""
+
+        def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> Any:
+            try:
+                return super().recv_into(buffer, nbytes, flags)
+            except ssl.SSLZeroReturnError:
+                return 0
+
+    return TlsInTls(sock, context, host, suppress_ragged_eofs=False)
 
 
 def explain(exc: BaseException, label: str, host: str) -> DownloadError:
@@ -145,6 +166,27 @@ def explain(exc: BaseException, label: str, host: str) -> DownloadError:
     if reason in _FINAL:
         return DownloadFailed(f"TLS handshake with {label} failed: {_FINAL[reason]} ({reason})")
     return DownloadError(f"TLS handshake with {label} failed ({reason or 'unknown reason'})")
+
+
+def refusal(exc: BaseException, label: str) -> DownloadError | None:
+    """Return the error for an exception before the response, if it says why the server will never send one.
+
+    With TLS 1.3 the handshake has ended for the client when the server refuses the client's certificate.
+    """
+    is_final = isinstance(exc, ssl.SSLError) and exc.reason in _FINAL
+    return explain(exc, label, "") if is_final else None
+
+
+def pending_refusal(sock: Any, label: str) -> DownloadError | None:
+    """Return the error that a server sent before it closed a connection, so that nothing more could be sent to it."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return None
+    try:
+        sock.settimeout(ALERT_S)
+        sock.recv(1)
+    except OSError as exc:
+        return refusal(exc, label)
+    return None
 
 
 def _certificate(exc: ssl.SSLCertVerificationError, host: str) -> str:
@@ -164,72 +206,3 @@ def _certificate(exc: ssl.SSLCertVerificationError, host: str) -> str:
     if code in (_HOST_MISMATCH, _IP_MISMATCH):
         return f"it was issued for another host than {host}. Check the URL"
     return str(words)
-
-
-class TlsInTls:
-    """TLS to a server inside a TLS connection to a proxy, with the methods of a socket that a download uses."""
-
-    def __init__(self, sock: Any, context: Any, host: str) -> None:
-        self._sock = sock
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self.settimeout, self.fileno, self.getsockopt = sock.settimeout, sock.fileno, sock.getsockopt
-        self.close, self.shutdown = sock.close, sock.shutdown
-
-    def do_handshake(self) -> None:
-        """Shake hands."""
-        self._exchange(self._tls.do_handshake)
-
-    def sendall(self, data: bytes) -> None:
-        """Send all of ``data``."""
-        view = memoryview(data)
-        while view:
-            view = view[self._exchange(self._tls.write, view) :]
-
-    def recv_into(self, buffer: Any) -> int:
-        """Read at least one byte into ``buffer``; 0 at the end."""
-        try:
-            return int(self._exchange(self._tls.read, len(buffer), buffer))
-        except ssl.SSLZeroReturnError:
-            return 0
-
-    def _exchange(self, call: Callable[..., Any], *args: Any) -> Any:
-        while True:
-            try:
-                result = call(*args)
-            except ssl.SSLWantReadError:
-                self._flush()
-                data = self._sock.recv(64 * 1024)
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
-            else:
-                self._flush()
-                return result
-
-    def _flush(self) -> None:
-        if self._outgoing.pending:
-            self._sock.sendall(self._outgoing.read())
-
-
-class HandshakeTimer:
-    """End a TLS handshake that takes too long: with eventlet, a socket's timeout applies to each single read."""
-
-    def __init__(self, fd: int, seconds: float) -> None:
-        self._fd = fd
-        self._timer: threading.Timer | None = None
-        if green.enabled():
-            self._timer = threading.Timer(seconds, self._give_up)
-            self._timer.start()
-
-    def end(self) -> None:
-        """The handshake is over: stop watching, since the descriptor may be reused."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _give_up(self) -> None:
-        if self._timer is not None:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._fd)) as sock:
-                sock.shutdown(socket.SHUT_RDWR)

@@ -17,23 +17,17 @@ from ...text.redaction import safe_text
 from ..errors import InvalidUrl
 from .address_guard import AllowList, literal_address, refusal_text, why_forbidden
 from .host_names import ascii_host
+from .pasted import are_several, clean_url, guess, percent
 
 #: Longest URL accepted, bytes.
 MAX_URL_BYTES = 8 * 1024
 SCHEME_PORTS = {"http": 80, "https": 443}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_BARE_HOST = re.compile(r"(?i)(//)?([\w-]+(\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?([/?#]|$)")
-#: Quotes and brackets that people paste around a URL.
-_OPENING, _CLOSING = "<\"'“”‘’«»„`‹›「『《", ">\"”“»«›‹」』》"
-_PAIRS = {"'": "'", "‘": "’", "`": "`", "(": ")", "[": "]", "{": "}"}
-#: What belongs to the text a URL was copied from: list bullets, Markdown links, mistyped schemes.
-_BULLET = re.compile(r"(?:[-*+•·–]|\d{1,3}[.)])\s+(?=https?:)", re.IGNORECASE)
-_MARKDOWN = re.compile(r"!?\[[^\]]*\](?:\(\s*(\S+?)(?:\s+[\"'(].*)?\)|:\s+(\S+)(?:\s.*)?)", re.DOTALL)
-_MISTYPED = re.compile(r"(?i)(?:(?:https?|htps?)(?:;|:;|)|(?:hxxps?|htps?|htt|hhttps?|httpss):)//+(?=[\w\[])")
-_SEVERAL = re.compile(r"(?i)[\r\n]\s*(?:https?|ftp)://")
 _PATH_ESCAPED = re.compile(r"[\x00-\x20\"<>`{}^\x7f-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
 _QUERY_ESCAPED = re.compile(r"[\x00-\x20\"<>\x7f-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
+#: A host whose last part is a number is an address, or nothing (WHATWG URL, "ends in a number").
+_ENDS_IN_NUMBER = re.compile(r"(?i)(^|\.)([0-9]+|0x[0-9a-f]*)\.?$")
 _DOT, _DOT_DOT = re.compile(r"(?i)(\.|%2e)$"), re.compile(r"(?i)(\.|%2e){2}$")
 
 
@@ -69,47 +63,6 @@ def check_url(url: object, allow: Sequence[str] | AllowList = ()) -> None:
     split_url(url, allow)
 
 
-def clean_url(text: str) -> str:
-    """Return a pasted URL without what surrounds it, and without line breaks and tabs, as browsers do.
-
-    White space, invisible characters, quotes, brackets and Markdown around it are removed; control characters inside
-    are percent-encoded.
-    """
-    text = re.sub(r"[\t\r\n]", "", _unwrapped(text))
-    return "".join(_percent(char) if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
-
-
-def _unwrapped(text: str) -> str:
-    before = None
-    while text != before:
-        before = text
-        text = text.strip()
-        while text and _is_invisible(text[0]):
-            text = text[1:]
-        while text and _is_invisible(text[-1]):
-            text = text[:-1]
-        if len(text) > 1 and _PAIRS.get(text[0]) == text[-1]:
-            text = text[1:-1]
-        if text.startswith("(") or text[:1] in _OPENING:
-            text = text[1:]
-        if text[-1:] and text[-1] in _CLOSING and not _is_balanced(text):
-            text = text[:-1]
-        if found := _MARKDOWN.fullmatch(text):
-            text = found[1] or found[2]
-        text = _BULLET.sub("", text, count=1) if _BULLET.match(text) else text
-        if text[:4].upper() == "URL:" and _SCHEME.match(text[4:].lstrip()):
-            text = text[4:]
-    return text
-
-
-def _is_balanced(text: str) -> bool:
-    """Return whether the bracket or quote at the end belongs to one inside the URL."""
-    last = text[-1]
-    if last == '"':
-        return text.count(last) % 2 == 0
-    return last in ">」』》" and "<「『《"[">」』》".index(last)] in text
-
-
 def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
     """Check ``url`` as ``check_url`` does and return its parts."""
     if not isinstance(url, str):
@@ -118,7 +71,7 @@ def split_url(url: object, allow: Sequence[str] | AllowList = ()) -> Url:
         raise _too_long()
     if "\0" in url.strip("\0"):
         raise InvalidUrl("bad_url", "The URL contains a NUL character. Remove it")
-    if _SEVERAL.search(url.strip()):
+    if are_several(url):
         raise InvalidUrl("bad_url", "This is more than one URL. Give each one by itself, or as a list of lines")
     return _split(clean_url(url), allow)
 
@@ -134,7 +87,7 @@ def _split(url: str, allow: Sequence[str] | AllowList) -> Url:
     scheme, rest = _split_scheme(url)
     authority = re.split(r"[/\\?#]", rest, maxsplit=1)[0]
     user_info, at, host_port = authority.rpartition("@")
-    if re.search(r"\s", authority):
+    if re.search(r"\s", host_port):
         raise InvalidUrl("bad_url", "The URL has a space in its host")
     host, port = _host_and_port(host_port, scheme)
     address = literal_address(host)
@@ -188,10 +141,6 @@ def host_label(parts: Url) -> str:
     return parts.authority
 
 
-def _is_invisible(char: str) -> bool:
-    return char.isspace() or unicodedata.category(char) in ("Cf", "Cc", "Zs", "Zl", "Zp")
-
-
 def _too_long() -> InvalidUrl:
     return InvalidUrl("bad_url", f"The URL is longer than {MAX_URL_BYTES // 1024} KiB")
 
@@ -200,26 +149,15 @@ def _split_scheme(url: str) -> tuple[str, str]:
     """Return the scheme and what follows its ``://``."""
     scheme = _SCHEME.match(url)
     name = scheme[1].lower() if scheme else ""
-    if scheme is not None and name in SCHEME_PORTS:
-        rest = url[scheme.end() :].lstrip("/\\")
-        if (twice := _SCHEME.match(rest)) and twice[1].lower() in SCHEME_PORTS and rest[twice.end() :].startswith("//"):
-            raise InvalidUrl("bad_url", f"The URL has its scheme twice. {_did_you_mean(rest)}", rest)
-        return name, rest
-    if mistyped := _MISTYPED.match(url):
-        name = "https" if mistyped[0].lower().startswith(("https", "hxxps", "htps")) else "http"
-        proposal = f"{name}://{url[mistyped.end() :]}"
-        raise InvalidUrl("bad_url", f"The URL must start with {name}://. {_did_you_mean(proposal)}", proposal)
-    if _BARE_HOST.match(url) and (scheme is None or re.match(r"[0-9]{1,5}([/?#]|$)", url[scheme.end() :])):
-        proposal = f"https://{url.removeprefix('//')}"
-        raise InvalidUrl("bad_url", f"The URL has no scheme. {_did_you_mean(proposal)}", proposal)
+    if meant := guess(url):
+        shown = redact_url(meant.url)
+        shown = shown if len(shown) <= 120 else shown[:119] + "…"
+        raise InvalidUrl("bad_url", f"{meant.problem} Did you mean {shown}?", meant.url)
     if scheme is None:
         raise InvalidUrl("bad_url", "This is not a URL. It must start with https:// or http://")
-    raise InvalidUrl("bad_url", f"URLs with {name[:20]}: cannot be downloaded. Use https:// or http://")
-
-
-def _did_you_mean(proposal: str) -> str:
-    shown = redact_url(proposal)
-    return f"Did you mean {shown if len(shown) <= 120 else shown[:119] + '…'}?"
+    if name not in SCHEME_PORTS:
+        raise InvalidUrl("bad_url", f"URLs with {name[:20]}: cannot be downloaded. Use https:// or http://")
+    return name, url[scheme.end() :].lstrip("/\\")
 
 
 def _host_and_port(text: str, scheme: str) -> tuple[str, int]:
@@ -243,6 +181,8 @@ def _host_and_port(text: str, scheme: str) -> tuple[str, int]:
     except ValueError:
         raise InvalidUrl("bad_url", f"{''.join(filter(str.isprintable, host))[:80]} is not a valid host name") from None
     address = literal_address(ascii_name)
+    if address is None and _ENDS_IN_NUMBER.search(ascii_name):
+        raise InvalidUrl("bad_url", f"{ascii_name[:80]} is not a valid IPv4 address")
     return (str(address) if isinstance(address, IPv4Address) else ascii_name), port
 
 
@@ -272,8 +212,4 @@ def _without_dots(path: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    return _percent(match.group())
-
-
-def _percent(text: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "replace"))
+    return percent(match.group())

@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from kue.downloads import ARCHIVE_TYPE, ATTEMPTS, BACKOFF, DownloadRequest, InvalidRequest
 from kue.downloads.archive import archive_data
-from kue.downloads.http.urls import MAX_URL_BYTES, clean_url
+from kue.downloads.http.pasted import clean_url
+from kue.downloads.http.urls import MAX_URL_BYTES
 from kue.storage.codec import PRIORITIES
 
 if TYPE_CHECKING:

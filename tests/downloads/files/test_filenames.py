@@ -117,6 +117,24 @@ def test_no_text_makes_a_name_that_is_not_one_component(text: str) -> None:
         ('attachment; filename="50%25 off.txt"', "50% off.txt"),
         ('attachment; filename="%D6%D0.txt"', "%D6%D0.txt"),
         ("attachment; filename=UTF-8''x%20y.txt", "x y.txt"),
+        # Encoded words of e-mail, whole and beside plain text
+        ('attachment; filename="=?UTF-8?B?5pel5pys6Kqe?=.txt"', "日本語.txt"),
+        ('attachment; filename="=?UTF-8?Q?a?=b.txt"', "ab.txt"),
+        ('attachment; filename="=?UTF-8?Q?a_b?= =?UTF-8?Q?_c.txt?="', "a b c.txt"),
+        ('attachment; filename="=?UTF-8?Q?=C3?= =?UTF-8?Q?=AF.txt?="', "ï.txt"),
+        ('attachment; filename="=?UTF-8*en?Q?a.txt?="', "a.txt"),
+        ('attachment; filename="=?Shift_JIS?B?k/qWe4zq?=.txt"', "日本語.txt"),
+        ('attachment; filename="=?x-nothing?Q?a?=.txt"', "=?x-nothing?Q?a?=.txt"),
+        # Quotes that nobody escaped, or twice
+        ('attachment; filename="My "best" file.txt"', 'My "best" file.txt'),
+        ('attachment; filename="a"b".txt"; size=1', 'a"b".txt'),
+        ('attachment; filename="a.txt"x', "a.txt"),
+        (r"attachment; filename=\"a.txt\"", "a.txt"),
+        # What pages call Latin-1
+        ("attachment; filename*=ISO-8859-1''%80.txt", "€.txt"),
+        ("attachment; filename*=x-gbk''%D6%D0.txt", "中.txt"),
+        ("attachment; filename*=windows-949''%C7%D1.txt", "한.txt"),
+        ("attachment; filename*=ISO-2022-JP''%1B$B%46%7C%1B(B.txt", "日.txt"),
         # Charsets in any spelling
         ("attachment; filename*=utf8''na%C3%AFve.txt", "naïve.txt"),
         ("attachment; filename*=UTF_8''na%C3%AFve.txt", "naïve.txt"),
@@ -200,6 +218,11 @@ def test_no_header_makes_the_reader_fail(header: str) -> None:
             }.items()
         ),
         (None, 'attachment; filename="\xd6\xd0.txt"', "http://x/", "text/plain; charset=GBK", "中.txt"),
+        (None, 'attachment; filename="%D6%D0.txt"', "http://x/", "text/plain; charset=GBK", "中.txt"),
+        (None, None, "http://x/a.zip;type=i", None, "a.zip"),
+        (None, None, "http://x/a;b.zip", None, "a;b.zip"),
+        (None, None, "http://x/a.pdf.exe", "application/pdf", "a.pdf"),
+        (None, "attachment; attachment; filename=b.txt", "http://x/", None, "b.txt"),
         # The query, where the path names no file
         (None, None, "http://x/model/4b5b.safetensors?attname=%E5%A2%A8.safetensors", None, "4b5b.safetensors"),
         (None, None, "http://x/download.php?file=report.pdf", "application/pdf", "report.pdf"),

@@ -161,6 +161,27 @@ def test_a_client_certificate_is_shown_to_the_server_of_the_url_alone(
     assert seen == [True, False]
 
 
+@pytest.mark.usefixtures("untidy_handshakes")
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize(
+    ("cert", "sentence"),
+    [(None, "requires a client certificate"), ("other", "refuses our client certificate. Check DOWNLOAD_CLIENT_CERT")],
+)
+def test_a_server_that_wants_another_client_certificate_is_final_and_explained(
+    make: Make, authority: dict[str, Path], tmp_path: Path, version: str, cert: str | None, sentence: str
+) -> None:
+    context = serving(authority, "leaf")
+    context.load_verify_locations(authority["middle.pem"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion[version]
+    options = {"ca_bundle": str(authority["middle.pem"])}
+    if cert is not None:
+        (tmp_path / "client.pem").write_bytes(authority["other.pem"].read_bytes() + authority["other.key"].read_bytes())
+        options["client_cert"] = str(tmp_path / "client.pem")
+    with HostileServer(good(DATA), tls=context) as server, pytest.raises(DownloadFailed, match=sentence):
+        make(server, **options)(FakeJob(server.url()))
+
+
 def test_a_bundle_or_a_client_certificate_that_cannot_be_parsed_is_refused_at_once(make: Make, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("nonsense")

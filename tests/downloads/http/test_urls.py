@@ -10,7 +10,7 @@ from kue.downloads.http.urls import split_url
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.com", "https://example.com/a b.bin", "HTTP://EXAMPLE.com:8080/x?y#z", "https://bücher.example/ü"]
+    ["http://example.com", "https://example.com/a b.bin", "http://u p:w@example.com/", "HTTP://EXAMPLE.com:8080/x?y#z", "https://bücher.example/ü"]
     + ["http://user:pw@example.com/", "http://8.8.8.8/", "http://[2606:4700::1111]/", "  http://example.com/ "]
     + ["http://example.com/" + "x" * 8000, "http://xn--bcher-kva.example/", "https://example.com?x=http://10.0.0.1/"],
 )
@@ -21,6 +21,7 @@ def test_a_usual_url_is_taken(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [None, 5, "", "   ", "example.com/x", "ftp://example.com/x", "file:///etc/passwd", "javascript:alert(1)"]
+    + ["javascript:1", "tel:123", "data:1,x", "http://a.example/ http://b.example/", "x http://a.example http://b.example"]
     + ["gopher://x", "http://", "http:///", "http:\\\\", "http://?x", "https://#", "data:,x", "//example.com"]
     + ["http://exa\0mple.com/", "http://example.com\x7f/", "http://example.com/\ud800", "http://[::1/", "http://*.x/"]
     + ["http://example.com:0/", "http://example.com:99999/", "http://example.com:abc/", "http://exam ple.com/"]

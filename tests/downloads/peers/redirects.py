@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.downloads.hostile import Request, Script, Wire
 
-from .cases import Case, raw
+from .cases import BODY, Case, raw
 
 FILE = raw("HTTP/1.1 200 OK\nContent-Length: {N}\n\n")
 
@@ -91,6 +91,16 @@ _LOCATIONS: dict[str, tuple[str | bytes, str]] = {
     "short address": ("http://127.1:{port}/a", "/a"),
     "hexadecimal address": ("http://0x7f000001:{port}/a", "/a"),
     "localhost": ("http://localhost:{port}/a", "/a"),
+    "GBK": ("/中".encode("gbk"), "/%D6%D0"),
+    "GBK in the query": ("/a?q=中".encode("gbk"), "/a?q=%D6%D0"),
+    "a mix of charsets": (b"/\xc3\xbc\xfc", "/%C3%BC%FC"),
+    "an HTML entity": ("/a?b=1&amp;c=2", "/a?b=1&amp;c=2"),
+    "escaped twice": ("/a%2520b", "/a%2520b"),
+    "upper-case host": ("http://LOCALHOST:{port}/a", "/a"),
+    "escaped host": ("http://%6Cocalhost:{port}/a", "/a"),
+    "mapped IPv6": ("http://[::ffff:127.0.0.1]:{port}/a", "/a"),
+    "an empty user": ("http://@{server}/a", "/a"),
+    "no scheme, a host": ("127.0.0.1/a", "/127.0.0.1/a"),
     "padded with NBSP": ("/a\u00a0", "/a%C2%A0"),
 }
 
@@ -163,6 +173,15 @@ _COOKIES = {
     "a bad date": "pass=1; expires=soon",
     "version": "pass=1; Version=1",
     "quoted": 'pass=1; Comment="a, b"',
+    "a bad max-age": "pass=1; Max-Age=abc",
+    "a quoted max-age": 'pass=1; Max-Age="60"',
+    "a max-age with decimals": "pass=1; Max-Age=60.5",
+    "a bad version": "pass=1; Version=abc",
+    "ports": 'pass=1; Port="80,8080"',
+    "an empty domain": "pass=1; Domain=",
+    "a path without value": "pass=1; Path",
+    "a NUL": "pass=1\0; Path=/",
+    "max-age beside a past date": "pass=1; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
     "partitioned": "pass=1; Partitioned; Priority=High",
 }
 
@@ -185,7 +204,21 @@ _VALUES = {
     "an odd weekday": ("t=a; Expires=Mon, 01-Jan-98 00:00:00 GMT; Max-Age=99", "t=a"),
     "a path without slash": ("t=a; Path=in", "t=a"),
 }
+#: Responses to the first request, and whether they lead to /a.
+_HEADS = {
+    "an empty Location and a good one": ("302 x\nLocation:\nLocation: /a\n", True),
+    "a CR in Location": ("302 x\nLocation: /a\rX: y\n", True),
+    "after a 103": ("103 x\nLocation: /b\n\nHTTP/1.1 302 x\nLocation: /a\n", True),
+    "an unknown Transfer-Encoding": ("302 x\nLocation: /a\nTransfer-Encoding: x\n", True),
+    "Refresh alone": ("302 x\nRefresh: 0; url=/a\n", False),
+    "URI alone": ("302 x\nURI: /a\n", False),
+    "304 with a Location": ("304 x\nLocation: /a\n", False),
+}
 REDIRECTS = [
+    *(
+        Case(f"redirect: {name}", from_to(raw(f"HTTP/1.1 {head}\n", b""), "/a"), BODY if leads else None)
+        for name, (head, leads) in _HEADS.items()
+    ),
     *(Case(f"cookie value: {name}", cookie_gate(value, wanted=wanted)) for name, (value, wanted) in _VALUES.items()),
     *(Case(f"location: {name}", from_to(to(location), path)) for name, (location, path) in _LOCATIONS.items()),
     *(Case(f"redirect: {status}", from_to(to("/a", f"{status} x"), "/a")) for status in (300, 301, 302, 303, 307, 308)),

@@ -59,6 +59,13 @@ _AROUND = {
     "a bullet sign": ("• ", ""),
     "a fragment": ("", "#top"),
     "view-source": ("view-source:", ""),
+    "the end of a sentence": ("(", ")."),
+    "a quoted list": ('"', '",'),
+    "a quotation of e-mail": ("> ", ""),
+    "emphasis": ("**", "**"),
+    "a link of Slack": ("<", "|a file>"),
+    "full-width parentheses": ("（", "）"),
+    "colors of a terminal": ("\x1b[36m", "\x1b[0m"),
 }
 _PATHS = {
     "a blank": ("/a b", "/a%20b"),

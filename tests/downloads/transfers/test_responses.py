@@ -43,6 +43,15 @@ def gmt(at: float) -> str:
         (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "45"}, 45),
         (429, {"RateLimit-Remaining": "0", "RateLimit-Reset": "45"}, 45),
         (403, {"Date": gmt(2_000_000_000), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2000000090"}, 90),
+        (403, {"Date": gmt(2_000_000_000), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2000000090000"}, 90),
+        (429, {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "45"}, 45),
+        (429, {"RateLimit": "limit=10, remaining=0, reset=45"}, 45),
+        (429, {"RateLimit": '"default";r=0;t=45'}, 45),
+        (503, {"Retry-After": "30, 60"}, 30),
+        (503, {"Date": gmt(1_000_000_000), "Retry-After": "1000000060"}, 60),
+        (503, {"Date": gmt(1_000_000_000), "Retry-After": "2001-09-09T01:47:40Z"}, 60),
+        (503, {"Date": gmt(1_000_000_000), "Retry-After": "Sunday, 09-Sep-01 01:47:40 GMT"}, 60),
+        (503, {"Date": gmt(1_000_000_000), "Retry-After": "Sun Sep  9 01:47:40 2001"}, 60),
     ],
 )
 def test_a_refusal_that_says_when_to_come_again_is_obeyed(

@@ -8,6 +8,7 @@ import logging
 import re
 import resource
 import socket
+import subprocess
 import threading
 import time
 import traceback
@@ -193,18 +194,18 @@ def test_too_little_room_delays_the_job_with_the_reason(make: Make, folder: Path
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Callable[[int], None]]:
-    """Return a function that lets no file of this process grow beyond a size: to a writer a full disk."""
+def small_files() -> Iterator[Callable[[int], None]]:
+    """Return a function that lets no file of this process grow beyond a size: as some file systems do."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_disk_that_fills_up_in_the_middle_delays_the_job_and_keeps_the_bytes(
+def test_a_file_too_large_for_its_file_system_fails_at_once_and_keeps_the_bytes(
     make: Make,
     folder: Path,
-    small_disk: Callable[[int], None],
+    small_files: Callable[[int], None],
     secure: bool,
     tls: Any,
     certificate: tuple[Path, Path],
@@ -212,14 +213,45 @@ def test_a_disk_that_fills_up_in_the_middle_delays_the_job_and_keeps_the_bytes(
     data = content(3_000_000)
     with HostileServer(good(data), tls=tls if secure else None) as server:
         job, handler = FakeJob(server.url()), make(server, verify=str(certificate[0]))
-        small_disk(1_000_000)
-        with pytest.raises(DownloadPostponed, match="Waiting for disk space") as caught:
+        small_files(1_000_000)
+        with pytest.raises(DownloadFailed, match="the file is larger than its file system or a limit"):
             handler(job)
-        small_disk(10_000_000)
-        assert caught.value.counts is False and parts(folder)[0].stat().st_size >= 700_000
+        small_files(10_000_000)
+        assert parts(folder)[0].stat().st_size >= 700_000
         result = handler(job)
     assert_file(folder, result, data)
     assert result["resumed_from"] >= 700_000
+
+
+def test_a_disk_that_fills_up_in_the_middle_delays_the_job_and_keeps_the_bytes(make: Make, folder: Path) -> None:
+    data = content(3_000_000)
+
+    def script(request: Request, wire: Wire) -> None:
+        if request.number == 0:  # without a length, since that would be compared with the free space
+            wire.head(headers={"ETag": '"v1"', "Transfer-Encoding": "chunked"})
+            wire.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+        else:
+            send_good(request, wire, data)
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    folder.mkdir()
+    if not mount("size=2m"):
+        pytest.skip("no file system can be mounted here")
+    try:
+        with HostileServer(script) as server:
+            job, handler = FakeJob(server.url()), make(server)
+            with pytest.raises(DownloadPostponed, match="Waiting for disk space: the disk is full") as caught:
+                handler(job)
+            assert caught.value.counts is False
+            assert mount("remount,size=6m")
+            result = handler(job)
+        assert_file(folder, result, data)
+        assert result["resumed_from"] >= 1_900_000
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_a_folder_that_may_not_be_written_fails_for_good(make: Make, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +22,14 @@ from ....downloads import (
     DownloadRequest,
     InvalidRequest,
 )
+from ....downloads.errors import DiskFull
 from ....downloads.files.filenames import choose_name
 from ....downloads.messages import duration, size
 from ....downloads.url_list import ListedUrl, read_urls
 from ....text.redaction import safe_text
 from ...download_board import Board
 from ...options import json_option
-from ...output import plain, print_json
+from ...output import cut, plain, print_json
 
 #: Longest wait between two attempts, unless the server asks for a longer one, seconds.
 MAX_WAIT_S = 60.0
@@ -65,12 +67,13 @@ def with_options(error: str) -> str:
 
 
 class CommandJob:
-    """The job interface for the downloader. The same URL has the same partial file, so a repeated command resumes."""
+    """The job interface for the downloader. A repeated command has the same partial file, and resumes."""
 
-    created_at = None
     id = "download"
 
     def __init__(self, number: int, data: dict[str, Any], board: Board, stop: threading.Event, verbose: bool) -> None:
+        #: What tells partial files of one URL apart: the name that -o gives.
+        self.created_at = data.get("filename")
         self.number, self.data, self._board, self._stop, self._verbose = number, data, board, stop, verbose
         self.name = safe_text(data["url"])
         #: What its line on a terminal begins with: the file name, as far as it is known before the response.
@@ -174,13 +177,17 @@ def download(
     try:
         requests = [DownloadRequest.parse({**members, "url": each.url}, allow=hosts(allow)) for each in listed]
         handler = DownloadHandler(
-            folder, own_folder=False, allow=hosts(allow), max_bytes=max_size or UNLIMITED, min_free=0, rate=rate,
-            ca_bundle=ca_bundle, client_cert=client_cert, proxy=proxy,
+            folder, own_folder=False, exact_names=True, allow=hosts(allow), max_bytes=max_size or UNLIMITED,
+            min_free=0, rate=rate, ca_bundle=ca_bundle, client_cert=client_cert, proxy=proxy,
         )  # fmt: skip
     except (InvalidRequest, ValueError) as exc:
         option, colon, rest = str(exc).partition(": ")
         is_option = colon and option in ("ca_bundle", "client_cert", "proxy")
         raise Refused(f"--{option.replace('_', '-')}: {rest}" if is_option else str(exc)) from None
+    try:
+        handler.check_folder()
+    except DownloadError as exc:
+        raise click.ClickException(str(exc).replace("the download folder", str(folder))) from None
     board = Board(quiet or as_json)
     for each in bad_lines:
         _report(board, as_json, each.url, each.error or "", line=each.line)
@@ -193,10 +200,25 @@ def download(
 
 
 def _destination(output: str | None) -> tuple[Path, str | None]:
-    path = Path(output or ".").expanduser()
-    if output and (output.endswith("/") or path.is_dir()):
+    """Return the folder, and the file's name if it is given. Raises UsageError for what can be neither."""
+    if output is None:
+        return Path("."), None
+    path = Path(output).expanduser()
+    if output == "-":
+        raise click.UsageError("files are not written to standard output; give -o the name of a file or folder")
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = 0
+    except OSError as exc:
+        raise click.UsageError(f"-o {cut(output, 60)}: {exc.strerror}; give another file or folder") from None
+    if output.endswith("/") or stat.S_ISDIR(mode):
         return path, None
-    return (path.parent, path.name) if output else (path, None)
+    if mode and not stat.S_ISREG(mode):
+        raise click.UsageError(f"-o {output}: this is a device or a pipe; give the name of a file or folder")
+    if path.name in ("", ".."):
+        raise click.UsageError(f"-o {output}: this is not the name of a file")
+    return path.parent, path.name
 
 
 def _listed(urls: tuple[str, ...], file: TextIO | None, allow: str) -> tuple[list[ListedUrl], list[ListedUrl]]:
@@ -287,6 +309,8 @@ def _with_retries(
             return call()
         except DownloadFailed:
             raise
+        except DiskFull as exc:
+            raise DownloadFailed(f"Not enough disk space: {exc.what}. The same command resumes") from None
         except DownloadPostponed as exc:
             made += exc.counts
             error: DownloadError = exc
