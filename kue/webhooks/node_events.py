@@ -21,7 +21,7 @@ EVENTS = frozenset({"complete", "failed", "failed attempt"})
 #: Maximum number of events kept until they are recorded, and of events recorded per round trip.
 KEPT, BATCH = 10_000, 200
 #: Interval between rounds, and between checks of the webhooks' events, seconds.
-ROUND_S = 0.5
+ROUND_S = 1.0
 
 
 class NodeEvents:

@@ -10,7 +10,7 @@ import time
 class LoopLag:
     """Sleeps STEP_S repeatedly and records how much longer each sleep took."""
 
-    STEP_S = 0.1
+    STEP_S = 0.25
     #: Length of the window of the maximum, seconds.
     WINDOW_S = 15.0
 
