@@ -99,6 +99,11 @@ def spawn_short(fn: Callable[..., object], *args: object) -> Task:
     return task
 
 
+def after_short(fn: Callable[[], object]) -> None:
+    """Call ``fn`` now, or, in the thread that short functions share, once no other waits for it."""
+    _pool.after_short(fn)
+
+
 def is_kill(exc: BaseException) -> bool:
     """Return whether an exception kills a green thread from outside, as when its hub ends."""
     greenlet = sys.modules.get("greenlet")

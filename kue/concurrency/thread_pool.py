@@ -6,6 +6,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 Work = tuple[Callable[..., object], tuple[object, ...]]
@@ -33,6 +34,8 @@ class ThreadPool:
         #: The thread that runs the short functions, whether one runs, and how many have begun.
         self._shared: threading.Thread | None = None
         self._is_busy, self._begun = False, 0
+        #: Calls for when no short function waits, or the shared thread turns out to be stuck.
+        self._deferred: deque[Callable[[], object]] = deque()
         #: Set while the watching thread looks, and to start it.
         self._look, self._is_watched = threading.Event(), False
 
@@ -54,6 +57,13 @@ class ThreadPool:
         self._short.put((fn, args))
         if (has_to_wait or self._shared is None) and not self._look.is_set():
             self._look.set()
+
+    def after_short(self, fn: Callable[[], object]) -> None:
+        """Call ``fn`` now, or, in the shared thread, once no other short function waits: then once for many."""
+        if threading.current_thread() is not self._shared:
+            fn()
+        elif fn not in self._deferred:
+            self._deferred.append(fn)
 
     def _loop(self) -> None:
         while True:
@@ -92,10 +102,20 @@ class ThreadPool:
             fn, args = self._short.get()
             self._begun += 1
             self._is_busy = True
+            self._call_deferred()  # before the last one, which may be long
             _run(fn, args)
             del fn, args
+            self._call_deferred()
             if self._shared is me:
                 self._is_busy = False
+
+    def _call_deferred(self) -> None:
+        while self._deferred and self._short.empty():
+            try:
+                fn = self._deferred.popleft()
+            except IndexError:  # another thread was faster
+                return
+            _run(fn, ())
 
     def _watch(self) -> None:
         while True:
@@ -120,6 +140,7 @@ class ThreadPool:
             try:
                 fn, args = self._short.get_nowait()
             except queue.Empty:
+                self._call_deferred()
                 return
             try:
                 self.submit(fn, *args)

@@ -98,3 +98,51 @@ def test_without_a_thread_it_raises_and_runs_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     pool.submit_short(ran.append, 1)
     wait_until(lambda: ran == [1], LIMIT_S)
+
+
+def test_what_comes_after_short_functions_is_called_once_for_those_that_wait() -> None:
+    pool, called, go_on, began = ThreadPool(), [], threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    def after() -> None:
+        called.append(list(ran))
+
+    def short(n: int) -> None:
+        began.set()
+        if n == 0:
+            go_on.wait(LIMIT_S)
+        ran.append(n)
+        pool.after_short(after)
+
+    # Given a few that wait for the first, which the watching thread does not notice in time
+    pool.LOOK_S = LIMIT_S  # type: ignore[misc]
+    for n in range(5):
+        pool.submit_short(short, n)
+    assert began.wait(LIMIT_S) and not called
+    go_on.set()
+    # Then it is called before the last one, which may be long, and after it
+    wait_until(lambda: len(called) == 2, LIMIT_S)
+    assert called == [[0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    # Elsewhere it is called at once
+    pool.after_short(after)
+    assert len(called) == 3
+
+
+def test_what_comes_after_short_functions_does_not_wait_for_a_long_one() -> None:
+    pool, called, go_on, began = ThreadPool(), threading.Event(), threading.Event(), threading.Event()
+    pool.submit_short(lambda: pool.after_short(called.set))
+    assert called.wait(LIMIT_S)
+    called.clear()
+
+    def stuck() -> None:
+        began.set()
+        go_on.wait(LIMIT_S)
+
+    def first() -> None:
+        pool.after_short(called.set)
+        for _ in range(3):
+            pool.submit_short(stuck)
+
+    pool.submit_short(first)
+    assert began.wait(LIMIT_S) and called.wait(LIMIT_S)
+    go_on.set()

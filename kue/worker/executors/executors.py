@@ -64,7 +64,7 @@ class Executors:
             return ProcessExecutor(
                 self._prefix, attempts.ended, self._backoffs, attempts.set_ready, self._deadlines.wait
             )
-        return ThreadExecutor(attempts.ended, self._backoffs, attempts.holds)
+        return ThreadExecutor(attempts.all_ended, self._backoffs, attempts.holds)
 
     def _abandon(self, executor: AsyncioExecutor) -> None:
         """An executor's event loop is blocked: the next attempt creates a new executor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from ...backoff import BackoffFunction
@@ -12,7 +13,7 @@ from ...errors import JobInterrupt
 from ...logs import current_job
 from ...storage.script_values import Outcome
 from ..attempts.execution import Execution
-from ..attempts.executor import Report
+from ..attempts.executor import ReportAll
 from ..attempts.handler import Handler
 from ..attempts.handler_call import call
 from ..attempts.outcomes import completed, not_runnable, raised
@@ -23,16 +24,20 @@ log = logging.getLogger("kue.worker")
 SHORT_S = 0.0001
 #: Attempts of a type are expected to be short while less than this share of its last ones, about 1 / WEIGHT, were not.
 LONG_SHARE, WEIGHT = 0.02, 1 / 32
+#: Number of ended attempts that are reported although others wait for the same thread.
+TOGETHER = 5
 
 
 class ThreadExecutor:
     """Runs each attempt in its own thread. Threads are reused."""
 
     def __init__(
-        self, report: Report, backoffs: Mapping[str, BackoffFunction], holds: Callable[[Execution], bool]
+        self, report: ReportAll, backoffs: Mapping[str, BackoffFunction], holds: Callable[[Execution], bool]
     ) -> None:
         self._report, self._backoffs, self._holds = report, backoffs, holds
         self._running: set[Execution] = set()
+        #: Attempts that have ended. Short ones are reported together, since each report wakes the fetch loops.
+        self._ended: deque[tuple[Execution, Outcome | None]] = deque()
         #: By type, the share of the last attempts that were not short.
         self._long: dict[str, float] = {}
 
@@ -76,4 +81,18 @@ class ThreadExecutor:
             self._long[execution.type] = (1 - WEIGHT) * self._long.get(execution.type, 1.0) + WEIGHT * is_long
             self._running.discard(execution)
             current_job.reset(token)  # the thread is used again
-        self._report(execution, outcome)
+        self._ended.append((execution, outcome))
+        if len(self._ended) < TOGETHER:
+            green.after_short(self._report_ended)
+        else:
+            self._report_ended()
+
+    def _report_ended(self) -> None:
+        ended = []
+        while self._ended:
+            try:
+                ended.append(self._ended.popleft())
+            except IndexError:  # another thread was faster
+                break
+        if ended:
+            self._report(ended)
