@@ -23,6 +23,7 @@ from .management.limits import Limits
 from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
+from .management.statistics import Statistics
 from .middleware import Middleware, check_middleware
 from .schedules.declared import DeclaredSchedules
 from .schedules.firing import Firing
@@ -111,14 +112,15 @@ class Queue:
         self.test_mode = self._store.test_mode
         retention = Retention(session.scripts)
         self._queries = Queries(session, self._store)
-        self._operations = Operations(session, self._store, self._queries, retention)
+        self._statistics = Statistics(session)
+        self._operations = Operations(session, self._store, self._queries, self._statistics, retention)
         self._schedules = Schedules(session, self._store)
         self._declared = DeclaredSchedules(self._schedules)
         self._limits = Limits(session, lambda: self.test_mode.collecting)
         self._webhooks = Webhooks(session, self._store)
         self._dispatching = Dispatching(session, self._store, self._webhooks, self._start_deliveries)
         self._alerts = Alerts(
-            session, self._queries, lambda: self._worker.finished, frozenset({DELIVERY_TYPE})
+            session, self._queries, self._statistics, lambda: self._worker.finished, frozenset({DELIVERY_TYPE})
         )
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
@@ -385,47 +387,47 @@ class Queue:
     range_by_state = _of("_queries", Queries[Job].range_by_state)
     range_by_type = _of("_queries", Queries[Job].range_by_type)
     range_of = _of("_queries", Queries[Job].range_of)
-    count_of = _of("_queries", Queries.count_of)
     search = _of("_queries", Queries.search)
     tree = _of("_queries", Queries.tree)
     log = _of("_queries", Queries.log)
-    types = _of("_queries", Queries.types)
     ids = _of("_queries", Queries.ids)
     active = _of("_queries", Queries.active)
     inactive = _of("_queries", Queries.inactive)
     complete = _of("_queries", Queries.complete)
     failed = _of("_queries", Queries.failed)
     delayed = _of("_queries", Queries.delayed)
-    card = _of("_queries", Queries.card)
-    counts = _of("_queries", Queries.counts)
-    counts_by_type = _of("_queries", Queries.counts_by_type)
-    inactive_count = _of("_queries", Queries.inactive_count)
-    active_count = _of("_queries", Queries.active_count)
-    complete_count = _of("_queries", Queries.complete_count)
-    failed_count = _of("_queries", Queries.failed_count)
-    delayed_count = _of("_queries", Queries.delayed_count)
-    work_time = _of("_queries", Queries.work_time)
     rank = _of("_queries", Queries.rank)
     rank_in = _of("_queries", Queries.rank_in)
     place = _of("_queries", Queries.place)
-    setting = _of("_queries", Queries.setting)
-    settings = _of("_queries", Queries.settings)
-    paused = _of("_queries", Queries.paused)
-    workers = _of("_queries", Queries.workers)
-    server_ms = _of("_queries", Queries.server_ms)
-    leases = _of("_queries", Queries.leases)
-    waiting_parents = _of("_queries", Queries.waiting_parents)
-    memory = _of("_queries", Queries.memory)
     first_ids = _of("_queries", Queries.first_ids)
     newest_ids = _of("_queries", Queries.newest_ids)
     oldest_waiting = _of("_queries", Queries[Job].oldest_waiting)
     recent_errors = _of("_queries", Queries.recent_errors)
     look_through = _of("_queries", Queries.look_through)
+    count_of = _of("_statistics", Statistics.count_of)
+    types = _of("_statistics", Statistics.types)
+    card = _of("_statistics", Statistics.card)
+    counts = _of("_statistics", Statistics.counts)
+    counts_by_type = _of("_statistics", Statistics.counts_by_type)
+    inactive_count = _of("_statistics", Statistics.inactive_count)
+    active_count = _of("_statistics", Statistics.active_count)
+    complete_count = _of("_statistics", Statistics.complete_count)
+    failed_count = _of("_statistics", Statistics.failed_count)
+    delayed_count = _of("_statistics", Statistics.delayed_count)
+    work_time = _of("_statistics", Statistics.work_time)
+    setting = _of("_statistics", Statistics.setting)
+    settings = _of("_statistics", Statistics.settings)
+    paused = _of("_statistics", Statistics.paused)
+    workers = _of("_statistics", Statistics.workers)
+    server_ms = _of("_statistics", Statistics.server_ms)
+    leases = _of("_statistics", Statistics.leases)
+    waiting_parents = _of("_statistics", Statistics.waiting_parents)
+    memory = _of("_statistics", Statistics.memory)
 
     @property
     def history(self) -> History:
         """Counts and times of the last hour and the last day, as recorded by web processes."""
-        return self._queries.history
+        return self._statistics.history
 
     # Changing by hand
 

@@ -1,4 +1,4 @@
-"""Operations on a queue's jobs and types: remove, move, cancel, pause, retain. Reading is in queries.py."""
+"""Operations on a queue's jobs and types: remove, move, cancel, pause, retain."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ..storage.script_values import RESUMED
 from ..storage.session import Session
 from .queries import Queries
 from .retention import ENDED, Retention, Rule, clean, rule
+from .statistics import Statistics
 
 #: Seconds after which a command expires that no process took, because its process has ended.
 COMMAND_KEPT_S = 60
@@ -32,8 +33,11 @@ SESSION_MAX_S = 366 * 24 * 3600
 class Operations(Generic[J]):
     """What an operator does with a Queue."""
 
-    def __init__(self, session: Session, owner: JobOwner[J], queries: Queries[J], retention: Retention) -> None:
+    def __init__(
+        self, session: Session, owner: JobOwner[J], queries: Queries[J], statistics: Statistics, retention: Retention
+    ) -> None:
         self._session, self._owner, self._queries, self._retention = session, owner, queries, retention
+        self._statistics = statistics
         self._keys, self._scripts = session.keys, session.scripts
 
     def shared_secret(self, name: str) -> bytes:
@@ -249,7 +253,7 @@ class Operations(Generic[J]):
         check_type(job_type)
         check_concurrency(count)
         check_string("worker", worker, "kue:host:1234")
-        known = {each["worker"]: each["types"] for each in self._queries.workers()}
+        known = {each["worker"]: each["types"] for each in self._statistics.workers()}
         if worker not in known:
             raise InvalidJob(f"there is no worker {worker!r}; queue.workers() lists the names of those there are")
         if job_type not in known[worker]:

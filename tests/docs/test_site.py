@@ -17,6 +17,7 @@ from kue.errors import KueError
 from kue.management.limits import Limits
 from kue.management.operations import Operations
 from kue.management.queries import Queries
+from kue.management.statistics import Statistics
 from kue.schedules.declared import DeclaredSchedules
 from kue.schedules.store import Schedules
 from kue.states import EVENTS
@@ -29,7 +30,7 @@ from tests.support import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (JobStore, Queries, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
+PARTS = (JobStore, Queries, Statistics, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
 
 
 def label(page: Path) -> str:
