@@ -14,6 +14,7 @@ from . import backoff, child_process
 from .alerts.evaluation import Alerts
 from .client.events import Event
 from .client.job_store import JobStore
+from .client.saving import Saving
 from .concurrency import fork
 from .connection.locate import Borrowed, Embedded, Place, source_of
 from .errors import InvalidJob, QueueUnavailable
@@ -111,6 +112,7 @@ class Queue:
         #: For tests of programs that create jobs.
         self.test_mode = self._store.test_mode
         retention = Retention(session.scripts)
+        self._saving = Saving(session, self._store)
         self._queries = Queries(session, self._store)
         self._statistics = Statistics(session)
         self._operations = Operations(session, self._store, self._queries, self._statistics, retention)
@@ -175,12 +177,12 @@ class Queue:
         """
         return self._store.new(job_type, data, options)
 
-    create_many = _of("_store", JobStore[Job].create_many)
-    create_stream = _of("_store", JobStore[Job].create_stream)
-    save_unique = _of("_store", JobStore[Job].save_unique)
-    claim_unique = _of("_store", JobStore[Job].claim_unique)
-    chain = _of("_store", JobStore[Job].chain)
-    batch = _of("_store", JobStore[Job].batch)
+    create_many = _of("_saving", Saving[Job].create_many)
+    create_stream = _of("_saving", Saving[Job].create_stream)
+    save_unique = _of("_saving", Saving[Job].save_unique)
+    claim_unique = _of("_saving", Saving[Job].claim_unique)
+    chain = _of("_saving", Saving[Job].chain)
+    batch = _of("_saving", Saving[Job].batch)
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms)`` under a name that jobs can choose as their backoff.

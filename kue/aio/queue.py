@@ -12,7 +12,7 @@ from ..alerts.evaluation import Alerts
 from ..backoff import BackoffFunction
 from ..client.events import Event
 from ..client.handler_thread import Registration
-from ..client.job_store import JobStore
+from ..client.saving import Saving
 from ..concurrency import fork
 from ..connection.locate import source_of
 from ..errors import QueueUnavailable
@@ -33,6 +33,7 @@ from ..webhooks.store import Webhooks
 from .connector import source_like, sync_source
 from .event_stream import EventStream
 from .job import AsyncJob
+from .saving import AsyncSaving
 from .store import AsyncJobStore, AsyncSession
 
 P = ParamSpec("P")
@@ -100,6 +101,7 @@ class Queue:
         self._store = AsyncJobStore.like(sync._store, self, session)
         #: For tests of programs that create jobs.
         self.test_mode = self._store.test_mode
+        self._saving = AsyncSaving(session, self._store)
         self._queries = Queries(session, self._store)
         self._statistics = Statistics(session)
         self._operations = Operations(
@@ -147,12 +149,12 @@ class Queue:
         """Return a new job, to be saved with ``await job.save()``; see ``kue.Queue.create``."""
         return self._store.new(job_type, data, options)
 
-    create_many = _of("_store", JobStore[AsyncJob].create_many)
-    create_stream = _of("_store", JobStore[AsyncJob].create_stream)
-    save_unique = _of("_store", JobStore[AsyncJob].save_unique)
-    claim_unique = _of("_store", JobStore[AsyncJob].claim_unique)
-    chain = _of("_store", JobStore[AsyncJob].chain)
-    batch = _of("_store", JobStore[AsyncJob].batch)
+    create_many = _of("_saving", Saving[AsyncJob].create_many)
+    create_stream = _of("_saving", Saving[AsyncJob].create_stream)
+    save_unique = _of("_saving", Saving[AsyncJob].save_unique)
+    claim_unique = _of("_saving", Saving[AsyncJob].claim_unique)
+    chain = _of("_saving", Saving[AsyncJob].chain)
+    batch = _of("_saving", Saving[AsyncJob].batch)
     backoff = _OfSync(lambda queue: queue.backoff)
 
     # Working, in ``sync``

@@ -94,7 +94,8 @@ def test_an_alert_begins_once_and_ends_once_whoever_evaluates(
 ) -> None:
     queue.webhook(["alert"], "https://example.com/", name="ops")
     queue.alert_rules(replace(RULES, redis_memory=None, failure_rate=None))
-    other = evaluation.Alerts(queue.session, queue._queries, queue._statistics)  # another process, or this one after a restart
+    # Another process, or this one after a restart
+    other = evaluation.Alerts(queue.session, queue._queries, queue._statistics)
     other.alert_rules(queue.alert_rules())
     job = queue.create("t").save()
 

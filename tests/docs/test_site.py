@@ -12,7 +12,7 @@ import kue.downloads
 from docs.generate import PART, renewed
 from kue.alerts.evaluation import Alerts
 from kue.client.events import Event
-from kue.client.job_store import JobStore
+from kue.client.saving import Saving
 from kue.errors import KueError
 from kue.management.limits import Limits
 from kue.management.operations import Operations
@@ -30,7 +30,7 @@ from tests.support import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (JobStore, Queries, Statistics, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
+PARTS = (Saving, Queries, Statistics, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
 
 
 def label(page: Path) -> str:
