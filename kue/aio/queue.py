@@ -16,7 +16,6 @@ from ..client.saving import Saving
 from ..concurrency import fork
 from ..connection.locate import source_of
 from ..errors import QueueUnavailable
-from ..management.history import History, Span
 from ..management.limits import Limits
 from ..management.operations import Operations
 from ..management.queries import Queries
@@ -30,8 +29,9 @@ from ..schedules.definition import Schedule
 from ..schedules.store import Schedules
 from ..storage.arguments import check_callable, check_queue_event
 from ..webhooks.store import Webhooks
-from .connector import source_like, sync_source
+from .connection.connector import source_like, sync_source
 from .event_stream import EventStream
+from .history import AsyncHistory
 from .job import AsyncJob
 from .saving import AsyncSaving
 from .store import AsyncJobStore, AsyncSession
@@ -345,21 +345,6 @@ class Queue:
 
     def _tell_error_of_thread(self, exc: BaseException) -> None:
         self._store.call_threadsafe(self._tell_error, exc)
-
-
-class AsyncHistory:
-    """The recorded spans of one queue; see ``kue.Queue.history``."""
-
-    def __init__(self, store: AsyncJobStore, history: History) -> None:
-        self._store, self._history = store, history
-
-    async def record(self, name: str, at: int, figures: Span) -> None:
-        """Store the ``figures`` of span number ``at`` since the epoch; ``name`` is "minutes" or "halves"."""
-        await self._store.run(self._history.record, name, at, figures)
-
-    async def read(self, name: str) -> list[Span]:
-        """Return the recorded spans, oldest first. There are none for times without a web process."""
-        return await self._store.run(self._history.read, name)
 
 
 def queue_like(sync: SyncQueue) -> Queue:

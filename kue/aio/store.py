@@ -13,7 +13,7 @@ from ..concurrency import bridge, green
 from ..errors import KueError
 from ..middleware import AsyncCreateNext, create_through
 from ..storage.session import Session
-from .connector import AsyncConnector
+from .connection.connector import AsyncConnector
 from .event_stream import EventStream
 from .job import AsyncJob
 from .listener import AsyncListener
