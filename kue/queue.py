@@ -43,8 +43,8 @@ from .worker.isolation.target import find_target
 from .worker.worker import Worker
 
 if TYPE_CHECKING:
-    from .aio.loop_stores import LoopStores
-    from .aio.store import AsyncJobStore
+    from .async_client.loop_stores import LoopStores
+    from .async_client.store import AsyncJobStore
 
 log = logging.getLogger("kue")
 
@@ -501,13 +501,15 @@ class Queue:
         if self._aio_store is not None:
             return self._aio_store
         if self._loop_stores is None:
-            from .aio.loop_stores import LoopStores  # imported here: programs without an event loop do not need it
+            from .async_client.loop_stores import (
+                LoopStores,  # imported here: programs without an event loop do not need it
+            )
 
             self._loop_stores = LoopStores(self._new_async_store)
         return await self._loop_stores.get()
 
     def _new_async_store(self) -> AsyncJobStore:
-        from .aio.store import AsyncJobStore, AsyncSession
+        from .async_client.store import AsyncJobStore, AsyncSession
 
         source = Borrowed(self._source) if isinstance(self._source, Place) else self._source
         session = AsyncSession(source, self._given_prefix)

@@ -9,6 +9,12 @@ from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..alerts.evaluation import Alerts
+from ..async_client.connection.connector import source_like, sync_source
+from ..async_client.event_stream import EventStream
+from ..async_client.history import AsyncHistory
+from ..async_client.job import AsyncJob
+from ..async_client.saving import AsyncSaving
+from ..async_client.store import AsyncJobStore, AsyncSession
 from ..backoff import BackoffFunction
 from ..client.events import Event
 from ..client.handler_thread import Registration
@@ -29,12 +35,6 @@ from ..schedules.definition import Schedule
 from ..schedules.store import Schedules
 from ..storage.arguments import check_callable, check_queue_event
 from ..webhooks.store import Webhooks
-from .connection.connector import source_like, sync_source
-from .event_stream import EventStream
-from .history import AsyncHistory
-from .job import AsyncJob
-from .saving import AsyncSaving
-from .store import AsyncJobStore, AsyncSession
 
 P = ParamSpec("P")
 R = TypeVar("R")
