@@ -23,6 +23,7 @@ from ..concurrency import fork
 from ..connection.locate import source_of
 from ..errors import QueueUnavailable
 from ..management.limits import Limits
+from ..management.monitor_sessions import MonitorSessions
 from ..management.operations import Operations
 from ..management.queries import Queries
 from ..management.retention import Retention
@@ -104,6 +105,7 @@ class Queue:
         self._saving = AsyncSaving(session, self._store)
         self._queries = Queries(session, self._store)
         self._statistics = Statistics(session)
+        self._sessions = MonitorSessions(session)
         self._operations = Operations(
             session, self._store, self._queries, self._statistics, Retention(session.scripts)
         )
@@ -277,10 +279,10 @@ class Queue:
 
     # Changing by hand
 
-    shared_secret = _of("_operations", Operations.shared_secret)
-    end_session = _of("_operations", Operations.end_session)
-    end_sessions_of = _of("_operations", Operations.end_sessions_of)
-    session_has_ended = _of("_operations", Operations.session_has_ended)
+    shared_secret = _of("_sessions", MonitorSessions.shared_secret)
+    end_session = _of("_sessions", MonitorSessions.end_session)
+    end_sessions_of = _of("_sessions", MonitorSessions.end_sessions_of)
+    session_has_ended = _of("_sessions", MonitorSessions.session_has_ended)
     check_health = _of("_operations", Operations.check_health)
     remove = _of("_operations", Operations.remove)
     set_state = _of("_operations", Operations.set_state)

@@ -16,7 +16,7 @@ from ..management.queries import Queries
 from ..management.statistics import Statistics
 from ..states import ACTIVE, INACTIVE
 from ..storage.codec import from_json, number, to_json
-from ..storage.server_time import server_ms
+from ..storage.epoch_time import server_ms
 from ..storage.session import Session
 from . import rules as rule
 from .rules import AlertRules, Condition

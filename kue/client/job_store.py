@@ -12,11 +12,12 @@ from typing import Any, Generic
 
 from .. import child_process, search
 from ..backoff import BackoffFunction
-from ..base_job import BaseJob, J, now_ms
+from ..base_job import BaseJob, J
 from ..errors import DuplicateJob, JobNotFound, KueError
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
 from ..storage.codec import number, to_json, utf8
+from ..storage.epoch_time import now_ms
 from ..storage.hash_fields import saved_fields, with_context
 from ..storage.keys import check_id
 from ..storage.script_values import Claim, Created, CreatedFlow

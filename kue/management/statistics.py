@@ -7,6 +7,7 @@ from typing import TypedDict
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, WAIT_UNTIL_MS, check_state
 from ..storage.arguments import check_string, check_type_or_all
 from ..storage.codec import number
+from ..storage.epoch_time import server_ms
 from ..storage.session import Session
 from ..storage.worker_records import WorkerInfo, read_workers
 from . import memory_usage
@@ -105,8 +106,7 @@ class Statistics:
 
     def server_ms(self) -> int:
         """Return the Redis server's time, epoch ms. All times in Redis use this clock."""
-        seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
-        return int(seconds) * 1000 + int(micros) // 1000
+        return int(self._session.call(server_ms))
 
     def waiting_parents(self) -> int:
         """Return the number of jobs waiting for children."""

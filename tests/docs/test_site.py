@@ -15,6 +15,7 @@ from kue.client.events import Event
 from kue.client.saving import Saving
 from kue.errors import KueError
 from kue.management.limits import Limits
+from kue.management.monitor_sessions import MonitorSessions
 from kue.management.operations import Operations
 from kue.management.queries import Queries
 from kue.management.statistics import Statistics
@@ -30,7 +31,9 @@ from tests.support import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (Saving, Queries, Statistics, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
+PARTS = (
+    Saving, Queries, Statistics, Operations, MonitorSessions, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts,
+)  # fmt: skip
 
 
 def label(page: Path) -> str:
