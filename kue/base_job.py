@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Never, Protocol, Self, TypeVar, cast
@@ -369,8 +368,3 @@ class BaseJob:
                 raise AttributeError(f"a job has no {name!r}")
             self.__dict__[name] = value
             return value
-
-
-def now_ms() -> int:
-    """Return this machine's time, epoch ms. The scripts use the server's."""
-    return int(time.time() * 1000)

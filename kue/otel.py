@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .base_job import WAIT, BaseJob, now_ms
+from .base_job import WAIT, BaseJob
 from .errors import JobCancelled, JobTimeout, LeaseLost, RetryLater, WorkerStopping
 from .job import Job
 from .middleware import AsyncCreateNext, AsyncExecuteNext, CreateNext, ExecuteNext, Middleware
+from .storage.epoch_time import now_ms
 
 try:
     from opentelemetry import context as contexts

@@ -14,15 +14,18 @@ from . import backoff, child_process
 from .alerts.evaluation import Alerts
 from .client.events import Event
 from .client.job_store import JobStore
+from .client.saving import Saving
 from .concurrency import fork
 from .connection.locate import Borrowed, Embedded, Place, source_of
 from .errors import InvalidJob, QueueUnavailable
 from .job import Job
 from .management.history import History
 from .management.limits import Limits
+from .management.monitor_sessions import MonitorSessions
 from .management.operations import Operations
 from .management.queries import Queries
 from .management.retention import Retention
+from .management.statistics import Statistics
 from .middleware import Middleware, check_middleware
 from .schedules.declared import DeclaredSchedules
 from .schedules.firing import Firing
@@ -41,8 +44,8 @@ from .worker.isolation.target import find_target
 from .worker.worker import Worker
 
 if TYPE_CHECKING:
-    from .aio.loop_stores import LoopStores
-    from .aio.store import AsyncJobStore
+    from .async_client.loop_stores import LoopStores
+    from .async_client.store import AsyncJobStore
 
 log = logging.getLogger("kue")
 
@@ -110,15 +113,18 @@ class Queue:
         #: For tests of programs that create jobs.
         self.test_mode = self._store.test_mode
         retention = Retention(session.scripts)
+        self._saving = Saving(session, self._store)
         self._queries = Queries(session, self._store)
-        self._operations = Operations(session, self._store, self._queries, retention)
+        self._statistics = Statistics(session)
+        self._sessions = MonitorSessions(session)
+        self._operations = Operations(session, self._store, self._queries, self._statistics, retention)
         self._schedules = Schedules(session, self._store)
         self._declared = DeclaredSchedules(self._schedules)
         self._limits = Limits(session, lambda: self.test_mode.collecting)
         self._webhooks = Webhooks(session, self._store)
         self._dispatching = Dispatching(session, self._store, self._webhooks, self._start_deliveries)
         self._alerts = Alerts(
-            session, self._queries, lambda: self._worker.finished, frozenset({DELIVERY_TYPE})
+            session, self._queries, self._statistics, lambda: self._worker.finished, frozenset({DELIVERY_TYPE})
         )
         self._worker = Worker(
             session, lambda job_id, raw: Job.from_hash(self._store, job_id, raw), self._store.backoffs, self.lease_ms,
@@ -173,12 +179,12 @@ class Queue:
         """
         return self._store.new(job_type, data, options)
 
-    create_many = _of("_store", JobStore[Job].create_many)
-    create_stream = _of("_store", JobStore[Job].create_stream)
-    save_unique = _of("_store", JobStore[Job].save_unique)
-    claim_unique = _of("_store", JobStore[Job].claim_unique)
-    chain = _of("_store", JobStore[Job].chain)
-    batch = _of("_store", JobStore[Job].batch)
+    create_many = _of("_saving", Saving[Job].create_many)
+    create_stream = _of("_saving", Saving[Job].create_stream)
+    save_unique = _of("_saving", Saving[Job].save_unique)
+    claim_unique = _of("_saving", Saving[Job].claim_unique)
+    chain = _of("_saving", Saving[Job].chain)
+    batch = _of("_saving", Saving[Job].batch)
 
     def backoff(self, name: str, fn: backoff.BackoffFunction) -> None:
         """Register ``fn(attempts_made, delay_ms)`` under a name that jobs can choose as their backoff.
@@ -385,54 +391,54 @@ class Queue:
     range_by_state = _of("_queries", Queries[Job].range_by_state)
     range_by_type = _of("_queries", Queries[Job].range_by_type)
     range_of = _of("_queries", Queries[Job].range_of)
-    count_of = _of("_queries", Queries.count_of)
     search = _of("_queries", Queries.search)
     tree = _of("_queries", Queries.tree)
     log = _of("_queries", Queries.log)
-    types = _of("_queries", Queries.types)
     ids = _of("_queries", Queries.ids)
     active = _of("_queries", Queries.active)
     inactive = _of("_queries", Queries.inactive)
     complete = _of("_queries", Queries.complete)
     failed = _of("_queries", Queries.failed)
     delayed = _of("_queries", Queries.delayed)
-    card = _of("_queries", Queries.card)
-    counts = _of("_queries", Queries.counts)
-    counts_by_type = _of("_queries", Queries.counts_by_type)
-    inactive_count = _of("_queries", Queries.inactive_count)
-    active_count = _of("_queries", Queries.active_count)
-    complete_count = _of("_queries", Queries.complete_count)
-    failed_count = _of("_queries", Queries.failed_count)
-    delayed_count = _of("_queries", Queries.delayed_count)
-    work_time = _of("_queries", Queries.work_time)
     rank = _of("_queries", Queries.rank)
     rank_in = _of("_queries", Queries.rank_in)
     place = _of("_queries", Queries.place)
-    setting = _of("_queries", Queries.setting)
-    settings = _of("_queries", Queries.settings)
-    paused = _of("_queries", Queries.paused)
-    workers = _of("_queries", Queries.workers)
-    server_ms = _of("_queries", Queries.server_ms)
-    leases = _of("_queries", Queries.leases)
-    waiting_parents = _of("_queries", Queries.waiting_parents)
-    memory = _of("_queries", Queries.memory)
     first_ids = _of("_queries", Queries.first_ids)
     newest_ids = _of("_queries", Queries.newest_ids)
     oldest_waiting = _of("_queries", Queries[Job].oldest_waiting)
     recent_errors = _of("_queries", Queries.recent_errors)
     look_through = _of("_queries", Queries.look_through)
+    count_of = _of("_statistics", Statistics.count_of)
+    types = _of("_statistics", Statistics.types)
+    card = _of("_statistics", Statistics.card)
+    counts = _of("_statistics", Statistics.counts)
+    counts_by_type = _of("_statistics", Statistics.counts_by_type)
+    inactive_count = _of("_statistics", Statistics.inactive_count)
+    active_count = _of("_statistics", Statistics.active_count)
+    complete_count = _of("_statistics", Statistics.complete_count)
+    failed_count = _of("_statistics", Statistics.failed_count)
+    delayed_count = _of("_statistics", Statistics.delayed_count)
+    work_time = _of("_statistics", Statistics.work_time)
+    setting = _of("_statistics", Statistics.setting)
+    settings = _of("_statistics", Statistics.settings)
+    paused = _of("_statistics", Statistics.paused)
+    workers = _of("_statistics", Statistics.workers)
+    server_ms = _of("_statistics", Statistics.server_ms)
+    leases = _of("_statistics", Statistics.leases)
+    waiting_parents = _of("_statistics", Statistics.waiting_parents)
+    memory = _of("_statistics", Statistics.memory)
 
     @property
     def history(self) -> History:
         """Counts and times of the last hour and the last day, as recorded by web processes."""
-        return self._queries.history
+        return self._statistics.history
 
     # Changing by hand
 
-    shared_secret = _of("_operations", Operations.shared_secret)
-    end_session = _of("_operations", Operations.end_session)
-    end_sessions_of = _of("_operations", Operations.end_sessions_of)
-    session_has_ended = _of("_operations", Operations.session_has_ended)
+    shared_secret = _of("_sessions", MonitorSessions.shared_secret)
+    end_session = _of("_sessions", MonitorSessions.end_session)
+    end_sessions_of = _of("_sessions", MonitorSessions.end_sessions_of)
+    session_has_ended = _of("_sessions", MonitorSessions.session_has_ended)
     check_health = _of("_operations", Operations.check_health)
     remove = _of("_operations", Operations.remove)
     set_state = _of("_operations", Operations.set_state)
@@ -497,13 +503,15 @@ class Queue:
         if self._aio_store is not None:
             return self._aio_store
         if self._loop_stores is None:
-            from .aio.loop_stores import LoopStores  # imported here: programs without an event loop do not need it
+            from .async_client.loop_stores import (
+                LoopStores,  # imported here: programs without an event loop do not need it
+            )
 
             self._loop_stores = LoopStores(self._new_async_store)
         return await self._loop_stores.get()
 
     def _new_async_store(self) -> AsyncJobStore:
-        from .aio.store import AsyncJobStore, AsyncSession
+        from .async_client.store import AsyncJobStore, AsyncSession
 
         source = Borrowed(self._source) if isinstance(self._source, Place) else self._source
         session = AsyncSession(source, self._given_prefix)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from ..async_client.event_stream import EventStream
+from ..async_client.job import AsyncJob
+from ..async_client.typed_job import AsyncTypedJob
 from ..queue import LEASE_MS
-from .event_stream import EventStream
-from .job import AsyncJob
 from .queue import Queue
-from .typed_job import AsyncTypedJob
 
 __all__ = ["AsyncJob", "AsyncTypedJob", "EventStream", "Queue", "create_queue"]
 

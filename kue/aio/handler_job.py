@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..async_client.job import AsyncJob
+from ..async_client.store import AsyncJobStore
 from ..base_job import JobOwner
 from ..job import Job
 from ..queue import Queue as SyncQueue
-from .job import AsyncJob
 from .queue import queue_like
-from .store import AsyncJobStore
 
 
 class HandlerJob(AsyncJob):

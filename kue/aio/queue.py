@@ -9,18 +9,25 @@ from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..alerts.evaluation import Alerts
+from ..async_client.connection.connector import source_like, sync_source
+from ..async_client.event_stream import EventStream
+from ..async_client.history import AsyncHistory
+from ..async_client.job import AsyncJob
+from ..async_client.saving import AsyncSaving
+from ..async_client.store import AsyncJobStore, AsyncSession
 from ..backoff import BackoffFunction
 from ..client.events import Event
 from ..client.handler_thread import Registration
-from ..client.job_store import JobStore
+from ..client.saving import Saving
 from ..concurrency import fork
 from ..connection.locate import source_of
 from ..errors import QueueUnavailable
-from ..management.history import History, Span
 from ..management.limits import Limits
+from ..management.monitor_sessions import MonitorSessions
 from ..management.operations import Operations
 from ..management.queries import Queries
 from ..management.retention import Retention
+from ..management.statistics import Statistics
 from ..middleware import Middleware
 from ..queue import LEASE_MS
 from ..queue import Queue as SyncQueue
@@ -29,10 +36,6 @@ from ..schedules.definition import Schedule
 from ..schedules.store import Schedules
 from ..storage.arguments import check_callable, check_queue_event
 from ..webhooks.store import Webhooks
-from .connector import source_like, sync_source
-from .event_stream import EventStream
-from .job import AsyncJob
-from .store import AsyncJobStore, AsyncSession
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,12 +102,17 @@ class Queue:
         self._store = AsyncJobStore.like(sync._store, self, session)
         #: For tests of programs that create jobs.
         self.test_mode = self._store.test_mode
+        self._saving = AsyncSaving(session, self._store)
         self._queries = Queries(session, self._store)
-        self._operations = Operations(session, self._store, self._queries, Retention(session.scripts))
+        self._statistics = Statistics(session)
+        self._sessions = MonitorSessions(session)
+        self._operations = Operations(
+            session, self._store, self._queries, self._statistics, Retention(session.scripts)
+        )
         self._limits = Limits(session, lambda: self.test_mode.collecting)
         self._schedules = Schedules(session, self._store)
         self._webhooks = Webhooks(session, self._store)
-        self._alerts = Alerts(session, self._queries)
+        self._alerts = Alerts(session, self._queries, self._statistics)
         self._on_error: list[Callable[[BaseException], object]] = []
         fork.watch(self)
 
@@ -143,12 +151,12 @@ class Queue:
         """Return a new job, to be saved with ``await job.save()``; see ``kue.Queue.create``."""
         return self._store.new(job_type, data, options)
 
-    create_many = _of("_store", JobStore[AsyncJob].create_many)
-    create_stream = _of("_store", JobStore[AsyncJob].create_stream)
-    save_unique = _of("_store", JobStore[AsyncJob].save_unique)
-    claim_unique = _of("_store", JobStore[AsyncJob].claim_unique)
-    chain = _of("_store", JobStore[AsyncJob].chain)
-    batch = _of("_store", JobStore[AsyncJob].batch)
+    create_many = _of("_saving", Saving[AsyncJob].create_many)
+    create_stream = _of("_saving", Saving[AsyncJob].create_stream)
+    save_unique = _of("_saving", Saving[AsyncJob].save_unique)
+    claim_unique = _of("_saving", Saving[AsyncJob].claim_unique)
+    chain = _of("_saving", Saving[AsyncJob].chain)
+    batch = _of("_saving", Saving[AsyncJob].batch)
     backoff = _OfSync(lambda queue: queue.backoff)
 
     # Working, in ``sync``
@@ -227,54 +235,54 @@ class Queue:
     range_by_state = _of("_queries", Queries[AsyncJob].range_by_state)
     range_by_type = _of("_queries", Queries[AsyncJob].range_by_type)
     range_of = _of("_queries", Queries[AsyncJob].range_of)
-    count_of = _of("_queries", Queries.count_of)
     search = _of("_queries", Queries.search)
     tree = _of("_queries", Queries.tree)
     log = _of("_queries", Queries.log)
-    types = _of("_queries", Queries.types)
     ids = _of("_queries", Queries.ids)
     active = _of("_queries", Queries.active)
     inactive = _of("_queries", Queries.inactive)
     complete = _of("_queries", Queries.complete)
     failed = _of("_queries", Queries.failed)
     delayed = _of("_queries", Queries.delayed)
-    card = _of("_queries", Queries.card)
-    counts = _of("_queries", Queries.counts)
-    counts_by_type = _of("_queries", Queries.counts_by_type)
-    inactive_count = _of("_queries", Queries.inactive_count)
-    active_count = _of("_queries", Queries.active_count)
-    complete_count = _of("_queries", Queries.complete_count)
-    failed_count = _of("_queries", Queries.failed_count)
-    delayed_count = _of("_queries", Queries.delayed_count)
-    work_time = _of("_queries", Queries.work_time)
     rank = _of("_queries", Queries.rank)
     rank_in = _of("_queries", Queries.rank_in)
     place = _of("_queries", Queries.place)
-    setting = _of("_queries", Queries.setting)
-    settings = _of("_queries", Queries.settings)
-    paused = _of("_queries", Queries.paused)
-    workers = _of("_queries", Queries.workers)
-    server_ms = _of("_queries", Queries.server_ms)
-    leases = _of("_queries", Queries.leases)
-    waiting_parents = _of("_queries", Queries.waiting_parents)
-    memory = _of("_queries", Queries.memory)
     first_ids = _of("_queries", Queries.first_ids)
     newest_ids = _of("_queries", Queries.newest_ids)
     oldest_waiting = _of("_queries", Queries[AsyncJob].oldest_waiting)
     recent_errors = _of("_queries", Queries.recent_errors)
     look_through = _of("_queries", Queries.look_through)
+    count_of = _of("_statistics", Statistics.count_of)
+    types = _of("_statistics", Statistics.types)
+    card = _of("_statistics", Statistics.card)
+    counts = _of("_statistics", Statistics.counts)
+    counts_by_type = _of("_statistics", Statistics.counts_by_type)
+    inactive_count = _of("_statistics", Statistics.inactive_count)
+    active_count = _of("_statistics", Statistics.active_count)
+    complete_count = _of("_statistics", Statistics.complete_count)
+    failed_count = _of("_statistics", Statistics.failed_count)
+    delayed_count = _of("_statistics", Statistics.delayed_count)
+    work_time = _of("_statistics", Statistics.work_time)
+    setting = _of("_statistics", Statistics.setting)
+    settings = _of("_statistics", Statistics.settings)
+    paused = _of("_statistics", Statistics.paused)
+    workers = _of("_statistics", Statistics.workers)
+    server_ms = _of("_statistics", Statistics.server_ms)
+    leases = _of("_statistics", Statistics.leases)
+    waiting_parents = _of("_statistics", Statistics.waiting_parents)
+    memory = _of("_statistics", Statistics.memory)
 
     @property
     def history(self) -> AsyncHistory:
         """Counts and times of the last hour and the last day, as recorded by web processes."""
-        return AsyncHistory(self._store, self._queries.history)
+        return AsyncHistory(self._store, self._statistics.history)
 
     # Changing by hand
 
-    shared_secret = _of("_operations", Operations.shared_secret)
-    end_session = _of("_operations", Operations.end_session)
-    end_sessions_of = _of("_operations", Operations.end_sessions_of)
-    session_has_ended = _of("_operations", Operations.session_has_ended)
+    shared_secret = _of("_sessions", MonitorSessions.shared_secret)
+    end_session = _of("_sessions", MonitorSessions.end_session)
+    end_sessions_of = _of("_sessions", MonitorSessions.end_sessions_of)
+    session_has_ended = _of("_sessions", MonitorSessions.session_has_ended)
     check_health = _of("_operations", Operations.check_health)
     remove = _of("_operations", Operations.remove)
     set_state = _of("_operations", Operations.set_state)
@@ -339,21 +347,6 @@ class Queue:
 
     def _tell_error_of_thread(self, exc: BaseException) -> None:
         self._store.call_threadsafe(self._tell_error, exc)
-
-
-class AsyncHistory:
-    """The recorded spans of one queue; see ``kue.Queue.history``."""
-
-    def __init__(self, store: AsyncJobStore, history: History) -> None:
-        self._store, self._history = store, history
-
-    async def record(self, name: str, at: int, figures: Span) -> None:
-        """Store the ``figures`` of span number ``at`` since the epoch; ``name`` is "minutes" or "halves"."""
-        await self._store.run(self._history.record, name, at, figures)
-
-    async def read(self, name: str) -> list[Span]:
-        """Return the recorded spans, oldest first. There are none for times without a web process."""
-        return await self._store.run(self._history.read, name)
 
 
 def queue_like(sync: SyncQueue) -> Queue:

@@ -13,9 +13,10 @@ from typing import Any, TypedDict
 from ..errors import InvalidJob
 from ..management import memory_usage
 from ..management.queries import Queries
+from ..management.statistics import Statistics
 from ..states import ACTIVE, INACTIVE
 from ..storage.codec import from_json, number, to_json
-from ..storage.server_time import server_ms
+from ..storage.epoch_time import server_ms
 from ..storage.session import Session
 from . import rules as rule
 from .rules import AlertRules, Condition
@@ -50,10 +51,12 @@ class Alerts:
         self,
         session: Session,
         queries: Queries[Any],
+        statistics: Statistics,
         finished: Callable[[], Mapping[tuple[str, str], int]] = lambda: {},
         apart: frozenset[str] = frozenset(),
     ) -> None:
-        self._session, self._queries, self._finished, self._apart = session, queries, finished, apart
+        self._session, self._queries, self._statistics = session, queries, statistics
+        self._finished, self._apart = finished, apart
         self._keys, self._scripts = session.keys, session.scripts
         self._rules = AlertRules()
         #: The part of ``finished`` already written.
@@ -124,7 +127,7 @@ class Alerts:
                 failed += (number(text) or 0) if verb == "fail" else 0
         if complete or failed:
             return complete, failed
-        spans = [span for span in self._queries.history.read("minutes") if span["at"] >= first * 60_000]
+        spans = [span for span in self._statistics.history.read("minutes") if span["at"] >= first * 60_000]
         return sum(span.get("complete", 0) for span in spans), sum(span.get("failed", 0) for span in spans)
 
     def _write_finished(self, client: Any) -> None:
@@ -151,15 +154,15 @@ class Alerts:
         """Return the types with waiting jobs but no worker for them, neither kue's nor Node's."""
         taken = {
             name
-            for worker in self._queries.workers()
+            for worker in self._statistics.workers()
             if now_ms - worker["seen_at"] < LOST_AFTER_MS
             for name, info in worker["types"].items()
             if not info["paused"]
         }
-        paused = set(self._queries.paused())
+        paused = set(self._statistics.paused())
         return {
             name: counts[INACTIVE]
-            for name, counts in self._queries.counts_by_type().items()
+            for name, counts in self._statistics.counts_by_type().items()
             if counts[INACTIVE] and not counts[ACTIVE] and name not in taken and name not in paused
         }
 

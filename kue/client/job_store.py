@@ -1,33 +1,32 @@
-"""The producer's side of a queue: create, change, read and await jobs."""
+"""What jobs need from their queue: create, change, read and await them. Implements ``JobOwner``."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Generic
 
 from .. import child_process, search
 from ..backoff import BackoffFunction
-from ..base_job import BaseJob, J, now_ms
-from ..errors import DuplicateJob, InvalidJob, JobNotFound, KueError
+from ..base_job import BaseJob, J
+from ..errors import DuplicateJob, JobNotFound, KueError
 from ..middleware import Middleware, create_through
 from ..states import DELAYED, INACTIVE, WAIT_UNTIL_MS
-from ..storage.arguments import check_list
 from ..storage.codec import number, to_json, utf8
-from ..storage.hash_fields import Unique, saved_fields, with_context
+from ..storage.epoch_time import now_ms
+from ..storage.hash_fields import saved_fields, with_context
 from ..storage.keys import check_id
 from ..storage.script_values import Claim, Created, CreatedFlow
 from ..storage.session import PATIENCE_S, Session
 from .events import Event, Listener, last_events
-from .flow import CHILDREN_A_PAGE, Batch, Flow, gather, read_children, read_foremost_children
+from .flow import CHILDREN_A_PAGE, Flow, gather, read_children, read_foremost_children
 from .flow import arguments as flow_arguments
 from .producer import Producer
 from .result_wait import wait_for
-from .stream import Apart, in_thread, save_all
 from .test_mode import TestMode
 
 #: Seconds that a handler's ``log`` and ``progress`` are retried while Redis is unreachable; then again, unless the
@@ -38,7 +37,7 @@ TURN_JOBS = 250
 
 
 class JobStore(Generic[J]):
-    """Creates, updates and reads the jobs of one queue; implements ``JobOwner``.
+    """Creates, updates and reads the jobs of one queue.
 
     ``found_by``: returns the part of a job's text to index for search; None: no indexing.
     """
@@ -64,101 +63,6 @@ class JobStore(Generic[J]):
     def new(self, job_type: str, data: Any, options: Mapping[str, Any]) -> J:
         """Return an unsaved job. Raises InvalidJob."""
         return self.job_class.from_options(self, job_type, data, options)
-
-    def create_many(self, wanted: Iterable[J | Mapping[str, Any]]) -> list[J]:
-        """Save many new jobs in pipelined calls of 250, and return them in order.
-
-        Each is an unsaved job or a mapping with ``type``, ``data`` and the options of ``create``. All are validated
-        before the first is saved.
-        """
-        if isinstance(wanted, (BaseJob, Mapping)):
-            raise InvalidJob("create_many takes a list of jobs or mappings, not a single one")
-        if not isinstance(wanted, self._iterables):
-            raise InvalidJob(f"create_many takes a list of jobs or mappings, not {wanted!r}")
-        made = list(self._prepared(wanted))
-        if made:
-            self.create(made)
-        return made
-
-    def create_stream(self, wanted: Iterable[J | Mapping[str, Any]]) -> int:
-        """Save any number of new jobs in constant memory, as they come; return how many.
-
-        They are given as for ``create_many``, for example by a generator, and saved 2,000 at a time. If one is invalid,
-        or the generator raises an exception, those before it are saved; a note of the exception tells how many. While
-        2,000 are saved, the next ones are taken.
-        """
-        if isinstance(wanted, (BaseJob, Mapping)):
-            raise InvalidJob("create_stream takes an iterable of jobs or mappings, not a single one")
-        if not isinstance(wanted, self._iterables):
-            raise InvalidJob(f"create_stream takes an iterable of jobs or mappings, not {wanted!r}")
-        return save_all(self._prepared(wanted), self.create, self._apart)
-
-    #: What ``create_many`` and ``create_stream`` accept.
-    _iterables: tuple[type, ...] = (Iterable,)
-    #: Calls a function while this thread continues.
-    _apart: Apart = staticmethod(in_thread)
-
-    def _prepared(self, wanted: Iterable[J | Mapping[str, Any]]) -> Iterator[J]:
-        """Yield new jobs, each given as one or as a mapping. Raises InvalidJob."""
-        for at, each in enumerate(wanted, 1):
-            if at % TURN_JOBS == 0:
-                self._let_others_run()
-            if isinstance(each, self.job_class):
-                self._check_new(each, "create_many and create_stream take new jobs of this queue only")
-                yield each
-                continue
-            if not isinstance(each, Mapping):
-                raise InvalidJob(f'create_many takes unsaved jobs and mappings with a "type", not {each!r}')
-            options = dict(each)
-            if "type" not in options:
-                raise InvalidJob(f'a job must have a "type": {each!r}')
-            yield self.new(options.pop("type"), options.pop("data", None), options)
-
-    def save_unique(self, job: J, name: str) -> J:
-        """Save a new job, unless one of its type with the same ``data[name]`` waits or runs: then it becomes that one.
-
-        Short for ``job.unique({name: job.data[name]}).save()``.
-        """
-        self._check_new(job, "save_unique takes a new job of this queue")
-        if not isinstance(job.data, dict) or not isinstance(job.data.get(name), str):
-            raise InvalidJob(f"the job's data must be a dict with a string {name!r}")
-        job.options.unique = Unique({name: job.data[name]}, of_data=True)
-        self.create([job])
-        return job
-
-    def chain(self, *jobs: J) -> J:
-        """Save new jobs that run one after another, each once the previous one has completed; return the last.
-
-        Saved atomically. If one fails for good, so do those after it, until it is retried.
-        """
-        if not jobs:
-            raise InvalidJob("chain takes the jobs that are to run one after another")
-        for job in jobs:
-            self._check_new(job, "chain takes new jobs of this queue, one after another: chain(first, second)")
-        for before, job in itertools.pairwise(jobs):
-            job.after(before)
-        self.create([jobs[-1]])
-        return jobs[-1]
-
-    def batch(self, jobs: Iterable[J], *, then: J | None = None, always: J | None = None) -> Batch[J]:
-        """Atomically save new jobs and a job to run after them.
-
-        ``then`` runs when all have completed, and fails if one fails for good. ``always`` runs when all have ended.
-        """
-        made = check_list("jobs", jobs, "[queue.create(…)]")
-        if then is None and always is None:
-            raise InvalidJob("batch takes a job that runs after the others: then=queue.create(…) or always=…")
-        if then is always:
-            raise InvalidJob("then and always must be two different jobs")
-        for name, job in (("then", then), ("always", always)):
-            if job is not None:
-                self._check_new(job, f"{name} must be a new job of this queue: {name}=queue.create(…)")
-        if then is not None:
-            then.after(made)
-        if always is not None:
-            always.after(made, on_failure="ignore")
-        self.create_flow([job for job in (then, always) if job is not None])
-        return Batch(made, then, always)
 
     def create(self, made: Sequence[J]) -> None:
         """Save new jobs in as few calls as possible: one for each unique job, and one for all others.
@@ -277,16 +181,6 @@ class JobStore(Generic[J]):
         for job in (*flow.jobs, *(twin for twin, _ in flow.twins)):
             job._children = []
 
-    def claim_unique(self, job: BaseJob, name: str) -> None:
-        """Make ``save_unique`` find a saved job by ``data[name]`` (a string), unless it finds another one."""
-        if not isinstance(job, BaseJob) or job.id is None:
-            raise InvalidJob(f"claim_unique takes a saved job of this queue, not {job!r}")
-        value = job.data.get(name) if isinstance(job.data, dict) else None
-        if isinstance(value, str) and not self.test_mode.holds(job):
-            with suppress(JobNotFound):  # it was removed meanwhile
-                claim = Unique({name: value}, of_data=True).claim(job.data)
-                self._session.call(lambda client: self._session.scripts.claim(client, job.id, job.type, claim))
-
     def update(self, job: BaseJob) -> None:
         """Update the data and options of an existing job."""
         if self.test_mode.holds(job):
@@ -374,11 +268,6 @@ class JobStore(Generic[J]):
             return search.found_by(data, keys, to_json)
         return search.found_by(data, keys, to_json, self._shown)
 
-    def _check_new(self, job: BaseJob, what: str) -> None:
-        """Raise InvalidJob unless the job is new and belongs to this queue."""
-        if not isinstance(job, self.job_class) or job.id is not None or job._owner is not self:
-            raise InvalidJob(f"{what}; not {job!r}")
-
     def after_fork(self) -> None:
         """Called in a forked child: forget the parent's event handlers."""
         self._session.connector.after_fork()
@@ -412,10 +301,10 @@ class JobStore(Generic[J]):
         for job in jobs:
             rows.append(self.row(job))
             if len(rows) % TURN_JOBS == 0:
-                self._let_others_run()
+                self.let_others_run()
         return rows
 
-    def _let_others_run(self) -> None:
+    def let_others_run(self) -> None:
         """Called periodically while many jobs are prepared. Does nothing here: threads switch anyway."""
 
     @staticmethod

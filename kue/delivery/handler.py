@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..base_job import BaseJob, now_ms
+from ..base_job import BaseJob
 from ..downloads.http.address_guard import Guard
 from ..downloads.http.proxy import parse_proxy
 from ..downloads.http.tls import TlsOptions
 from ..errors import KueError, RetryLater, UnrecoverableError, WebhookNotFound
 from ..settings import Settings
+from ..storage.epoch_time import now_ms
 from ..webhooks import signature
 from ..webhooks.deliveries import Delivery
 from ..webhooks.store import Webhooks

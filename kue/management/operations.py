@@ -1,10 +1,7 @@
-"""Operations on a queue's jobs and types: remove, move, cancel, pause, retain. Reading is in queries.py."""
+"""Operations on a queue's jobs and types: remove, move, cancel, pause, retain."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Generic
@@ -15,91 +12,28 @@ from ..base_job import J, JobOwner
 from ..connection.failures import unavailable, with_retries
 from ..errors import InvalidJob
 from ..states import COMPLETE, DELAYED, FAILED, INACTIVE, check_state
-from ..storage.arguments import check_count, check_string, check_type
-from ..storage.codec import check_concurrency, check_priority, number, number_text
+from ..storage.arguments import check_string, check_type
+from ..storage.codec import check_concurrency, check_priority, number_text
 from ..storage.keys import check_id
 from ..storage.script_values import RESUMED
 from ..storage.session import Session
 from .queries import Queries
 from .retention import ENDED, Retention, Rule, clean, rule
+from .statistics import Statistics
 
 #: Seconds after which a command expires that no process took, because its process has ended.
 COMMAND_KEPT_S = 60
-#: Longest lifetime of a monitor session, seconds; ended sessions are remembered for as long.
-SESSION_MAX_S = 366 * 24 * 3600
 
 
 class Operations(Generic[J]):
     """What an operator does with a Queue."""
 
-    def __init__(self, session: Session, owner: JobOwner[J], queries: Queries[J], retention: Retention) -> None:
+    def __init__(
+        self, session: Session, owner: JobOwner[J], queries: Queries[J], statistics: Statistics, retention: Retention
+    ) -> None:
         self._session, self._owner, self._queries, self._retention = session, owner, queries, retention
+        self._statistics = statistics
         self._keys, self._scripts = session.keys, session.scripts
-
-    def shared_secret(self, name: str) -> bytes:
-        """Return 32 random bytes shared by all processes of this queue under a name; created at first use.
-
-        Raises QueueUnavailable at once if Redis cannot be reached.
-        """
-        key = self._keys.secret(check_string("name", name, "session"))
-
-        def call(client: Any) -> Any:
-            text = client.get(key)  # first: a replica or a full server can still answer that
-            if text is None:
-                client.set(key, secrets.token_hex(32), nx=True)
-                text = client.get(key)
-            return text
-
-        text = self._session.call(call, 0)
-        return hashlib.sha256(str(text).encode()).digest()
-
-    def end_session(self, session_id: str, until_ms: int) -> None:
-        """Record for all web processes that a session has ended; it would have expired at ``until_ms``, epoch ms.
-
-        Raises QueueUnavailable at once if Redis cannot be reached.
-        """
-        check_string("session_id", session_id, "5f0c…")
-        check_count("until_ms", until_ms)
-        key = self._keys.ended_sessions
-
-        def call(client: Any) -> None:
-            client.zremrangebyscore(key, "-inf", f"({time.time() * 1000:.0f}")
-            client.zadd(key, {session_id: until_ms})
-
-        self._session.call(call, 0)
-
-    def end_sessions_of(self, user: str | None = None) -> None:
-        """End all current monitor sessions of a user (None: of all users), in all web processes."""
-        key = self._keys.revoked_sessions
-        if user is not None:
-            check_string("user", user, "anna")
-
-        def call(client: Any) -> None:
-            seconds, micros = client.time()
-            pipe = client.pipeline(transaction=True)
-            pipe.hset(key, "*" if user is None else user, seconds * 1000 + micros // 1000)
-            pipe.expire(key, SESSION_MAX_S)
-            pipe.execute()
-
-        self._session.call(call)
-
-    def session_has_ended(self, session_id: str, user: str = "", since_ms: int | None = None) -> bool:
-        """Return whether a session was ended, or all of its user's sessions started by ``since_ms``.
-
-        Raises QueueUnavailable at once if Redis cannot be reached.
-        """
-
-        check_string("session_id", session_id, "5f0c…")
-        check_string("user", user, "anna")
-
-        def call(client: Any) -> bool:
-            pipe = client.pipeline(transaction=False)
-            pipe.zscore(self._keys.ended_sessions, session_id)
-            pipe.hmget(self._keys.revoked_sessions, user, "*")
-            ended, revoked = pipe.execute()
-            return ended is not None or (since_ms is not None and since_ms <= max(number(at) or 0 for at in revoked))
-
-        return bool(self._session.call(call, 0))
 
     def check_health(self) -> None:
         """Write one small key. Raises QueueUnavailable at once if Redis cannot be reached, or refuses writes."""
@@ -249,7 +183,7 @@ class Operations(Generic[J]):
         check_type(job_type)
         check_concurrency(count)
         check_string("worker", worker, "kue:host:1234")
-        known = {each["worker"]: each["types"] for each in self._queries.workers()}
+        known = {each["worker"]: each["types"] for each in self._statistics.workers()}
         if worker not in known:
             raise InvalidJob(f"there is no worker {worker!r}; queue.workers() lists the names of those there are")
         if job_type not in known[worker]:

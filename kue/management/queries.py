@@ -1,4 +1,4 @@
-"""Reading a queue: jobs, ranges, counts, types, logs. Nothing here changes a job."""
+"""Reading a queue's jobs: one, ranges, searches, logs. Nothing here changes a job. Counts are in statistics.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypedDict
 from ..base_job import BaseJob, J, JobOwner
 from ..errors import InvalidJob
 from ..search import Group, node_query, query
-from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, WAIT_UNTIL_MS, check_state
+from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES, check_state
 from ..storage.arguments import (
     check_count,
     check_list,
@@ -21,11 +21,7 @@ from ..storage.arguments import (
 from ..storage.codec import number
 from ..storage.keys import check_id, id_of, zid
 from ..storage.session import Session
-from ..storage.worker_records import WorkerInfo, read_workers
-from . import memory_usage
 from .flow_tree import FlowNode, read_tree
-from .history import History
-from .memory_usage import MemoryInfo
 
 #: Maximum amount of text read per script call of a scan: a few ms of the server's time.
 LOOK_BYTES = 2_000_000
@@ -37,14 +33,6 @@ PRIORITIES_MAX = 64
 ERROR_TEXT = 300
 #: Parts that may differ between otherwise equal errors: ids, ports, sizes, addresses.
 _NUMBERS = re.compile(r"0x[0-9a-f]+|[0-9]+(?:[.,:-][0-9]+)*", re.IGNORECASE)
-
-
-class LeaseInfo(TypedDict):
-    """The leases of a queue."""
-
-    held: int
-    late_ms: int
-    """Time since the first of them expired, ms. More than a few seconds means that no worker rescues jobs."""
 
 
 class ErrorCount(TypedDict):
@@ -61,7 +49,7 @@ class ErrorCount(TypedDict):
 
 
 class Queries(Generic[J]):
-    """The read operations of a Queue. ``owner``: the JobOwner of the returned jobs."""
+    """Reads jobs and their ids. ``owner``: the JobOwner of the returned jobs."""
 
     def __init__(self, session: Session, owner: JobOwner[J]) -> None:
         self._session, self._owner = session, owner
@@ -106,13 +94,10 @@ class Queries(Generic[J]):
 
     def range_of(self, state: str, job_type: str | None, start: int, stop: int, order: str = "asc") -> list[J]:
         """Read jobs like ``range_by_state`` or ``range_by_type``, but accept any state name, as Node's API does."""
-        return self._range(self._set(state, job_type), start, stop, order)
-
-    def count_of(self, state: str | None = None, job_type: str | None = None) -> int:
-        """Count the jobs in a state (any name; None: in all states), of one type or of all."""
-        if state is not None:
-            return self._cards([self._set(state, job_type)])[0]
-        return self._cards([self._keys.jobs])[0] if job_type is None else sum(self.counts(job_type).values())
+        check_string("state", state, "failed")
+        if job_type is not None:
+            check_string("a job's type", job_type, "email")
+        return self._range(self._keys.in_state(state, job_type), start, stop, order)
 
     def tree(self, job_id: int | str) -> FlowNode:
         """Return a job with the jobs that it waits for, and those that these wait for: at most 100 jobs, 4 levels deep.
@@ -141,13 +126,9 @@ class Queries(Generic[J]):
         check_rank("start", start)
         return list(self._session.read_one("LRANGE", self._keys.log(job_id), start, -1, default=[]))
 
-    def types(self) -> list[str]:
-        """Return all types ever saved, sorted."""
-        return sorted(self._session.read_one("SMEMBERS", self._keys.types, default=[]))
-
     def ids(self, state: str, job_type: str | None = None) -> list[int | str]:
         """Return the ids of the jobs in a state, in the order of its set."""
-        key = self._set(check_state(state), check_type_or_all(job_type))
+        key = self._keys.in_state(check_state(state), check_type_or_all(job_type))
         return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, -1, default=[])]
 
     def active(self) -> list[int | str]:
@@ -166,42 +147,6 @@ class Queries(Generic[J]):
     def delayed(self) -> list[int | str]:
         return self.ids(DELAYED)
 
-    def card(self, state: str, job_type: str | None = None) -> int:
-        """Count the jobs in a state, of one type or of all. Node Kue: Queue#card, Queue#cardByType."""
-        return self.counts(job_type)[check_state(state)]
-
-    def counts(self, job_type: str | None = None) -> dict[str, int]:
-        """Count the jobs in each state, atomically."""
-        check_type_or_all(job_type)
-        return dict(zip(STATES, self._cards([self._set(state, job_type) for state in STATES]), strict=True))
-
-    def counts_by_type(self) -> dict[str, dict[str, int]]:
-        """Count the jobs of every known type in each state."""
-        types = self.types()
-        cards = self._cards([self._keys.type_state(name, state) for name in types for state in STATES])
-        return {
-            name: dict(zip(STATES, cards[at * len(STATES) :], strict=False)) for at, name in enumerate(types)
-        }  # fmt: skip
-
-    def inactive_count(self, job_type: str | None = None) -> int:
-        return self.card(INACTIVE, job_type)
-
-    def active_count(self, job_type: str | None = None) -> int:
-        return self.card(ACTIVE, job_type)
-
-    def complete_count(self, job_type: str | None = None) -> int:
-        return self.card(COMPLETE, job_type)
-
-    def failed_count(self, job_type: str | None = None) -> int:
-        return self.card(FAILED, job_type)
-
-    def delayed_count(self, job_type: str | None = None) -> int:
-        return self.card(DELAYED, job_type)
-
-    def work_time(self) -> int:
-        """Return the total run time of completed jobs, ms."""
-        return number(self._session.read_one("GET", self._keys.work_time, default=None)) or 0
-
     def rank(self, job: BaseJob) -> int | None:
         """Return how many jobs of its type are ahead of a waiting job; None if it is not waiting."""
         if not isinstance(job, BaseJob):
@@ -215,7 +160,7 @@ class Queries(Generic[J]):
     def rank_in(self, job_id: int | str, state: str, job_type: str | None = None) -> int | None:
         """Return a job's rank among those of a state (and type), from 0; None if it is not among them."""
         check_id(job_id)
-        key = self._set(check_state(state), check_type_or_all(job_type))
+        key = self._keys.in_state(check_state(state), check_type_or_all(job_type))
         rank = self._session.read_one("ZRANK", key, zid(job_id), default=None)
         return None if rank is None else int(rank)
 
@@ -226,62 +171,13 @@ class Queries(Generic[J]):
         before = self._session.read_one("ZRANGE", key, rank - 1, rank - 1, default=[]) if rank else []
         return rank, id_of(before[0]) if before else None
 
-    def setting(self, name: str) -> str | None:
-        """Return a value of the hash ``q:settings``, which Node Kue only reads. Node Kue: Queue#setting."""
-        return self.settings(name)[0]
-
-    def settings(self, *names: str) -> list[str | None]:
-        """Return several values of ``q:settings`` in one round trip; None for missing ones."""
-        for name in names:
-            check_string("the name of a setting", name, "some.setting")
-        if not names:
-            return []
-        return list(self._session.read_one("HMGET", self._keys.settings, *names, default=[None] * len(names)))
-
-    def paused(self) -> list[str]:
-        """Return the types paused for all workers, sorted."""
-        return sorted(self._session.read_one("SMEMBERS", self._keys.paused, default=[]))
-
-    def workers(self) -> list[WorkerInfo]:
-        """Return the worker processes, sorted by name, as of their last heartbeat (three per lease)."""
-        return read_workers(self._session.read_one("HGETALL", self._keys.workers, default={}))
-
-    @property
-    def history(self) -> History:
-        """Statistics of the last hour and the last day, as recorded by web processes."""
-        session = self._session
-        return History(session.call, lambda key: session.read_one("HGETALL", key, default={}), session.scripts)
-
-    def server_ms(self) -> int:
-        """Return the Redis server's time, epoch ms. All times in Redis use this clock."""
-        seconds, micros = self._session.call(lambda client: client.execute_command("TIME"))
-        return int(seconds) * 1000 + int(micros) // 1000
-
-    def waiting_parents(self) -> int:
-        """Return the number of jobs waiting for children."""
-        counted = ("ZCOUNT", self._keys.state(DELAYED), WAIT_UNTIL_MS, WAIT_UNTIL_MS)
-        return int(self._session.read_one(*counted, default=0) or 0)
-
-    def leases(self) -> LeaseInfo:
-        """Return the number of leases of running jobs, and how long ago the first of them expired."""
-
-        key = self._keys.leases
-        held, first = self._session.read_each([("ZCARD", key), ("ZRANGE", key, 0, 0, "WITHSCORES")], None)
-        until = number(first[1]) if first else None
-        late_ms = 0 if until is None else max(0, self.server_ms() - until)
-        return {"held": int(held or 0), "late_ms": late_ms}
-
-    def memory(self) -> MemoryInfo:
-        """Return the server's memory usage and this queue's share, estimated from a sample in bounded time."""
-        return self._session.call(lambda client: memory_usage.read(client, self._keys))  # type: ignore[no-any-return]
-
     def first_ids(self, state: str, job_type: str | None, number: int) -> list[int | str]:
         """Return the ids of the first jobs of ``inactive`` or ``delayed``, in the order in which they will run."""
         check_state(state)
         check_type_or_all(job_type)
         check_count("number", number)
         if state == INACTIVE or job_type is None:
-            key = self._set(state, job_type)
+            key = self._keys.in_state(state, job_type)
             return [id_of(member) for member in self._session.read_one("ZRANGE", key, 0, number - 1, default=[])]
         # A type's delayed jobs are sorted by priority; only the set of all types is sorted by time.
         jobs = [job for job in self.get_many(self.ids(state, job_type)) if job.id is not None]
@@ -296,7 +192,7 @@ class Queries(Generic[J]):
         check_count("number", number)
         check_type_or_all(job_type)
         if state is not None:
-            keys = [self._set(check_state(state), job_type)]
+            keys = [self._keys.in_state(check_state(state), job_type)]
         elif job_type is None:
             keys = [self._keys.jobs]
         else:
@@ -375,16 +271,6 @@ class Queries(Generic[J]):
             found += [id_of(member) for member in members]
             below = f"({score}"
         return found
-
-    def _set(self, state: str, job_type: str | None) -> str:
-        """Return the key of a state's set. Any names will do: Node's API answers an unknown one with no jobs."""
-        check_string("state", state, "failed")
-        if job_type is not None:
-            check_string("a job's type", job_type, "email")
-        return self._keys.state(state) if job_type is None else self._keys.type_state(job_type, state)
-
-    def _cards(self, keys: list[str]) -> list[int]:
-        return [int(each) for each in self._session.read_each([("ZCARD", key) for key in keys], 0)]
 
     def _range(self, key: str, start: int, stop: int, order: str) -> list[J]:
         if order not in ("asc", "desc"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..base_job import now_ms
 from ..errors import ScheduleNotFound
+from ..storage.epoch_time import now_ms
 from .definition import Schedule
 from .saved import SavedSchedule
 

@@ -9,11 +9,11 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
-from ..base_job import J, now_ms
+from ..base_job import J
 from ..errors import InvalidJob, KueError, ScheduleNotFound
 from ..storage.arguments import check_count, check_list, check_string
 from ..storage.codec import to_json
-from ..storage.server_time import server_ms
+from ..storage.epoch_time import now_ms, server_ms
 from ..storage.session import Session
 from . import times
 from .collected import CollectedSchedules

@@ -95,6 +95,10 @@ class Keys:
     def type_state(self, job_type: str, state: str) -> str:
         return f"{self.prefix}:jobs:{job_type}:{state}"
 
+    def in_state(self, state: str, job_type: str | None = None) -> str:
+        """The jobs of a state, of one type or of all."""
+        return self.state(state) if job_type is None else self.type_state(job_type, state)
+
     def tokens(self, job_type: str) -> str:
         return f"{self.prefix}:{job_type}:jobs"
 

@@ -15,7 +15,7 @@ from ..worker.attempts.handler import is_async
 from .signature import Signature
 
 if TYPE_CHECKING:
-    from ..aio.typed_job import AsyncTypedJob
+    from ..async_client.typed_job import AsyncTypedJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,7 +88,9 @@ class Task(Generic[P, R]):
         It is saved by the ``kue.aio.Queue`` that the task was declared on. For a task of a ``kue.Queue``, each event
         loop has its own connections, which are closed when ``asyncio.run`` ends.
         """
-        from ..aio.typed_job import AsyncTypedJob  # imported here: programs without an event loop do not need it
+        from ..async_client.typed_job import (
+            AsyncTypedJob,  # imported here: programs without an event loop do not need it
+        )
 
         signature = self._signature
         data = signature.data(args, kwargs)

@@ -120,7 +120,7 @@ def assemble(
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
         max_http_buffer_size=MAX_MESSAGE_BYTES,
-        cors_allowed_origins=security.socket_origins(),
+        cors_allowed_origins=security.origins.for_sockets(),
         manage_session=False,
         logger=_quiet_logger("kue.web.socketio"),
         engineio_logger=_quiet_logger("kue.web.engineio"),

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ..errors import InvalidJob
 from ..storage.codec import to_json
+from ..storage.epoch_time import server_ms
 from ..storage.scripts import Scripts
-from ..storage.server_time import server_ms
 from .definition import Webhook
 
 #: Age of an event in the outbox, ms, beyond which no worker dispatches: normally this happens every 0.1 s.

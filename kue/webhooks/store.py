@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import Any, Generic, TypedDict
 from urllib.parse import urlsplit
 
-from ..base_job import J, now_ms
+from ..base_job import J
 from ..errors import InvalidJob, WebhookNotFound
 from ..management.limits import parse_by
 from ..schedules.owner import ScheduleOwner
 from ..storage.arguments import check_count, check_string
 from ..storage.codec import number, to_json
+from ..storage.epoch_time import now_ms
 from ..storage.session import Session
 from . import deliveries, messages, signature
 from .definition import DELIVERY_TYPE, FORMATS, Webhook, check_name, check_url, definition_text

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..storage.epoch_time import server_ms
 from ..storage.scripts import Scripts
-from ..storage.server_time import server_ms
 from ..storage.worker_records import TypeInfo, read_entry, whole
 from .attempts.log import log_rescues
 

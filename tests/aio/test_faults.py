@@ -15,7 +15,7 @@ import redis
 
 import kue
 import kue.aio
-from kue.aio import liveness
+from kue.async_client.connection import liveness
 from tests.support.loops import on_loop, until
 from tests.support.servers.faulty_server import FaultyServer
 from tests.support.servers.proxy import Proxy
@@ -139,7 +139,7 @@ def test_calls_on_forgotten_connections_succeed_on_new_ones(
 
 
 def test_a_subscription_finds_itself_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kue.aio.subscription.POLL_S", 0.1)
+    monkeypatch.setattr("kue.async_client.connection.subscription.POLL_S", 0.1)
 
     @on_loop
     async def test() -> None:

@@ -98,12 +98,8 @@ async def test_tls(certificates: Path, second_redis_server: Start) -> None:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    started = Nodes()
-    try:
-        started.start(tmp_path_factory.mktemp("cluster"))
+    with Nodes.running(tmp_path_factory.mktemp("cluster")) as started:
         yield started
-    finally:
-        started.close()
 
 
 @pytest.mark.slow
@@ -147,12 +143,8 @@ def test_a_cluster_in_all_forms(nodes: Nodes) -> None:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    started = Guarded()
-    try:
-        started.start(tmp_path_factory.mktemp("sentinel"))
+    with Guarded.running(tmp_path_factory.mktemp("sentinel")) as started:
         yield started
-    finally:
-        started.close()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import redis
 
 import kue
 import kue.aio
-from kue.aio.producer import LANES
+from kue.async_client.producer import LANES
 from tests.support.loops import on_loop, until
 from tests.support.servers.faulty_server import FaultyServer
 from tests.support.servers.proxy import Proxy

@@ -94,7 +94,8 @@ def test_an_alert_begins_once_and_ends_once_whoever_evaluates(
 ) -> None:
     queue.webhook(["alert"], "https://example.com/", name="ops")
     queue.alert_rules(replace(RULES, redis_memory=None, failure_rate=None))
-    other = evaluation.Alerts(queue.session, queue._queries)  # another process, or this one after a restart
+    # Another process, or this one after a restart
+    other = evaluation.Alerts(queue.session, queue._queries, queue._statistics)
     other.alert_rules(queue.alert_rules())
     job = queue.create("t").save()
 
@@ -126,7 +127,7 @@ def test_an_alert_begins_once_and_ends_once_whoever_evaluates(
 def test_of_several_processes_one_evaluates_at_a_time(queue: kue.Queue, redis_client: redis.Redis) -> None:
     queue.alert_rules(RULES)
     client, calls = queue.session.connector.shared(), []
-    others = [evaluation.Alerts(queue.session, queue._queries) for _ in range(3)]
+    others = [evaluation.Alerts(queue.session, queue._queries, queue._statistics) for _ in range(3)]
     for each in others:
         each.alert_rules(RULES)
         each._of_queue = lambda client, rules: calls.append(1) or iter(())  # type: ignore[method-assign, func-returns-value]

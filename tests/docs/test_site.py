@@ -12,11 +12,13 @@ import kue.downloads
 from docs.generate import PART, renewed
 from kue.alerts.evaluation import Alerts
 from kue.client.events import Event
-from kue.client.job_store import JobStore
+from kue.client.saving import Saving
 from kue.errors import KueError
 from kue.management.limits import Limits
+from kue.management.monitor_sessions import MonitorSessions
 from kue.management.operations import Operations
 from kue.management.queries import Queries
+from kue.management.statistics import Statistics
 from kue.schedules.declared import DeclaredSchedules
 from kue.schedules.store import Schedules
 from kue.states import EVENTS
@@ -29,7 +31,9 @@ from tests.support import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 #: Whose methods a queue has as its own.
-PARTS = (JobStore, Queries, Operations, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts)
+PARTS = (
+    Saving, Queries, Statistics, Operations, MonitorSessions, Limits, Schedules, DeclaredSchedules, Webhooks, Alerts,
+)  # fmt: skip
 
 
 def label(page: Path) -> str:

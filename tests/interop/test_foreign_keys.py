@@ -22,13 +22,6 @@ FUNCTION = "function( attempts, delay ) { require('fs'); return attempts * 10000
 
 
 @pytest.fixture
-def python(redis_url: str) -> Iterator[PythonSide]:
-    side = PythonSide(redis_url)
-    yield side
-    side.close()
-
-
-@pytest.fixture
 def node(redis_url: str) -> Iterator[Node]:
     with Node() as process:
         yield process.open(redis_url)

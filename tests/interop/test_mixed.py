@@ -37,13 +37,6 @@ from tests.support.consistency import inconsistencies
 
 
 @pytest.fixture
-def python(redis_url: str) -> Iterator[PythonSide]:
-    side = PythonSide(redis_url)
-    yield side
-    side.close()
-
-
-@pytest.fixture
 def node(redis_url: str) -> Iterator[NodeSide]:
     side = NodeSide(redis_url)
     yield side

@@ -18,19 +18,11 @@ import kue.aio
 from kue.concurrency import green
 from kue.worker.executors import event_loop
 from tests.support import wait_until
+from tests.worker.heard import Heard
 
 pytestmark = pytest.mark.skipif(green.enabled(), reason="eventlet has patched this process")
 
 LIMIT_S = 15
-
-
-class Heard:
-    """The events of one job, counted."""
-
-    def __init__(self, job: Any) -> None:
-        self.events: Counter[str] = Counter()
-        for event in ("start", "complete", "failed", "failed attempt", "cancel", "ttl exceeded", "enqueue"):
-            job.on(event, lambda *args, event=event: self.events.update([event]))
 
 
 # What a handler may be

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,17 +11,9 @@ import pytest
 import kue
 from kue.concurrency import green
 from tests.support import wait_until
+from tests.worker.heard import Heard
 
 LIMIT_S = 15
-
-
-class Heard:
-    """The events of one job, counted."""
-
-    def __init__(self, job: Any) -> None:
-        self.events: Counter[str] = Counter()
-        for event in ("start", "complete", "failed", "failed attempt", "cancel", "ttl exceeded", "enqueue"):
-            job.on(event, lambda *args, event=event: self.events.update([event]))
 
 
 def busy(job: Any) -> None:

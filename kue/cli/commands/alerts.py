@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ...base_job import now_ms
 from ...queue import Queue
+from ...storage.epoch_time import now_ms
 from ..options import json_option, with_queue
 from ..output import ago, print_json, table
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from ...base_job import now_ms
 from ...errors import InvalidJob
 from ...queue import Queue
 from ...schedules import SavedSchedule, Schedule
 from ...schedules.definition import MISSED, OVERLAPS
 from ...storage.codec import from_json
+from ...storage.epoch_time import now_ms
 from ..options import DURATION, json_option, with_queue
 from ..output import ago, duration, plain, print_json, table
 from .jobs.create import read_data

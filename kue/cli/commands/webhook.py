@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from ...base_job import now_ms
 from ...errors import InvalidJob
 from ...queue import Queue
+from ...storage.epoch_time import now_ms
 from ...webhooks.definition import EVENTS, FORMATS
 from ..options import json_option, with_queue
 from ..output import ago, duration, plain, print_json, table

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from flask import Flask, Response, abort, g, redirect, request, session
 from flask.sessions import SecureCookieSessionInterface
@@ -16,13 +13,14 @@ from itsdangerous import URLSafeTimedSerializer
 
 from kue.web.access import audit
 from kue.web.access.accounts import ANYBODY, Accounts, Visitor
+from kue.web.access.origins import Origins
 from kue.web.access.session_key import SessionKey
 from kue.web.access.sessions import Sessions
 from kue.web.access.throttle import LoginDelayed
 from kue.web.errors import error_response, wants_page
 from kue.web.links import link
 from kue.web.server.capacity import SOCKET_PATH
-from kue.web.server.proxies import IGNORED, VIA_TRUSTED
+from kue.web.server.proxies import VIA_TRUSTED
 
 if TYPE_CHECKING:
     from kue.queue import Queue
@@ -38,32 +36,8 @@ CLIENT_SCRIPTS = ("/socket.io/socket.io.js", "/socket.io/socket.io.min.js")
 OPEN_FOLDER = "/static/"
 
 
-def split_host(host: str) -> str:
-    """Return the host part of a ``Host`` header, lower case, without port and brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 #: The error for the read-only role, over HTTP and the socket.
 READ_ONLY = "read-only access: you cannot change anything"
-#: The error for a page of another site, with two remedies: an origin to allow, and a proxy whose headers are ignored.
-FOREIGN = "requests from other sites may not change anything"
-ALLOW_ORIGIN = "; to allow pages of {origin}, add it to KUE_CORS_ORIGINS"
-BEHIND_PROXY = "; if a proxy of yours forwarded this one, add it to KUE_TRUSTED_PROXIES"
-#: What ``KUE_CORS_ORIGINS`` accepts as an origin; it is repeated in the error.
-_ORIGIN = re.compile(r"https?://[\w.:\[\]-]{1,260}", re.ASCII)
-
-
 def delayed_response(exc: LoginDelayed) -> Response:
     """Return the response to a login attempt that came too early."""
     response = error_response(429, str(exc))
@@ -101,46 +75,18 @@ class Security:
     #: password), health, the client.
     open_paths = frozenset({"/login", "/healthz", "/sample/10mb.bin", *CLIENT_SCRIPTS})
 
-    def __init__(self, settings: Settings, queue: Queue) -> None:
+    def __init__(self, settings: Settings, queue: Queue, origins: Origins | None = None) -> None:
         self.settings = settings
         self.accounts = Accounts(settings)
         self.knows_visitors = self.accounts.required
         self.key = SessionKey(queue)
         self.sessions = Sessions(queue, self.accounts, self.key, settings.session_lifetime)
-        self.origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
-        names = {"localhost", socket.gethostname().lower(), str(settings.host).lower()}
-        names |= {name for name in settings.allowed_hosts if not name.startswith("*")}
-        if settings.internal_url is not None:
-            names.add(split_host(urlsplit(settings.internal_url).netloc))
-        self.hosts = frozenset(names | {split_host(urlsplit(origin).netloc) for origin in self.origins})
-        #: ".example.org" for *.example.org
-        self.domains = (".localhost", *(name[1:] for name in settings.allowed_hosts if name.startswith("*")))
-
-    def host_is_ours(self, host: str) -> bool:
-        """Return whether a ``Host`` header names this server.
-
-        Another site could make its own name resolve to this machine and would then be "same origin" (DNS rebinding). It
-        cannot do so with an address or one of our names.
-        """
-        name = split_host(host)
-        return name in self.hosts or name.endswith(self.domains) or _is_address(name)
-
-    def origin_is_ours(self, origin: str) -> bool:
-        """Return whether pages of this origin may make changes."""
-        if origin.lower() in self.origins or "*" in self.origins:
-            return True
-        return origin.lower() == f"{request.scheme}://{request.host}".lower()
+        self.origins = Origins(settings) if origins is None else origins
 
     def check_request(self) -> ResponseReturnValue | None:
         """Refuse cross-site requests and requests without valid credentials. Runs before every view."""
-        if not self.host_is_ours(request.host):
-            abort(
-                400,
-                f"unknown host name {split_host(request.host)!r}; if it is this server's, add it to KUE_ALLOWED_HOSTS",
-            )
         changes = request.method not in audit.SAFE_METHODS
-        if changes:
-            self._check_origin()
+        self.origins.check_request(changes)
         if request.path in self.open_paths or request.path.startswith(OPEN_FOLDER):
             return None
         try:
@@ -163,24 +109,6 @@ class Security:
         response = error_response(401, "authentication required")
         response.headers["WWW-Authenticate"] = 'Basic realm="kue", charset="UTF-8"'
         return response
-
-    def is_same_site(self) -> bool:
-        """Return whether the current request comes from one of our pages, or from no page."""
-        origin = request.headers.get("Origin")
-        if origin is not None:
-            return self.origin_is_ours(origin)
-        return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
-
-    def _check_origin(self) -> None:
-        if not self.is_same_site():
-            abort(403, FOREIGN + self.remedy_for_origin())
-
-    def remedy_for_origin(self) -> str:
-        """Return what an operator can do about the refused request of another origin, as the end of a sentence."""
-        if request.environ.get(IGNORED):
-            return BEHIND_PROXY
-        origin = request.headers.get("Origin", "")
-        return ALLOW_ORIGIN.format(origin=origin) if _ORIGIN.fullmatch(origin) else ""
 
     def user_of_proxy(self) -> str | None:
         """Return the user whom a trusted proxy names, None if there is none. They may have no access."""
@@ -244,19 +172,13 @@ class Security:
     def socket_visitor(self, auth: object) -> Visitor | None:
         """Return the visitor of a new socket. The origin was checked at the handshake."""
         try:
-            return self.visitor(auth) if self.host_is_ours(request.host) else None
+            return self.visitor(auth) if self.origins.host_is_ours(request.host) else None
         except LoginDelayed:
             return None
 
-    def socket_origins(self) -> Any:
-        """Return Flask-SocketIO's ``cors_allowed_origins``; None: the same origin only."""
-        if not self.origins:
-            return None
-        return "*" if "*" in self.origins else sorted(self.origins)
-
     def add_headers(self, response: Response) -> Response:
         """Add the security headers to a response."""
-        sockets = f"ws://{request.host} wss://{request.host}" if self.host_is_ours(request.host) else ""
+        sockets = f"ws://{request.host} wss://{request.host}" if self.origins.host_is_ours(request.host) else ""
         headers = response.headers
         headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY.format(sockets=sockets))
         headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -276,7 +198,7 @@ class Security:
         def around(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ.get("PATH_INFO", "").startswith(SOCKET_PATH):
                 query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-                if "j" in query or not self.host_is_ours(environ.get("HTTP_HOST", "")):
+                if "j" in query or not self.origins.host_is_ours(environ.get("HTTP_HOST", "")):
                     start_response("400 Bad Request", [("Content-Type", "text/plain")])
                     return [
                         b"JSONP is not supported\n" if "j" in query else b"unknown host name; see KUE_ALLOWED_HOSTS\n"

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from kue.queue import Queue
 from kue.settings import Settings
 from kue.web.access.accounts import Role, Visitor
+from kue.web.access.origins import Origins
 from kue.web.access.security import CLIENT_SCRIPTS, OPEN_FOLDER, Security
 
 log = logging.getLogger("kue.web")
@@ -90,14 +91,8 @@ class Standing:
         return self._visitor
 
 
-class MountedSecurity(Security):
-    """The checks of a monitor inside an application. The visitor is already in the request's environ."""
-
-    open_paths = frozenset(CLIENT_SCRIPTS)
-
-    def __init__(self, settings: Settings, queue: Queue) -> None:
-        super().__init__(settings, queue)
-        self.knows_visitors = True
+class ApplicationOrigins(Origins):
+    """The origin of the application, whatever it is."""
 
     def host_is_ours(self, host: str) -> bool:
         """The application checks its host names."""
@@ -106,12 +101,22 @@ class MountedSecurity(Security):
     def is_same_site(self) -> bool:
         return is_same_origin(request.environ)
 
-    def remedy_for_origin(self) -> str:
+    def remedy(self) -> str:
         """The application's own origin is the only one."""
         return ""
 
-    def socket_origins(self) -> Any:
+    def for_sockets(self) -> Any:
         return lambda origin, environ: is_same_origin(environ)
+
+
+class MountedSecurity(Security):
+    """The checks of a monitor inside an application. The visitor is already in the request's environ."""
+
+    open_paths = frozenset(CLIENT_SCRIPTS)
+
+    def __init__(self, settings: Settings, queue: Queue) -> None:
+        super().__init__(settings, queue, ApplicationOrigins(settings))
+        self.knows_visitors = True
 
     def visitor(self, auth: object = None) -> Visitor | None:
         found: Visitor | None = request.environ.get(VISITOR)

@@ -9,7 +9,7 @@ from kue.web.present.worker_rows import CLOCK_OFF_MS, TypeCapacity, WorkerView
 
 if TYPE_CHECKING:
     from kue.management.memory_usage import MemoryInfo
-    from kue.management.queries import LeaseInfo
+    from kue.management.statistics import LeaseInfo
 
 #: Free bytes in the download folder below which the page warns.
 DISK_LOW_BYTES = 1024**3

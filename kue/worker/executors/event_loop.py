@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from ...concurrency.essential import run_essential
 from ..attempts.execution import Execution
-from .daemon_threads import DaemonThreads
+from ..daemon_threads import DaemonThreads
 from .loop_lag import TimedSelector, Watchdog
 
 log = logging.getLogger("kue.worker")

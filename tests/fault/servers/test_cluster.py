@@ -22,12 +22,8 @@ FAILOVER_S = 30.0
 
 @pytest.fixture  # one for each test, since one of them kills a node
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    started = Nodes()
-    try:
-        started.start(tmp_path_factory.mktemp("cluster"))
+    with Nodes.running(tmp_path_factory.mktemp("cluster")) as started:
         yield started
-    finally:
-        started.close()
 
 
 @pytest.mark.serial

@@ -20,12 +20,8 @@ FAILOVER_S = 60.0
 
 @pytest.fixture  # one for each test, since one of them kills the primary
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    started = Guarded()
-    try:
-        started.start(tmp_path_factory.mktemp("sentinel"))
+    with Guarded.running(tmp_path_factory.mktemp("sentinel")) as started:
         yield started
-    finally:
-        started.close()
 
 
 def test_a_queue_lives_behind_sentinels(guarded: Guarded) -> None:

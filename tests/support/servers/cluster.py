@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,17 @@ class Nodes:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.ports: list[int] = []
         self.clients: list[Any] = []
+
+    @classmethod
+    @contextmanager
+    def running(cls, directory: Path) -> Iterator[Nodes]:
+        """Run one with its files in ``directory``."""
+        started = cls()
+        try:
+            started.start(directory)
+            yield started
+        finally:
+            started.close()
 
     def start(self, directory: Path) -> None:
         first_bus = 0

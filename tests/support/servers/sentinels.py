@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,17 @@ class Guarded:
         self.sentinels: list[Any] = []
         self.primary: Any = None
         self.replica: Any = None
+
+    @classmethod
+    @contextmanager
+    def running(cls, directory: Path) -> Iterator[Guarded]:
+        """Run one with its files in ``directory``."""
+        started = cls()
+        try:
+            started.start(directory)
+            yield started
+        finally:
+            started.close()
 
     def start(self, directory: Path) -> None:
         binary = str(find_binary())

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from ....base_job import now_ms
 from ....errors import JobNotFound
 from ....job import Job
 from ....queue import Queue
 from ....states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
 from ....storage.codec import PRIORITY_NAMES, from_json
+from ....storage.epoch_time import now_ms
 from ....text.redaction import safe, safe_text
 from ...options import ID, json_option, with_queue
 from ...output import ago, duration, paint, plain, plain_lines, print_json, table

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ....base_job import now_ms
 from ....errors import QueueUnavailable
 from ....queue import Queue
 from ....states import STATES
+from ....storage.epoch_time import now_ms
 from ...options import json_option, with_queue
 from ...output import ago, coloured, duration, paint, plain, print_json, table
 

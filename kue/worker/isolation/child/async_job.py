@@ -10,7 +10,7 @@ from typing import Any
 
 from ....job import Job
 from ....storage.arguments import check_callable, check_job_event
-from ...executors.daemon_threads import DaemonThreads
+from ...daemon_threads import DaemonThreads
 
 #: Maximum number of concurrent calls of the handler.
 CALLS_MAX = 16

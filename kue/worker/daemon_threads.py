@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from ...concurrency import green
+from ..concurrency import green
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,10 +10,10 @@ import redis
 import redis.asyncio
 from redis.cluster import RedisCluster
 
-from ..concurrency.bridge import wait
-from ..connection.client_factory import ANSWER_S
-from ..connection.connector import Connector, Locator
-from ..connection.url import Address
+from ...concurrency.bridge import wait
+from ...connection.client_factory import ANSWER_S
+from ...connection.connector import Connector, Locator
+from ...connection.url import Address
 from . import client_factory
 from .clients import BridgedClient, Cluster, OneConnection
 

@@ -14,7 +14,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.commands import CoreCommands
 from redis.exceptions import RedisClusterException, RedisError
 
-from ..concurrency.bridge import wait
+from ...concurrency.bridge import wait
 from .liveness import live
 
 T = TypeVar("T")

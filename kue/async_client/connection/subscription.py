@@ -10,10 +10,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from ..concurrency.bridge import wait
-from ..connection.failures import is_transient, unavailable
-from ..connection.liveness import ConnectionForgotten
-from ..connection.subscription import (
+from ...concurrency.bridge import wait
+from ...connection.failures import is_transient, unavailable
+from ...connection.liveness import ConnectionForgotten
+from ...connection.subscription import (
     BUSY,
     PAUSE_EACH_S,
     PAUSE_MAX_S,

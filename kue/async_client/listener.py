@@ -14,9 +14,9 @@ from ..client.events import RESYNC, Event, Listener
 from ..client.handler_thread import BACKLOG_MAX, HasArgs, Registration
 from ..concurrency import bridge
 from ..connection.subscription import UNREQUIRED_S
-from .connector import AsyncConnector
+from .connection.connector import AsyncConnector
+from .connection.subscription import AsyncSubscription
 from .event_stream import EventStream
-from .subscription import AsyncSubscription
 
 log = logging.getLogger("kue.events")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from ..base_job import BaseJob
@@ -13,7 +13,7 @@ from ..concurrency import bridge, green
 from ..errors import KueError
 from ..middleware import AsyncCreateNext, create_through
 from ..storage.session import Session
-from .connector import AsyncConnector
+from .connection.connector import AsyncConnector
 from .event_stream import EventStream
 from .job import AsyncJob
 from .listener import AsyncListener
@@ -69,17 +69,8 @@ class AsyncJobStore(JobStore[AsyncJob]):
         else:
             save()
 
-    def _let_others_run(self) -> None:
+    def let_others_run(self) -> None:
         bridge.sleep(0)
-
-    def _apart(self, fn: Callable[[], object]) -> Callable[[], None]:
-        task = asyncio.get_running_loop().create_task(bridge.run(fn))
-        return lambda: bridge.wait(_ended(task))
-
-    _iterables = (Iterable, AsyncIterable)
-
-    def _prepared(self, wanted: Any) -> Iterator[AsyncJob]:
-        return super()._prepared(_from_async(wanted) if isinstance(wanted, AsyncIterable) else wanted)
 
     def wait(self, job: BaseJob, timeout_s: float | None) -> Any:
         return wait_for(job, self.listener, timeout_s, _Wake())
@@ -173,20 +164,3 @@ class _Wake:
                 return await self._event.wait()
         except TimeoutError:
             return False
-
-
-def _from_async(wanted: AsyncIterable[Any]) -> Iterator[Any]:
-    """Yield what an asynchronous iterable yields. Only under ``bridge.run``."""
-    iterator, end = aiter(wanted), object()
-    while (each := bridge.wait(anext(iterator, end))) is not end:
-        yield each
-
-
-async def _ended(task: asyncio.Task[Any]) -> None:
-    """Wait for a task. If this is cancelled, the task goes on to its end first: what it saves must be known."""
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task])
-        raise

@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError, ResponseError
 
-from ..connection.liveness import GRACE_S, IDLE_S, LATE_S, PING_S, ConnectionForgotten, unsent_bytes
+from ...connection.liveness import GRACE_S, IDLE_S, LATE_S, PING_S, ConnectionForgotten, unsent_bytes
 
 
 class LiveConnection:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisClusterException
 from redis.sentinel import Sentinel as SyncSentinel
 from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
-from ..connection.client_factory import (
+from ...connection.client_factory import (
     COMMON,
     DRIVER,
     NODE_CONNECT_S,
@@ -30,8 +30,8 @@ from ..connection.client_factory import (
     own_answer,
     own_keepalive,
 )
-from ..connection.liveness import keepalive_options
-from ..connection.url import Address
+from ...connection.liveness import keepalive_options
+from ...connection.url import Address
 from .clients import Cluster, Sentinels
 from .liveness import make_live
 

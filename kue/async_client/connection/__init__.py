@@ -1,0 +1,1 @@
+"""Connections of an event loop to any Redis, as in ``kue/connection``."""
