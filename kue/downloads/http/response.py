@@ -215,11 +215,11 @@ class Response:
             for item in self._values(name):
                 algorithm, equals, value = item.partition("=")
                 kind = _DIGESTS.get(algorithm.strip().lower())
-                digest = _from_base64(value.split(";")[0].strip().strip(":"), kind) if kind and equals else None
+                digest = _hexadecimal(value.split(";")[0].strip(), kind) if kind and equals else None
                 if kind and digest:
                     found.setdefault(kind, (digest, name))
         content_md5 = (self.header("Content-MD5") or "").strip()
-        if self.is_whole and not found and (digest := _from_base64(content_md5, "md5")):
+        if self.is_whole and not found and (digest := _hexadecimal(content_md5, "md5")):
             found["md5"] = digest, "Content-MD5"
         best = next((kind for kind in _DIGESTS.values() if kind in found), None)
         return {} if best is None else {best: found[best]}
@@ -259,9 +259,13 @@ class Response:
         return line
 
 
-def _from_base64(text: str, kind: str) -> str | None:
+def _hexadecimal(text: str, kind: str) -> str | None:
+    """Return a digest in hexadecimal: it is sent in base64, sometimes without padding, sometimes in hexadecimal."""
+    text, size = text.strip("\"':"), _DIGEST_BYTES[kind]
+    if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", text):
+        return text.lower()
     try:
-        digest = base64.b64decode(text, validate=True)
+        digest = base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return digest.hex() if len(digest) == _DIGEST_BYTES[kind] else None
+    return digest.hex() if len(digest) == size else None
