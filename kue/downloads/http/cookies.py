@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.message
 import re
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
@@ -24,11 +23,10 @@ class Cookies:
         """Store the ``Set-Cookie`` values of a response; return whether any was stored."""
         if not values:
             return False
-        message = email.message.Message()
-        for value in values:
-            message["Set-Cookie"] = _tidied(value)
+        # A header arrives as Latin-1; what goes out is UTF-8, and other bytes as they came.
+        tidied = [_tidied(value).encode("latin-1").decode("utf-8", "surrogateescape") for value in values]
         before = self.header(url, False)
-        self._jar.extract_cookies(cast("object", _Info(message)), Request(str(url)))  # type: ignore[arg-type]
+        self._jar.extract_cookies(cast("object", _Headers(tidied)), Request(str(url)))  # type: ignore[arg-type]
         return self.header(url, False) != before
 
     def header(self, url: Url, is_own_server: bool) -> str | None:
@@ -61,11 +59,14 @@ def _tidied(value: str) -> str:
     return "; ".join(found)
 
 
-class _Info:
-    """What the jar wants of a response."""
+class _Headers:
+    """What the jar wants of a response: an object whose ``info()`` has the headers."""
 
-    def __init__(self, message: email.message.Message) -> None:
-        self._message = message
+    def __init__(self, values: list[str]) -> None:
+        self._values = values
 
-    def info(self) -> email.message.Message:
-        return self._message
+    def info(self) -> _Headers:
+        return self
+
+    def get_all(self, name: str, default: list[str]) -> list[str]:
+        return self._values if name == "Set-Cookie" else default

@@ -132,7 +132,7 @@ class Source:
         try:
             if proxy is None and self._env_proxies:
                 proxy = environment_proxy(parts)
-            sent = {name: value.encode("utf-8").decode("latin-1") for name, value in sent.items()}
+            sent = {name: value.encode("utf-8", "surrogateescape").decode("latin-1") for name, value in sent.items()}
             head, stream = self._network.request(parts, sent, proxy, is_own_server)
         except DownloadError as exc:
             exc.url = exc.url or shown
