@@ -140,7 +140,9 @@ def test_depth_does_not_matter() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", ["://", "http:", "//u:x", "//u:x@", "&token=a ", "%3A%2F%2F", "//a b:c@d ", "?=&", '" '])
+@pytest.mark.parametrize(
+    "piece", ["://", "http:", "//u:x", "//u:x@", "&token=a ", "%3A%2F%2F", "//a b:c@d ", "?=&", '" ']
+)
 @pytest.mark.parametrize("end", ["", "#@", "&a=b"])
 def test_a_long_text_takes_seconds_at_the_most(piece: str, end: str) -> None:
     text = piece * (300_000 // len(piece)) + end
