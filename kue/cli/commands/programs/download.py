@@ -25,6 +25,7 @@ from ....downloads import (
 )
 from ....downloads.errors import DiskFull
 from ....downloads.files.filenames import choose_name
+from ....downloads.http.urls import split_url
 from ....downloads.messages import duration, size
 from ....downloads.url_list import ListedUrl, read_urls
 from ....text.redaction import safe_text
@@ -78,7 +79,7 @@ class CommandJob:
         self.number, self.data, self._board, self._stop, self._verbose = number, data, board, stop, verbose
         self.name = safe_text(data["url"])
         #: What its line on a terminal begins with: the file name, as far as it is known before the response.
-        self.label = choose_name(data.get("filename"), None, self.name)
+        self.label = data.get("filename") or choose_name(None, None, str(split_url(data["url"], ["*"])))
 
     def log(self, message: str, *args: object) -> None:
         """Print a line with -v."""
