@@ -156,7 +156,7 @@ class ResponseOpener:
 
     def _state(self, response: Response, length: int | None) -> PartState:
         content_type = response.header("Content-Type")
-        disposition = "; ".join(response.header_lines("Content-Disposition"))
+        disposition = "; ".join(response.header_lines("Content-Disposition")[:3])
         if self._exact_names and self._request.filename:
             name = self._request.filename
         else:

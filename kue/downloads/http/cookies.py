@@ -10,6 +10,10 @@ from urllib.request import Request
 from .urls import Url
 
 
+#: Most cookies of one download, as browsers allow for one domain; the oldest give way. Longest one, bytes.
+MAX_COOKIES, MAX_COOKIE = 180, 8 * 1024
+
+
 class Cookies:
     """A cookie jar, never shared between downloads. ``given`` is sent to the server of the job's own URL only."""
 
@@ -19,15 +23,16 @@ class Cookies:
         policy = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
         self._jar = CookieJar(policy)
 
-    def keep(self, url: Url, values: list[str]) -> bool:
-        """Store the ``Set-Cookie`` values of a response; return whether any was stored."""
+    def keep(self, url: Url, values: list[str]) -> None:
+        """Store the ``Set-Cookie`` values of a response."""
         if not values:
-            return False
+            return
         # A header arrives as Latin-1; what goes out is UTF-8, and other bytes as they came.
-        tidied = [_tidied(value).encode("latin-1").decode("utf-8", "surrogateescape") for value in values]
-        before = self.header(url, False)
+        kept = [value for value in values if len(value) <= MAX_COOKIE][-MAX_COOKIES:]
+        tidied = [_tidied(value).encode("latin-1").decode("utf-8", "surrogateescape") for value in kept]
         self._jar.extract_cookies(cast("object", _Headers(tidied)), Request(str(url)))  # type: ignore[arg-type]
-        return self.header(url, False) != before
+        for cookie in list(self._jar)[:-MAX_COOKIES]:
+            self._jar.clear(cookie.domain, cookie.path, cookie.name)
 
     def header(self, url: Url, is_own_server: bool) -> str | None:
         """Return the ``Cookie`` header for a URL, or None."""

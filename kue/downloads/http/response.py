@@ -20,6 +20,8 @@ _CONTENT_RANGE = re.compile(
 _CHUNK = re.compile(rb"[ \t]*(?:0x)?0*([0-9a-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.IGNORECASE | re.DOTALL)
 #: Longest line with a chunk's size and extensions, bytes.
 MAX_CHUNK_LINE = 4096
+#: What is wrong with the framing is logged up to here.
+MAX_DOUBTS = 5
 #: Content codings that change the bytes, and the file name extension of each. Anything else names no coding.
 CODINGS = {
     "gzip": ".gz", "x-gzip": ".gz", "compress": ".Z", "x-compress": ".Z", "deflate": ".deflate", "br": ".br",
@@ -121,7 +123,7 @@ class Response:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is wrong with the framing although the body can be used, for the log."""
-        return self._framing.notes
+        return self._framing.notes[:MAX_DOUBTS]
 
     def expect(self, size: int) -> None:
         """Set the size of a body whose headers do not say it otherwise: that of a range."""
