@@ -9,7 +9,6 @@ from urllib.request import Request
 
 from .urls import Url
 
-
 #: Most cookies of one download, as browsers allow for one domain; the oldest give way. Longest one, bytes.
 MAX_COOKIES, MAX_COOKIE = 180, 8 * 1024
 
