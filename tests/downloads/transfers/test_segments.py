@@ -18,6 +18,7 @@ from kue.downloads import DownloadError, DownloadHandler, attempt, segments
 from kue.downloads.files import segment_map
 from tests.downloads.conftest import assert_file, finished, parts, run_until_done
 from tests.downloads.hostile import FakeJob, HostileServer, Request, Script, Wire, content, good, send_good
+from tests.support import wait_until
 
 DATA, OTHER = content(8 * 1024 * 1024), content(8 * 1024 * 1024, seed=2)
 SLOW = 8_000_000
@@ -196,10 +197,14 @@ BUSY = b"<p>One connection at a time"
 )
 def test_what_a_server_says_to_additional_connections_ends_only_those(make: Make, folder: Path, answer: bytes) -> None:
     def script(request: Request, wire: Wire) -> None:
-        if request.number == 0:
-            send_good(request, wire, DATA, rate=40_000_000)
-        else:
+        if request.number:
             wire.send(answer)
+            return
+        wire.head(headers={"ETag": '"v1"', "Accept-Ranges": "bytes", "Content-Length": len(DATA)})
+        wire.send(DATA[:100_000])
+        # The rest comes when the others have given up, so that none of them holds a segment.
+        wait_until(lambda: len(server.requests) == 4 and not any("_help" in t.name for t in threading.enumerate()))
+        wire.send(DATA[100_000:])
 
     with HostileServer(script) as server:
         job = FakeJob(server.url(), segments=4)
