@@ -104,12 +104,20 @@ class Transfer:
                 position = self._copy(response, position)
             finally:
                 response.close()
-            if self._state.length is None or position == self._state.length:
+            if self._is_end(response, position):
                 self._state.complete = position
                 self.part.save()
                 return position
             # The server sent less than was requested, but as much as it announced: request the rest.
             check_piece_size(self.source, response)
+
+    def _is_end(self, response: Response, position: int) -> bool:
+        """Return whether the body that ended at ``position`` reached the end of the file."""
+        state = self._state
+        if state.length is not None:
+            return position == state.length
+        # A range of an unknown total may end anywhere: without a version, nothing more can be asked for.
+        return response.is_whole or state.validator is None
 
     def _copy(self, response: Response, position: int) -> int:
         """Copy the body to the partial file at ``position``; return the position of its end."""

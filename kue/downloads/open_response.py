@@ -11,7 +11,7 @@ from .files import filenames
 from .files.disk_space import Disk
 from .files.partial import Part, PartState, boot_id
 from .http.fetch import Source
-from .http.ranges import open_range, range_mismatch
+from .http.ranges import is_past_end, open_range, range_mismatch, total_of
 from .http.response import CODINGS, Response
 from .http.urls import redact_url
 from .limits import SizeLimits
@@ -22,6 +22,8 @@ from .request import DownloadRequest
 MAX_CODINGS = 3
 #: Extensions with the same meaning.
 _SYNONYMS = {".gz": (".gz", ".tgz", ".gzip", ".svgz"), ".zst": (".zst", ".zstd", ".tzst"), ".xz": (".xz", ".txz")}
+_NOT_FROM_START = "although no range was requested, and did not send one from byte 0 on"
+_CONTRADICTION = "with a Content-Range that contradicts its length"
 #: How often one attempt may start over because the responses do not match.
 MAX_RESTARTS = 2
 
@@ -44,6 +46,8 @@ class ResponseOpener:
     ) -> None:
         self._request, self._source, self._part, self._progress = request, source, part, progress
         self._restarts = 0
+        #: Whether the last response was a range that does not say how long the file is.
+        self._asks_for_end = False
         self._exact_names = exact_names
         self._size_limits, self._disk, self._start, self._now = size_limits, disk, start, now
 
@@ -60,6 +64,9 @@ class ResponseOpener:
                 response = open_range(self._source, state, have)
                 problem = range_mismatch(response, state, have, is_conditional=self._source.range_style < 2)
                 if problem is None:
+                    if state.length is None and response.status == 206:
+                        state.length = total_of(response)
+                        self._asks_for_end = state.length is None
                     self.resume(state, have)
                     if response.status == 206:
                         return response, have
@@ -69,6 +76,8 @@ class ResponseOpener:
                     return None, have
                 if not response.is_whole:
                     response.close()
+                if self._asks_for_end and is_past_end(response, state, have):
+                    return None, have
                 self._start_over(problem)
                 if response.is_whole:
                     return self._begin(response), 0
@@ -77,9 +86,12 @@ class ResponseOpener:
     def _open_all(self) -> Response:
         """Request the whole file; if the server sends a part without saying which one, once more as a range."""
         response = self._source.open()
-        if response.status != 206 or _size_from_start(response) is not None:
+        try:
+            if response.status == 206:
+                _size_from_start(response)
             return response
-        response.close()
+        except ValueError:
+            response.close()
         return self._source.open({"Range": "bytes=0-"})
 
     def resume(self, state: PartState, have: int) -> None:
@@ -116,7 +128,9 @@ class ResponseOpener:
             if isinstance(exc, DownloadError):
                 exc.url, exc.status = response.url, response.status
             raise
-        if response.is_open_ended:
+        self._asks_for_end = length is None and response.status == 206
+        has_no_end = response.status == 206 and total_of(response) is None and response.validator is None
+        if response.is_open_ended or has_no_end:
             self._progress.log("No Content-Length: a truncated download may go undetected")
         return response
 
@@ -125,11 +139,15 @@ class ResponseOpener:
         if response.is_whole:
             return response.length
         answered = f"{response.host} answered {messages.status(response.status)}"
-        size, span = _size_from_start(response), response.content_range()
-        if response.status != 206 or (size is None and (span is None or span[0] != 0)):
-            raise DownloadFailed(f"{answered} although no range was requested, and did not send one from byte 0 on")
+        if response.status != 206:
+            raise DownloadFailed(f"{answered} {_NOT_FROM_START}")
+        try:
+            size = _size_from_start(response)
+        except ValueError as exc:
+            raise DownloadFailed(f"{answered} {exc}") from None
         if size is None:
-            raise DownloadFailed(f"{answered} with a Content-Range that contradicts its length")
+            # Without a version, nothing more can be asked for.
+            return response.length if response.validator is None else None
         if response.length is not None and response.length < size and response.validator is None:
             raise DownloadFailed(
                 f"{answered} with only part of the file, and no ETag or Last-Modified to request the rest safely"
@@ -138,7 +156,7 @@ class ResponseOpener:
 
     def _state(self, response: Response, length: int | None) -> PartState:
         content_type = response.header("Content-Type")
-        disposition = "; ".join(response.header_lines("Content-Disposition"))
+        disposition = "; ".join(response.header_lines("Content-Disposition")[:3])
         if self._exact_names and self._request.filename:
             name = self._request.filename
         else:
@@ -191,21 +209,33 @@ class ResponseOpener:
 
 
 def _size_from_start(response: Response) -> int | None:
-    """Return the size of the file whose beginning a 206 sends; None if it is another part, or contradicts itself."""
+    """Return the size of the file whose beginning a 206 sends, None if it does not say how long the file is.
+
+    Raises ValueError if it sends another part, or contradicts itself.
+    """
     span = response.content_range()
     if span is None:
-        return None
+        raise ValueError(_NOT_FROM_START)
     first, last, total = span
     if first is None or last is None:
         # "bytes */5000", which belongs to a 416: a body of that length is the file.
-        return total if total is not None and response.length == total else None
+        if total is None or response.length != total:
+            raise ValueError(_NOT_FROM_START)
+        return total
     if first != 0:
-        return None
+        raise ValueError(_NOT_FROM_START)
     response.expect(last + 1)
     if response.chunked:
-        return total if total is not None and last < total else None
-    length = response.length or 0
+        length = last + 1
+    else:
+        length = response.length or 0
     if total is None:
-        return length if length == last + 1 else None
-    # As many bytes as the file has, or more, are all of it, whatever the range says.
-    return length if length >= total else total if length == last + 1 else None
+        if length != last + 1:
+            raise ValueError(_CONTRADICTION)
+        return None
+    if length >= total:
+        # As many bytes as the file has, or more, are all of it, whatever the range says.
+        return length
+    if length != last + 1:
+        raise ValueError(_CONTRADICTION)
+    return total

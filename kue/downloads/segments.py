@@ -150,9 +150,12 @@ class SegmentedFetch:
                 self._work(self._others, segment, None, self._check_helper)
         except _OneIsEnough:
             pass
+        except PartChanged as exc:
+            # Perhaps the server answers one connection too many with another page: the first one knows its version.
+            self._errors.append(DownloadError(f"An additional connection was of no use: {exc}"))
         except BaseException as exc:
             self._errors.append(exc)
-            if isinstance(exc, PartChanged | OSError):
+            if isinstance(exc, OSError):
                 self._stop = True
 
     def _work(self, source: Source, segment: Segment, response: Response | None, after: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidRequest
 from .http.address_guard import AllowList
+from .http.urls import Url, split_url
 from .request import DownloadRequest
 
 #: Most URLs in one list.
@@ -38,7 +39,7 @@ def read_urls(
     """
     allow = allow if isinstance(allow, AllowList) else AllowList(allow)
     found: list[ListedUrl] = []
-    first_line: dict[str, int] = {}
+    first_line: dict[Url, int] = {}
     for number, text in enumerate(lines, 1):
         text = text.strip("\ufeff \t\r\n")
         if skip_comments and (not text or text.startswith("#")):
@@ -50,6 +51,7 @@ def read_urls(
         except InvalidRequest as exc:
             found.append(ListedUrl(number, text[:200], str(exc), suggestion=getattr(exc, "suggestion", None)))
             continue
-        found.append(ListedUrl(number, url, duplicate_of=first_line.get(url)))
-        first_line.setdefault(url, number)
+        target = split_url(url, allow)
+        found.append(ListedUrl(number, url, duplicate_of=first_line.get(target)))
+        first_line.setdefault(target, number)
     return found

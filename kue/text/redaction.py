@@ -39,6 +39,8 @@ _STARTS_AS_URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:)?//\S")
 #: The rest of a URL up to its fragment, and the fragment, which is useless without the rest.
 _TO_FRAGMENT = re.compile(r"((?:(?!//)[^\s#])*)#[^\s\"'<>]*")
 _DELIMITER, _BLANK = re.compile(r"[/?#]"), re.compile(r"\s")
+#: A scheme with other slashes than two before credentials: ``http:/user:password@host``, as browsers take it, too.
+_ODD_SLASHES = re.compile(r"(?i)\b(https?:)(?!//[^/\\])[/\\]*(?=[^\s/\\?#@]{1,300}@)")
 #: Punctuation of the sentence around a URL.
 _MARKS = ".,;:!?)]}>\"'"
 #: Longest authority, and longest password with a slash, that is recognized, characters.
@@ -53,6 +55,8 @@ _HARMLESS_HEADERS = frozenset({"accept", "accept-language", "referer", "user-age
 
 def safe_text(text: str) -> str:
     """Return a text without the passwords, tokens and signatures of the URLs in it."""
+    if "@" in text:
+        text = _ODD_SLASHES.sub(r"\1//", text)
     if "//" not in text and "=" not in text and "%" not in text:
         return text
     if "\n" in text:
@@ -84,6 +88,10 @@ def safe(value: T) -> T:
                     made[shown] = _without_values(inner, key == "headers")
                     changed = True
                     continue
+                if is_request and key == "proxy" and isinstance(inner, str):
+                    made[shown] = _shown_proxy(inner)
+                    changed = changed or made[shown] != inner
+                    continue
                 changed = changed or shown != key
                 made[shown] = None  # keeps the order
                 left.append((inner, made, shown))
@@ -105,7 +113,7 @@ def restore(shown: Any, kept: Any) -> Any:
         new, old, parent, place = left.pop()
         made: Any = new
         if isinstance(new, str) and isinstance(old, str):
-            made = old if new in (safe_text(old), HIDDEN, _without_value(old, True)) else new
+            made = old if new in (safe_text(old), HIDDEN, _without_value(old, True), _shown_proxy(old)) else new
         elif isinstance(new, dict) and isinstance(old, dict):
             made = dict.fromkeys(new)
             left += [(inner, old.get(key), made, key) for key, inner in new.items()]
@@ -126,6 +134,11 @@ def _without_values(value: Any, is_headers: bool) -> Any:
     if is_headers and isinstance(value, (list, tuple)):
         return [_without_value(line, True) if isinstance(line, str) else HIDDEN for line in value]
     return HIDDEN
+
+
+def _shown_proxy(proxy: str) -> str:
+    """Return a proxy's URL without user and password, also one without a scheme (``user:password@host:3128``)."""
+    return safe_text(proxy) if "//" in proxy else proxy.rpartition("@")[2]
 
 
 def _without_value(line: str, is_headers: bool) -> str:

@@ -116,6 +116,19 @@ def test_a_list_is_validated_line_by_line_and_duplicates_are_named(download: Run
     assert "line 5: the same URL as in line 1, skipped" in err
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_list_may_come_from_windows(download: Run, tmp_path: Path, charset: str) -> None:
+    with HostileServer(good(DATA)) as server:
+        mark = "\ufeff" if charset == "utf-16-le" else ""
+        (tmp_path / "urls.txt").write_bytes(f"{mark}# ü\r\n{server.url('/ü.bin')}\r\n\r\n".encode(charset))
+        code, out, _ = download("-q", "--allow", "127.0.0.1", "-i", "urls.txt")
+        assert (code, out) == (0, "ü.bin\n")
+        _, out, err = download("-q", "--allow", "127.0.0.1", server.url("/a"), server.url("/a"))
+    assert out == "a\n" and err == f"{server.url('/a')} is given twice, downloaded once\n"
+    (tmp_path / "urls.txt").write_bytes(b"# nothing")
+    assert download("-i", "urls.txt") == (0, "", "The list has no URLs\n")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

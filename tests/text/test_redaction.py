@@ -14,6 +14,11 @@ from kue.text.redaction import restore, safe, safe_text
 SECRET = "hunt" + "er2"
 #: `~` stands for the secret.
 FORMS = r"""
+http:/user:~@example.com/x
+https:user:~@example.com/x
+http:\\user:~@example.com\x
+http:///user:~@example.com/x
+see http:/user:~@example.com/x, or https:user:~@example.com
 http://user:~@host/
 http://~@host/
 HTTP://U:~@H/
@@ -135,10 +140,20 @@ def test_depth_does_not_matter() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", ["://", "//u:x", "//u:x@", "&token=a ", "%3A%2F%2F", "//a b:c@d ", "?=&", '" '])
+@pytest.mark.parametrize(
+    "piece", ["://", "http:", "//u:x", "//u:x@", "&token=a ", "%3A%2F%2F", "//a b:c@d ", "?=&", '" ']
+)
 @pytest.mark.parametrize("end", ["", "#@", "&a=b"])
 def test_a_long_text_takes_seconds_at_the_most(piece: str, end: str) -> None:
     text = piece * (300_000 // len(piece)) + end
     begun = time.process_time()
     safe_text(text)
     assert time.process_time() - begun < 3  # anything quadratic takes minutes
+
+
+def test_a_proxy_without_a_scheme_is_shown_without_its_user_and_can_be_restored() -> None:
+    data = {"url": "http://example.com/", "proxy": "user:swordfish@proxy:3128"}
+    shown = safe(data)
+    assert shown == {"url": "http://example.com/", "proxy": "proxy:3128"}
+    assert restore(shown, data) == data
+    assert safe({"url": "x", "proxy": "proxy:3128"})["proxy"] == "proxy:3128"

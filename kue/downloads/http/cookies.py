@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import email.message
 import re
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 from urllib.request import Request
 
 from .urls import Url
+
+#: Most cookies of one download, as browsers allow for one domain; the oldest give way. Longest one, bytes.
+MAX_COOKIES, MAX_COOKIE = 180, 8 * 1024
 
 
 class Cookies:
@@ -20,16 +22,16 @@ class Cookies:
         policy = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
         self._jar = CookieJar(policy)
 
-    def keep(self, url: Url, values: list[str]) -> bool:
-        """Store the ``Set-Cookie`` values of a response; return whether any was stored."""
+    def keep(self, url: Url, values: list[str]) -> None:
+        """Store the ``Set-Cookie`` values of a response."""
         if not values:
-            return False
-        message = email.message.Message()
-        for value in values:
-            message["Set-Cookie"] = _tidied(value)
-        before = self.header(url, False)
-        self._jar.extract_cookies(cast("object", _Info(message)), Request(str(url)))  # type: ignore[arg-type]
-        return self.header(url, False) != before
+            return
+        # A header arrives as Latin-1; what goes out is UTF-8, and other bytes as they came.
+        kept = [value for value in values if len(value) <= MAX_COOKIE][-MAX_COOKIES:]
+        tidied = [_tidied(value).encode("latin-1").decode("utf-8", "surrogateescape") for value in kept]
+        self._jar.extract_cookies(cast("object", _Headers(tidied)), Request(str(url)))  # type: ignore[arg-type]
+        for cookie in list(self._jar)[:-MAX_COOKIES]:
+            self._jar.clear(cookie.domain, cookie.path, cookie.name)
 
     def header(self, url: Url, is_own_server: bool) -> str | None:
         """Return the ``Cookie`` header for a URL, or None."""
@@ -61,11 +63,14 @@ def _tidied(value: str) -> str:
     return "; ".join(found)
 
 
-class _Info:
-    """What the jar wants of a response."""
+class _Headers:
+    """What the jar wants of a response: an object whose ``info()`` has the headers."""
 
-    def __init__(self, message: email.message.Message) -> None:
-        self._message = message
+    def __init__(self, values: list[str]) -> None:
+        self._values = values
 
-    def info(self) -> email.message.Message:
-        return self._message
+    def info(self) -> _Headers:
+        return self
+
+    def get_all(self, name: str, default: list[str]) -> list[str]:
+        return self._values if name == "Set-Cookie" else default

@@ -11,7 +11,7 @@ from ..errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUr
 from ..request import DownloadRequest
 from .connection import Network
 from .cookies import Cookies
-from .proxy import Proxy, environment_proxy, parse_proxy
+from .proxy import Proxy, environment_proxy, parse_proxy, refusal
 from .response import Response
 from .urls import Url, host_label, join_url, redact_url, split_url
 
@@ -21,6 +21,7 @@ TEMPORARY = frozenset({202, 408, 425, 429})
 #: Longest wait that a server's Retry-After may ask for, seconds.
 MAX_RETRY_AFTER_S = 6 * 3600
 USER_AGENT = "kue-download/1"
+PROXY_AUTHENTICATION = 407
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 #: The job's own headers that every server of a redirect chain gets; all others may hold secrets.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
@@ -132,8 +133,11 @@ class Source:
         try:
             if proxy is None and self._env_proxies:
                 proxy = environment_proxy(parts)
-            sent = {name: value.encode("utf-8").decode("latin-1") for name, value in sent.items()}
+            sent = {name: value.encode("utf-8", "surrogateescape").decode("latin-1") for name, value in sent.items()}
             head, stream = self._network.request(parts, sent, proxy, is_own_server)
+            if head.status == PROXY_AUTHENTICATION and proxy is not None:
+                stream.close()
+                raise refusal(proxy, head.status)
         except DownloadError as exc:
             exc.url = exc.url or shown
             raise

@@ -88,7 +88,7 @@ def http_tunnel(sock: socket.socket, proxy: Proxy, target: Url, timeout_s: float
     with Deadline(sock.fileno(), timeout_s) as deadline:
         status = _connect(sock, proxy, target, deadline)
     if not 200 <= status < 300:
-        raise _refusal(proxy, status)
+        raise refusal(proxy, status)
 
 
 def _connect(sock: socket.socket, proxy: Proxy, target: Url, deadline: Deadline) -> int:
@@ -110,7 +110,8 @@ def _connect(sock: socket.socket, proxy: Proxy, target: Url, deadline: Deadline)
     return int(match[1]) if match else 0
 
 
-def _refusal(proxy: Proxy, status: int) -> DownloadError:
+def refusal(proxy: Proxy, status: int) -> DownloadError:
+    """Return the error for a proxy's own response; status 0: it was not HTTP."""
     if status == 407:
         return DownloadFailed(f"The {proxy.label} requires a valid user and password (407)")
     kind = DownloadError if status >= 500 or status == 0 else DownloadFailed

@@ -82,6 +82,24 @@ def range_mismatch(
     return None
 
 
+def total_of(response: Response) -> int | None:
+    """Return the size of the file that a range says, or None."""
+    span = response.content_range()
+    return None if span is None else span[2]
+
+
+def is_past_end(response: Response, state: PartState, have: int) -> bool:
+    """Return whether a response to a request for bytes from ``have`` on says that there are none.
+
+    Only after a range that did not say how long the file is: a 416 without a size, or those same bytes once more.
+    """
+    tag = response.header("ETag" if (state.validator or "").startswith('"') else "Last-Modified")
+    if (tag or "").strip() != state.validator:
+        return False
+    span = response.content_range()
+    return (response.status == 416 and span is None) or (response.status == 206 and span == (0, have - 1, None))
+
+
 def check_piece_size(source: Source, response: Response) -> None:
     """Raise DownloadError if the server keeps sending much less than requested."""
     if response.received < LEAST_BYTES:

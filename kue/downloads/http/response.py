@@ -20,6 +20,8 @@ _CONTENT_RANGE = re.compile(
 _CHUNK = re.compile(rb"[ \t]*(?:0x)?0*([0-9a-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.IGNORECASE | re.DOTALL)
 #: Longest line with a chunk's size and extensions, bytes.
 MAX_CHUNK_LINE = 4096
+#: What is wrong with the framing is logged up to here.
+MAX_DOUBTS = 5
 #: Content codings that change the bytes, and the file name extension of each. Anything else names no coding.
 CODINGS = {
     "gzip": ".gz", "x-gzip": ".gz", "compress": ".Z", "x-compress": ".Z", "deflate": ".deflate", "br": ".br",
@@ -121,7 +123,7 @@ class Response:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is wrong with the framing although the body can be used, for the log."""
-        return self._framing.notes
+        return self._framing.notes[:MAX_DOUBTS]
 
     def expect(self, size: int) -> None:
         """Set the size of a body whose headers do not say it otherwise: that of a range."""
@@ -215,11 +217,11 @@ class Response:
             for item in self._values(name):
                 algorithm, equals, value = item.partition("=")
                 kind = _DIGESTS.get(algorithm.strip().lower())
-                digest = _from_base64(value.split(";")[0].strip().strip(":"), kind) if kind and equals else None
+                digest = _hexadecimal(value.split(";")[0].strip(), kind) if kind and equals else None
                 if kind and digest:
                     found.setdefault(kind, (digest, name))
         content_md5 = (self.header("Content-MD5") or "").strip()
-        if self.is_whole and not found and (digest := _from_base64(content_md5, "md5")):
+        if self.is_whole and not found and (digest := _hexadecimal(content_md5, "md5")):
             found["md5"] = digest, "Content-MD5"
         best = next((kind for kind in _DIGESTS.values() if kind in found), None)
         return {} if best is None else {best: found[best]}
@@ -259,9 +261,13 @@ class Response:
         return line
 
 
-def _from_base64(text: str, kind: str) -> str | None:
+def _hexadecimal(text: str, kind: str) -> str | None:
+    """Return a digest in hexadecimal: it is sent in base64, sometimes without padding, sometimes in hexadecimal."""
+    text, size = text.strip("\"':"), _DIGEST_BYTES[kind]
+    if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", text):
+        return text.lower()
     try:
-        digest = base64.b64decode(text, validate=True)
+        digest = base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-    return digest.hex() if len(digest) == _DIGEST_BYTES[kind] else None
+    return digest.hex() if len(digest) == size else None

@@ -112,7 +112,8 @@ def _headers(reader: io.BufferedReader[Any], host: str, status: int) -> Head:
         name, colon, value = text.partition(":")
         name = name.rstrip(" \t")
         if colon and name.lower() in _CUT and (found := re.search(r"[\0\r]", value)):
-            head.skipped.append(_shown(text))
+            if len(head.skipped) < MAX_REPORTED:
+                head.skipped.append(_shown(text))
             value = value[: found.start()]
         if not colon or not _NAME.match(name) or re.search(r"[\0\r]", value):
             meant = _FRAMING.search(re.sub(r"[^a-z]", "", (name if colon else text).lower()))

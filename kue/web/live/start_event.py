@@ -7,12 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from kue.downloads import ARCHIVE_TYPE, ATTEMPTS, BACKOFF, DownloadRequest, InvalidRequest
 from kue.downloads.archive import archive_data
-from kue.downloads.http.pasted import clean_url
-from kue.downloads.http.urls import MAX_URL_BYTES
+from kue.downloads.http.urls import MAX_URL_BYTES, split_url
 from kue.storage.codec import PRIORITIES
 
 if TYPE_CHECKING:
@@ -123,10 +122,16 @@ def check_priority(value: object) -> int:
 
 def name_of(url: str) -> str:
     """Return a readable name for the file at ``url``: the last part of its path, else its host."""
-    parts = urlsplit(clean_url(url))
-    last = unquote(parts.path.rstrip("/").rsplit("/", 1)[-1], errors="replace")
+    parts = split_url(url, ["*"])
+    path = parts.target.partition("?")[0]
+    last = unquote(path.rstrip("/").rsplit("/", 1)[-1], errors="replace")
     last = re.sub(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]", "", last).strip()
-    return (last or parts.hostname or url)[:MAX_TITLE]
+    if last:
+        return last[:MAX_TITLE]
+    try:
+        return parts.host.encode("ascii").decode("idna")[:MAX_TITLE]
+    except UnicodeError:
+        return parts.host[:MAX_TITLE]
 
 
 def parse(args: tuple[object, ...], allow: Sequence[str] = ()) -> StartRequest:

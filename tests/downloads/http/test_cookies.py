@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from kue.downloads.http.cookies import Cookies
+from kue.downloads.http.cookies import MAX_COOKIES, Cookies
 from kue.downloads.http.urls import split_url
 
 HERE = "http://a.example.com/x/y"
@@ -59,6 +59,15 @@ def test_a_cookie_goes_back_where_it_belongs(set_at: str, value: str, asked: str
         warnings.simplefilter("error")
         cookies.keep(split_url(set_at, ["*"]), [value])
     assert cookies.header(split_url(asked, ["*"]), False) == ("c=1" if sent else None)
+
+
+def test_there_is_a_limit_of_cookies_and_the_newest_are_kept() -> None:
+    cookies, here = Cookies(), split_url(HERE)
+    for hop in range(3):
+        cookies.keep(here, [f"c{hop}_{number}=1" for number in range(10_000)])
+    cookies.keep(here, ["last=1", f"long={'x' * 10_000}"])
+    sent = (cookies.header(here, False) or "").split("; ")
+    assert len(sent) == MAX_COOKIES and "last=1" in sent and "c2_9999=1" in sent and "c0_0=1" not in sent
 
 
 def test_a_job_s_own_cookies_give_way_to_those_of_the_server() -> None:

@@ -111,6 +111,12 @@ def _unknown_but_literals(host: str, port: int, *_: object) -> Any:
     raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
 
+def test_a_proxy_that_wants_a_user_for_plain_http_is_named(make: Make) -> None:
+    with HostileServer(lambda request, wire: wire.head("407 x", {"Content-Length": 0})) as proxy:
+        with pytest.raises(DownloadFailed, match=f"^The proxy 127.0.0.1:{proxy.port} requires a valid user and"):
+            make(allow=["*"], resolve=resolving(), proxy=f"http://127.0.0.1:{proxy.port}")(FakeJob("http://x.example/"))
+
+
 GREETED = b"\x05\x00"
 
 

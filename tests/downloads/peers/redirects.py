@@ -194,6 +194,8 @@ _VALUES = {
     "a comma": ("t=a,b; Path=/", "t=a,b"),
     "escapes": ("t=a%3Bb%20c; Path=/", "t=a%3Bb%20c"),
     "nothing": ("t=; Path=/", "t="),
+    "UTF-8": ("t=\xc3\xbc\xe4\xb8\xad; Path=/", "t=\xc3\xbc\xe4\xb8\xad"),
+    "Latin-1": ("t=\xfc; Path=/", "t=\xfc"),
     "a long value": ("t=" + "x" * 3900 + "; Path=/", "x" * 3900),
     "an odd name": ("a.b-c_d!=1; Path=/", "a.b-c_d!=1"),
     "blanks around": ("  t = a ; Path=/", "t=a"),

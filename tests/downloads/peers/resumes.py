@@ -45,6 +45,10 @@ _RESTS: dict[str, tuple[str, bytes]] = {
     "a contradictory length": ("206 x\nContent-Range: bytes 2500-4999/5000\nContent-Length: 2000\n", BODY[HALF:4500]),
     "cut again": ("206 x\nContent-Range: bytes 2500-4999/5000\nContent-Length: 2500\n", BODY[HALF:4000]),
     "a shorter range": ("206 x\nContent-Range: bytes 2500-3999/5000\nContent-Length: 1500\n", BODY[HALF:4000]),
+    "a shorter range of unknown total": (
+        "206 x\nContent-Range: bytes 2500-3999/*\nContent-Length: 1500\n",
+        BODY[HALF:4000],
+    ),
     "multipart": (
         "206 x\nContent-Type: multipart/byteranges; boundary=x\n",
         b"--x\r\nContent-Range: bytes 2500-4999/5000\r\n\r\n" + BODY[HALF:] + b"\r\n--x--\r\n",
@@ -98,7 +102,38 @@ def replaced(request: Request, wire: Wire) -> None:
     _send(wire, f'{line}\nETag: "{tag}"\nContent-Length: {end - first}\n', body)
 
 
+def unknown_size(pieces: int, tag: str, past: str) -> Script:
+    """Answer 206 always, in so many pieces, never saying how long the file is; ``past`` answers what is behind it."""
+
+    def script(request: Request, wire: Wire) -> None:
+        first = (request.range(9999) or (0, 0))[0]
+        end = min(5000, first + 5000 // pieces)
+        if first >= 5000 and past:
+            _send(wire, f"{past}\n{tag}Content-Length: 0\n", b"")
+        else:
+            first = 0 if first >= 5000 else first
+            range_ = f"Content-Range: bytes {first}-{end - 1}/*\nContent-Length: {end - first}\n"
+            _send(wire, f"206 x\n{tag}{range_}", BODY[first:end])
+
+    return script
+
+
+def cut_chunks(request: Request, wire: Wire) -> None:
+    """Cut a first response without a length, then send pieces of an unknown total."""
+    if request.number == 0:
+        _send(wire, f"200 OK\n{_TAG}Transfer-Encoding: chunked\n", chunked(BODY)[:2600])
+    else:
+        unknown_size(3, _TAG, "416 x")(request, wire)
+
+
 RESUMES = [
+    Case("unknown size: whole, then 416", unknown_size(1, _TAG, "416 x\nContent-Range: bytes */5000")),
+    Case("unknown size: whole, then a bare 416", unknown_size(1, _TAG, "416 x")),
+    Case("unknown size: whole, whatever is asked for", unknown_size(1, _TAG, "")),
+    Case("unknown size: whole, of no version", unknown_size(1, "", "416 x")),
+    Case("unknown size: in three pieces", unknown_size(3, _TAG, "416 x")),
+    Case("unknown size: in three pieces of a dated version", unknown_size(3, _VALIDATORS["strong date"], "416 x")),
+    Case("unknown size: chunks that are cut", cut_chunks),
     *(Case(f"resume: {name}", cut(validator, None)) for name, validator in _VALIDATORS.items()),
     *(Case(f"rest: {name}", cut(_TAG, rest)) for name, rest in _RESTS.items()),
     Case("rest: a 302 with a body", cut(_TAG, ("302 x\nContent-Length: 5\n", b"hello")), None),

@@ -67,6 +67,11 @@ def test_what_a_download_cannot_be_told_is_refused(wrong: dict[str, object]) -> 
     ("url", "name"),
     [
         ("https://example.com/", "example.com"),
+        ("https://bücher.example", "bücher.example"),
+        ("https://☃.example", "☃.example"),
+        ("http:\\\\example.com\\dir\\a.zip", "a.zip"),
+        ("http://u／x:p@example.com/a.zip", "a.zip"),
+        ("http://u[:p@example.com/a.zip", "a.zip"),
         ("https://example.com/a%20b/c%2Fd.txt?x=1#y", "c/d.txt"),
         ("https://example.com/%ff%00.bin", ".bin"),
         ("http://xn--bcher-kva.example/b%C3%BCcher.pdf", "bücher.pdf"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import threading
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -24,6 +25,7 @@ from ....downloads import (
 )
 from ....downloads.errors import DiskFull
 from ....downloads.files.filenames import choose_name
+from ....downloads.http.urls import split_url
 from ....downloads.messages import duration, size
 from ....downloads.url_list import ListedUrl, read_urls
 from ....text.redaction import safe_text
@@ -77,7 +79,7 @@ class CommandJob:
         self.number, self.data, self._board, self._stop, self._verbose = number, data, board, stop, verbose
         self.name = safe_text(data["url"])
         #: What its line on a terminal begins with: the file name, as far as it is known before the response.
-        self.label = choose_name(data.get("filename"), None, self.name)
+        self.label = data.get("filename") or choose_name(None, None, str(split_url(data["url"], ["*"])))
 
     def log(self, message: str, *args: object) -> None:
         """Print a line with -v."""
@@ -109,7 +111,7 @@ def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> int |
     "-i",
     "--input",
     "input_file",
-    type=click.File("r", errors="replace"),
+    type=click.File("rb"),
     metavar="FILE",
     help="Read URLs from a file, one per line; - is standard input.",
 )
@@ -139,7 +141,7 @@ def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> int |
 @json_option
 def download(
     urls: tuple[str, ...],
-    input_file: TextIO | None,
+    input_file: BinaryIO | None,
     output: str | None,
     jobs: int,
     attempts: int,
@@ -221,17 +223,29 @@ def _destination(output: str | None) -> tuple[Path, str | None]:
     return path.parent, path.name
 
 
-def _listed(urls: tuple[str, ...], file: TextIO | None, allow: str) -> tuple[list[ListedUrl], list[ListedUrl]]:
+def _lines(file: BinaryIO) -> list[str]:
+    """Return the lines of a list: UTF-8, or UTF-16 with a byte order mark, as Windows writes it."""
+    content = file.read()
+    charset = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    return content.decode(charset, "replace").splitlines()
+
+
+def _listed(urls: tuple[str, ...], file: BinaryIO | None, allow: str) -> tuple[list[ListedUrl], list[ListedUrl]]:
     """Return the URLs to download, and the invalid lines of the file. Raises UsageError."""
     if not urls and file is None:
         raise click.UsageError("give at least one URL, or a list of URLs with -i")
     try:
-        given, lines = read_urls(urls, hosts(allow), skip_comments=False), read_urls(file or (), hosts(allow))
+        given = read_urls(urls, hosts(allow), skip_comments=False)
+        lines = read_urls(_lines(file) if file else (), hosts(allow))
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
     for each in given:
         if each.error:
             raise Refused(each.error)
+        if each.duplicate_of is not None:
+            click.echo(f"{safe_text(each.url)} is given twice, downloaded once", err=True)
+    if not given and not lines:
+        click.echo("The list has no URLs", err=True)
     known = {each.url for each in given}
     usable = [each for each in given if each.is_usable]
     for each in lines:
