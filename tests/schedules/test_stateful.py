@@ -198,7 +198,8 @@ def test_random_runs_of_schedules(
     Schedules.client, Schedules.queue, Schedules.scripts = redis_client, queue, scripts
     chosen = settings(
         max_examples=SEQUENCES or sequences, stateful_step_count=20, deadline=None, derandomize=not SEQUENCES,
-        database=None, phases=[Phase.generate, *([Phase.shrink] if SEQUENCES else [])], suppress_health_check=list(HealthCheck),
+        database=None, phases=[Phase.generate, *([Phase.shrink] if SEQUENCES else [])],
+        suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     try:
         run_state_machine_as_test(Schedules, settings=chosen)

@@ -29,7 +29,7 @@ OWN_PORTS = 1_000
 _GIVEN: deque[int] = deque(maxlen=200)
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 5.0, interval: float = 0.01, message: str = "") -> T:
+def wait_until(predicate: Callable[[], T], timeout: float = 20.0, interval: float = 0.01, message: str = "") -> T:
     """Return the predicate's first true value; fail with ``message`` if none came within ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
