@@ -192,7 +192,10 @@ class Page:
         for program in self.background:
             program.stop()
         holders = [self.names, *(vars(module) for module in modules)]
-        for queue in {value for holder in holders for value in holder.values() if isinstance(value, kue.Queue)}:
+        values = [value for holder in holders for value in holder.values()]
+        for value in values:
+            getattr(getattr(value, "wsgi_app", None), "close", lambda: None)()  # a monitor inside a Flask application
+        for queue in {value for value in values if isinstance(value, kue.Queue)}:
             queue.shutdown(2)
 
     def _run(self, sample: Sample) -> None:
