@@ -12,8 +12,11 @@ import warnings
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 if __name__ == "__main__":  # who imports this file has chosen the kind of threads already
+    import gc
     import importlib.util
     import os
+
+    gc.disable()  # until everything is imported; see kue/process/startup.py
 
     # As kue/cli/green_start.py decides it. That file cannot be imported yet: patching comes first.
     chosen = os.environ.get("KUE_GREEN", "").strip()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..connection.locate import app_source
 from ..downloads import DownloadHandler, LimitFollower
 from ..process.log_output import configure_logging
+from ..process.startup import lasting_imports
 from ..queue import Queue
 from ..settings import Settings, SettingsError
 from .archive import work_on_archives
@@ -62,8 +63,9 @@ def serve(argv: Sequence[str] = (), program_name: str = "python app.py") -> None
     """Serve the monitor and run workers until a signal arrives, in green threads if the process is patched."""
     from ..concurrency.real_threads import look_names_up_aside
     from ..text.redaction import safe_text
-    from ..web import create_app  # workers do not need Flask
 
+    with lasting_imports():
+        from ..web import create_app  # workers do not need Flask
     look_names_up_aside()
     settings = Settings.load(argv=argv, program_name=program_name)
     configure_logging(form=settings.log_format)

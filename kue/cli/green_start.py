@@ -14,7 +14,8 @@ from ..config.parsers import yes_or_no
 
 #: Patches first, as app.py does; then the same command line. -P keeps local files from shadowing modules.
 _PROGRAM = """
-import os, sys, warnings
+import gc, os, sys, warnings
+gc.disable()
 sys.path.append({root!r})
 os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
@@ -26,7 +27,8 @@ from kue.cli import main
 main()
 """
 _PLAIN_PROGRAM = """
-import sys
+import gc, sys
+gc.disable()
 sys.path.append({root!r})
 from kue.cli import main
 main()

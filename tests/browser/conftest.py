@@ -1,4 +1,4 @@
-"""The real program in a separate process, and a headless Chromium."""
+"""The monitor in this process, the real program in a separate one, and a headless Chromium."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import Any
 
 import pytest
 
+import kue
+from kue import web
+from kue.app import archive, serving
+from kue.concurrency.green import listen
+from kue.settings import Settings
+from kue.web.server.thread_server import ThreadServer
 from tests.support import ROOT, free_port, require_chromium, wait_until
 
 pytest.importorskip("playwright.sync_api")
@@ -68,6 +75,31 @@ class Program:
             self.process.wait(timeout=10)
 
 
+class Monitor:
+    """The page and its download workers in this process: starting the program costs a second of processor time."""
+
+    def __init__(self, redis_url: str, folder: Path, **environ: str) -> None:
+        folder.mkdir()
+        port = free_port()
+        self.port, self.url, self.downloads = port, f"http://127.0.0.1:{port}", folder / "downloads"
+        settings = Settings.load({"PORT": str(port), "DOWNLOAD_DIR": str(self.downloads), **environ})
+        self._queue = kue.create_queue(redis_url)
+        if settings.workers:
+            serving.work(settings, self._queue)
+        self._app, _ = web.create_app(settings, self._queue, async_mode="threading")
+        self._socket = listen("127.0.0.1", port)
+        self._server = ThreadServer(self._socket, self._app)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.stop()
+        self._thread.join()
+        self._socket.close()
+        web.close(self._app)
+        self._queue.shutdown(0)
+
+
 #: Marks a test that runs with eventlet's green threads and with plain ones.
 both_ways = pytest.mark.parametrize("green", ["1", "0"], ids=["green", "threads"])
 
@@ -99,6 +131,30 @@ def make_program(redis_url: str, tmp_path: Path, green: str) -> Iterator[Callabl
 @pytest.fixture
 def program(make_program: Callable[..., Program]) -> Program:
     return make_program()
+
+
+@pytest.fixture
+def make_monitor(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Monitor]]:
+    """A factory: ``make_monitor(KUE_AUTH="a:b")`` serves the page from this process."""
+    made: list[Monitor] = []
+    for name in archive.VARIABLES:
+        monkeypatch.setenv(name, "1")  # put back afterwards: the app writes them for its child processes
+
+    def make(**environ: str) -> Monitor:
+        made.append(Monitor(redis_url, tmp_path / f"monitor{len(made)}", **environ))
+        return made[-1]
+
+    yield make
+    for monitor in made:
+        monitor.close()
+
+
+@pytest.fixture
+def monitor(make_monitor: Callable[..., Monitor]) -> Monitor:
+    """The monitor for tests of what the page does; those of the program's own starts and ends need ``program``."""
+    return make_monitor()
 
 
 @pytest.fixture(scope="session")

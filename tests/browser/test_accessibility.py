@@ -63,18 +63,18 @@ def fill(queue: Any, texts: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_no_script_in_a_job_runs_on_any_page(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+def test_no_script_in_a_job_runs_on_any_page(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     fill(queue, EVIL)
-    program.downloads.mkdir(exist_ok=True)
-    (program.downloads / "<img src=x onerror=window.hit=1>.html").write_text("<script>window.hit=1</script>")
-    page = open_page(program.url)
+    monitor.downloads.mkdir(exist_ok=True)
+    (monitor.downloads / "<img src=x onerror=window.hit=1>.html").write_text("<script>window.hit=1</script>")
+    page = open_page(monitor.url)
     for path in (*PATHS, "/job/2", "/job/5"):
-        page.goto(program.url + path)
+        page.goto(monitor.url + path)
         page.wait_for_timeout(150)
         assert page.evaluate("window.hit") is None, path
         assert page.locator("iframe, main script, main svg[onload], main style").count() == 0, path
         assert page.evaluate("[...document.querySelectorAll('a')].every((a) => !/^javascript:/i.test(a.href))"), path
-    page.goto(program.url)
+    page.goto(monitor.url)
     page.wait_for_selector(LIVE)
     texts = [{"type": "late", "data": {"title": text, "url": text}} for text in EVIL]
     last = queue.create_many(texts)[-1]  # these come over the socket
@@ -88,14 +88,14 @@ OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable
 
 @pytest.mark.slow
 def test_every_page_is_accessible_and_fits_its_screen(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
     require_node("axe-core")
     fill(queue, ["an ordinary job", "x" * 400])
-    page = open_page(program.url, bypass_csp=True)
+    page = open_page(monitor.url, bypass_csp=True)
     for path in PATHS:
         page.emulate_media(color_scheme="light")
-        page.goto(program.url + path)
+        page.goto(monitor.url + path)
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         for scheme, width, rules in (("light", 1440, None), ("light", 768, []), ("dark", 390, OF_LOOKS)):
             page.emulate_media(color_scheme=scheme)
@@ -114,12 +114,12 @@ def serious_findings(page: Any, rules: list[str] | None) -> list[tuple[str, str]
 
 
 def test_what_opens_on_a_page_is_accessible(
-    make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
+    make_monitor: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:
     require_node("axe-core")
     queue.create_many([{"type": "t", "data": {"title": "waits"}}] * 3)
-    program = make_program(KUE_AUTH="ada:secret")
-    page = open_page(program.url, bypass_csp=True)
+    monitor = make_monitor(KUE_AUTH="ada:secret")
+    page = open_page(monitor.url, bypass_csp=True)
 
     def findings() -> list[tuple[str, str]]:
         found = []
@@ -149,7 +149,7 @@ def test_what_opens_on_a_page_is_accessible(
     page.wait_for_selector("#start_list_problems li")
     assert findings() == []
     # The selection, the question before a removal, and the shortcuts
-    page.goto(program.url + "/inactive")
+    page.goto(monitor.url + "/inactive")
     page.wait_for_selector(LIVE)
     page.click("#job_1 [data-part=pick]")
     page.wait_for_selector("#selection:not([hidden])")
@@ -174,10 +174,10 @@ def press_until(page: Any, selector: str, key: str = "Tab") -> None:
 
 @pytest.mark.slow
 def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_keyboard(
-    make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
+    make_monitor: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:
-    program = make_program(DOWNLOAD_RATE="1M")  # it still runs when its Cancel button is reached
-    page = open_page(program.url)
+    monitor = make_monitor(DOWNLOAD_RATE="1M")  # it still runs when its Cancel button is reached
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
 
     change_limits(queue, rate=100_000)  # so that it still runs when the cancelling is reached
@@ -208,14 +208,14 @@ def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_k
 
 
 @pytest.mark.slow
-def test_the_other_pages_are_operated_by_keyboard(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
-    program.downloads.mkdir(exist_ok=True)
-    (program.downloads / "20260101000000-9-a.txt").write_text("a")
+def test_the_other_pages_are_operated_by_keyboard(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    monitor.downloads.mkdir(exist_ok=True)
+    (monitor.downloads / "20260101000000-9-a.txt").write_text("a")
     job = queue.create("mail", {"title": "waits"}).save()
-    page = open_page(program.url)
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     # The job: its priority
-    page.goto(f"{program.url}/job/{job.id}")
+    page.goto(f"{monitor.url}/job/{job.id}")
     page.wait_for_selector(LIVE)
     press_until(page, "#priority_form select")
     page.keyboard.type("high")
@@ -241,7 +241,7 @@ def test_the_other_pages_are_operated_by_keyboard(program: Any, queue: Any, open
     page.keyboard.press("Enter")
     page.wait_for_selector("#limits_message:has-text('Limits saved.')")
     # The files: delete one, after the question
-    page.goto(program.url + "/files")
+    page.goto(monitor.url + "/files")
     press_until(page, "[data-action=delete-file]")
     page.keyboard.press("Enter")
     page.wait_for_selector("#confirm[open]")
@@ -250,9 +250,9 @@ def test_the_other_pages_are_operated_by_keyboard(program: Any, queue: Any, open
     page.wait_for_selector("#act_message:has-text('Deleted')")
 
 
-def test_removing_asks_first(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+def test_removing_asks_first(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     queue.create("t", {"title": "keep me"}).save()
-    page = open_page(program.url)
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.click("#job_1 [data-action=remove]")
     page.keyboard.press("Escape")
@@ -263,8 +263,8 @@ def test_removing_asks_first(program: Any, queue: Any, open_page: Callable[..., 
     assert queue.counts()["inactive"] == 0
 
 
-def test_cancelling_can_delete_what_was_fetched(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(program.url)
+def test_cancelling_can_delete_what_was_fetched(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.click("summary:has-text('More options')")
     page.check("[name=unique]")
@@ -275,17 +275,17 @@ def test_cancelling_can_delete_what_was_fetched(program: Any, queue: Any, open_p
     page.click("#job_1 a.job_id")
     page.wait_for_url("**/job/1")
     page.wait_for_selector(LIVE)
-    wait_until(lambda: list(program.downloads.glob("*.part")))
+    wait_until(lambda: list(monitor.downloads.glob("*.part")))
     page.click("[data-action=discard]")
     page.click("#confirm [data-part=yes]")
     page.wait_for_selector("#log_1:text-is('Failed')")
-    wait_until(lambda: not list(program.downloads.glob("*.part")))
+    wait_until(lambda: not list(monitor.downloads.glob("*.part")))
     assert queue.get(1).error == "Cancelled" and queue.counts()["inactive"] == 0
 
 
-def test_all_that_a_search_finds_is_removed(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+def test_all_that_a_search_finds_is_removed(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     queue.create_many([{"type": "t", "data": {"title": title}} for title in ["red fox"] * 3 + ["red hen"]])
-    page = open_page(f"{program.url}/search?q=fox")
+    page = open_page(f"{monitor.url}/search?q=fox")
     page.wait_for_selector(LIVE)
     page.click("[data-bulk=retry]")
     page.wait_for_selector("#bulk_message:text-is('No matching jobs.')")

@@ -62,9 +62,9 @@ def test_two_browsers_see_a_download_run_and_complete_and_the_file_is_there(
 
 
 def test_a_job_behind_the_limit_is_queued_and_a_failed_one_says_why(
-    program: Any, open_page: Callable[..., Any]
+    monitor: Any, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(program.url)
+    page = open_page(monitor.url)
     first, second = start(page), start(page)
     label(page, first, "Running")
     label(page, second, "Queued")
@@ -72,7 +72,7 @@ def test_a_job_behind_the_limit_is_queued_and_a_failed_one_says_why(
     page.click("#button_start")
     page.wait_for_selector("#start_message.is_bad")
     assert "http" in page.inner_text("#start_message")
-    page.fill("#start_url", f"{program.url}/nothing-here")
+    page.fill("#start_url", f"{monitor.url}/nothing-here")
     page.click("#start_form summary")
     page.fill("[name=attempts]", "1")
     failed = start(page)
@@ -102,9 +102,9 @@ def test_the_page_says_that_it_is_not_live_and_is_right_again_after_a_restart(
 
 
 def test_what_happens_while_the_line_is_dead_is_shown_once_it_is_back(
-    program: Any, redis_url: str, open_page: Callable[..., Any]
+    monitor: Any, redis_url: str, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(program.url)
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     fetches: list[str] = []
     page.on("request", lambda request: "/monitor/home" in request.url and fetches.append(request.url))

@@ -56,13 +56,13 @@ def test_official_clients_get_each_start_and_complete_once(make_program: Callabl
     assert told["long"]["code"] == "bad_url" and told["connected"] == [True, True]
 
 
-def test_a_page_written_for_a_node_server_works_unchanged(program: Any, open_page: Callable[..., Any]) -> None:
+def test_a_page_written_for_a_node_server_works_unchanged(monitor: Any, open_page: Callable[..., Any]) -> None:
     jquery = NODE_DIR / "node_modules" / "jquery" / "dist" / "jquery.min.js"
     require_node("jquery")
-    page = open_page(f"{program.url}/healthz")
+    page = open_page(f"{monitor.url}/healthz")
     page.route("**/demo.html", lambda route: route.fulfill(body=DEMO, content_type="text/html"))
     page.route("**/jquery.js", lambda route: route.fulfill(path=jquery, content_type="text/javascript"))
-    page.goto(f"{program.url}/demo.html")
+    page.goto(f"{monitor.url}/demo.html")
     page.wait_for_selector("body[data-id]")
     page.click("#button_start")
     page.wait_for_selector("#log_1:text-is('Running')")

@@ -24,9 +24,8 @@ SHOWN = """() => ({
 
 
 @pytest.fixture
-def cable(make_program: Callable[..., Any]) -> Iterator[Cable]:
-    program = make_program(KUE_WORKERS="0")
-    cable = Cable(program.port)
+def cable(make_monitor: Callable[..., Any]) -> Iterator[Cable]:
+    cable = Cable(make_monitor(KUE_WORKERS="0").port)
     yield cable
     cable.close()
 

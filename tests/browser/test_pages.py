@@ -23,7 +23,7 @@ def queue(redis_url: str) -> Iterator[Any]:
 
 
 def test_a_jobs_log_grows_while_it_is_followed_and_stays_where_somebody_reads(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
     go, end = threading.Event(), threading.Event()
 
@@ -37,7 +37,7 @@ def test_a_jobs_log_grows_while_it_is_followed_and_stays_where_somebody_reads(
     queue.process("a", 1, work)
     queue.create("a").save()
     try:
-        page = open_page(f"{program.url}/job/1")
+        page = open_page(f"{monitor.url}/job/1")
         page.wait_for_selector(LIVE)
         page.wait_for_selector("#job_log:has-text('early line 99')")
         page.wait_for_function("(() => { const box = document.getElementById('job_log'); "
@@ -55,11 +55,11 @@ def test_a_jobs_log_grows_while_it_is_followed_and_stays_where_somebody_reads(
 
 
 def test_a_failed_job_is_run_as_new_with_other_data_and_each_links_to_the_other(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
     queue.create("a", {"n": 1}, priority="high").save()
     queue.set_state(1, "failed")
-    page = open_page(f"{program.url}/job/1")
+    page = open_page(f"{monitor.url}/job/1")
     page.wait_for_selector(LIVE)
     page.click("summary:has-text('Edit data')")
     page.fill("textarea[name=data]", '{"n": ')
@@ -75,10 +75,10 @@ def test_a_failed_job_is_run_as_new_with_other_data_and_each_links_to_the_other(
 
 
 def test_a_waiting_jobs_reason_and_priority_are_seen_and_changed(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
     queue.create_many([{"type": "a"}, {"type": "a"}])
-    page = open_page(f"{program.url}/job/2")
+    page = open_page(f"{monitor.url}/job/2")
     page.wait_for_selector(LIVE)
     assert page.inner_text("#why") == "Waiting to run. No worker processes jobs of type a."
     page.select_option("#priority_form select", "critical")
@@ -90,9 +90,9 @@ def test_a_waiting_jobs_reason_and_priority_are_seen_and_changed(
 
 
 def test_the_system_page_shows_workers_and_charts_and_pauses_a_type(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(f"{program.url}/system")
+    page = open_page(f"{monitor.url}/system")
     page.wait_for_selector(LIVE)
     page.wait_for_selector("text='this process'")
     queue.process("mail", 2, lambda job: None)
@@ -108,9 +108,9 @@ def test_the_system_page_shows_workers_and_charts_and_pauses_a_type(
 
 
 def test_a_type_is_limited_and_the_limit_removed_on_the_system_page(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(f"{program.url}/system")
+    page = open_page(f"{monitor.url}/system")
     page.wait_for_selector(LIVE)
     form = page.locator("#type_limit_form")
     form.locator("[name=type]").fill("crawl")
@@ -124,9 +124,9 @@ def test_a_type_is_limited_and_the_limit_removed_on_the_system_page(
     assert queue.limits()[0]["by"] == "data.host" and form.locator("[name=rate]").input_value() == ""
     queue.create_many({"type": "crawl", "data": {"host": "a.example"}} for _ in range(3))
     page.wait_for_selector("tr[data-type=crawl][data-part=key] td:nth-child(6):text-is('3')")
-    page.goto(f"{program.url}/delayed")
+    page.goto(f"{monitor.url}/delayed")
     page.wait_for_selector("#job_2:has-text('limited')")
-    page.goto(f"{program.url}/system")
+    page.goto(f"{monitor.url}/system")
     page.wait_for_selector(LIVE)
     page.click("tr[data-type=crawl] [data-action=unlimit]")
     page.wait_for_selector("#act_message:has-text('Limit of type crawl removed.')")
@@ -135,11 +135,11 @@ def test_a_type_is_limited_and_the_limit_removed_on_the_system_page(
 
 
 def test_who_may_only_look_sees_all_and_can_press_nothing(
-    make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
+    make_monitor: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:
-    program = make_program(KUE_AUTH="anna:all", KUE_AUTH_READONLY="eva:look")
+    monitor = make_monitor(KUE_AUTH="anna:all", KUE_AUTH_READONLY="eva:look")
     queue.create("a", {"title": "only seen"}).save()
-    page = open_page(f"{program.url}/inactive")
+    page = open_page(f"{monitor.url}/inactive")
     page.fill("[name=user]", "eva")
     page.fill("[name=password]", "look")
     page.keyboard.press("Enter")
@@ -147,9 +147,9 @@ def test_who_may_only_look_sees_all_and_can_press_nothing(
     page.wait_for_selector(LIVE)
     assert page.inner_text(".role") == "read only" and page.locator("text='only seen'").count() == 1
     for path in ("/", "/inactive", "/job/1", "/system", "/files"):
-        page.goto(program.url + path)
+        page.goto(monitor.url + path)
         assert page.locator("main button:not(#filters button, .json_copy):visible").count() == 0, path
-    page.goto(program.url)
+    page.goto(monitor.url)
     queue.create("a", {"title": "made later"}).save()
     page.wait_for_selector("text='made later'")
     assert page.locator("[data-action]").count() == 0
@@ -157,10 +157,10 @@ def test_who_may_only_look_sees_all_and_can_press_nothing(
     page.wait_for_url("**/login")
 
 
-def test_without_script_everything_can_be_read(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+def test_without_script_everything_can_be_read(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     queue.create("a", {"title": "plain"}).save()
     queue.create_many([{"type": "b"} for _ in range(60)])
-    page = open_page(program.url, java_script_enabled=False)
+    page = open_page(monitor.url, java_script_enabled=False)
     page.click("#job_1 a.job_id")
     page.wait_for_url("**/job/1")
     assert "No worker processes jobs of type a" in page.inner_text("#why")
@@ -173,14 +173,14 @@ def test_without_script_everything_can_be_read(program: Any, queue: Any, open_pa
     page.keyboard.press("Enter")
     page.wait_for_url("**/search?q=plain")
     assert page.locator(".job").count() == 1
-    page.goto(f"{program.url}/system")
+    page.goto(f"{monitor.url}/system")
     assert page.locator("tr[data-type=b] a").first.inner_text() == "60"
 
 
 def test_two_web_processes_show_the_same_including_each_others_actions(
-    make_program: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
+    make_monitor: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:
-    one, two = make_program(KUE_WORKERS="0"), make_program(KUE_WORKERS="0")
+    one, two = make_monitor(KUE_WORKERS="0"), make_monitor(KUE_WORKERS="0")
     queue.create("a", delay=600_000).save()
     first, second = open_page(one.url), open_page(two.url)
     for page in (first, second):

@@ -35,22 +35,22 @@ def start_a_download(page: Any) -> str:
 
 @pytest.mark.slow
 def test_the_main_job_below_a_path_from_the_login_to_the_file(
-    make_program: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
+    make_monitor: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     settings = {"KUE_AUTH": "anna:secret", "KUE_TRUSTED_PROXIES": "127.0.0.1", "KUE_BASE_PATH": "/kue"}
-    program, port = make_program(**settings), free_port()
-    with Nginx(tmp_path / "nginx", configuration("path-kept.conf", port, program.port), port):
+    monitor, port = make_monitor(**settings), free_port()
+    with Nginx(tmp_path / "nginx", configuration("path-kept.conf", port, monitor.port), port):
         main_job(f"http://127.0.0.1:{port}/kue/", open_page)
 
 
 @pytest.mark.long
 def test_the_main_job_behind_two_proxies_with_tls_that_remove_the_path(
-    make_program: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
+    make_monitor: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
-    program = make_program(KUE_AUTH="anna:secret", KUE_TRUSTED_PROXIES="2")
+    monitor = make_monitor(KUE_AUTH="anna:secret", KUE_TRUSTED_PROXIES="2")
     port, inner, certificate = free_port(), free_port(), make_certificate(tmp_path)
     with (
-        Nginx(tmp_path / "inner", configuration("second-proxy.conf", inner, program.port), inner),
+        Nginx(tmp_path / "inner", configuration("second-proxy.conf", inner, monitor.port), inner),
         Nginx(tmp_path / "outer", configuration("path-removed.conf", port, inner, certificate), port),
     ):
         main_job(f"https://127.0.0.1:{port}/kue/", open_page)

@@ -21,9 +21,9 @@ def queue(redis_url: str) -> Any:
 
 
 def test_a_schedule_is_made_run_changed_paused_and_removed(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(program.url, timezone_id="Europe/Berlin")
+    page = open_page(monitor.url, timezone_id="Europe/Berlin")
     page.click("nav a:has-text('Schedules')")
     page.wait_for_selector(LIVE)
     # When somebody types, the next times are shown

@@ -30,9 +30,9 @@ def failed(queue: Any) -> list[int]:
 
 
 def test_rows_are_selected_with_shift_and_retried_together(
-    program: Any, queue: Any, failed: list[int], open_page: Callable[..., Any]
+    monitor: Any, queue: Any, failed: list[int], open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(f"{program.url}/failed")
+    page = open_page(f"{monitor.url}/failed")
     page.wait_for_selector(LIVE)
     boxes = page.locator(".job_pick input")
     boxes.nth(1).check()
@@ -49,9 +49,9 @@ def test_rows_are_selected_with_shift_and_retried_together(
 
 
 def test_selected_jobs_are_removed_by_keyboard_alone(
-    program: Any, queue: Any, failed: list[int], open_page: Callable[..., Any]
+    monitor: Any, queue: Any, failed: list[int], open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(program.url)
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.keyboard.press("g")
     page.keyboard.press("f")
@@ -72,8 +72,8 @@ def test_selected_jobs_are_removed_by_keyboard_alone(
     assert {job_id for job_id in failed if job_id not in queue.failed()} == {4, 5}
 
 
-def test_shortcuts_are_listed_and_can_be_turned_off(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(program.url)
+def test_shortcuts_are_listed_and_can_be_turned_off(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.keyboard.press("/")
     page.keyboard.type("?g")  # in a field they are letters
@@ -94,11 +94,11 @@ def test_shortcuts_are_listed_and_can_be_turned_off(program: Any, queue: Any, op
 
 
 def test_json_is_folded_and_copied_and_stays_as_it_was_left(
-    program: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:
     data = {"title": "x", "list": list(range(30)), "html": "<b>&amp;</b>", "empty": {}}
     queue.create("a", data).save()
-    page = open_page(f"{program.url}/job/1")
+    page = open_page(f"{monitor.url}/job/1")
     page.wait_for_selector(LIVE)
     assert page.locator("pre[data-json]").is_hidden()
     folded = page.locator(".json_fold .json_fold")
@@ -115,8 +115,8 @@ def test_json_is_folded_and_copied_and_stays_as_it_was_left(
     assert page.evaluate("JSON.parse(window.copied)") == data
 
 
-def test_the_overview_follows_the_queue(program: Any, queue: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(f"{program.url}/overview")
+def test_the_overview_follows_the_queue(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(f"{monitor.url}/overview")
     page.wait_for_selector(LIVE)
     queue.create_many([{"type": "mail"} for _ in range(1_200)])
     page.wait_for_selector(".tile [data-count=inactive]:text-is('1,200')")  # by a frame

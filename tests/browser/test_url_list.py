@@ -19,8 +19,8 @@ EVENT = """([kind, target, text]) => {
 }"""
 
 
-def test_pasted_lines_are_checked_corrected_and_started_together(program: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(program.url)
+def test_pasted_lines_are_checked_corrected_and_started_together(monitor: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     sample = page.input_value("#start_url")
     page.evaluate(EVENT, ["paste", "#start_url", f"{sample}?1\nexample.com/x\n\n{sample}?1\n{sample}?2\n"])
@@ -35,8 +35,8 @@ def test_pasted_lines_are_checked_corrected_and_started_together(program: Any, o
     page.wait_for_selector("#log_3")
 
 
-def test_a_dropped_text_file_is_a_list(program: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(program.url)
+def test_a_dropped_text_file_is_a_list(monitor: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.evaluate(EVENT, ["drop", "body", "# a list\nhttp://127.0.0.1:1/x\nhttp://a.example/1"])
     page.wait_for_selector("#start_list_summary:text-is('1 URL, 1 line invalid')")
@@ -44,20 +44,21 @@ def test_a_dropped_text_file_is_a_list(program: Any, open_page: Callable[..., An
     wait_until(lambda: page.inner_text("#start_list_start") == "Start 1 job")
 
 
-def test_one_pasted_url_stays_in_its_field(program: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(program.url)
+def test_one_pasted_url_stays_in_its_field(monitor: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.evaluate(EVENT, ["paste", "#start_url", "http://a.example/1\n"])
     assert page.is_hidden("#start_list")
 
 
-def test_the_url_that_was_meant_is_one_click_away(program: Any, open_page: Callable[..., Any]) -> None:
-    page = open_page(program.url)
+def test_the_url_that_was_meant_is_one_click_away(monitor: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(monitor.url)
     page.wait_for_selector(LIVE)
     page.fill("#start_url", "example.com/x")
     page.click("#button_start")
     page.click("#start_message button:text-is('Use this URL')")
-    assert page.input_value("#start_url") == "https://example.com/x" and page.inner_text("#start_message") == ""
+    wait_until(lambda: page.input_value("#start_url") == "https://example.com/x")
+    wait_until(lambda: page.inner_text("#start_message") == "")
 
 
 def test_several_downloads_and_their_archive_are_three_clicks(program: Any, open_page: Callable[..., Any]) -> None:

@@ -98,7 +98,7 @@ BUSY_S = 25
     [
         ("stubborn", (), BUSY_S),
         ("stubborn", ("--green",), BUSY_S),
-        pytest.param("blocks", ("--green",), 6, marks=pytest.mark.serial),
+        ("blocks", ("--green",), BUSY_S),
         ("async_stubborn", (), BUSY_S),
         ("async_blocks", (), BUSY_S),
         ("async_thread", (), BUSY_S),

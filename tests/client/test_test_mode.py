@@ -142,7 +142,7 @@ def test_a_user_has_the_fixture_by_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     answer = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
     assert "3 passed" in answer.stdout, answer.stdout + answer.stderr
 

@@ -44,16 +44,15 @@ def used(queue: Any) -> Any:
     return queue
 
 
-@pytest.mark.serial
 def test_a_child_saves_and_waits_by_events(used: Any) -> None:
     def child() -> tuple[Any, float]:
-        job = used.create("parents").save()
         began_at = time.monotonic()
-        return job.wait(10), time.monotonic() - began_at
+        results = {used.create("parents").save().wait(10) for _ in range(10)}
+        return results, time.monotonic() - began_at
 
-    result, took_s = in_child(child)
-    assert result == "done"
-    assert took_s < 0.9  # by its events, not by a look
+    results, took_s = in_child(child)
+    assert results == {"done"}
+    assert took_s < 8  # by its events, not by ten looks
     assert used.create("parents").save().wait(5) == "done"
 
 

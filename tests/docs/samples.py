@@ -192,7 +192,10 @@ class Page:
         for program in self.background:
             program.stop()
         holders = [self.names, *(vars(module) for module in modules)]
-        for queue in {value for holder in holders for value in holder.values() if isinstance(value, kue.Queue)}:
+        values = [value for holder in holders for value in holder.values()]
+        for value in values:
+            getattr(getattr(value, "wsgi_app", None), "close", lambda: None)()  # a monitor inside a Flask application
+        for queue in {value for value in values if isinstance(value, kue.Queue)}:
             queue.shutdown(2)
 
     def _run(self, sample: Sample) -> None:
@@ -266,7 +269,10 @@ def wrappers(folder: Path, python: str = sys.executable) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, words in (("python", ""), ("kue", "-m kue"), ("pytest", "-m pytest -p no:cacheprovider")):
         path = folder / name
-        path.write_text(f'#!/bin/sh\nexec {shlex.quote(python)} {words} "$@"\n')
+        path.write_text(
+            "#!/bin/sh\nexport PYTEST_DISABLE_PLUGIN_AUTOLOAD=1  # those of this checkout take a second to import\n"
+            f'exec {shlex.quote(python)} {words} "$@"\n'
+        )
         path.chmod(0o755)
     return folder
 

@@ -167,7 +167,6 @@ CROWD_ENDS: dict[str, Callable[[], int] | int | str] = {
 }
 
 
-@pytest.mark.serial
 def test_a_crowd_of_bad_servers_holds_up_nobody(folder: Path) -> None:
     def slow_handshake(sock: socket.socket) -> None:
         # The beginning of a TLS record that never comes to its end.
@@ -207,4 +206,4 @@ def test_a_crowd_of_bad_servers_holds_up_nobody(folder: Path) -> None:
     assert ends == {"handshake": "DownloadError", **expected}
     sizes = sorted(path.stat().st_size for path in finished(folder))
     assert sizes == sorted([10, 10, 10, len(bomb())])
-    assert told["grown_kib"] < 30_000 and told["worst_s"] < 2
+    assert told["grown_kib"] < 30_000 and told["worst_s"] < 5  # a silent server would hold it up for 20 s

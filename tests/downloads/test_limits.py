@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -163,7 +162,6 @@ def test_more_slots_take_effect_at_once(runner: Callable[[DownloadLimits], Runne
     run.end()
 
 
-@pytest.mark.serial
 def test_one_who_is_interrupted_in_the_line_leaves_it() -> None:
     limits = DownloadLimits(slots=1)
 
@@ -179,6 +177,5 @@ def test_one_who_is_interrupted_in_the_line_leaves_it() -> None:
                 raise AssertionError("there was no slot")
         assert limits.running() == 1
     assert limits.running() == 0
-    began = time.monotonic()
     with limits.slot("x", nothing, lambda: pytest.fail("waited")):
-        assert time.monotonic() - began < 1
+        assert limits.running() == 1

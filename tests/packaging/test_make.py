@@ -21,6 +21,7 @@ case "$1 $2" in
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   "-m pip") exit "${PIP_STATUS:-0}" ;;
   "-m pytest") echo "1 passed"; exit "${PYTEST_STATUS:-0}" ;;
+  "-m mypy") echo "types are right"; exit "${MYPY_STATUS:-0}" ;;
 esac
 """
 
@@ -36,7 +37,7 @@ class Checkout:
         (self.root / "tests" / "node").mkdir(parents=True)
         for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "requirements-otel.txt"):
             shutil.copy(ROOT / name, self.root / name)
-        for name in ("sh", "mkdir", "cp", "rm", "touch", "dirname", "basename", "find"):
+        for name in ("sh", "mkdir", "cp", "rm", "touch", "dirname", "basename", "find", "mktemp", "cat"):
             (self.tools / name).symlink_to(require_program(name))
         self.program("python3", PYTHON)
 
@@ -109,6 +110,13 @@ def test_without_a_new_enough_python_one_is_told_what_to_do(checkout: Checkout) 
 def test_a_failing_test_run_fails(checkout: Checkout) -> None:
     assert checkout.make("test").returncode == 0
     assert checkout.make("test", PYTEST_STATUS="1").returncode != 0
+
+
+def test_a_check_fails_with_its_tests_and_with_its_lint(checkout: Checkout) -> None:
+    checked = checkout.make("check")
+    assert checked.returncode == 0 and checked.stdout.rpartition("1 passed")[2].count("types are right") == 1
+    assert checkout.make("check", PYTEST_STATUS="1").returncode != 0
+    assert checkout.make("check", MYPY_STATUS="1").returncode != 0
 
 
 def test_without_npm_the_tests_run_anyway(checkout: Checkout) -> None:

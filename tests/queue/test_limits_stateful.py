@@ -269,12 +269,15 @@ class Limited(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_whatever_happens_no_limit_is_exceeded_and_no_job_is_left(queue: kue.Queue, redis_client: redis.Redis) -> None:
+@pytest.mark.parametrize("sequences", [15, pytest.param(40, marks=pytest.mark.long)])
+def test_whatever_happens_no_limit_is_exceeded_and_no_job_is_left(
+    queue: kue.Queue, redis_client: redis.Redis, sequences: int
+) -> None:
     machine = type("Machine", (Limited,), {"client": redis_client, "queue": queue})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=SEQUENCES or 40,
+            max_examples=SEQUENCES or sequences,
             stateful_step_count=50,
             derandomize=not SEQUENCES,
             deadline=None,

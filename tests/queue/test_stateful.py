@@ -406,13 +406,16 @@ class _accepted:
 
 
 @pytest.mark.slow
-def test_whatever_happens_redis_holds_and_says_what_the_model_does(queue: kue.Queue, redis_client: redis.Redis) -> None:
+@pytest.mark.parametrize("sequences", [15, pytest.param(50, marks=pytest.mark.long)])
+def test_whatever_happens_redis_holds_and_says_what_the_model_does(
+    queue: kue.Queue, redis_client: redis.Redis, sequences: int
+) -> None:
     # The machine is made anew for each run, so what it needs hangs on a class of this test's own.
     machine = type("Machine", (Operations,), {"client": redis_client, "queue": queue})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=SEQUENCES or 50,
+            max_examples=SEQUENCES or sequences,
             stateful_step_count=50,
             derandomize=not SEQUENCES,
             deadline=None,

@@ -99,7 +99,7 @@ def test_it_fires_within_200_ms(redis_url: str, redis_client: redis.Redis, worke
         for queue in queues:
             queue.process("t", lambda job: None)
         for number in range(20):
-            queues[0].schedule(f"s{number}", "t", every=500, overlap="allow", missed="all")
+            queues[0].schedule(f"s{number}", "t", every=300, overlap="allow", missed="all")
         wait_until(lambda: all(each.count >= 3 for each in queues[0].schedules()), 10)
     finally:
         for queue in queues:
@@ -111,7 +111,7 @@ def test_it_fires_within_200_ms(redis_url: str, redis_client: redis.Redis, worke
         times = fired(redis_client, each.name)
         assert set(times.values()) == {1} and len(times) == each.count
         first = min(times)
-        assert sorted(times) == [first + 500 * number for number in range(len(times))]
+        assert sorted(times) == [first + 300 * number for number in range(len(times))]
 
 
 def test_a_repeated_call_changes_nothing(producer: kue.Queue, redis_client: redis.Redis, fire: Any) -> None:

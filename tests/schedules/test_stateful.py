@@ -183,8 +183,10 @@ class Schedules(RuleBasedStateMachine):
         return [each for each in self.ids() if self.client.hget(f"q:job:{each}", "schedule") == name]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sequences", [6, pytest.param(15, marks=pytest.mark.long)])
 def test_random_runs_of_schedules(
-    redis_client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    redis_client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, sequences: int
 ) -> None:
     queue = kue.create_queue(redis_url)
     scripts = Clocked(queue.keys)
@@ -195,8 +197,9 @@ def test_random_runs_of_schedules(
     monkeypatch.setattr("kue.schedules.store.server_ms", lambda client: scripts.now)
     Schedules.client, Schedules.queue, Schedules.scripts = redis_client, queue, scripts
     chosen = settings(
-        max_examples=SEQUENCES or 15, stateful_step_count=20, deadline=None, derandomize=not SEQUENCES, database=None,
-        phases=[Phase.generate, *([Phase.shrink] if SEQUENCES else [])], suppress_health_check=list(HealthCheck),
+        max_examples=SEQUENCES or sequences, stateful_step_count=20, deadline=None, derandomize=not SEQUENCES,
+        database=None, phases=[Phase.generate, *([Phase.shrink] if SEQUENCES else [])],
+        suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     try:
         run_state_machine_as_test(Schedules, settings=chosen)

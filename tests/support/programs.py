@@ -14,7 +14,8 @@ from tests.support import ROOT
 
 #: Starts the embedded server of a directory, says what it got, and stays until its input ends: then it stops properly.
 HOLD = """
-import sys
+import gc, sys
+gc.disable()
 if "green" in sys.argv:
     import warnings
     warnings.filterwarnings("ignore", message=r"\\s*Eventlet is deprecated")
@@ -24,6 +25,7 @@ from kue.embedded import keeper
 from kue.embedded.server import EmbeddedServer
 if "watch" in sys.argv:
     keeper.MODE = "watch"
+gc.freeze()
 server = EmbeddedServer(sys.argv[1])
 url = server.start()
 print(url, server.owner, server.pid, flush=True)

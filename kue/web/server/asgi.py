@@ -152,7 +152,7 @@ class AsgiWebSocket:
         if self.is_closed:
             what.close()
             raise BrokenPipeError("the WebSocket is closed")
-        future = self._post(what)
+        future = _post(what, self._loop)
         self._under_way.add(future)
         try:
             return future.result()
@@ -162,13 +162,6 @@ class AsgiWebSocket:
             raise BrokenPipeError(f"the WebSocket is closed: {exc}") from exc
         finally:
             self._under_way.discard(future)
-
-    def _post(self, what: Any) -> Future[Any]:
-        try:
-            return asyncio.run_coroutine_threadsafe(what, self._loop)
-        except RuntimeError as exc:
-            what.close()
-            raise BrokenPipeError(f"the server has stopped: {exc}") from exc
 
 
 class WsgiOverAsgi:
@@ -201,7 +194,7 @@ class WsgiOverAsgi:
         def tell(kind: str, **more: Any) -> None:
             if gone.is_set():
                 raise BrokenPipeError("the client has closed the connection")
-            asyncio.run_coroutine_threadsafe(_awaited(send({"type": f"http.response.{kind}", **more})), loop).result()
+            _post(_sent(send, {"type": f"http.response.{kind}", **more}), loop).result()
 
         def work() -> None:
             chunks, is_started = self._app(environ, answer.start), False
@@ -282,8 +275,17 @@ def _no_write(data: bytes) -> None:
     raise TypeError("return the body: write() is not supported")
 
 
-async def _awaited(what: Awaitable[None]) -> None:
-    await what
+def _post(what: Any, loop: asyncio.AbstractEventLoop) -> Future[Any]:
+    """Run a coroutine on the server's loop. Raises BrokenPipeError once the server has stopped."""
+    try:
+        return asyncio.run_coroutine_threadsafe(what, loop)
+    except RuntimeError as exc:
+        what.close()
+        raise BrokenPipeError(f"the server has stopped: {exc}") from exc
+
+
+async def _sent(send: Send, message: Message) -> None:
+    await send(message)
 
 
 def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:

@@ -379,7 +379,6 @@ def test_an_interrupt_passes_and_the_bytes_stay(make: Make, folder: Path, interr
     assert_file(folder, result, DATA)
 
 
-@pytest.mark.serial
 def test_an_interrupt_gets_through_while_the_server_is_silent(make: Make, folder: Path) -> None:
     def script(request: Request, wire: Wire) -> None:
         wire.head("200 OK", {"Content-Length": 10})
@@ -398,7 +397,7 @@ def test_an_interrupt_gets_through_while_the_server_is_silent(make: Make, folder
         began = time.monotonic()
         with pytest.raises(kue.JobInterrupt):
             handler(job)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize(

@@ -251,9 +251,9 @@ def test_all_that_the_map_knows_is_kept_over_failed_attempts(make: Make, folder:
     assert result["resumed_from"] > 4_000_000
 
 
-@pytest.mark.serial
 def test_an_interrupt_stops_all_connections_and_keeps_the_bytes(make: Make, folder: Path) -> None:
-    with HostileServer(limited(rate=1_500_000)) as server:
+    rate = 300_000
+    with HostileServer(limited(rate=rate)) as server:
         handler, job = make(server), FakeJob(server.url(), segments=4)
 
         def stop(job: FakeJob) -> None:
@@ -262,11 +262,11 @@ def test_an_interrupt_stops_all_connections_and_keeps_the_bytes(make: Make, fold
                 raise kue.JobInterrupt
 
         job.on_progress = stop
-        before = threading.active_count()
+        before, whole_s = threading.active_count(), len(DATA) / 4 / rate
         began = time.monotonic()
         with pytest.raises(kue.JobInterrupt):
             handler(job)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < whole_s / 2
         (map_,) = folder.glob(".*.map")
         counts = struct.unpack("<4Q", map_.read_bytes())
         assert all(counts) and parts(folder)[0].stat().st_size == len(DATA)

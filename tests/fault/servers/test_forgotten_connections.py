@@ -89,7 +89,7 @@ def test_a_worker_and_a_waiting_caller_continue(
 ) -> None:
     done: list[int] = []
     queue.process("a", 2, lambda job: done.append(job.id) or "done")
-    assert queue.create("a").save().wait(5) == "done"
+    assert queue.create("a").save().wait(30) == "done"
     proxy.stall()
     with caplog.at_level(logging.WARNING):
         began_at = time.monotonic()
@@ -107,9 +107,9 @@ def test_a_subscription_finds_itself_forgotten(
     heard: list[Any] = []
     queue.subscribe(lambda event: heard.append(event.event))
     proxy.stall()
-    wait_until(lambda: "resync" in heard, 10)
+    wait_until(lambda: "resync" in heard, 30)
     queue.create("a").save()
-    wait_until(lambda: "enqueue" in heard, 5)
+    wait_until(lambda: "enqueue" in heard, 30)
 
 
 def test_the_page_and_its_live_stream_continue(
@@ -133,7 +133,7 @@ def test_the_page_and_its_live_stream_continue(
             heard.append(str(page.get_received()))
             return any("news" in text or "resync" in text for text in heard)
 
-        wait_until(has_heard, 15)
+        wait_until(has_heard, 30)
         assert "news" in http.get("/", base_url="http://localhost").text
     finally:
         web.close(app)
@@ -149,7 +149,7 @@ def test_a_server_that_is_slow_is_no_forgotten_connection(server: FaultyServer) 
 
 
 def test_after_a_black_hole_of_everything_calls_work_at_once(proxy: Proxy) -> None:
-    queue = kue.create_queue(proxy.url + "?socket_timeout=1.5")
+    queue = kue.create_queue(proxy.url + "?socket_timeout=3")
     queue.create("a").save()
     proxy.block()
     with pytest.raises(kue.QueueUnavailable, match="saving the same object again is safe") as caught:
@@ -159,7 +159,7 @@ def test_after_a_black_hole_of_everything_calls_work_at_once(proxy: Proxy) -> No
     proxy.unblock()
     began_at = time.monotonic()
     queue.create("a").save()
-    assert time.monotonic() - began_at < 1.5  # no call waited for the end of its time
+    assert time.monotonic() - began_at < 3  # no call waited for the end of its time
     queue.close()
 
 
@@ -224,7 +224,7 @@ def use_forgotten(url: str, prefix: str, proxies: list[Proxy]) -> None:
     queue = kue.create_queue(url + PATIENT, prefix)
     try:
         queue.process("a", 1, lambda job: "done")
-        assert queue.create("a").save().wait(5) == "done"
+        assert queue.create("a").save().wait(30) == "done"
         for proxy in proxies:
             proxy.stall()
         for call in (lambda: queue.create("a").save().wait(30), lambda: queue.counts()):

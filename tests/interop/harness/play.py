@@ -16,7 +16,7 @@ from tests.support.redis_dump import Dump, dump
 
 #: Node writes some keys after it has said the event that a scenario waits for.
 SETTLED_S = 0.1
-SETTLE_LIMIT_S = 3.0
+SETTLE_LIMIT_S = 15.0
 
 
 @dataclass(frozen=True)

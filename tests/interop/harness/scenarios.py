@@ -168,7 +168,7 @@ SCENARIOS: dict[str, list[Step]] = {
         create(ttl=100, attempts=2, backoff={"delay": MINUTE, "type": "fixed"}), work([HANG]), wait("failed attempt"),
     ],
     "ttl moved on by progress": [
-        create(ttl=400), work([*([["sleep", 150], ["progress", 1, 2]] * 4), ["return", 1]]), wait("complete"),
+        create(ttl=800), work([*([["sleep", 250], ["progress", 1, 2]] * 4), ["return", 1]]), wait("complete"),
     ],
     # -- removed
     "removed while waiting": [create(), step("remove", 1)],

@@ -22,7 +22,7 @@ class Tap:
         self._client = redis.Redis.from_url(redis_url)
         self._pubsub = self._client.pubsub()
         self._pubsub.subscribe(f"{prefix}:events")
-        assert self._pubsub.get_message(timeout=5), "no answer to SUBSCRIBE"
+        assert self._pubsub.get_message(timeout=30), "no answer to SUBSCRIBE"
         self._open = True
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -31,7 +31,7 @@ class Tap:
         """The messages of one job. Ids count as equal whether said as a number or as text."""
         return list(self._by_job.get(str(job_id), ()))
 
-    def wait(self, job_id: int, event: str, times: int = 1, timeout_s: float = 10) -> None:
+    def wait(self, job_id: int, event: str, times: int = 1, timeout_s: float = 30) -> None:
         """Wait until the event was said so often of this job."""
         deadline = time.monotonic() + timeout_s
         with self._arrived:
@@ -43,7 +43,7 @@ class Tap:
 
     def close(self) -> None:
         self._open = False
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=30)
         self._pubsub.close()
         self._client.close()
 

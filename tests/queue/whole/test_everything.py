@@ -67,5 +67,7 @@ def machine(redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.Monke
         yield type("Machine", (Everything,), parts)
 
 
-def test_whatever_dies_the_queue_is_as_the_model_says(machine: type[Everything]) -> None:
-    run(machine, SEQUENCES or 20, 40)
+@pytest.mark.slow
+@pytest.mark.parametrize("sequences", [8, pytest.param(20, marks=pytest.mark.long)])
+def test_whatever_dies_the_queue_is_as_the_model_says(machine: type[Everything], sequences: int) -> None:
+    run(machine, SEQUENCES or sequences, 40)

@@ -62,10 +62,10 @@ class App:
         wait_until(lambda: b"Open http" in self.log.read_bytes() or self.process.poll() is not None, 30)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def get(self, path: str) -> Any:
-        return urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30)
 
     def say(self, data: bytes) -> bytes:
         """Send bytes on a connection of their own, and return all that comes until it is closed."""
@@ -172,7 +172,7 @@ def test_the_page_a_job_and_a_download_survive_more_clients_than_descriptors(
             assert app.get("/healthz").status == 200 and b"button_start" in app.get("/").read(), kinds
             url = f"http://localhost:{app.port}/static/css/monitor.css"
             job = queue.create("startdownload", {"url": url}).save()
-            assert job.wait(20)["file"] in os.listdir(app.downloads), kinds
+            assert job.wait(60)["file"] in os.listdir(app.downloads), kinds
             for sock in held:
                 sock.close()
             assert app.get("/").status == 200 and app.process.poll() is None, kinds
@@ -182,7 +182,7 @@ def deaf(app: App) -> socket.socket:
     """Ask for more than fits into the buffers on the way, and read its beginning only."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    sock.settimeout(10)
+    sock.settimeout(30)
     sock.connect(("127.0.0.1", app.port))
     sock.sendall(b"GET /sample/10mb.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
     sock.recv(20)
@@ -201,7 +201,7 @@ def test_clients_that_do_not_read_their_answers_make_room(app: App) -> None:
         except OSError:
             return False
 
-    wait_until(is_served, 20)
+    wait_until(is_served, 30)  # long before their timeout of 75 s
     for sock in held:
         sock.close()
 
@@ -216,7 +216,7 @@ def test_a_process_whose_inner_thread_has_ended_ends_with_an_error(
     redis_url: str, redis_client: redis.Redis, tmp_path: Path, place: str
 ) -> None:
     app = App(redis_url, tmp_path, place)
-    assert app.process.wait(20) == 70
+    assert app.process.wait(60) == 70
     assert b"died of an error" in app.log.read_bytes()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ....process.startup import lasting_imports
 from ....settings import Settings, SettingsError
 from ...green_start import start_web
 from ...options import Place, open_queue, with_place
@@ -49,9 +50,10 @@ def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> N
 
 def serve(settings: Settings, place: Place) -> None:
     """Serve until a signal arrives, in a patched process."""
-    from ....app.monitor_process import MonitorServer
-    from ....app.webhooks import WebhookFollower, listen_to_node
-    from ....web import create_app
+    with lasting_imports():
+        from ....app.monitor_process import MonitorServer
+        from ....app.webhooks import WebhookFollower, listen_to_node
+        from ....web import create_app
 
     queue = open_queue(place)
     program = MonitorServer(settings, queue)

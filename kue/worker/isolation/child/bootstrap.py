@@ -3,6 +3,7 @@
 Run by path: the parent's ``sys.path``, needed to find the library, arrives with the first message.
 """
 
+import gc
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ def read_exactly(fd: int, count: int) -> bytes:
 
 
 def main() -> None:
+    gc.disable()  # until everything is imported, in ``child.py``
     for fd in (3, 4):
         os.set_inheritable(fd, False)
     setup = json.loads(read_exactly(3, int.from_bytes(read_exactly(3, 8), "big")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import importlib
 import logging
 import os
@@ -61,6 +62,8 @@ def run_child(setup: dict[str, Any]) -> None:
     except BaseException as exc:
         channel.send({"unusable": _why(exc)})
         raise
+    gc.freeze()  # what is imported lives as long as the child
+    gc.enable()
     limit_bytes = setup["memory_limit_bytes"]
     if limit_bytes is not None:
         limit_data(limit_bytes)
