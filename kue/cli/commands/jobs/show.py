@@ -54,7 +54,7 @@ def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_js
         ("ID", "TYPE", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "SUMMARY"),
         [(job.id, job.type, _state(job), _priority(job), _tries(job), _age(job, now), _about(job)) for job in found],
         right="ID ATTEMPTS AGE",
-        colour=2,
+        color=2,
     )
     if len(ids) == number and sys.stdout.isatty():
         print(f"({number} jobs; -n shows more)", file=sys.stderr)
