@@ -242,15 +242,17 @@ def test_workers_are_shown_with_what_they_do(http: Any, queue: Any, redis_client
     assert "1 job of type video is waiting, but no worker processes that type." in http.get("/system").text
 
 
-def test_the_event_loop_lag_of_workers_with_a_loop_is_shown(http: Any, redis_client: Any) -> None:
+def test_the_event_loop_lag_and_the_memory_of_workers_are_shown(http: Any, redis_client: Any) -> None:
     now = int(time.time() * 1000)
     worker = {"host": "h", "pid": 7, "started_at": now, "seen_at": now, "clock_off_ms": 0, "types": {}}
     redis_client.hset("q:workers", "kue:h:7", json.dumps(worker))
     assert "Event loop lag</th>" not in http.get("/system").text
     assert "kue_worker_loop_lag_seconds 0.0" in http.get("/metrics").text
     for pid, lag_ms in ((8, 1234), (9, 20)):
-        redis_client.hset("q:workers", f"kue:h:{pid}", json.dumps({**worker, "pid": pid, "loop_lag_ms": lag_ms}))
+        entry = {**worker, "pid": pid, "loop_lag_ms": lag_ms, "memory_bytes": 45_600_000}
+        redis_client.hset("q:workers", f"kue:h:{pid}", json.dumps(entry))
     text = http.get("/system").text
+    assert text.count("45.6 MB</td>") == 2 and ">–</td>" in text  # the first worker does not tell
     assert "Event loop lag</th>" in text and "1,234 ms</td>" in text and "20 ms</td>" in text
     assert "kue_worker_loop_lag_seconds 1.234" in http.get("/metrics").text
 
