@@ -48,7 +48,7 @@ def test_limits_are_shown_and_a_waiting_job_says_which_one_it_waits_for(http: An
     queue.create_many({"type": "crawl", "data": {"host": "a.example"}} for _ in range(3))
     queue.create("mail").save()
     text = http.get("/system").text
-    assert re.search(r'<tr data-type="crawl" data-part="key">.*?data.host.*?2/s.*?</tr>', text, re.DOTALL)
+    assert re.search(r'<tr role="row" data-type="crawl" data-part="key">.*?data.host.*?2/s.*?</tr>', text, re.DOTALL)
     assert 'id="type_limit_form"' in text and 'data-action="unlimit"' in text
     place = "2nd of key a.example, which may start 2/s and run 1 at once."
     assert why_waiting(queue, queue.get(2)) == f"{place} No worker processes jobs of type crawl."
@@ -276,7 +276,8 @@ def test_the_server_is_warned_of_when_it_is_full_or_forgets() -> None:
     assert health_warnings.of_clock(-90_000) == ["This web server: the clock is 1 min 30 s behind the clock of Redis."]
     assert health_warnings.of_clock(1_000) == []
     counts = {f"t{n}": {"inactive": 1, "active": 0} for n in range(9)}
-    assert health_warnings.of_types(counts, set(), {})[-1] == "The jobs of 4 more types are waiting like this."
+    more = "Jobs of 4 more types are waiting: paused, or without a worker."
+    assert health_warnings.of_types(counts, set(), {})[-1] == more
 
 
 def test_the_metrics_tell_of_types_times_leases_and_lag(site: Any, queue: Any) -> None:

@@ -84,7 +84,7 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
         ("priority", _priority(job)),
         ("attempts", f"{job.attempts_made} of {job.options.attempts or 'unlimited'}"),
         ("created", _when(job.created_at, now)),
-        ("due", _when(job.promote_at, now) if job.state == DELAYED else None),
+        ("due", _due(job, now) if job.state == DELAYED else None),
         ("started", _when(job.started_at, now)),
         ("failed", _when(job.failed_at, now)),
         ("updated", _when(job.updated_at, now)),
@@ -179,6 +179,10 @@ def _about(job: Job) -> str:
         data = safe(from_json(job.raw["data"])) if "data" in job.raw else None
         about = "" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"{job.progress_percent}% {about}" if job.state == ACTIVE and job.progress_percent else about
+
+
+def _due(job: Job, now: int) -> str | None:
+    return NOT_DUE.get(job.promote_at or 0) or _when(job.promote_at, now)
 
 
 def _when(at: int | None, now: int) -> str | None:
