@@ -44,7 +44,7 @@ def save() -> ResponseReturnValue:
     if not isinstance(asked, dict) or not set(asked) <= set(MEMBERS):
         raise InvalidJob(f"send an object; its members may be {', '.join(MEMBERS)}")
     if not asked.get("secret"):
-        raise InvalidJob("also send the secret, whsec_ and at least 24 bytes in base64: it is not shown later")
+        raise InvalidJob("secret is missing: send whsec_ followed by at least 24 bytes in base64; it is never shown")
     saved = queue().webhook(
         asked.get("events") or (), asked.get("url") or "", name=asked.get("name"), types=asked.get("types"),
         secret=asked["secret"], format=asked.get("format", "standard"),
