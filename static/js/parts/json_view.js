@@ -82,7 +82,7 @@ function build(pre) {
   if (value !== undefined) {
     const box = make("div", "json_tree");
     box.tabIndex = 0;
-    box.setAttribute("role", "region");
+    box.setAttribute("role", "group");
     box.setAttribute("aria-labelledby", pre.getAttribute("aria-labelledby"));
     box.append(tree(value, [], "", 0));
     view.append(box);
