@@ -13,7 +13,7 @@ from ....base_job import now_ms
 from ....errors import JobNotFound
 from ....job import Job
 from ....queue import Queue
-from ....states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+from ....states import ACTIVE, ASIDE_UNTIL_MS, COMPLETE, DELAYED, FAILED, HOLD_UNTIL_MS, INACTIVE, STATES, WAIT_UNTIL_MS
 from ....storage.codec import PRIORITY_NAMES, from_json
 from ....text.redaction import safe, safe_text
 from ...options import ID, json_option, with_queue
@@ -23,6 +23,12 @@ from ...output import ago, duration, paint, plain, plain_lines, print_json, tabl
 FOLLOW_S = 0.3
 #: Lines of the log that ``show`` prints.
 SHOWN_LINES = 10
+#: Delayed jobs without a time of their own: what they wait for instead.
+NOT_DUE = {
+    HOLD_UNTIL_MS: "when it is resumed (kue resume --job)",
+    WAIT_UNTIL_MS: "when its children have ended (kue tree)",
+    ASIDE_UNTIL_MS: "when its key has its turn (kue limit ls)",
+}
 
 
 @click.command(short_help="List jobs.")
@@ -82,7 +88,7 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
         ("state", _state(job)),
         ("progress", f"{job.progress_percent}%" if job.progress_percent else None),
         ("priority", _priority(job)),
-        ("attempts", f"{job.attempts_made} of {job.options.attempts or 'unlimited'}"),
+        ("attempts", f"{job.attempts_made} of {job.options.attempts or 1}"),
         ("created", _when(job.created_at, now)),
         ("due", _due(job, now) if job.state == DELAYED else None),
         ("started", _when(job.started_at, now)),
