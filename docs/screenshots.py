@@ -50,7 +50,7 @@ PAGES = {
 SIZE_MAX = 150_000
 #: Seconds until a program or a job must be there.
 LIMIT_S = 30.0
-FILES = ("debian-13.1.0-amd64-netinst.iso", "planet-europe.osm.pbf", "weather-2026-10.csv", "catalogue.pdf")
+FILES = ("debian-13.1.0-amd64-netinst.iso", "planet-europe.osm.pbf", "weather-2026-10.csv", "catalog.pdf")
 
 
 class Slow(http.server.BaseHTTPRequestHandler):

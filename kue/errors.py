@@ -41,7 +41,7 @@ class ScheduleNotFound(KueError, LookupError):
 
 
 class WebhookNotFound(KueError, LookupError):
-    """There is no such webhook: it was removed, or never made."""
+    """The webhook does not exist: it was removed, or never created."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"webhook {name!r} does not exist")

@@ -1,4 +1,4 @@
-"""Output: aligned tables, durations, colours on a terminal, and JSON."""
+"""Output: aligned tables, durations, colors on a terminal, and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 from ..states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE
 from ..storage.json_text import strict_json
 
-COLOURS = {INACTIVE: "cyan", ACTIVE: "blue", COMPLETE: "green", FAILED: "red", DELAYED: "yellow"}
+COLORS = {INACTIVE: "cyan", ACTIVE: "blue", COMPLETE: "green", FAILED: "red", DELAYED: "yellow"}
 
 
 def print_json(value: Any) -> None:
@@ -29,12 +29,12 @@ def print_json(value: Any) -> None:
     print(text, flush=True)
 
 
-def coloured() -> bool:
+def colored() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, colour: str | None = None, *, bold: bool = False) -> str:
-    return click.style(text, fg=colour, bold=bold or None) if coloured() and (colour or bold) else text
+def paint(text: str, color: str | None = None, *, bold: bool = False) -> str:
+    return click.style(text, fg=color, bold=bold or None) if colored() and (color or bold) else text
 
 
 def plain(text: Any) -> str:
@@ -72,8 +72,8 @@ def cut(text: str, columns: int) -> str:
     return kept + "…"
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: str = "", colour: int | None = None) -> None:
-    """Print rows under headers. ``right``: headers of right-aligned columns; ``colour``: index of the state column.
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: str = "", color: int | None = None) -> None:
+    """Print rows under headers. ``right``: headers of right-aligned columns; ``color``: index of the state column.
 
     On a terminal the last column is truncated so that each row fits on one line.
     """
@@ -89,7 +89,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: str =
         for at, cell in enumerate(row):
             cell = cut(cell, widths[at])
             space = " " * (widths[at] - width(cell))
-            shown = paint(cell, COLOURS.get(cell)) if painted and at == colour else cell
+            shown = paint(cell, COLORS.get(cell)) if painted and at == color else cell
             parts.append(space + shown if headers[at] in numbers else shown + space)
         return "  ".join(parts).rstrip()
 

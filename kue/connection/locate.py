@@ -119,7 +119,7 @@ class Nearby(Place):
         if socket_path is not None and _is_private(socket_path, folder) and ping(str(socket_path)):
             return "unix://" + quote(os.fsencode(socket_path)), f"the embedded Valkey in {folder}"
         raise redis.ConnectionError(
-            f"{problem or f'none answers on {usual}'}, and no embedded Valkey runs in {folder}: start a Redis, "
+            f"{problem or f'nothing responds on {usual}'}, and no embedded Valkey runs in {folder}: start a Redis, "
             f"set REDIS_URL, run the app in this folder, or use {EMBEDDED}://"
         )
 

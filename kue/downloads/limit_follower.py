@@ -84,9 +84,9 @@ class LimitFollower:
             if wanted != current[name]:
                 try:
                     self._handler.change(**{name: wanted})
-                    log.info("download limit %s changed to %s", name, NO_LIMIT if wanted is None else wanted)
+                    log.info("Download limit %s set to %s", name, NO_LIMIT if wanted is None else wanted)
                 except ValueError as exc:  # another program wrote it
-                    log.warning("download limit %s not changed: %s", name, exc)
+                    log.warning("Download limit %s not changed: %s", name, exc)
 
     def _run(self) -> None:
         look_at = 0.0

@@ -20,6 +20,8 @@ class MemoryInfo(TypedDict):
 
     used: int | None
     """Used by the whole server, including other databases."""
+    peak: int | None
+    """The most that the server has used since it started."""
     limit: int | None
     """The memory limit (``maxmemory``); None if there is none."""
     policy: str | None
@@ -31,11 +33,11 @@ class MemoryInfo(TypedDict):
 
 def read(client: Any, keys: Keys) -> MemoryInfo:
     """Measure. If the server denies INFO or MEMORY to this user, those members are None."""
-    memory: MemoryInfo = {"used": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
+    memory: MemoryInfo = {"used": None, "peak": None, "limit": None, "policy": None, "jobs": 0, "queue": None}
     with contextlib.suppress(ResponseError, RedisClusterException, AttributeError):
         info = client.info("memory")
         memory["used"], memory["limit"] = info.get("used_memory"), info.get("maxmemory") or None
-        memory["policy"] = info.get("maxmemory_policy")
+        memory["policy"], memory["peak"] = info.get("maxmemory_policy"), info.get("used_memory_peak")
     with contextlib.suppress(ResponseError, RedisClusterException):
         memory["jobs"] = int(client.zcard(keys.jobs))
         memory["queue"] = _estimate(client, keys, memory["jobs"])

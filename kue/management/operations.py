@@ -73,8 +73,8 @@ class Operations(Generic[J]):
     def cancel(self, job_id: int | str, *, discard: bool = False, children: bool = False) -> str:
         """Fail a job that has not ended, with the error "Cancelled"; return its previous state.
 
-        A running one is stopped: its handler gets JobCancelled; with ``discard`` its text is "discarded", a request
-        to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
+        A running one is stopped: JobCancelled is raised in its handler. With ``discard`` its message is "discarded",
+        which asks the handler to keep nothing. Raises JobNotFound, or WrongState if the job has ended.
 
         With ``children``, atomically also the jobs that it waits for, as in ``remove``; the job itself may have ended.
         """

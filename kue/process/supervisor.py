@@ -160,7 +160,7 @@ class Supervisor:
             for child in self._children:
                 if (code := child.ended()) is not None:
                     child.reap()
-                    # A process signalled before it set its handlers has reserved no job yet.
+                    # A process signaled before it set its handlers has reserved no job yet.
                     result = result or int(code != 0 and -code not in stop_signals.STOPPING)
             if all(child.process is None for child in self._children):
                 return result

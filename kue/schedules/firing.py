@@ -104,11 +104,11 @@ class Firing:
                 self._tell(name, answer)
                 all_fired = False
             elif answer[0] == CREATED:
-                log.debug("schedule %s created job %s", name, answer[1])
+                log.debug("Schedule %s created job %s", name, answer[1])
             elif answer[0] == LEFT_OUT:
-                log.info("schedule %s: skipped, because its last job has not ended", name)
+                log.info("Schedule %s skipped a time: its last job has not ended", name)
             elif answer[0] == SKIPPED:
-                log.info("schedule %s: skipped missed times", name)
+                log.info("Schedule %s skipped missed times", name)
             elif answer[0] == REFUSED:
                 self._tell(name, answer[1])
         return all_fired
@@ -116,7 +116,7 @@ class Firing:
     def _tell(self, name: str, why: object) -> None:
         if (name, str(why)) not in self._told:
             self._told.add((name, str(why)))
-            log.warning("schedule %s cannot fire: %s", name, why)
+            log.warning("Schedule %s cannot fire: %s", name, why)
 
     def _arguments(self, saved: SavedSchedule, now_ms: int) -> list[object]:
         """Return the arguments of ``fire_schedule.lua``."""

@@ -33,6 +33,8 @@ class WorkerInfo(TypedDict):
     types: dict[str, TypeInfo]
     loop_lag_ms: int | None
     """Event loop lag, maximum over the last 15 s, ms; None without async handlers."""
+    memory_bytes: int | None
+    """Resident memory of the process, bytes; None where it is not known (not Linux)."""
 
 
 def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
@@ -40,7 +42,7 @@ def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
     found = []
     for worker, text in sorted(entries.items()):
         entry = read_entry(text)
-        lag_ms = whole(entry.get("loop_lag_ms"))
+        lag_ms, memory_bytes = whole(entry.get("loop_lag_ms")), whole(entry.get("memory_bytes"))
         figures = [whole(entry.get(name)) for name in ("pid", "started_at", "seen_at", "clock_off_ms")]
         host, types = entry.get("host"), entry.get("types")
         if None in figures or not isinstance(host, str) or not isinstance(types, dict):
@@ -56,6 +58,7 @@ def read_workers(entries: Mapping[str, str]) -> list[WorkerInfo]:
                 clock_off_ms=clock_off_ms,
                 types={name: _type_info(value) for name, value in types.items() if isinstance(value, dict)},
                 loop_lag_ms=None if lag_ms is None else max(0, lag_ms),
+                memory_bytes=None if memory_bytes is None else max(0, memory_bytes),
             )  # fmt: skip
         )
     return found

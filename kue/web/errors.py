@@ -95,7 +95,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(exc: RequestEntityTooLarge) -> Response:
-        return error_response(413, "the request body is too large; the limit is 1 MB")
+        return error_response(413, "the request body is too large; the limit is 1,048,576 bytes")
 
     @app.errorhandler(MethodNotAllowed)
     def wrong_method(exc: MethodNotAllowed) -> Response:

@@ -94,4 +94,4 @@ class Dispatching:
         try:
             self._start()
         except KueError as exc:  # a setting that cannot be used, or a type that is taken
-            log.error("This process delivers to no webhooks: %s", exc)
+            log.error("This process cannot deliver webhooks: %s", exc)

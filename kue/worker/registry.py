@@ -62,7 +62,7 @@ class Registry:
         """Write this process's entry."""
         now_ms = server_ms(client)
         self._started_at = self._started_at or now_ms
-        lag_ms = self._loop_lag_ms()
+        lag_ms, memory_bytes = self._loop_lag_ms(), resident_bytes()
         entry = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -73,6 +73,7 @@ class Registry:
             "machine": machine(),
             "born": born(os.getpid()),
             **({} if lag_ms is None else {"loop_lag_ms": lag_ms}),
+            **({} if memory_bytes is None else {"memory_bytes": memory_bytes}),
         }
         client.hset(self._key, self._worker, json.dumps(entry, separators=(",", ":")))
 
@@ -119,6 +120,14 @@ def born(pid: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()  # the process name before it may contain anything
     return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def resident_bytes() -> int | None:
+    """Return the resident memory of this process, bytes; None if unknown (not Linux)."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def worker_name(host: str, pid: int, unique_id: str) -> str:

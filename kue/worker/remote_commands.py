@@ -32,7 +32,7 @@ class RemoteCommands:
         for job_type, count in commands.items():
             try:
                 self._apply(job_type, int(count))
-                log.info("concurrency of %s is now %s, by a remote command", job_type, count)
+                log.info("Concurrency of type %s set to %s, from the monitor or another program", job_type, count)
             except (KeyError, ValueError, InvalidJob) as exc:
-                log.warning("cannot execute a command for %s: %r", job_type, exc)
+                log.warning("Concurrency of type %s not changed: %r", job_type, exc)
         return POLL_S

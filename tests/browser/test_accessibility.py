@@ -92,8 +92,10 @@ def test_every_page_is_accessible_and_fits_its_screen(
 ) -> None:
     require_node("axe-core")
     fill(queue, ["an ordinary job", "x" * 400])
+    children = [queue.create("child", {"title": "x" * 60}) for _ in range(2)]
+    parent = queue.create("parent").after(children).save()
     page = open_page(monitor.url, bypass_csp=True)
-    for path in PATHS:
+    for path in (*PATHS, f"/job/{parent.id}"):
         page.emulate_media(color_scheme="light")
         page.goto(monitor.url + path)
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")

@@ -152,6 +152,14 @@ def test_show_tells_all_of_a_job(kue: Kue, queue: Queue) -> None:
     assert told["result"] == [1] and len(told["log"]) >= 24 and told["attempt_log"][0]["outcome"] == "failed"
 
 
+def test_show_says_what_a_job_without_a_time_waits_for(queue: Queue, kue: Any) -> None:
+    held = queue.create("mail").save()
+    queue.pause_job(held.id)
+    parent = queue.create("parent").after([queue.create("child")]).save()
+    assert "due       when it is resumed" in kue("show", held.id).out
+    assert "due       when its children have ended" in kue("show", parent.id).out
+
+
 @pytest.mark.parametrize("words", [("show", 99), ("log", 99), ("retry", 99), ("rm", 99), ("promote", 99)])
 def test_an_unknown_id_is_told_with_exit_code_1(kue: Kue, words: tuple[Any, ...]) -> None:
     assert kue(*words) == (1, "", 'kue: job 99 does not exist\n')

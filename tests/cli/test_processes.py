@@ -91,7 +91,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(queue: Queue, start: Callable
     assert process.wait(20) == 0
 
 
-def test_colours_are_for_terminals_that_want_them(queue: Queue, redis_url: str) -> None:
+def test_colors_are_for_terminals_that_want_them(queue: Queue, redis_url: str) -> None:
     queue.set_state(queue.create("email").save().id or 0, "failed")
 
     def on_terminal(**more: str) -> str:

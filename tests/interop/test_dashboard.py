@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 import kue
 from kue import web
 from kue.settings import Settings
-from tests.interop.harness.behaviour import Script
+from tests.interop.harness.behavior import Script
 from tests.interop.harness.node import Node, NodeError
 from tests.interop.harness.sides import NodeSide, PythonSide
 from tests.interop.harness.tap import Tap

@@ -3,7 +3,7 @@
 
 const path = require('path');
 const redisModule = require('redis');
-const behaviour = require('./behaviour');
+const behavior = require('./behavior');
 
 const KUE_HOME = path.dirname(require.resolve('kue/package.json')) + path.sep;
 let kue = require('kue');
@@ -66,11 +66,11 @@ class Commands {
 
   // -- working --------------------------------------------------------------------------------------------------
 
-  /** Work a type by a script (behaviour.js). Tells {"note": "ran", id, attempt} as each attempt begins. */
+  /** Work a type by a script (behavior.js). Tells {"note": "ran", id, attempt} as each attempt begins. */
   async process(type, script, concurrency) {
     this.queue.process(type, concurrency || 1, (job, ctx, finish) => {
       this.note('ran', { id: job.id, attempt: (job._attempts || 0) + 1 });
-      behaviour.run(behaviour.attemptOf(script, job), job)
+      behavior.run(behavior.attemptOf(script, job), job)
         .then(args => finish(...args), err => finish(err));
     });
   }

@@ -84,7 +84,7 @@ def test_the_build_has_what_it_copies_and_nothing_else_is_sent() -> None:
     for name in kept:
         assert (ROOT / name).exists(), name
     assert any(fnmatch.fnmatch("kue/web/__pycache__", pattern) for pattern in ignored if not pattern.startswith("!"))
-    # And what the wheel is made of is there: its readme, licence, templates and static files
+    # And what the wheel is made of is there: its readme, license, templates and static files
     assert {"README.md", "LICENSE", "templates", "static", "pyproject.toml", "requirements.txt"} <= set(kept)
 
 

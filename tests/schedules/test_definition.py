@@ -34,7 +34,7 @@ def test_a_stored_definition_is_read_back_unchanged(rule: dict[str, Any]) -> Non
     ({"every": FIVE, "start": SOON, "end": SOON - FIVE}, "end lies before"), ({"every": FIVE, "limit": 0}, "limit"),
     ({"every": FIVE, "limit": 1.5}, "limit"), ({"every": FIVE, "overlap": "both"}, "overlap"),
     ({"every": FIVE, "missed": "some"}, "missed"), ({"every": FIVE, "timezone": "../etc/passwd"}, "timezone"),
-    ({"every": FIVE, "timezone": ""}, "timezone"), ({"every": FIVE, "colour": 1}, "no option 'colour'"),
+    ({"every": FIVE, "timezone": ""}, "timezone"), ({"every": FIVE, "color": 1}, "no option 'color'"),
     ({"every": FIVE, "delay": SOON}, "delay"), ({"every": FIVE, "unique": True}, "no option 'unique'"),
 ])  # fmt: skip
 def test_invalid_arguments_are_rejected_with_a_remedy(arguments: dict[str, Any], said: str) -> None:

@@ -37,7 +37,7 @@ Dump = dict[str, tuple[str, Any]]
 
 
 def dump(client: redis.Redis, prefix: str = "q") -> Dump:
-    """{key: (type, contents)} of the whole database, sorted by key, normalised, without our additions.
+    """{key: (type, contents)} of the whole database, sorted by key, normalized, without our additions.
 
     Contents: a str; a list of str; a sorted list for a set; {field: value} for a hash; for a zset a list of
     (member, score) in Redis's order, scores as text.
@@ -98,7 +98,7 @@ def _contents(kind: str, value: Any) -> Any:
 
 
 def normal_job(fields: dict[str, str]) -> dict[str, str]:
-    """A job's hash, normalised and without our fields."""
+    """A job's hash, normalized and without our fields."""
     normal = {}
     for field, value in fields.items():
         if field in OUR_HASH_FIELDS:

@@ -19,7 +19,7 @@ from kue.storage.codec import to_json
 from kue.tasks.conversion import Converter, Mismatch, Unsupported
 
 
-class Colour(enum.Enum):
+class Color(enum.Enum):
     RED = "red"
     BLUE = "blue"
 
@@ -74,7 +74,7 @@ KEPT: list[tuple[Any, Any, str]] = [
     (UUID, UUID_, f'"{UUID_}"'),
     (Decimal, Decimal("1.50"), '"1.50"'),
     (bytes, b"\x00\xff", '"AP8="'),
-    (Colour, Colour.RED, '"red"'),
+    (Color, Color.RED, '"red"'),
     (Level, Level.LOW, "1"),
     (Literal["a", "b"], "a", '"a"'),
     (str | None, None, "null"),
@@ -83,7 +83,7 @@ KEPT: list[tuple[Any, Any, str]] = [
     (Sequence[date], [date(2026, 1, 2)], '["2026-01-02"]'),
     (tuple[int, str], (1, "x"), '[1,"x"]'),
     (set[str], {"x"}, '["x"]'),
-    (dict[str, Colour], {"a": Colour.BLUE}, '{"a":"blue"}'),
+    (dict[str, Color], {"a": Color.BLUE}, '{"a":"blue"}'),
     (dict[int, int], {1: 2}, '{"1":2}'),
     (Mapping[UUID, int], {UUID_: 2}, f'{{"{UUID_}":2}}'),
     (Box, Box(1, None, [Box(2)]), '{"width":1,"when":null,"inner":[{"width":2,"when":null,"inner":[]}]}'),
@@ -114,7 +114,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (int, 1.5, "expected int, got float"),
     (bool, 1, "expected bool, got int"),
     (datetime, "tomorrow", "expected datetime, got str"),
-    (Colour, "green", "invalid enum value 'green'"),
+    (Color, "green", "invalid enum value 'green'"),
     (Literal["a"], "b", "invalid enum value 'b'"),
     (list[int], [1, "x"], "expected int, got str - at $[1]"),
     (Box, Box("wide"), "expected int, got str - at $.width"),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from ...preflight.environment import read_file
 from ..options import Place, json_option, with_place
 from ..output import paint, plain, print_json
 
-COLOURS = {"error": "red", "warning": "yellow", "ok": "green"}
+COLORS = {"error": "red", "warning": "yellow", "ok": "green"}
 #: Exit code if Redis is unreachable, as for all commands.
 UNREACHABLE = 3
 
@@ -57,7 +57,7 @@ def check(place: Place, env_file: Path | None, strict: bool, quiet: bool, as_jso
         found.append(finding)
         unreachable = unreachable or is_outage
         if not as_json and not (quiet and finding.level == "ok"):
-            level = paint(f"{finding.level:<7}", COLOURS[finding.level])
+            level = paint(f"{finding.level:<7}", COLORS[finding.level])
             print(f"{level}  {finding.about}: {plain(finding.what)}. {plain(finding.remedy)}".rstrip(), flush=True)
     errors = sum(each.level == "error" for each in found)
     warnings = sum(each.level == "warning" for each in found)

@@ -133,7 +133,7 @@ def ls(path: Path, as_json: bool) -> None:
 def logout(queue: Queue, name: str | None, everybody: bool) -> None:
     """End all sessions of a user in the monitor of a queue, in every browser. The user can log in again.
 
-    It is known by Redis, so name the queue as for other commands. Open pages are cut off within 10 seconds.
+    Redis stores it, so specify the queue as for other commands. Open pages are disconnected within 10 seconds.
     """
     if bool(name) == everybody:
         raise click.UsageError("give a user name, or --all")

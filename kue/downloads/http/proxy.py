@@ -64,7 +64,7 @@ def parse_proxy(text: str, is_trusted: bool = False) -> Proxy:
         host = parts.hostname or ""
         host = host if ":" in host else ascii_host(host)
     except ValueError:
-        raise ValueError("a proxy must look like http://host:3128 or socks5h://host:1080") from None
+        raise ValueError("a proxy must look like http://host:3128, https://host:3128 or socks5h://host:1080") from None
     if scheme not in PORTS or parts.path not in ("", "/") or port == 0:
         raise ValueError("a proxy must look like http://host:3128, https://host:3128 or socks5h://host:1080")
     credentials = None

@@ -37,7 +37,7 @@ def _rest(response: Response) -> Response:
         audit(request.method, repr(request.path))
     elif response.status_code in (401, 403, 429) and request.method not in SAFE_METHODS:
         asked = request.method, request.path, request.remote_addr
-        log.warning("refused %s %r from %s: %d", *asked, response.status_code)
+        log.warning("Rejected %s %r from %s: %d", *asked, response.status_code)
     return response
 
 

@@ -220,7 +220,7 @@ def _selection(allowed: Collection[str], asked: Mapping[str, object]) -> Selecti
     state, job_type, words = (_text(asked.get(name)) for name in ("state", "type", "q"))
     words = words.strip()[:MAX_QUERY]
     if state not in ("", *allowed) or not (state or words):
-        abort(400, f"this action applies to jobs that are {' or '.join(allowed)}")
+        abort(400, f"this action applies to jobs in the state {' or '.join(allowed)}")
     return Selection((state,) if state else tuple(allowed), job_type, words)
 
 

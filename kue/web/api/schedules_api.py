@@ -61,15 +61,15 @@ def remove(schedule: str) -> ResponseReturnValue:
     return jsonify({"message": f"schedule {schedule} removed"})
 
 
-@schedules_api.post("/schedules/<path:schedule>/<any(pause, resume, run):verb>")
-def run(schedule: str, verb: str) -> ResponseReturnValue:
+@schedules_api.post("/schedules/<path:schedule>/<any(pause, resume, run):action>")
+def run(schedule: str, action: str) -> ResponseReturnValue:
     """Pause or resume a schedule, or create its job now."""
-    if verb == "run":
+    if action == "run":
         job = queue().run_schedule_now(schedule)
         audit("schedule run", repr(schedule))
         return jsonify({"message": f"job {job.id} created", "id": job.id})
-    changed = (queue().pause_schedule if verb == "pause" else queue().resume_schedule)(schedule)
+    changed = (queue().pause_schedule if action == "pause" else queue().resume_schedule)(schedule)
     if not changed:
-        return error_response(409, f"schedule {schedule} is {'already paused' if verb == 'pause' else 'not paused'}")
-    audit(f"schedule {verb}", repr(schedule))
-    return jsonify({"message": f"schedule {schedule} {verb}d"})
+        return error_response(409, f"schedule {schedule} is {'already paused' if action == 'pause' else 'not paused'}")
+    audit(f"schedule {action}", repr(schedule))
+    return jsonify({"message": f"schedule {schedule} {action}d"})

@@ -44,7 +44,7 @@ def save() -> ResponseReturnValue:
     if not isinstance(asked, dict) or not set(asked) <= set(MEMBERS):
         raise InvalidJob(f"send an object; its members may be {', '.join(MEMBERS)}")
     if not asked.get("secret"):
-        raise InvalidJob("also send the secret, whsec_ and at least 24 bytes in base64: it is not shown later")
+        raise InvalidJob("secret is missing: send whsec_ followed by at least 24 bytes in base64; it is never shown")
     saved = queue().webhook(
         asked.get("events") or (), asked.get("url") or "", name=asked.get("name"), types=asked.get("types"),
         secret=asked["secret"], format=asked.get("format", "standard"),
@@ -68,15 +68,15 @@ def remove(webhook: str) -> ResponseReturnValue:
     return jsonify({"message": f"webhook {webhook} removed"})
 
 
-@webhooks_api.post("/webhooks/<webhook>/<any(enable, disable, test):deed>")
-def run(webhook: str, deed: str) -> ResponseReturnValue:
+@webhooks_api.post("/webhooks/<webhook>/<any(enable, disable, test):action>")
+def run(webhook: str, action: str) -> ResponseReturnValue:
     """Enable or disable a webhook, or send it a test message."""
-    if deed == "test":
+    if action == "test":
         job = queue().test_webhook(webhook)
         audit("webhook test", repr(webhook))
         return jsonify({"message": f"job {job.id} delivers a test to {webhook}", "id": job.id})
-    changed = (queue().enable_webhook if deed == "enable" else queue().disable_webhook)(webhook)
+    changed = (queue().enable_webhook if action == "enable" else queue().disable_webhook)(webhook)
     if not changed:
-        return error_response(409, f"webhook {webhook} is already {deed}d")
-    audit(f"webhook {deed}", repr(webhook))
-    return jsonify({"message": f"webhook {webhook} {deed}d"})
+        return error_response(409, f"webhook {webhook} is already {action}d")
+    audit(f"webhook {action}", repr(webhook))
+    return jsonify({"message": f"webhook {webhook} {action}d"})

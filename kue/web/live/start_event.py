@@ -94,7 +94,7 @@ def _whole(value: object, name: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise Refused("bad_option", f"{name} must be a whole number")
     if not low <= value <= high:
-        raise Refused("bad_option", f"{name} must be between {low} and {high}")
+        raise Refused("bad_option", f"{name} must be between {low:,} and {high:,}")
     return value
 
 

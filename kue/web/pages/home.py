@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -98,6 +99,7 @@ for _name, _filter in (
     ("iso", iso_text),
     ("relative", lambda at: relative_text(time.time() * 1000 - at)),
     ("number", lambda value: f"{value or 0:,}"),
+    ("status_phrase", lambda status: HTTPStatus(status).phrase),
 ):
     pages.add_app_template_filter(_filter, _name)
 

@@ -60,10 +60,11 @@ def _facts(memory: Any, leases: Any, free: int | None, answered_ms: float) -> di
     here = monitor()
     used, cost = memory["used"], memory["queue"]
     limit = f" of {size_text(memory['limit'])}" if memory["limit"] else ""
+    peak = f", peak {size_text(memory['peak'])}" if memory["peak"] else ""
     each = f", {size_text(cost / memory['jobs'])} per job" if cost and memory["jobs"] else ""
     facts = {
         "Key prefix": queue().prefix,
-        "Redis memory": f"{size_text(used)}{limit}" if used else None,
+        "Redis memory": f"{size_text(used)}{limit}{peak}" if used else None,
         "This queue (estimate)": f"{size_text(cost)}{each}" if cost is not None else None,
         "Redis round trip": f"{answered_ms:.1f} ms",
         "Retention": _retention(),

@@ -14,6 +14,8 @@ from kue.web.present.humanize import PERCENTILES
 WIDTH, HEIGHT = 600, 100
 #: Grid lines of the logarithmic time scale, ms.
 TIME_MARKS = (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000)
+#: Least distance of two marks, percent of the height.
+MARK_DISTANCE = 20
 
 
 class Bar(TypedDict):
@@ -78,6 +80,16 @@ def _marks(top: int) -> list[Mark]:
     return [Mark(y=0.0, text=f"{top:,}"), *middle]
 
 
+def _time_marks(highest: int) -> list[Mark]:
+    """Return the marks of a logarithmic axis, from the top, without those that would overlap."""
+    marks: list[Mark] = []
+    for ms in reversed([mark for mark in TIME_MARKS if mark <= highest]):
+        y = round(100 * (1 - math.log10(ms) / math.log10(highest)), 2)
+        if not marks or y - marks[-1]["y"] >= MARK_DISTANCE:
+            marks.append(Mark(y=y, text=duration_text(ms).replace(".0 s", " s")))
+    return marks
+
+
 def _pieces(points: list[tuple[float, float] | None]) -> list[str]:
     pieces: list[list[tuple[float, float]]] = [[]]
     for point in points:
@@ -135,11 +147,7 @@ def plots(spans: list[Span], slots: int, size_ms: int, now_ms: float) -> Plots:
         "times": [
             line(name, field, lambda value: math.log10(max(1, value)) / decades) for name, field in fields.items()
         ],
-        "time_marks": [
-            Mark(y=round(100 * (1 - math.log10(mark) / decades), 2), text=duration_text(mark).replace(".0 s", " s"))
-            for mark in TIME_MARKS
-            if mark <= max(10, highest)
-        ],
+        "time_marks": _time_marks(max(10, highest)),
         "known": bool(placed),
         "slots": [
             Slot(x=round(place * step, 2), width=round(step, 2), span=span) for place, span in sorted(placed.items())

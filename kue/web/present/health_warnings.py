@@ -39,7 +39,9 @@ def of_types(counts: dict[str, dict[str, int]], paused: set[str], capacity: dict
         elif slots is not None and not slots["taking"]:
             found.append(f"{waiting} waiting: all workers for the type are paused or shutting down.")
     more = len(found) - MAX_NAMED
-    return [*found[:MAX_NAMED], f"The jobs of {more:,} more types are waiting like this."] if more > 1 else found
+    if more < 2:
+        return found
+    return [*found[:MAX_NAMED], f"Jobs of {more:,} more types are waiting: paused, or without a worker."]
 
 
 def of_workers(workers: list[WorkerView]) -> list[str]:

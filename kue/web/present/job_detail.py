@@ -189,7 +189,7 @@ def _options(job: Job) -> dict[str, str]:
         "Priority": _priority(options.priority),
         "Attempts": f"{_attempt(job)} of {options.attempts or 1}",
         "Delay": duration_text(options.delay_ms) if options.delay_ms else None,
-        "Time to live": duration_text(options.ttl_ms) if options.ttl_ms else None,
+        "Time limit (ttl)": duration_text(options.ttl_ms) if options.ttl_ms else None,
         "Backoff": _backoff(options.backoff, options.delay_ms) if options.backoff else None,
         "Unique": _unique(job),
         "Remove on complete": "yes" if options.remove_on_complete else None,

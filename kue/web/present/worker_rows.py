@@ -36,6 +36,7 @@ class WorkerView(TypedDict):
     clock_off_ms: int
     loop_lag_ms: int | None
     """Its event loop lag; None if it has no async handlers."""
+    memory_bytes: int | None
 
 
 class TypeCapacity(TypedDict):
@@ -64,6 +65,7 @@ def worker_view(info: WorkerInfo, now_ms: float) -> WorkerView:
         "lost": since_heartbeat_ms > LOST_AFTER_MS,
         "clock_off_ms": info["clock_off_ms"],
         "loop_lag_ms": info["loop_lag_ms"],
+        "memory_bytes": info["memory_bytes"],
     }
 
 

@@ -30,7 +30,8 @@ def with_length(app: Callable[..., Iterable[bytes]], limit: Callable[[str], int]
         except (BadFraming, OSError) as exc:
             return _refuse(start_response, "400 Bad Request", f"cannot read the body: {exc}")
         if body is None or len(body) > most:
-            return _refuse(start_response, "413 Content Too Large", f"the body is too large: at most {most:,} bytes")
+            why = f"the request body is too large; the limit is {most:,} bytes"
+            return _refuse(start_response, "413 Content Too Large", why)
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
         return app(environ, start_response)
 

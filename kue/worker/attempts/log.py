@@ -30,6 +30,8 @@ completed = logging.getLogger("kue.jobs.completed")
 
 #: Longest error message in a log line, characters.
 MESSAGE_MAX = 1000
+#: Most parents of a failed job in a log line.
+PARENTS_MAX = 10
 #: Reasons why an attempt loses its job, with the level and the words of their log lines.
 _INTERRUPTS = {
     "cancelled": (logging.WARNING, "was cancelled"),
@@ -66,7 +68,15 @@ def _log_failure(name: str, job: Job, outcome: Outcome, error: BaseException | N
     reason, stack = _reason(error, message)
     attempt, is_last = _attempt(job.attempts_made, job.options.attempts)
     line = f"{name} failed after {duration_text(run_s * 1000)}, {attempt}: {reason}"
-    _log_end(line, is_last, retry, delay, _traceback(error), stack)
+    _log_end(line, is_last, retry, delay, _traceback(error), stack, _parents(job))
+
+
+def _parents(job: Job) -> str:
+    """Return which jobs wait for a job that failed for good: if they fail with it, no other line says so."""
+    if not job.parents:
+        return ""
+    ids = ", ".join(map(str, job.parents[:PARENTS_MAX]))
+    return f" Waiting for it: job{'' if len(job.parents) == 1 else 's'} {ids}."
 
 
 def _reason(error: BaseException | None, message: str) -> tuple[str, str]:
@@ -127,9 +137,11 @@ def _attempt(made: int, allowed: int | None) -> tuple[str, bool]:
     return f"attempt {number} of {allowed}", number >= allowed
 
 
-def _log_end(line: str, is_last: bool, retry: str, delay: str, exc_info: Any = None, stack: str = "") -> None:
+def _log_end(
+    line: str, is_last: bool, retry: str, delay: str, exc_info: Any = None, stack: str = "", parents: str = ""
+) -> None:
     if is_last or retry == "never":
-        log.error("%s. It will not be retried.%s", line, stack, exc_info=exc_info)
+        log.error("%s. It will not be retried.%s%s", line, parents, stack, exc_info=exc_info)
     elif retry == "now":
         log.warning("%s. Retrying now.%s", line, stack, exc_info=exc_info)
     else:

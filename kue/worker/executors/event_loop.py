@@ -89,7 +89,7 @@ class EventLoop:
             try:
                 await make()
             except Exception as exc:
-                log.warning("at the end of the event loop: %r", exc)
+                log.warning("Cleaning up the event loop failed: %r", exc)
             finally:
                 ended.set()
 

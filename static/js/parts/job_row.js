@@ -51,9 +51,10 @@ export class JobRow {
     }
     element.dataset.state = row.state;
     setText(parts.title, row.title);
-    parts.title.title = row.url || "";
+    parts.title.title = row.url || row.title;
     setText(parts.label, LABELS[row.state] || row.state);
     setText(parts.type, row.type);
+    parts.type.title = row.type;
     const priority = row.priority ? PRIORITY_NAMES[row.priority] || `priority ${row.priority}` : "";
     setText(parts.priority, priority);
     setHidden(parts.priority, !priority);

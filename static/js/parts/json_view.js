@@ -14,6 +14,9 @@ function make(name, className, text) {
   return element;
 }
 
+/** Number of characters up to which an array of plain values stays on one line. */
+const INLINE_CHARS = 60;
+
 const CLASSES = { string: "json_string", number: "json_number", boolean: "json_word", object: "json_word" };
 
 /** Return the lines of a value, with `lead` before and `end` after it. */
@@ -25,6 +28,13 @@ function tree(value, lead, end, depth) {
   }
   const isList = Array.isArray(value);
   const entries = Object.entries(value);
+  if (isList && value.every((each) => each === null || typeof each !== "object") && JSON.stringify(value).length <= INLINE_CHARS) {
+    const line = make("div", "json_line");
+    line.append(...lead, "[");
+    value.forEach((each, at) => line.append(at ? ", " : "", make("span", CLASSES[typeof each], JSON.stringify(each))));
+    line.append("]" + end);
+    return line;
+  }
   const details = make("details", "json_fold");
   details.open = depth < FOLD_DEPTH && entries.length <= FOLD_ENTRIES;
   const summary = make("summary", "json_line");
@@ -72,7 +82,7 @@ function build(pre) {
   if (value !== undefined) {
     const box = make("div", "json_tree");
     box.tabIndex = 0;
-    box.setAttribute("role", "region");
+    box.setAttribute("role", "group");
     box.setAttribute("aria-labelledby", pre.getAttribute("aria-labelledby"));
     box.append(tree(value, [], "", 0));
     view.append(box);

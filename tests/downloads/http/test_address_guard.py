@@ -56,7 +56,7 @@ def test_ipv4_hidden_in_ipv6_is_unwrapped(address: str, inner: list[str]) -> Non
     ["127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "127.1", "127.0.1", "0x7F.0.0.1"]
     + ["127.0.0.1.", "１２７.０.０.１", "①②⑦.⓪.⓪.①", "127。0。0。1", "[::ffff:127.0.0.1]"],
 )
-def test_loopback_is_recognised_in_every_spelling(host: str) -> None:
+def test_loopback_is_recognized_in_every_spelling(host: str) -> None:
     address = literal_address(host)
     assert address is not None and why_forbidden(address)
 

@@ -1,4 +1,4 @@
-"""What a case is: a server's behaviour, the URL to give to each program, and the file that should arrive."""
+"""What a case is: a server's behavior, the URL to give to each program, and the file that should arrive."""
 
 from __future__ import annotations
 

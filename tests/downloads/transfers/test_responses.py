@@ -117,9 +117,9 @@ def test_parts_of_changing_versions_are_not_asked_for_without_end(make: Make, fo
 
 
 def versions(
-    etag: str | None, modified_age_s: float | None, honours: str, extra: Callable[[str], str] = lambda span: span
+    etag: str | None, modified_age_s: float | None, honors: str, extra: Callable[[str], str] = lambda span: span
 ) -> Callable[[Request, Wire], None]:
-    """Return a server that cuts its first answer. ``honours``: which If-Range it takes: all, date, or no."""
+    """Return a server that cuts its first answer. ``honors``: which If-Range it takes: all, date, or no."""
     now = time.time()
     modified = None if modified_age_s is None else gmt(now - modified_age_s)
 
@@ -130,7 +130,7 @@ def versions(
         if modified is not None:
             headers["Last-Modified"] = modified
         asked, span = request.headers.get("if-range"), request.range(len(DATA))
-        taken = {"all": (None, etag, modified), "date": (None, modified), "no": (None,)}[honours]
+        taken = {"all": (None, etag, modified), "date": (None, modified), "no": (None,)}[honors]
         if span is None or asked not in taken:
             wire.head("200 OK", {**headers, "Content-Length": len(DATA)})
             wire.send(DATA[:HALF] if request.number == 0 else DATA)
@@ -144,7 +144,7 @@ def versions(
 
 
 @pytest.mark.parametrize(
-    ("etag", "age_s", "honours", "resumed"),
+    ("etag", "age_s", "honors", "resumed"),
     [
         ('"v1"', None, "all", HALF),
         ('"v1"', 3600, "date", HALF),
@@ -163,9 +163,9 @@ def versions(
 )
 @pytest.mark.parametrize("segments", [None, 4])
 def test_as_many_bytes_are_kept_as_the_validators_allow(
-    make: Make, folder: Path, etag: str | None, age_s: float | None, honours: str, resumed: int, segments: int | None
+    make: Make, folder: Path, etag: str | None, age_s: float | None, honors: str, resumed: int, segments: int | None
 ) -> None:
-    with HostileServer(versions(etag, age_s, honours)) as server:
+    with HostileServer(versions(etag, age_s, honors)) as server:
         job = FakeJob(server.url(), **({} if segments is None else {"segments": segments}))
         handler = make(server)
         with pytest.raises(DownloadError):

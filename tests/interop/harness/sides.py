@@ -1,6 +1,6 @@
 """The two sides of a comparison behind one set of methods: all Node, or all Python.
 
-Job options are spelled as in Python (``remove_on_complete``); tests/node/behaviour.js describes a behaviour script.
+Job options are spelled as in Python (``remove_on_complete``); tests/node/behavior.js describes a behavior script.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 from typing import Any, Protocol
 
 import kue
-from tests.interop.harness import behaviour
+from tests.interop.harness import behavior
 from tests.interop.harness.node import Node
 
 #: Node Kue's names of the options that are spelled otherwise in Python.
@@ -26,7 +26,7 @@ class Side(Protocol):
     name: str
 
     def create(self, job_type: str, data: Any, **options: Any) -> int: ...
-    def work(self, job_type: str, script: behaviour.Script, concurrency: int = 1) -> None: ...
+    def work(self, job_type: str, script: behavior.Script, concurrency: int = 1) -> None: ...
     def remove(self, job_id: int) -> None: ...
     def set_state(self, job_id: int, state: str) -> None: ...
     def set_priority(self, job_id: int, priority: float) -> None: ...
@@ -47,7 +47,7 @@ class NodeSide:
     def create(self, job_type: str, data: Any, **options: Any) -> int:
         return int(self.node.call("create", job_type, data, node_options(options)))
 
-    def work(self, job_type: str, script: behaviour.Script, concurrency: int = 1) -> None:
+    def work(self, job_type: str, script: behavior.Script, concurrency: int = 1) -> None:
         self.node.call("process", job_type, script, concurrency)
 
     def remove(self, job_id: int) -> None:
@@ -86,10 +86,10 @@ class PythonSide:
         assert isinstance(job.id, int)
         return job.id
 
-    def work(self, job_type: str, script: behaviour.Script, concurrency: int = 1) -> None:
+    def work(self, job_type: str, script: behavior.Script, concurrency: int = 1) -> None:
         def handler(job: Any, done: Any) -> None:
             self.ran.append((job.id, (job.attempts_made or 0) + 1))
-            behaviour.run(behaviour.attempt_of(script, job), job, done, self._let_go)
+            behavior.run(behavior.attempt_of(script, job), job, done, self._let_go)
 
         self.queue.process(job_type, concurrency, handler)
 

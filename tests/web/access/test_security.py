@@ -315,7 +315,7 @@ def test_a_token_may_do_all_and_is_named_in_the_audit_log(
     assert [record.message for record in caplog.records if record.name == "kue.web.audit"] == [
         "POST '/job' by token from 127.0.0.1",
         "remove job 1 by token from 127.0.0.1",
-        "refused DELETE '/job/1' from 127.0.0.1: 403",
+        "Rejected DELETE '/job/1' from 127.0.0.1: 403",
     ]
     assert TOKEN not in caplog.text
     removed = next(record for record in caplog.records if record.message.startswith("remove"))

@@ -186,8 +186,9 @@ def test_what_the_pages_ask_for_is_as_described(check: Callable[..., Any], queue
         check("get", f"/monitor/bulk/{bulk_id}", "/monitor/bulk/{bulk}")
         check("delete", f"/monitor/bulk/{bulk_id}", "/monitor/bulk/{bulk}")
     check("get", "/monitor/system", "/monitor/system")
-    for what, kind in (("pause", "idle"), ("resume", "idle"), ("pause", ""), ("odd", "idle"), ("concurrency", "idle")):
-        check("post", f"/monitor/type/{what}", "/monitor/type/{what}", json={"type": kind})
+    asked = (("pause", "idle"), ("resume", "idle"), ("pause", ""), ("odd", "idle"), ("concurrency", "idle"))
+    for action, kind in asked:
+        check("post", f"/monitor/type/{action}", "/monitor/type/{type_action}", json={"type": kind})
     limits = "/monitor/downloads/limits"
     check("get", limits, limits)
     check("post", limits, limits, json={"rate": "5M"})

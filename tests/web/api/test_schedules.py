@@ -20,13 +20,14 @@ def test_the_life_of_a_schedule_is_as_described(check: Any, queue: Any) -> None:
     made = check("post", "/schedules", "/schedules", json=body)
     assert (made["cron"], made["jitter"], made["options"]) == ("0 3 * * *", 300_000, {"attempts": 2, "priority": -10})
     assert made["upcoming"][0] == made["next_at"] and len(made["upcoming"]) == 10
-    ran = check("post", "/schedules/nightly/run", "/schedules/{schedule}/{verb}")
+    ran = check("post", "/schedules/nightly/run", "/schedules/{schedule}/{schedule_action}")
     assert queue.get(ran["id"]).schedule == "nightly"
-    assert check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{verb}")["message"]
-    assert "already paused" in check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{verb}")["error"]
+    assert check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{schedule_action}")["message"]
+    again = check("post", "/schedules/nightly/pause", "/schedules/{schedule}/{schedule_action}")
+    assert "already paused" in again["error"]
     one = check("get", "/schedules/nightly", "/schedules/{schedule}")
     assert one["paused"] and one["runs"][0]["job"] == ran["id"] and one["runs"][0]["state"] == "inactive"
-    check("post", "/schedules/nightly/resume", "/schedules/{schedule}/{verb}")
+    check("post", "/schedules/nightly/resume", "/schedules/{schedule}/{schedule_action}")
     queue.remove(ran["id"])
     assert check("get", "/schedules", "/schedules")[0]["runs"][0]["state"] == "removed"
     # What was read may be sent back, but for what nobody may set
@@ -37,14 +38,14 @@ def test_the_life_of_a_schedule_is_as_described(check: Any, queue: Any) -> None:
     assert check("post", "/schedules", "/schedules", json={**sent, "cron": "0 4 * * *"})["data"] == {"of": "x"}
     check("delete", "/schedules/nightly", "/schedules/{schedule}")
     for method, path in (("get", ""), ("delete", ""), ("post", "/run"), ("post", "/pause"), ("post", "/resume")):
-        described = "/schedules/{schedule}/{verb}" if path else "/schedules/{schedule}"
+        described = "/schedules/{schedule}/{schedule_action}" if path else "/schedules/{schedule}"
         assert "does not exist" in check(method, f"/schedules/nightly{path}", described)["error"]
 
 
 def test_names_may_hold_slashes_and_blanks(check: Any, queue: Any) -> None:
     queue.schedule("a b/ü", "t", every=60_000)
     assert check("get", "/schedules/a%20b/%C3%BC", "/schedules/{schedule}")["name"] == "a b/ü"
-    check("post", "/schedules/a%20b%2F%C3%BC/pause", "/schedules/{schedule}/{verb}")
+    check("post", "/schedules/a%20b%2F%C3%BC/pause", "/schedules/{schedule}/{schedule_action}")
     assert queue.get_schedule("a b/ü").paused
 
 

@@ -21,16 +21,16 @@ def test_the_life_of_a_webhook_is_as_described(check: Any, queue: Any) -> None:
     made = check("post", "/webhooks", "/webhooks", json=body)
     assert (made["name"], made["url"], made["events"]) == ("ops", "https://h.example/x?…", ["failed"])
     assert check("get", "/webhooks/ops", "/webhooks/{webhook}") == made == check("get", "/webhooks", "/webhooks")[0]
-    tested = check("post", "/webhooks/ops/test", "/webhooks/{webhook}/{deed}")
+    tested = check("post", "/webhooks/ops/test", "/webhooks/{webhook}/{webhook_action}")
     assert queue.get(tested["id"]).data["webhook"] == "ops"
-    check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{deed}")
-    assert "already disabled" in check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{deed}")["error"]
-    assert "enable it first" in check("post", "/webhooks/ops/test", "/webhooks/{webhook}/{deed}")["error"]
+    check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{webhook_action}")
+    assert "already disabled" in check("post", "/webhooks/ops/disable", "/webhooks/{webhook}/{webhook_action}")["error"]
+    assert "enable it first" in check("post", "/webhooks/ops/test", "/webhooks/{webhook}/{webhook_action}")["error"]
     assert check("get", "/webhooks/ops", "/webhooks/{webhook}")["disabled_why"] == "by hand"
-    check("post", "/webhooks/ops/enable", "/webhooks/{webhook}/{deed}")
+    check("post", "/webhooks/ops/enable", "/webhooks/{webhook}/{webhook_action}")
     check("delete", "/webhooks/ops", "/webhooks/{webhook}")
     for method, path in (("get", ""), ("delete", ""), ("post", "/test"), ("post", "/enable")):
-        described = "/webhooks/{webhook}/{deed}" if path else "/webhooks/{webhook}"
+        described = "/webhooks/{webhook}/{webhook_action}" if path else "/webhooks/{webhook}"
         assert "does not exist" in check(method, f"/webhooks/ops{path}", described)["error"]
 
 
@@ -39,7 +39,7 @@ def test_the_life_of_a_webhook_is_as_described(check: Any, queue: Any) -> None:
     [
         (None, "send an object"),
         ({"url": "https://h/", "events": ["failed"], "what": 1}, "send an object"),
-        ({"url": "https://h/", "events": ["failed"]}, "also send the secret"),
+        ({"url": "https://h/", "events": ["failed"]}, "secret is missing"),
         ({"url": "https://h/", "events": ["failed"], "secret": "swordfish"}, "24 to 64 bytes"),
         ({"url": "https://h/", "events": ["fialed"], "secret": SECRET}, "no event 'fialed'"),
         ({"url": "file:///etc/passwd", "events": ["failed"], "secret": SECRET}, "https://example.com/hook"),

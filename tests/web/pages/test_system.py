@@ -48,7 +48,7 @@ def test_limits_are_shown_and_a_waiting_job_says_which_one_it_waits_for(http: An
     queue.create_many({"type": "crawl", "data": {"host": "a.example"}} for _ in range(3))
     queue.create("mail").save()
     text = http.get("/system").text
-    assert re.search(r'<tr data-type="crawl" data-part="key">.*?data.host.*?2/s.*?</tr>', text, re.DOTALL)
+    assert re.search(r'<tr role="row" data-type="crawl" data-part="key">.*?data.host.*?2/s.*?</tr>', text, re.DOTALL)
     assert 'id="type_limit_form"' in text and 'data-action="unlimit"' in text
     place = "2nd of key a.example, which may start 2/s and run 1 at once."
     assert why_waiting(queue, queue.get(2)) == f"{place} No worker processes jobs of type crawl."
@@ -242,15 +242,17 @@ def test_workers_are_shown_with_what_they_do(http: Any, queue: Any, redis_client
     assert "1 job of type video is waiting, but no worker processes that type." in http.get("/system").text
 
 
-def test_the_event_loop_lag_of_workers_with_a_loop_is_shown(http: Any, redis_client: Any) -> None:
+def test_the_event_loop_lag_and_the_memory_of_workers_are_shown(http: Any, redis_client: Any) -> None:
     now = int(time.time() * 1000)
     worker = {"host": "h", "pid": 7, "started_at": now, "seen_at": now, "clock_off_ms": 0, "types": {}}
     redis_client.hset("q:workers", "kue:h:7", json.dumps(worker))
     assert "Event loop lag</th>" not in http.get("/system").text
     assert "kue_worker_loop_lag_seconds 0.0" in http.get("/metrics").text
     for pid, lag_ms in ((8, 1234), (9, 20)):
-        redis_client.hset("q:workers", f"kue:h:{pid}", json.dumps({**worker, "pid": pid, "loop_lag_ms": lag_ms}))
+        entry = {**worker, "pid": pid, "loop_lag_ms": lag_ms, "memory_bytes": 45_600_000}
+        redis_client.hset("q:workers", f"kue:h:{pid}", json.dumps(entry))
     text = http.get("/system").text
+    assert text.count("45.6 MB</td>") == 2 and ">–</td>" in text  # the first worker does not tell
     assert "Event loop lag</th>" in text and "1,234 ms</td>" in text and "20 ms</td>" in text
     assert "kue_worker_loop_lag_seconds 1.234" in http.get("/metrics").text
 
@@ -274,7 +276,8 @@ def test_the_server_is_warned_of_when_it_is_full_or_forgets() -> None:
     assert health_warnings.of_clock(-90_000) == ["This web server: the clock is 1 min 30 s behind the clock of Redis."]
     assert health_warnings.of_clock(1_000) == []
     counts = {f"t{n}": {"inactive": 1, "active": 0} for n in range(9)}
-    assert health_warnings.of_types(counts, set(), {})[-1] == "The jobs of 4 more types are waiting like this."
+    more = "Jobs of 4 more types are waiting: paused, or without a worker."
+    assert health_warnings.of_types(counts, set(), {})[-1] == more
 
 
 def test_the_metrics_tell_of_types_times_leases_and_lag(site: Any, queue: Any) -> None:

@@ -67,6 +67,19 @@ def test_a_cancelled_attempt_is_logged_by_its_worker(queue: Queue, caplog: pytes
     assert caplog.records[-1].levelno == logging.WARNING
 
 
+def test_a_child_that_failed_for_good_names_its_parents(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    def work(job: Any) -> None:
+        raise ValueError("no")
+
+    queue.process("work", 1, work)
+    parent = queue.create("parent").after([queue.create("work").attempts(2)]).save()
+    with caplog.at_level(logging.INFO, "kue.jobs"):
+        wait_until(lambda: parent.refresh().state == "failed")
+        wait_until(lambda: "not be retried" in caplog.text)
+    first, last = [record.getMessage() for record in caplog.records if record.name == "kue.jobs"]
+    assert first.endswith("Retrying now.") and last.endswith(f"not be retried. Waiting for it: job {parent.id}.")
+
+
 def test_a_timed_out_attempt_says_when_it_runs_again(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
     def work(job: Any) -> str:
         while job.attempts_made == 0:

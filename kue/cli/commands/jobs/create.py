@@ -25,7 +25,7 @@ from ...output import print_json
 @click.option("--ttl", type=DURATION, metavar="TIME", help="Time limit of an attempt.")
 @click.option("--title", metavar="TEXT", help="Title shown on the monitor.")
 @click.option("--remove-on-complete", is_flag=True, help="Remove the job when it completes.")
-@click.option("--unique", is_flag=True, help="Do nothing if such a job, with the same DATA, waits or runs.")
+@click.option("--unique", is_flag=True, help="Do nothing if a job of TYPE with the same DATA waits or runs.")
 @click.option("--search", is_flag=True, help="Index the data for full-text search.")
 @click.option("-w", "--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--timeout", type=DURATION, metavar="TIME", help="With --wait: maximum time to wait.")

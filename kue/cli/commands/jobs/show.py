@@ -12,7 +12,7 @@ import click
 from ....errors import JobNotFound
 from ....job import Job
 from ....queue import Queue
-from ....states import ACTIVE, COMPLETE, DELAYED, FAILED, INACTIVE, STATES
+from ....states import ACTIVE, ASIDE_UNTIL_MS, COMPLETE, DELAYED, FAILED, HOLD_UNTIL_MS, INACTIVE, STATES, WAIT_UNTIL_MS
 from ....storage.codec import PRIORITY_NAMES, from_json
 from ....storage.epoch_time import now_ms
 from ....text.redaction import safe, safe_text
@@ -23,6 +23,12 @@ from ...output import ago, duration, paint, plain, plain_lines, print_json, tabl
 FOLLOW_S = 0.3
 #: Lines of the log that ``show`` prints.
 SHOWN_LINES = 10
+#: Delayed jobs without a time of their own: what they wait for instead.
+NOT_DUE = {
+    HOLD_UNTIL_MS: "when it is resumed (kue resume --job)",
+    WAIT_UNTIL_MS: "when its children have ended (kue tree)",
+    ASIDE_UNTIL_MS: "when its key has its turn (kue limit ls)",
+}
 
 
 @click.command(short_help="List jobs.")
@@ -54,7 +60,7 @@ def ls(queue: Queue, state: str | None, job_type: str | None, number: int, as_js
         ("ID", "TYPE", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "SUMMARY"),
         [(job.id, job.type, _state(job), _priority(job), _tries(job), _age(job, now), _about(job)) for job in found],
         right="ID ATTEMPTS AGE",
-        colour=2,
+        color=2,
     )
     if len(ids) == number and sys.stdout.isatty():
         print(f"({number} jobs; -n shows more)", file=sys.stderr)
@@ -82,9 +88,9 @@ def show(queue: Queue, job_id: int | str, as_json: bool) -> None:
         ("state", _state(job)),
         ("progress", f"{job.progress_percent}%" if job.progress_percent else None),
         ("priority", _priority(job)),
-        ("attempts", f"{job.attempts_made} of {job.options.attempts or 'unlimited'}"),
+        ("attempts", f"{job.attempts_made} of {job.options.attempts or 1}"),
         ("created", _when(job.created_at, now)),
-        ("due", _when(job.promote_at, now) if job.state == DELAYED else None),
+        ("due", _due(job, now) if job.state == DELAYED else None),
         ("started", _when(job.started_at, now)),
         ("failed", _when(job.failed_at, now)),
         ("updated", _when(job.updated_at, now)),
@@ -179,6 +185,10 @@ def _about(job: Job) -> str:
         data = safe(from_json(job.raw["data"])) if "data" in job.raw else None
         about = "" if data is None else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"{job.progress_percent}% {about}" if job.state == ACTIVE and job.progress_percent else about
+
+
+def _due(job: Job, now: int) -> str | None:
+    return NOT_DUE.get(job.promote_at or 0) or _when(job.promote_at, now)
 
 
 def _when(at: int | None, now: int) -> str | None:

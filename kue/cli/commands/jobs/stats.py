@@ -13,7 +13,7 @@ from ....queue import Queue
 from ....states import STATES
 from ....storage.epoch_time import now_ms
 from ...options import json_option, with_queue
-from ...output import ago, coloured, duration, paint, plain, print_json, table
+from ...output import ago, colored, duration, paint, plain, print_json, table
 
 
 @click.command(short_help="Show job counts and workers.")
@@ -54,7 +54,7 @@ def refresh(queue: Queue, interval: float, as_json: bool) -> None:
             print(f"kue: {exc.reason or exc}", file=sys.stderr)
         else:
             began = True
-            if coloured() and not as_json:
+            if colored() and not as_json:
                 sys.stdout.write("\033[H\033[2J")
             tell(seen, as_json)
             sys.stdout.flush()

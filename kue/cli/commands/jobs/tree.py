@@ -10,7 +10,7 @@ import click
 from ....management.flow_tree import FlowNode
 from ....queue import Queue
 from ...options import ID, json_option, with_queue
-from ...output import COLOURS, paint, plain, print_json
+from ...output import COLORS, paint, plain, print_json
 
 
 @click.command(short_help="Show the jobs that a job waits for.")
@@ -50,7 +50,7 @@ def _form(node: FlowNode) -> dict[str, Any]:
 def _lines(node: FlowNode, first: str, rest: str) -> Iterator[str]:
     job = node.job
     ended = f"  {job.children_ended:,} of {job.children_total:,} children" if job.children_total else ""
-    yield f"{first}{job.id}  {plain(job.type)}  {paint(str(job.state), COLOURS.get(str(job.state)))}{ended}"
+    yield f"{first}{job.id}  {plain(job.type)}  {paint(str(job.state), COLORS.get(str(job.state)))}{ended}"
     last = len(node.children) - (0 if node.more else 1)
     for at, child in enumerate(node.children):
         yield from _lines(child, rest + ("└─ " if at == last else "├─ "), rest + ("   " if at == last else "│  "))

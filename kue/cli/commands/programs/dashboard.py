@@ -24,8 +24,8 @@ from ...options import Place, open_queue, with_place
 @click.option("--cors-origins", metavar="LIST", help="Other origins allowed to connect.  [KUE_CORS_ORIGINS]")
 @with_place
 def dashboard(place: Place, port: int, allow_anonymous: bool, **given: Any) -> None:
-    """Serve the monitor and Kue's JSON API for any Kue queue, including Node's. It runs no jobs but deliveries to
-    webhooks.
+    """Serve the monitor and Kue's JSON API for any Kue queue, including Node's. It runs no jobs except
+    webhook deliveries.
 
     \b
     kue dashboard -p 3050 -r redis://127.0.0.1:6379/0 -q q

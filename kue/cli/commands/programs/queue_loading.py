@@ -42,7 +42,7 @@ def load(target: str) -> Queue:
     except Exception as exc:
         if isinstance(exc, AttributeError) and "module" in locals() and not _raised_inside(exc):
             queues = [each for each, found in vars(module).items() if isinstance(found, QUEUES)]
-            hint = f"; queues in it: {', '.join(queues)}" if queues else ""
+            hint = f"; queues in it: {', '.join(queues)}" if queues else "; it defines no queue"
             raise click.ClickException(f'module {module_name} has no "{name}"{hint}') from None
         raise click.ClickException(_told(target, exc)) from exc
     if isinstance(value, AsyncQueue):

@@ -69,7 +69,7 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
     help="Worker processes; one that dies is restarted.",
 )
 @click.option(
-    "--only", type=TypeList(), metavar="TYPE,TYPE", help="Run only these types; the module may have handlers of more."
+    "--only", type=TypeList(), metavar="TYPE,TYPE", help="Run only these types of the module."
 )
 @click.option("--burst", is_flag=True, help="Exit when no job is waiting: for cron and tests.")
 @click.option(
@@ -83,7 +83,7 @@ class TypeCount(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also log each completed job, with its run time.")
 @click.option("--quiet", is_flag=True, help="Log warnings and errors only, and print nothing.")
-@click.option("--node-events", is_flag=True, help="Also send webhooks what Node's workers complete and fail.")
+@click.option("--node-events", is_flag=True, help="Also deliver webhook events of jobs that Node's workers run.")
 @click.option("--green", "is_green", is_flag=True, help="Use eventlet's green threads instead of OS threads.")
 @with_place
 def worker(

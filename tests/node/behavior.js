@@ -1,6 +1,6 @@
 'use strict';
 // What a scripted handler does. A script is a list of attempts, an attempt a list of actions; attempts beyond the end
-// repeat the last one. tests/interop/harness/behaviour.py reads the same scripts for Python handlers.
+// repeat the last one. tests/interop/harness/behavior.py reads the same scripts for Python handlers.
 //
 //   ["log", "sent %d to %s", 7, "x"]      ["progress", 1, 2]      ["progress", 1, 2, {"step": "half"}]
 //   ["sleep", ms]                         ["hang"]                for ever: the job stays active

@@ -1,4 +1,4 @@
-"""What a scripted handler does: tests/node/behaviour.js, for Python handlers. The scripts are described there."""
+"""What a scripted handler does: tests/node/behavior.js, for Python handlers. The scripts are described there."""
 
 from __future__ import annotations
 
