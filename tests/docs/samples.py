@@ -33,6 +33,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import flask
+
 from tests.support import wait_until
 
 LANGUAGES = {"python", "console", "text", "yaml", "ini", "toml", "json", "javascript", "sh", "html", "nginx", "apache"}
@@ -194,7 +196,8 @@ class Page:
         holders = [self.names, *(vars(module) for module in modules)]
         values = [value for holder in holders for value in holder.values()]
         for value in values:
-            getattr(getattr(value, "wsgi_app", None), "close", lambda: None)()  # a monitor inside a Flask application
+            if isinstance(value, flask.Flask):
+                getattr(value.wsgi_app, "close", lambda: None)()  # a monitor inside an application
         for queue in {value for value in values if isinstance(value, kue.Queue)}:
             queue.shutdown(2)
 
