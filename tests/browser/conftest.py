@@ -16,7 +16,7 @@ import pytest
 
 import kue
 from kue import web
-from kue.app import serving
+from kue.app import archive, serving
 from kue.concurrency.green import listen
 from kue.settings import Settings
 from kue.web.server.thread_server import ThreadServer
@@ -134,9 +134,13 @@ def program(make_program: Callable[..., Program]) -> Program:
 
 
 @pytest.fixture
-def make_monitor(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Monitor]]:
+def make_monitor(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Monitor]]:
     """A factory: ``make_monitor(KUE_AUTH="a:b")`` serves the page from this process."""
     made: list[Monitor] = []
+    for name in archive.VARIABLES:
+        monkeypatch.setenv(name, "1")  # put back afterwards: the app writes them for its child processes
 
     def make(**environ: str) -> Monitor:
         made.append(Monitor(redis_url, tmp_path / f"monitor{len(made)}", **environ))

@@ -187,12 +187,19 @@ class Page:
                 del sys.modules[name]
 
     def _end(self, modules: Iterable[ModuleType]) -> None:
+        import flask
+
         import kue
+        from kue.web.mount.gate import Gate
 
         for program in self.background:
             program.stop()
         holders = [self.names, *(vars(module) for module in modules)]
-        for queue in {value for holder in holders for value in holder.values() if isinstance(value, kue.Queue)}:
+        values = [value for holder in holders for value in holder.values()]
+        for app in values:
+            if isinstance(app, flask.Flask) and isinstance(app.wsgi_app, Gate):
+                app.wsgi_app.close()
+        for queue in {value for value in values if isinstance(value, kue.Queue)}:
             queue.shutdown(2)
 
     def _run(self, sample: Sample) -> None:
