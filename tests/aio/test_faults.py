@@ -153,6 +153,7 @@ def test_a_subscription_finds_itself_forgotten(tmp_path: Path, monkeypatch: pyte
     test()
 
 
+@pytest.mark.slow
 @on_loop
 async def test_connections_that_are_cut_all_the_time_lose_nothing(tmp_path: Path) -> None:
     async with queue_behind_a_proxy(tmp_path) as (queue, proxy, _):

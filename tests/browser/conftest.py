@@ -52,7 +52,7 @@ class Program:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "app.py")], cwd=self.log.parent, env=self.environ, stdout=log, stderr=log
             )
-        wait_until(self._answers, timeout=20, interval=0.05, message=f"the program answers; see {self.log}")
+        wait_until(self._answers, timeout=60, interval=0.05, message=f"the program answers; see {self.log}")
 
     def _answers(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log.read_text()
@@ -65,7 +65,7 @@ class Program:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=60)
         self.process = None
         return code
 
@@ -176,7 +176,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def open_(url: str, **options: Any) -> Any:
         context = chromium.new_context(**options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))

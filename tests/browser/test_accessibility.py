@@ -59,7 +59,7 @@ def fill(queue: Any, texts: list[str]) -> None:
         entry = {"text": text, "bad_since": "1", "started_at": "1", "seen_at": "2"}
         queue.session.connector.shared().hset("q:alerts", f"queue_time{text}", json.dumps(entry))
     queue.declare_schedules([kue.Schedule("declared", "x", every=3_600_000)], owner=texts[0])
-    wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=20)
+    wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=60)
 
 
 @pytest.mark.slow
@@ -294,5 +294,5 @@ def test_all_that_a_search_finds_is_removed(monitor: Any, queue: Any, open_page:
     page.click("[data-bulk=remove]")
     page.wait_for_selector("#confirm_text:has-text('Remove 3 jobs?')")
     page.click("#confirm [data-part=yes]")
-    page.wait_for_selector("#bulk_message:text-is('Removed 3.')", timeout=15_000)
+    page.wait_for_selector("#bulk_message:text-is('Removed 3.')", timeout=30_000)
     assert queue.counts()["inactive"] == 1

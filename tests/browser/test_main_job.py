@@ -26,7 +26,7 @@ def start(page: Any) -> str:
         text = str(page.inner_text("#start_message"))
         return text if text.startswith("Started job") and text != before else None
 
-    text: str = wait_until(started, timeout=10)
+    text: str = wait_until(started)
     page.evaluate("text => { window.lastStarted = text; }", text)
     return text.removeprefix("Started job ").rstrip(".")
 

@@ -87,7 +87,7 @@ def test_after_a_storm_with_a_dead_line_in_it_the_page_is_soon_right(
     thread.join()
     queue = results[0]
     cable.thaw()
-    wait_until(lambda: is_right(page, queue, path), timeout=15.0, message="the page shows what Redis holds")
+    wait_until(lambda: is_right(page, queue, path), timeout=30.0, message="the page shows what Redis holds")
 
 
 def test_a_line_that_only_stood_still_loses_nothing(
@@ -102,6 +102,6 @@ def test_a_line_that_only_stood_still_loses_nothing(
     queue.set_state(jobs[1].id, "complete")  # no event tells of this
     time.sleep(0.5)
     cable.thaw()
-    wait_until(lambda: is_right(page, queue, "/"), timeout=15.0, message="the page shows what Redis holds")
+    wait_until(lambda: is_right(page, queue, "/"), timeout=30.0, message="the page shows what Redis holds")
     assert page.locator("#list .job").count() == 3
     queue.shutdown(0)

@@ -20,6 +20,7 @@ def queue(redis_url: str) -> Any:
     queue.shutdown(1)
 
 
+@pytest.mark.slow
 def test_a_schedule_is_made_run_changed_paused_and_removed(
     monitor: Any, queue: Any, open_page: Callable[..., Any]
 ) -> None:

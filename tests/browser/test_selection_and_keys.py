@@ -43,7 +43,7 @@ def test_rows_are_selected_with_shift_and_retried_together(
     queue.remove(1)  # a row that goes away does not disturb the selection
     page.wait_for_selector("#job_1", state="detached")
     page.click("#selection [data-selection=retry]")
-    page.wait_for_selector("#bulk_message:has-text('Retried 2.')", timeout=15_000)
+    page.wait_for_selector("#bulk_message:has-text('Retried 2.')", timeout=30_000)
     assert page.locator("#selection").is_hidden()
     assert [queue.get(n).state for n in (2, 3, 4, 5, 6)] == ["failed", "inactive", "failed", "inactive", "failed"]
 
@@ -68,7 +68,7 @@ def test_selected_jobs_are_removed_by_keyboard_alone(
     page.wait_for_selector("#confirm_text:has-text('Remove 2 jobs?')")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    wait_until(lambda: queue.counts()["failed"] == 4, timeout=15)
+    wait_until(lambda: queue.counts()["failed"] == 4, timeout=30)
     assert {job_id for job_id in failed if job_id not in queue.failed()} == {4, 5}
 
 

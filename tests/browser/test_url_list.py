@@ -6,6 +6,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.support import wait_until
 
 LIVE = '#live_status[data-live="live"]'
@@ -61,6 +63,7 @@ def test_the_url_that_was_meant_is_one_click_away(monitor: Any, open_page: Calla
     wait_until(lambda: page.inner_text("#start_message") == "")
 
 
+@pytest.mark.slow
 def test_several_downloads_and_their_archive_are_three_clicks(program: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(program.url)
     page.wait_for_selector(LIVE)

@@ -64,7 +64,7 @@ def start(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     yield begin
     for process in running:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def command(start: Any) -> Callable[..., Said]:
 
     def call(*words: object, text: str = "", **options: Any) -> Said:
         process = start(*words, **options)
-        out, err = process.communicate(text, timeout=30)
+        out, err = process.communicate(text, timeout=60)
         return Said(process.returncode, out, err)
 
     return call

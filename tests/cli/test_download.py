@@ -236,9 +236,9 @@ def test_ctrl_c_keeps_the_bytes_and_the_same_command_resumes(tmp_path: Path) -> 
         while time.monotonic() < until and not any(path.stat().st_size > 200_000 for path in tmp_path.glob("*.part")):
             time.sleep(0.02)
         first.send_signal(signal.SIGINT)
-        _, err = first.communicate(timeout=20)
+        _, err = first.communicate(timeout=60)
         assert first.returncode == 130 and "The same command resumes" in err
-        second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+        second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert second.returncode == 0 and second.stdout == "a.bin\n"
     assert (tmp_path / "a.bin").read_bytes() == DATA and os.listdir(tmp_path) == ["a.bin"]
     assert server.requests[1].headers["range"].startswith("bytes=")

@@ -33,8 +33,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import flask
-
 from tests.support import wait_until
 
 LANGUAGES = {"python", "console", "text", "yaml", "ini", "toml", "json", "javascript", "sh", "html", "nginx", "apache"}
@@ -189,15 +187,18 @@ class Page:
                 del sys.modules[name]
 
     def _end(self, modules: Iterable[ModuleType]) -> None:
+        import flask
+
         import kue
+        from kue.web.mount.gate import Gate
 
         for program in self.background:
             program.stop()
         holders = [self.names, *(vars(module) for module in modules)]
         values = [value for holder in holders for value in holder.values()]
-        for value in values:
-            if isinstance(value, flask.Flask):
-                getattr(value.wsgi_app, "close", lambda: None)()  # a monitor inside an application
+        for app in values:
+            if isinstance(app, flask.Flask) and isinstance(app.wsgi_app, Gate):
+                app.wsgi_app.close()
         for queue in {value for value in values if isinstance(value, kue.Queue)}:
             queue.shutdown(2)
 

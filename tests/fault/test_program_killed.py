@@ -68,6 +68,7 @@ def slow_server() -> Iterator[HostileServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_five_downloads_are_finished_after_the_program_was_killed(tmp_path: Path, slow_server: HostileServer) -> None:
     if ping(("127.0.0.1", 6379)) is not None:
         pytest.skip("a Redis listens on the usual port, and would be taken")
