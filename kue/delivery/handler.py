@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..base_job import BaseJob
-from ..downloads.http.address_guard import Guard
+from ..downloads.addresses.address_guard import Guard
 from ..downloads.http.proxy import parse_proxy
 from ..downloads.http.tls import TlsOptions
 from ..errors import KueError, RetryLater, UnrecoverableError, WebhookNotFound

@@ -8,15 +8,15 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..downloads.addresses.address_guard import Guard
+from ..downloads.addresses.urls import host_label, split_url
 from ..downloads.errors import DownloadError
 from ..downloads.http import tls
-from ..downloads.http.address_guard import Guard
 from ..downloads.http.connection import HttpStream, Network
 from ..downloads.http.proxy import Proxy
 from ..downloads.http.response import Response
 from ..downloads.http.timeouts import Timeouts
 from ..downloads.http.tls import TlsOptions
-from ..downloads.http.urls import host_label, split_url
 from ..errors import KueError
 
 #: How long a receiver may take in all, and for the connection, seconds.

@@ -1,11 +1,11 @@
 """Downloads as jobs: resumable, verified, and restricted to public addresses."""
 
+from .addresses.address_guard import AllowList, Guard
+from .addresses.urls import check_url, redact_url
 from .archive import ARCHIVE_TYPE, ArchiveBuilder
 from .errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidRequest, InvalidUrl
 from .handler import ATTEMPTS, BACKOFF, DownloadHandler, discard_part
-from .http.address_guard import AllowList, Guard
 from .http.timeouts import Timeouts
-from .http.urls import check_url, redact_url
 from .limit_follower import LimitFollower, change_limits, changed_limits
 from .limits import DownloadLimits
 from .progress import ProgressData

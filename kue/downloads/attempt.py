@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from . import finish, messages
+from .addresses.urls import redact_url
 from .errors import DownloadError, DownloadFailed, PartChanged
 from .files import segment_map
 from .files.digests import Hasher
@@ -16,7 +17,6 @@ from .http.fetch import Source
 from .http.ranges import broken_error, check_piece_size
 from .http.response import Response
 from .http.timeouts import ConnectionBroken
-from .http.urls import redact_url
 from .limits import DownloadLimits, SizeLimits
 from .open_response import ResponseOpener
 from .progress import Progress

@@ -14,13 +14,13 @@ from pathlib import Path
 from kue.errors import JobCancelled
 
 from . import messages
+from .addresses import urls
+from .addresses.address_guard import Guard, Resolver
 from .attempt import Transfer
 from .errors import DownloadError, DownloadPostponed
 from .files.folder import Folder, lock
 from .files.local_errors import explain
 from .files.partial import Part, PartState, part_key
-from .http import urls
-from .http.address_guard import Guard, Resolver
 from .http.connection import Network
 from .http.fetch import Source
 from .http.proxy import Proxy, parse_proxy

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from . import messages
+from .addresses.urls import redact_url
 from .errors import DownloadError, DownloadFailed
 from .files import filenames
 from .files.disk_space import Disk
@@ -13,7 +14,6 @@ from .files.partial import Part, PartState, boot_id
 from .http.fetch import Source
 from .http.ranges import is_past_end, open_range, range_mismatch, total_of
 from .http.response import CODINGS, Response
-from .http.urls import redact_url
 from .limits import SizeLimits
 from .progress import Progress
 from .request import DownloadRequest

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from .addresses.address_guard import AllowList, literal_address, refusal_text, why_forbidden
+from .addresses.pasted import clean_url
+from .addresses.urls import split_url
 from .errors import InvalidRequest, InvalidUrl
-from .http.address_guard import AllowList, literal_address, refusal_text, why_forbidden
-from .http.pasted import clean_url
 from .http.proxy import parse_proxy
-from .http.urls import split_url
 
 #: Digests that a job may give, and their length in hexadecimal digits.
 DIGESTS = {"sha256": 64, "sha1": 40, "md5": 32}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .addresses.address_guard import AllowList
+from .addresses.urls import Url, split_url
 from .errors import InvalidRequest
-from .http.address_guard import AllowList
-from .http.urls import Url, split_url
 from .request import DownloadRequest
 
 #: Most URLs in one list.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from kue.downloads import DownloadHandler, DownloadRequest, InvalidUrl
-from kue.downloads.http.pasted import clean_url
-from kue.downloads.http.urls import split_url
+from kue.downloads.addresses.pasted import clean_url
+from kue.downloads.addresses.urls import split_url
 from kue.web.live.start_event import Refused, parse
 from tests.downloads.hostile import FakeJob, HostileServer, good
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kue.downloads import DownloadError, DownloadFailed, DownloadHandler, DownloadRequest, InvalidRequest
-from kue.downloads.http.address_guard import Guard
+from kue.downloads.addresses.address_guard import Guard
 from kue.downloads.http.connection import Network
 from kue.downloads.http.fetch import Source
 from kue.text.redaction import restore, safe

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import messages
+from ..addresses.address_guard import Guard, literal_address
+from ..addresses.urls import Url, host_label
 from ..errors import DownloadError, DownloadFailed
 from ..files.disk_space import write_all
 from ..files.splice import Pipe, possible
 from . import socks_proxy, tls
-from .address_guard import Guard, literal_address
 from .proxy import Proxy, http_tunnel
 from .response_head import Head, read_head
 from .timeouts import MonitoredReader, Timeouts
-from .urls import Url, host_label
 
 #: Headers and chunked trailers are read through a buffer of this size; bodies bypass it.
 BUFFER_BYTES = 64 * 1024

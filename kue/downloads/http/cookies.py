@@ -7,7 +7,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 from urllib.request import Request
 
-from .urls import Url
+from ..addresses.urls import Url
 
 #: Most cookies of one download, as browsers allow for one domain; the oldest give way. Longest one, bytes.
 MAX_COOKIES, MAX_COOKIE = 180, 8 * 1024

@@ -7,13 +7,13 @@ import copy
 from collections.abc import Callable, Mapping
 
 from .. import messages
+from ..addresses.urls import Url, host_label, join_url, redact_url, split_url
 from ..errors import DownloadError, DownloadFailed, DownloadPostponed, InvalidUrl
 from ..request import DownloadRequest
 from .connection import Network
 from .cookies import Cookies
 from .proxy import Proxy, environment_proxy, parse_proxy, refusal
 from .response import Response
-from .urls import Url, host_label, join_url, redact_url, split_url
 
 MAX_REDIRECTS = 20
 #: Statuses, besides 5xx, that may not occur again in another attempt.

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from ..addresses.host_names import ascii_host
+from ..addresses.urls import Url
 from ..errors import DownloadError, DownloadFailed
 from . import socks_proxy
 from .deadline import Deadline
-from .host_names import ascii_host
-from .urls import Url
 
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 #: Longest response head of a CONNECT request, bytes.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import unquote
 
 from kue.downloads import ARCHIVE_TYPE, ATTEMPTS, BACKOFF, DownloadRequest, InvalidRequest
+from kue.downloads.addresses.urls import MAX_URL_BYTES, split_url
 from kue.downloads.archive import archive_data
-from kue.downloads.http.urls import MAX_URL_BYTES, split_url
 from kue.storage.codec import PRIORITIES
 
 if TYPE_CHECKING:

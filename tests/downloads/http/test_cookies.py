@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
+from kue.downloads.addresses.urls import split_url
 from kue.downloads.http.cookies import MAX_COOKIES, Cookies
-from kue.downloads.http.urls import split_url
 
 HERE = "http://a.example.com/x/y"
 

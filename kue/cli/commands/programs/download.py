@@ -23,9 +23,9 @@ from ....downloads import (
     DownloadRequest,
     InvalidRequest,
 )
+from ....downloads.addresses.urls import split_url
 from ....downloads.errors import DiskFull
 from ....downloads.files.filenames import choose_name
-from ....downloads.http.urls import split_url
 from ....downloads.messages import duration, size
 from ....downloads.url_list import ListedUrl, read_urls
 from ....text.redaction import safe_text

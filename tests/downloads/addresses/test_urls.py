@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kue.downloads import InvalidUrl, check_url, redact_url
-from kue.downloads.http.urls import split_url
+from kue.downloads.addresses.urls import split_url
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kue.downloads import AllowList, DownloadError, DownloadFailed, Guard
-from kue.downloads.http.address_guard import embedded_v4, literal_address, why_forbidden
+from kue.downloads.addresses.address_guard import embedded_v4, literal_address, why_forbidden
 
 FORBIDDEN = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16

@@ -1,0 +1,1 @@
+"""Which URLs a download accepts, and which addresses it may connect to."""
