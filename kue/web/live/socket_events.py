@@ -101,8 +101,12 @@ class SocketHandlers:
             with contextlib.suppress(KeyError):  # disconnected meanwhile
                 self._socketio.server.disconnect(sid)
         for sid in [sid for sid, at in list(self._cut_at.items()) if time.monotonic() >= at]:
-            # Of the connection and not of the socket alone, after which no client would connect again
-            self._socketio.server.eio.disconnect(self._socketio.server.manager.eio_sid_from_sid(sid, "/"))
+            # Of the connection and not of the socket alone, after which no client would connect again. Without waiting
+            # until all is written: if the client is lost at this moment, nothing is written any more.
+            server = self._socketio.server
+            connection = server.eio.sockets.get(server.manager.eio_sid_from_sid(sid, "/"))
+            if connection is not None:
+                connection.close(wait=False)
 
     def end_session(self, session_id: str) -> None:
         """Close the sockets of a session that was logged out."""
