@@ -37,7 +37,7 @@ test-long: $(VENV)/.installed-dev node
 	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 4 --dist worksteal -m long)
 
 # The quick round leaves out what starts programs, browsers, clusters and other queues.
-QUICK := $(foreach name,aio app bench browser cli connection docs embedded fault interop packaging process web/server worker/isolation,--ignore=tests/$(name))
+QUICK := $(foreach name,aio app bench browser cli connection docs embedded fault interop packaging process web/server worker/child_processes,--ignore=tests/$(name))
 # Beside them, lint: mypy takes a dozen seconds where it has no cache. What it says comes last.
 check: $(VENV)/.installed-dev
 	@said=$$(mktemp) || exit 1; $(MAKE) --no-print-directory lint >"$$said" 2>&1 & lint=$$!; \

@@ -13,10 +13,10 @@ from ..job import Job
 from ..storage.arguments import check_type
 from ..storage.session import Session
 from . import selection
+from .child_processes.child.recording import record
 from .engine import Engine
 from .executors.asyncio_executor import HandlerJobs
 from .gate import gate
-from .isolation.child.recording import record
 from .isolation.options import Isolation
 from .isolation.target import Target
 from .maintenance import Maintenance

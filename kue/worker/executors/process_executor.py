@@ -15,12 +15,12 @@ from ..attempts.execution import Execution
 from ..attempts.executor import Report
 from ..attempts.handler import Handler
 from ..attempts.outcomes import Failure, RemoteError, as_error, failed, not_runnable, released
-from ..isolation.messages import Message
-from ..isolation.parent.child_handle import ChildHandle
-from ..isolation.parent.mailbox import Mailbox
-from ..isolation.parent.pool import Pool
-from ..isolation.parent.requests import answer
-from ..isolation.parent.supervision import Supervision
+from ..child_processes.messages import Message
+from ..child_processes.parent.child_handle import ChildHandle
+from ..child_processes.parent.mailbox import Mailbox
+from ..child_processes.parent.pool import Pool
+from ..child_processes.parent.requests import answer
+from ..child_processes.parent.supervision import Supervision
 
 log = logging.getLogger("kue.worker")
 

@@ -28,7 +28,7 @@ def main() -> None:
     sys.path[:], sys.argv[:] = prepared["sys_path"], prepared["sys_argv"]
     if os.path.isdir(prepared.get("dir") or ""):
         os.chdir(prepared["dir"])
-    from kue.worker.isolation.child.main import run_child
+    from kue.worker.child_processes.child.main import run_child
 
     run_child(setup)
 

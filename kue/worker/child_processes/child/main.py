@@ -26,10 +26,10 @@ from ...attempts.execution import Context
 from ...attempts.handler import Handler, is_async, read_handler
 from ...attempts.handler_call import call
 from ...attempts.outcomes import completed, describe, has_lost_job
+from ...isolation.options import Isolation, exceeded
+from ...isolation.target import Target
 from ..memory import limit_data
 from ..messages import CONTROL_FD, SOCKET_FD, Message
-from ..options import Isolation, exceeded
-from ..target import Target
 from . import recording
 from .async_job import async_job
 from .channel import Channel

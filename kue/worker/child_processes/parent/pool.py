@@ -11,9 +11,9 @@ from typing import Protocol
 from ....errors import JobInterrupt, JobTimeout
 from ...attempts.execution import Execution
 from ...attempts.handler import Handler
+from ...isolation.options import exceeded
 from ..memory import LOOK_S, WORN_SHARE, resident_bytes
 from ..messages import Message
-from ..options import exceeded
 from .child_handle import ChildHandle, State, describe_end, setup_for
 from .spawning import logging_setup, spawn_child
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import kue
+from kue.worker.child_processes.parent import pool
 from kue.worker.isolation.options import size_bytes, size_text
-from kue.worker.isolation.parent import pool
 from tests.support import ROOT, wait_until
-from tests.worker.isolation.handlers import HANDLERS, register
+from tests.worker.child_processes.handlers import HANDLERS, register
 
 #: Seconds for the slowest step of a test: a child imports the library on a busy machine.
 LIMIT_S = 60.0
