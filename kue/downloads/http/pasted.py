@@ -7,6 +7,8 @@ import unicodedata
 from typing import NamedTuple
 from urllib.parse import unquote
 
+#: Most layers of brackets and the like that are taken off.
+MAX_LAYERS = 40
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 #: Quotes and brackets around a URL, as they open and close.
 _BRACKETS = (
@@ -90,7 +92,9 @@ def guess(url: str) -> Guess | None:
 
 def _unwrapped(text: str) -> str:
     before = None
-    while text != before:
+    for _ in range(MAX_LAYERS):
+        if text == before:
+            break
         before = text
         text = text.strip()
         while text and _is_invisible(text[0]):
