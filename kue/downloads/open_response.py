@@ -22,6 +22,8 @@ from .request import DownloadRequest
 MAX_CODINGS = 3
 #: Extensions with the same meaning.
 _SYNONYMS = {".gz": (".gz", ".tgz", ".gzip", ".svgz"), ".zst": (".zst", ".zstd", ".tzst"), ".xz": (".xz", ".txz")}
+#: Statuses with which servers refuse range requests: the same request without a range may succeed.
+RANGE_REFUSALS = frozenset({400, 403, 405, 406, 412, 417, 422, 501})
 _NOT_FROM_START = "although no range was requested, and did not send one from byte 0 on"
 _CONTRADICTION = "with a Content-Range that contradicts its length"
 #: How often one attempt may start over because the responses do not match.
@@ -61,7 +63,15 @@ class ResponseOpener:
             if state.validator is None:
                 self._start_over("the server sends neither an ETag nor a usable Last-Modified, so resuming is not safe")
             else:
-                response = open_range(self._source, state, have)
+                try:
+                    response = open_range(self._source, state, have)
+                except DownloadError as exc:
+                    if exc.status not in RANGE_REFUSALS:
+                        raise
+                    # What is there is kept unless the whole file is served.
+                    response = self._open_all()
+                    self._start_over(f"the server answered a range request with {messages.status(exc.status)}")
+                    return self._begin(response), 0
                 problem = range_mismatch(response, state, have, is_conditional=self._source.range_style < 2)
                 if problem is None:
                     if state.length is None and response.status == 206:

@@ -190,6 +190,18 @@ def test_a_full_disk_or_a_file_that_is_too_large_is_not_waited_for(download: Run
     assert code == 1 and "the file is larger than its file system or a limit of this process" in err
 
 
+def test_another_name_is_another_download(download: Run, tmp_path: Path) -> None:
+    def script(request: Request, wire: Wire) -> None:
+        send_good(request, wire, DATA, stop_after=150_000 if request.number == 0 else None)
+
+    with HostileServer(script) as server:
+        assert download("--allow", "127.0.0.1", "-n", 1, "-o", "one", server.url())[0] == 1
+        assert download("-q", "--allow", "127.0.0.1", "-o", "two", server.url())[:2] == (0, "two\n")
+        assert download("-q", "--allow", "127.0.0.1", "-o", "one", server.url())[:2] == (0, "one\n")
+    assert ["range" in request.headers for request in server.requests] == [False, False, True]
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
 @pytest.mark.parametrize("name", [".hidden", "a:b?.txt", "CON", "x", " y", "é" * 127])
 def test_a_file_name_given_with_o_is_taken_as_it_is(download: Run, tmp_path: Path, name: str) -> None:
     with HostileServer(good(DATA, Content_Type="text/html")) as server:

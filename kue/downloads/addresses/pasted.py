@@ -7,6 +7,8 @@ import unicodedata
 from typing import NamedTuple
 from urllib.parse import unquote
 
+#: Most layers of brackets and the like that are taken off.
+MAX_LAYERS = 40
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 #: Quotes and brackets around a URL, as they open and close.
 _BRACKETS = (
@@ -17,7 +19,7 @@ _CLOSING = frozenset("\"" + "".join(pair[1] for pair in _BRACKETS) + "”")
 #: Those that a URL may end in, so they are taken off in pairs only.
 _PAIRS = {"'": "'", "‘": "’", "`": "`", "(": ")", "[": "]", "{": "}"}
 #: The end of a sentence behind a closing quote or bracket.
-_SENTENCE = re.compile(r"[.,;:!?…。，、]+$")
+_SENTENCE = ".,;:!?…。，、"
 #: What belongs to the text a URL was copied from: list bullets, quotation marks of e-mail, emphasis, Markdown links.
 _BULLET = re.compile(r"(?:(?:[-*+•·–>]|\d{1,3}[.)])\s+)+(?=https?:)", re.IGNORECASE)
 _EMPHASIS = re.compile(r"([*_~]{1,3})(https?:.*)\1", re.IGNORECASE | re.DOTALL)
@@ -90,7 +92,9 @@ def guess(url: str) -> Guess | None:
 
 def _unwrapped(text: str) -> str:
     before = None
-    while text != before:
+    for _ in range(MAX_LAYERS):
+        if text == before:
+            break
         before = text
         text = text.strip()
         while text and _is_invisible(text[0]):
@@ -120,7 +124,7 @@ def _unwrapped(text: str) -> str:
 
 def _without_sentence(text: str) -> str:
     """Return ``<URL>`` of ``<URL>.``, and the same for other quotes and brackets, and for Markdown links."""
-    bare = _SENTENCE.sub("", text)
+    bare = text.rstrip(_SENTENCE)
     if bare == text or len(bare) < 2:
         return text
     closing = next((pair[1] for pair in _BRACKETS if pair[0] == text[0]), _PAIRS.get(text[0]) or text[0])

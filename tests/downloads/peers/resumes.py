@@ -65,6 +65,18 @@ _RESTS: dict[str, tuple[str, bytes]] = {
     "204": ("204 x\n", b""),
     "500": ("500 x\nContent-Length: 0\n", b""),
     "nothing": ("", b""),
+    "400": ("400 x\nContent-Length: 0\n", b""),
+    "403": ("403 x\nContent-Length: 0\n", b""),
+    "405": ("405 x\nContent-Length: 0\n", b""),
+    "412": ("412 x\nContent-Length: 0\n", b""),
+    "501": ("501 x\nContent-Length: 0\n", b""),
+    "after a 103": (
+        "103 x\n\nHTTP/1.1 206 x\nContent-Range: bytes 2500-4999/5000\nContent-Length: 2500\n",
+        BODY[HALF:],
+    ),
+    "a semicolon behind": ("206 x\nContent-Range: bytes 2500-4999/5000;\nContent-Length: 2500\n", BODY[HALF:]),
+    "bytes behind": ("206 x\nContent-Range: bytes 2500-4999/5000\nContent-Length: 2500\n", BODY[HALF:] + b"junk"),
+    "bytes behind, no length": ("206 x\nContent-Range: bytes 2500-4999/5000\n", BODY[HALF:] + b"junk"),
     "a redirect": ("302 x\nLocation: /other\nContent-Length: 0\n", b""),
 }
 
@@ -126,7 +138,22 @@ def cut_chunks(request: Request, wire: Wire) -> None:
         unknown_size(3, _TAG, "416 x")(request, wire)
 
 
+def no_ranges(status: str) -> Script:
+    """Cut the first response, and refuse every request for a range."""
+
+    def script(request: Request, wire: Wire) -> None:
+        if "range" in request.headers:
+            _send(wire, f"{status} x\nContent-Length: 0\n", b"")
+        else:
+            body = BODY[:HALF] if request.number == 0 else BODY
+            _send(wire, f"200 OK\n{_TAG}Content-Length: 5000\n", body)
+
+    return script
+
+
 RESUMES = [
+    *(Case(f"no ranges: {status}", no_ranges(status)) for status in ("400", "403", "405", "412", "416", "501")),
+    Case("no ranges: 404", no_ranges("404"), None),
     Case("unknown size: whole, then 416", unknown_size(1, _TAG, "416 x\nContent-Range: bytes */5000")),
     Case("unknown size: whole, then a bare 416", unknown_size(1, _TAG, "416 x")),
     Case("unknown size: whole, whatever is asked for", unknown_size(1, _TAG, "")),
