@@ -85,6 +85,9 @@ def _name_from_query(query: str) -> str:
     pairs = [(key.lower(), value) if value else ("", key) for key, value in found]
     pairs.sort(key=lambda pair: _NAME_PARAMETERS.index(pair[0]) if pair[0] in _NAME_PARAMETERS else 99)
     for key, value in pairs:
+        # Object stores have parameters such as response-content-disposition.
+        if key.endswith(("disposition", "rscd")):
+            value = name_from_disposition(value.encode().decode("latin-1")) or ""
         name = safe_name(value)
         if is_secret_name(key) or "://" in value or not _FILE_LIKE.match(name):
             continue

@@ -236,6 +236,8 @@ def test_no_header_makes_the_reader_fail(header: str) -> None:
         (None, None, "http://x/get?u=http://y/z.zip", "application/zip", "get.zip"),
         (None, None, "http://x/get?token=abc.zip&file=..%2f..%2fx.zip", None, "x.zip"),
         (None, None, "http://x/get?token=abc.zip", None, "get"),
+        (None, None, "http://x/k?response-content-disposition=inline%3Bfilename%3D%22%E4%B8%AD.zip%22", None, "中.zip"),
+        (None, None, "http://x/k1?rscd=attachment;%20filename%3Db.zip&sig=c.zip", None, "b.zip"),
         (None, None, "http://x/file.zip/download", None, "file.zip"),
         (None, None, "http://x/file.zip/", None, "file.zip"),
         (None, None, "http://x/v1.2/download", "application/zip", "download.zip"),
