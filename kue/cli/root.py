@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -86,6 +87,9 @@ def cli(ctx: click.Context, url: str | None, prefix: str | None) -> None:
     """
     ctx.obj = Place(url, prefix)
 
+#: Why the output cannot be written, other than that its reader has gone. Such an error names no file.
+OUTPUT_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with an exit code."""
@@ -96,11 +100,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     code = run(args)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
-    sys.exit(code)
+    wrong = _flush_stdout()
+    sys.exit(_say(f"cannot write the output: {wrong.strerror}", FAILED) if wrong else code)
 
 
 def run(args: Sequence[str] | None) -> int:
@@ -124,6 +125,11 @@ def run(args: Sequence[str] | None) -> int:
         return _say(str(exc), FAILED)
     except RedisError as exc:
         return _say(f"Redis refused the command: {exc}", UNAVAILABLE)
+    except OSError as exc:
+        if exc.errno not in OUTPUT_ERRORS or exc.filename is not None:
+            raise
+        _forget_stdout()
+        return _say(f"cannot write the output: {exc.strerror}", FAILED)
 
 
 def _reason(exc: QueueUnavailable) -> str:
@@ -140,6 +146,18 @@ def _say(message: str, code: int) -> int:
     return code
 
 
+def _flush_stdout() -> OSError | None:
+    """Write what is left of the output; return why that is impossible, except that its reader has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    except OSError as exc:
+        _forget_stdout()
+        return exc
+    return None
+
+
 def _forget_stdout() -> None:
-    """Keep Python from reporting a broken pipe at exit."""
+    """Keep Python from reporting the failure again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

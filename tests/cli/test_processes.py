@@ -305,3 +305,17 @@ def test_a_shell_gets_its_completion(shell: str) -> None:
         [sys.executable, "-m", "kue"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
     ).stdout
     assert "worker" in found
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "kue", "--version"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (ran.returncode, ran.stderr) == (1, "kue: cannot write the output: No space left on device\n")
