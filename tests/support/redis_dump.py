@@ -28,7 +28,7 @@ OUR_KEYS = (
 PASSING_KEYS = ("promotion:lock", "activeJobsTTL:lock")
 
 #: A time counts as one of this run if it is at most this old.
-RUN_MS = 120_000
+RUN_MS = 600_000
 
 #: Between reading the clock and writing the deadline of an active job, Node and we do a few round trips.
 DEADLINE_SLACK_MS = 1_500

@@ -16,7 +16,7 @@ from tests.support import NODE_DIR, require_node
 DRIVER = NODE_DIR / "driver.js"
 
 #: A request to the driver is local work of milliseconds; a shutdown may wait for handlers.
-CALL_TIMEOUT_S = 15.0
+CALL_TIMEOUT_S = 60.0
 
 
 class NodeError(Exception):
