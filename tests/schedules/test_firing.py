@@ -259,7 +259,7 @@ def test_an_invalid_schedule_does_not_stop_others_from_firing(
     assert good.count == 1 and good.skipped == 1
     assert producer.get_schedule("type").last_job is None and producer.get_schedule("type").next_at is not None
     said = [record.getMessage() for record in caplog.records]
-    assert [line.split(" cannot fire")[0] for line in said] == ["schedule bad", "schedule type"]
+    assert [line.split(" cannot fire")[0] for line in said] == ["Schedule bad", "Schedule type"]
     assert "is invalid" in said[0] and "WRONGTYPE" in said[1]
     assert "wrong" not in redis_client.zrange("q:schedules", 0, -1)
 
