@@ -15,6 +15,10 @@ from .liveness import make_live
 from .spin_wait import SpinWait
 
 
+#: Maximum seconds for a reply to a Cluster's new client while it reads which node has which slots.
+START_S = 5.0
+
+
 @runtime_checkable
 class Pipelining(Protocol):
     """A client that sends the next command before the previous reply has arrived."""
@@ -100,11 +104,13 @@ def send_all(client: Any, commands: Iterable[tuple[object, ...]]) -> list[Any]:
 class Cluster(RedisCluster):
     """A Cluster client that raises the same errors as other clients and detects dead connections."""
 
-    def __init__(self, *, late_s: float | None, **options: Any) -> None:
+    def __init__(self, *, late_s: float | None, socket_timeout: float | None, **options: Any) -> None:
         self._late_s = late_s
-        super().__init__(**options)
+        # The first connections are redis-py's own, which do not detect that they are dead: they must not wait for long.
+        super().__init__(socket_timeout=min(socket_timeout or START_S, START_S), **options)
+        self.nodes_manager.connection_kwargs["socket_timeout"] = socket_timeout
         for node in self.get_nodes():  # type: ignore[no-untyped-call]
-            self.get_redis_connection(node)
+            self.get_redis_connection(node).connection_pool.connection_kwargs["socket_timeout"] = socket_timeout
 
     def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
         client = super().get_redis_connection(node)
