@@ -13,7 +13,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 help:
 	@echo "make run    start the monitor and the download worker on http://localhost:3000"
 	@echo "make test   run the tests, but not the long ones"
-	@echo "make test-long  run those: chaos, crashing handlers, the wheel, the tutorial, the library's tests with green threads"
+	@echo "make test-long  run those: chaos, crashing handlers, the wheel, the samples of the docs, the library's tests with green threads"
 	@echo "make check  the tests that are quick, and lint: the round before a commit"
 	@echo "make lint   check style, types, and which way imports point"
 	@echo "make bench  measure"
@@ -30,7 +30,7 @@ test test-long check: export PYTHONDONTWRITEBYTECODE :=
 # Most tests wait most of the time, so there are more processes than cores. With ARGS the words decide alone.
 # The order is another one each time; pytest says its seed first, and --randomly-seed=SEED gives it again.
 test: $(VENV)/.installed-dev node
-	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 8 --dist worksteal -m "not long")
+	@exec $(PY) -m pytest $(if $(strip $(ARGS)),$(ARGS),-n 6 --dist worksteal -m "not long")
 
 # What needs many seconds of processor time. CI runs these too.
 test-long: $(VENV)/.installed-dev node

@@ -70,6 +70,7 @@ def test_the_servers_own_limit_is_measured_with_the_real_scripts(redis_client: r
     assert redis_client.zcard("q:jobs:complete") == made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["green", "plain"])
 def test_the_profile_shows_the_engine_and_the_servers_commands(kind: str) -> None:
     told = run("--jobs", "1500", "--profile", "-c", "20", *(["--threads"] if kind == "plain" else []))

@@ -20,6 +20,7 @@ def label(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [page for page in PAGES if samples_of(page)], ids=label)
 def test_the_samples_of_a_page_run(
     page: Path, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -84,7 +84,7 @@ def compare(both: Both, requests: list[Request], keys_each: int = 0) -> list[str
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_job_that_node_takes_is_taken_alike(both: Both) -> None:
     assert compare(both, table.EMPTY) == []
     for request in table.CREATING:
@@ -118,7 +118,7 @@ def test_an_array_makes_its_good_elements_and_answers_the_bad_ones_in_their_plac
     assert all(after == before + 1 for before, after in pairwise(ids))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_reading_is_answered_alike_and_changes_nothing(both: Both) -> None:
     seed(both)
     assert compare(both, table.INDEXED, keys_each=1) == []
@@ -146,7 +146,7 @@ def test_leavings_are_passed_over_alike_and_only_node_clears_them_by_looking(bot
     assert both.keys()[0] == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_change_is_answered_alike_and_leaves_the_same_keys(both: Both) -> None:
     seed(both)
     assert compare(both, table.WRITING, keys_each=10) == []
