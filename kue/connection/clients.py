@@ -14,7 +14,6 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 from .liveness import make_live
 from .spin_wait import SpinWait
 
-
 #: Maximum seconds for a reply to a Cluster's new client while it reads which node has which slots.
 START_S = 5.0
 

@@ -13,7 +13,7 @@ from tests.support.programs import environment
 
 #: The parts of the library in which threads work together. Not what has none: the scripts, values, and random runs.
 WITH_THREADS = (
-    "client", "management", "queue", "search/test_index.py", "worker", "test_test_mode.py",
+    "client", "management", "queue", "search/test_index.py", "worker",
     "connection/test_redis_forms.py", "storage/test_broken_keys.py",
 )  # fmt: skip
 WITHOUT = ("test_stateful.py", "test_wrong_arguments.py")
