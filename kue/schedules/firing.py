@@ -11,6 +11,7 @@ from typing import Any
 from ..connection.failures import is_transient
 from ..errors import InvalidJob
 from ..storage.codec import to_json
+from ..storage.epoch_time import server_ms
 from ..storage.script_task import ScriptTask
 from ..storage.session import Session
 from . import times
@@ -58,7 +59,7 @@ class Firing:
     def _fire_due(self, client: Any, reply: list[Any]) -> float:
         now_ms, next_ms, found = reply
         if self._was_set_back(now_ms):
-            self._choose_anew(client, now_ms)
+            self._choose_anew(client)
         due = [saved for name, raw in found if (saved := self._readable(name, raw)) and saved.next_at is not None]
         if due and self._fire(client, due, now_ms):
             return 0.0
@@ -74,10 +75,12 @@ class Firing:
             self._jumped = seen[0], now_ms
         return now_ms < seen[0] - BACK_MS
 
-    def _choose_anew(self, client: Any, now_ms: int) -> None:
+    def _choose_anew(self, client: Any) -> None:
         """Move each schedule to its first time from now, in case the clock had been ahead."""
-        for name in client.zrange(self._keys.schedules, 0, -1):
-            saved = self._readable(name, client.hgetall(self._keys.schedule(name)))
+        names = client.zrange(self._keys.schedules, 0, -1)
+        all_saved = [self._readable(name, client.hgetall(self._keys.schedule(name))) for name in names]
+        now_ms = server_ms(client)  # after them: one that was just created would otherwise seem to be due
+        for name, saved in zip(names, all_saved, strict=True):
             if saved is None or saved.paused:
                 continue
             following = saved.first_time(now_ms)

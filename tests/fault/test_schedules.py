@@ -15,6 +15,7 @@ import redis
 
 import kue
 from kue.schedules.definition import Missed
+from kue.schedules.firing import Firing
 from tests.fault.test_clock import HOUR_S, Clocked, server
 from tests.support import ROOT, wait_until
 from tests.support.consistency import inconsistencies
@@ -90,17 +91,26 @@ def test_each_time_gives_one_job_while_processes_are_killed(redis_url: str, redi
 
 
 @pytest.mark.parametrize("missed", ["once", "all"])
-def test_a_clock_that_is_set_forward_and_back(server: Clocked, missed: Missed) -> None:
-    # Given schedules at each second and at each ten minutes, and workers that fire them
+def test_a_clock_that_is_set_forward_and_back(
+    server: Clocked, missed: Missed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given schedules at each second and at some minutes, none of which come soon, and workers that fire them
     queues = [kue.create_queue(server.url) for _ in range(2)]
-    client = server.client()
+    client, polled = server.client(), set()
+    look = Firing._was_set_back
+    monkeypatch.setattr(Firing, "_was_set_back", lambda self, now_ms: (look(self, now_ms), polled.add(self))[0])
+    soon_s = 60
+    minutes = next(
+        each for each in (10, 11, 13)
+        if all((time.time() + day * 24 * HOUR_S) % (each * 60) < each * 60 - soon_s for day in (0, 1))
+    )  # fmt: skip
     try:
         for each in queues:
             each.process("t", 4, lambda job: None)
         queue = queues[0]
         queue.schedule("often", "t", every=1000, overlap="allow", missed=missed)
-        queue.schedule("seldom", "t", every=timedelta(minutes=10), overlap="allow", missed=missed)
-        wait_until(lambda: queue.get_schedule("often").count >= 1, 10)
+        queue.schedule("seldom", "t", every=timedelta(minutes=minutes), overlap="allow", missed=missed)
+        wait_until(lambda: queue.get_schedule("often").count >= 1 and len(polled) == 2, 10)
         first = queue.get_schedule("seldom").next_at
         # When the clock is set forward by a day
         server.set(24 * HOUR_S)

@@ -281,3 +281,22 @@ def test_a_second_process_that_looks_first_after_a_step_back_chooses_anew(
         fire(minute * 60_000 + 100)
     times = fired(redis_client, "s")
     assert set(times.values()) == {1} and len(times) >= 69
+
+
+def test_a_schedule_that_is_created_during_a_process_s_first_poll_does_not_fire_at_once(producer: kue.Queue) -> None:
+    client: Any = producer.session.connector.shared()
+
+    class Slow:
+        """Reads which schedules there are after one was created."""
+
+        def zrange(self, *args: Any) -> Any:
+            time.sleep(0.005)
+            producer.schedule("s", "t", every=60_000)
+            return client.zrange(*args)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+    Firing(producer.session, producer._store, lambda: None).run(Slow())
+    found = producer.get_schedule("s")
+    assert found.next_at == found.anchor + 60_000
