@@ -71,7 +71,9 @@ class NodeSide:
         exempt = set()
         for job_id, job in read_jobs(client).items():
             owner = job.get("workerId", "")
-            is_through = job["state"] in ("inactive", "delayed") or (job["state"] == "complete" and "attempts" in job)
+            # Node counts the last attempt in a step after the completion.
+            is_counted = int(job.get("attempts", 0)) >= int(job.get("max_attempts", 1))
+            is_through = job["state"] in ("inactive", "delayed") or (job["state"] == "complete" and is_counted)
             if not is_through and any(f":{pid}:" in owner for pid in self.killed):
                 exempt.add(json.loads(job["data"])["mark"])
                 queue.remove(int(job_id))
