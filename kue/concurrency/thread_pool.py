@@ -60,7 +60,7 @@ class ThreadPool:
 
     def after_short(self, fn: Callable[[], object]) -> None:
         """Call ``fn`` now, or, in the shared thread, once no other short function waits: then once for many."""
-        if threading.current_thread() is not self._shared:
+        if self._shared is None or threading.current_thread() is not self._shared:
             fn()
         elif fn not in self._deferred:
             self._deferred.append(fn)

@@ -68,7 +68,7 @@ class ResponseOpener:
                 except DownloadError as exc:
                     if exc.status not in RANGE_REFUSALS:
                         raise
-                    # What is there is kept unless the whole file is served.
+                    # The partial file is kept unless the server sends the whole file.
                     response = self._open_all()
                     self._start_over(f"the server answered a range request with {messages.status(exc.status)}")
                     return self._begin(response), 0

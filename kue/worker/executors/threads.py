@@ -36,6 +36,7 @@ class ThreadExecutor:
     ) -> None:
         self._report, self._backoffs, self._holds = report, backoffs, holds
         self._running: set[Execution] = set()
+        self._is_green = green.enabled()
         #: Attempts that have ended. Short ones are reported together, since each report wakes the fetch loops.
         self._ended: deque[tuple[Execution, Outcome | None]] = deque()
         #: By type, the share of the last attempts that were not short.
@@ -81,6 +82,9 @@ class ThreadExecutor:
             self._long[execution.type] = (1 - WEIGHT) * self._long.get(execution.type, 1.0) + WEIGHT * is_long
             self._running.discard(execution)
             current_job.reset(token)  # the thread is used again
+        if self._is_green:
+            self._report([(execution, outcome)])
+            return
         self._ended.append((execution, outcome))
         if len(self._ended) < TOGETHER:
             green.after_short(self._report_ended)
