@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 import kue
 from kue.worker.child_processes.parent import pool
+from kue.worker.child_processes.parent.supervision import Supervision
 from kue.worker.isolation.options import size_bytes, size_text
 from tests.support import ROOT, wait_until
 from tests.worker.child_processes.handlers import HANDLERS, register
@@ -75,6 +77,16 @@ def test_without_prestart_the_first_job_starts_the_children(queue: kue.Queue) ->
     pid = queue.create("pid").save().wait(LIMIT_S)
     wait_until(lambda: len(children()) == 3, LIMIT_S)
     assert pid in children()
+
+
+def test_the_supervision_ends_although_it_never_had_a_child() -> None:
+    supervision = Supervision()
+    supervision.start()
+    is_waiting = threading.Event()
+    supervision.post(is_waiting.set)
+    assert is_waiting.wait(LIMIT_S)
+    supervision.post(supervision.stop, time.monotonic())
+    wait_until(lambda: supervision.has_ended, LIMIT_S)
 
 
 def test_a_job_in_a_child_does_what_it_does_elsewhere(queue: kue.Queue, capfd: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,8 @@ class Supervision:
         while self._calls:
             fn, args = self._calls.popleft()
             fn(*args)
+        if self._is_stopping and not self._children:
+            return  # nothing would wake it up again
         now = time.monotonic()
         wait_until = self._upkeep(now)
         timeout_ms = None if wait_until is None else max(0, int((wait_until - now) * 1000) + 1)
