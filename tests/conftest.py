@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 
@@ -55,6 +56,10 @@ __all__ = [
 
 # Collecting the tests makes a million objects that stay: looking through them for garbage is a third of its time.
 gc.disable()
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("kue", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("kue")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -92,9 +92,9 @@ def app_output(folder: Path, words: tuple[str, ...], until: str, **environ: str)
 @pytest.mark.parametrize(
     ("words", "place"),
     [
-        (("-r", "embedded://", "serve"), ".kue"),
+        pytest.param(("-r", "embedded://", "serve"), ".kue", marks=pytest.mark.long),
         (("serve", "-r", "embedded://", "--data-dir", "other"), "other"),
-        (("serve", "--redis-url", "embedded://"), ".kue"),
+        pytest.param(("serve", "--redis-url", "embedded://"), ".kue", marks=pytest.mark.long),
     ],
 )
 def test_kue_serve_takes_the_place_where_the_other_commands_do(

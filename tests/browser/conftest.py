@@ -100,8 +100,10 @@ class Monitor:
         self._queue.shutdown(0)
 
 
-#: Marks a test that runs with eventlet's green threads and with plain ones.
-both_ways = pytest.mark.parametrize("green", ["1", "0"], ids=["green", "threads"])
+#: Marks a test that runs with eventlet's green threads and, in the long run, with plain ones.
+both_ways = pytest.mark.parametrize(
+    "green", ["1", pytest.param("0", marks=pytest.mark.long)], ids=["green", "threads"]
+)
 
 
 @pytest.fixture

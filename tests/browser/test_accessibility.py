@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +86,25 @@ def test_no_script_in_a_job_runs_on_any_page(monitor: Any, queue: Any, open_page
 OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]
 
 
+#: The lists of jobs are one template.
+LISTS = ("/active", "/inactive", "/complete", "/delayed")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "paths",
+    [[path for path in PATHS if path not in LISTS], pytest.param(LISTS, marks=pytest.mark.long)],
+    ids=["each", "lists"],
+)
 def test_every_page_is_accessible_and_fits_its_screen(
-    monitor: Any, queue: Any, open_page: Callable[..., Any]
+    monitor: Any, queue: Any, open_page: Callable[..., Any], paths: Sequence[str]
 ) -> None:
     require_node("axe-core")
     fill(queue, ["an ordinary job", "x" * 400])
     children = [queue.create("child", {"title": "x" * 60}) for _ in range(2)]
     parent = queue.create("parent").after(children).save()
     page = open_page(monitor.url, bypass_csp=True)
-    for path in (*PATHS, f"/job/{parent.id}"):
+    for path in (*paths, f"/job/{parent.id}"):
         page.emulate_media(color_scheme="light")
         page.goto(monitor.url + path)
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
@@ -110,8 +119,10 @@ def serious_findings(page: Any, rules: list[str] | None) -> list[tuple[str, str]
     """Run axe over the page as it is, dialogs and open parts too."""
     if not page.evaluate("'axe' in window"):
         page.add_script_tag(path=Path(NODE_DIR, "node_modules", "axe-core", "axe.min.js"))
-    only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
-    found = page.evaluate("(only) => axe.run(document, only).then((result) => result.violations)", only)
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": rules}
+    found = page.evaluate("(options) => axe.run(document, options).then((result) => result.violations)", options)
     return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
 
 

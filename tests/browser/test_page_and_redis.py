@@ -71,7 +71,7 @@ def is_right(page: Any, queue: Any, path: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["/", "/complete"])
+@pytest.mark.parametrize("path", ["/", pytest.param("/complete", marks=pytest.mark.long)])
 def test_after_a_storm_with_a_dead_line_in_it_the_page_is_soon_right(
     cable: Cable, storm: Callable[[float], Any], open_page: Callable[..., Any], path: str
 ) -> None:

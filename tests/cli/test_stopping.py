@@ -99,11 +99,11 @@ BUSY_S = 25
     ("job_type", "words", "limit_s"),
     [
         ("stubborn", (), BUSY_S),
-        ("stubborn", ("--green",), BUSY_S),
+        pytest.param("stubborn", ("--green",), BUSY_S, marks=pytest.mark.long),
         ("blocks", ("--green",), BUSY_S),
         ("async_stubborn", (), BUSY_S),
         ("async_blocks", (), BUSY_S),
-        ("async_thread", (), BUSY_S),
+        pytest.param("async_thread", (), BUSY_S, marks=pytest.mark.long),
     ],
 )
 def test_a_handler_that_does_not_end_is_left_and_its_job_released(
@@ -119,7 +119,7 @@ def test_a_handler_that_does_not_end_is_left_and_its_job_released(
     assert queue.workers() == []
 
 
-@pytest.mark.parametrize("words", [(), ("--green",)])
+@pytest.mark.parametrize("words", [(), pytest.param(("--green",), marks=pytest.mark.long)])
 def test_a_worker_whose_redis_is_frozen_ends(
     tmp_path: Path, folder: Path, start: Callable[..., Any], words: tuple[str, ...]
 ) -> None:

@@ -30,15 +30,20 @@ _GIVEN: deque[int] = deque(maxlen=200)
 
 
 def wait_until(predicate: Callable[[], T], timeout: float = 20.0, interval: float = 0.01, message: str = "") -> T:
-    """Return the predicate's first true value; fail with ``message`` if none came within ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
+    """Return the predicate's first true value; fail with ``message`` if none came within ``timeout`` seconds.
+
+    The longer it has waited, the more rarely it looks: others need the processor.
+    """
+    begun = time.monotonic()
+    deadline = begun + timeout
     while True:
         value = predicate()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             raise AssertionError(f"not within {timeout} s: {message or getattr(predicate, '__name__', predicate)}")
-        time.sleep(interval)
+        time.sleep(max(interval, min((now - begun) / 20, 0.1)))
 
 
 def free_port() -> int:

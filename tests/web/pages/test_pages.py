@@ -279,7 +279,7 @@ def test_an_act_on_all_that_a_search_finds_takes_each_state_it_goes_with(
     assert queue.counts()["inactive"] == 0 and queue.counts()["active"] == 1 and queue.counts()["failed"] == 1
 
 
-def test_a_bulk_action_can_be_undone_before_it_begins(http: Any, queue: Any, quick_bulk: None) -> None:
+def test_a_bulk_action_can_be_undone_before_it_begins(http: Any, queue: Any) -> None:
     queue.create("a").save()
     begun = http.post("/monitor/bulk", json={"act": "remove", "state": "inactive"}).json
     http.delete(f"/monitor/bulk/{begun['id']}")

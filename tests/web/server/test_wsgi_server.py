@@ -154,7 +154,9 @@ KINDS = (silent, slow, websocket, slow_body, slow_chunk, long_poll)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("is_green", "rounds"), [("1", [[kind] for kind in KINDS]), ("0", [KINDS])], ids=["green", "threads"]
+    ("is_green", "rounds"),
+    [("0", [KINDS]), pytest.param("1", [[kind] for kind in KINDS], marks=pytest.mark.long)],
+    ids=["threads", "green"],
 )
 def test_the_page_a_job_and_a_download_survive_more_clients_than_descriptors(
     redis_url: str, queue: Any, tmp_path: Path, is_green: str, rounds: list[Sequence[Callable[[App], socket.socket]]]
@@ -206,12 +208,20 @@ def test_clients_that_do_not_read_their_answers_make_room(app: App) -> None:
         sock.close()
 
 
+OTHER_THREADS = [
+    "kue.web.server.wsgi_server:WsgiServer:run", "kue.worker.blocking_fetcher:BlockingFetcher:_run",
+    "kue.worker.engine:Engine:_fetch_loop", "kue.worker.maintenance:Maintenance:_run",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "place",
-    ["kue.web.live.relay:Relay:run", "kue.web.server.wsgi_server:WsgiServer:run",
-     "kue.worker.heartbeat:Heartbeat:_run", "kue.worker.blocking_fetcher:BlockingFetcher:_run",
-     "kue.worker.engine:Engine:_fetch_loop", "kue.worker.maintenance:Maintenance:_run"],
-)  # fmt: skip
+    [
+        "kue.web.live.relay:Relay:run",
+        "kue.worker.heartbeat:Heartbeat:_run",
+        *(pytest.param(place, marks=pytest.mark.long) for place in OTHER_THREADS),
+    ],
+)
 def test_a_process_whose_inner_thread_has_ended_ends_with_an_error(
     redis_url: str, redis_client: redis.Redis, tmp_path: Path, place: str
 ) -> None:
