@@ -53,6 +53,7 @@ def test_the_queue_and_its_parts_pass_with_green_threads(pytestconfig: pytest.Co
     assert result.returncode == 0, result.stdout[-20_000:]
 
 
+@pytest.mark.long
 @pytest.mark.serial
 def test_an_idle_worker_begins_at_once_with_green_threads_too() -> None:
     result = run_green(str(ROOT / "tests" / "worker" / "test_idle_wait.py"), "-m", "serial")

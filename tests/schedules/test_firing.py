@@ -92,7 +92,7 @@ def test_a_process_without_workers_fires_nothing_and_one_with_others_does(
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_it_fires_within_200_ms(redis_url: str, redis_client: redis.Redis, workers: int) -> None:
     queues = [kue.create_queue(redis_url) for _ in range(workers)]
     try:

@@ -24,7 +24,10 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("program", CONFIGURATIONS)
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(name, marks=pytest.mark.long if name == "apache2" else ()) for name in CONFIGURATIONS],
+)
 def test_the_main_job_through_a_proxy_at_a_path(
     make_site: Callable[..., Any], queue: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, program: str
 ) -> None:
