@@ -102,7 +102,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         yield started
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cluster_in_all_forms(nodes: Nodes) -> None:
     port = nodes.ports[2]
 

@@ -94,10 +94,8 @@ def log_in(page: Any, user: str) -> None:
     page.click("button")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["flask", *(pytest.param(each, marks=pytest.mark.long) for each in ("django", "fastapi"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["flask", "django", "fastapi"])
 def test_the_monitor_inside_an_example_application(
     start: Callable[[str], Example], open_page: Callable[..., Any], name: str
 ) -> None:

@@ -84,7 +84,7 @@ def main_job(url: str, open_page: Callable[..., Any]) -> None:
     assert [address for address in (*requested, *named) if not address.startswith(url)] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_where_websockets_are_blocked_the_page_stays_live_and_says_so(
     make_program: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:

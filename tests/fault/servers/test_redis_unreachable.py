@@ -106,11 +106,17 @@ def load(server: FaultyServer, proxy: Proxy, meanwhile: Say) -> None:
 
 
 #: The fault, and how many lines the log may have on each of its beginning and its end. In a full server work goes on.
-FAULTS = [(restart, {1}), (kill_clients, {1}), (freeze, {1}), (cut_network, {1}), (make_read_only, {1}), (load, {1}),
-          (fill, {0, 1}), (flush_scripts, {0})]  # fmt: skip
+FAULTS = [(restart, {1}), (freeze, {1}), (cut_network, {1}), (flush_scripts, {0}), (fill, {0, 1})]
+OTHER_FAULTS = [(kill_clients, {1}), (make_read_only, {1}), (load, {1})]
 
 
-@pytest.mark.parametrize(("fault", "lines"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("fault", "lines"),
+    [
+        *(pytest.param(*each, id=each[0].__name__) for each in FAULTS),
+        *(pytest.param(*each, id=each[0].__name__, marks=pytest.mark.long) for each in OTHER_FAULTS),
+    ],
+)
 def test_work_continues_by_itself_and_no_outcome_is_lost(
     server: FaultyServer, proxy: Proxy, caplog: pytest.LogCaptureFixture, fault: Any, lines: set[int]
 ) -> None:
