@@ -86,15 +86,15 @@ def test_no_script_in_a_job_runs_on_any_page(monitor: Any, queue: Any, open_page
 OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]
 
 
-#: The lists of jobs are one template.
-LISTS = ("/active", "/inactive", "/complete", "/delayed")
+#: Pages that look like others.
+ALIKE = ("/active", "/inactive", "/complete", "/delayed", "/job/3", "/search", "/job/999")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "paths",
-    [[path for path in PATHS if path not in LISTS], pytest.param(LISTS, marks=pytest.mark.long)],
-    ids=["each", "lists"],
+    [[path for path in PATHS if path not in ALIKE], pytest.param(ALIKE, marks=pytest.mark.long)],
+    ids=["different", "alike"],
 )
 def test_every_page_is_accessible_and_fits_its_screen(
     monitor: Any, queue: Any, open_page: Callable[..., Any], paths: Sequence[str]

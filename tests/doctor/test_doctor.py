@@ -117,7 +117,7 @@ def test_a_queue_at_work_has_nothing_wrong(redis_url: str) -> None:
     try:
         # When the doctor looks through them meanwhile, again and again
         found = []
-        give_up = time.monotonic() + 2.5
+        give_up = time.monotonic() + 1.0
         while time.monotonic() < give_up:
             found += list(doctor.examine(queues[1], settle_s=0.05))
         # Then it finds nothing

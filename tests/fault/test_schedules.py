@@ -29,7 +29,7 @@ WORKER = """if True:
     print("ready", flush=True)
     time.sleep(120)
 """
-SCHEDULES, PROCESSES, SECONDS = 20, 3, 4.0
+SCHEDULES, PROCESSES, SECONDS = 20, 3, 2.5
 
 
 def start(url: str) -> subprocess.Popen[str]:
