@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .short_calls import ShortCalls, Watch
 from .thread_pool import ThreadPool
 
 #: Listen backlog; clients beyond it retry after one to three seconds.
@@ -89,19 +90,27 @@ def spawn(fn: Callable[..., object], *args: object) -> Task:
 def spawn_short(fn: Callable[..., object], *args: object) -> Task:
     """Like ``spawn``, for a function that is expected to end within microseconds.
 
-    OS threads: such functions share a thread, since waking one takes longer. If one does not end, the others no longer
-    wait for it; see ThreadPool.
+    OS threads: inside ``short_calls`` such a function runs in this thread, since waking another one takes longer.
     """
     if enabled():
         return spawn(fn, *args)
     task = Task()
-    _pool.submit_short(task.run, fn, args)
+    if not _watch.spawn(task.run, fn, args):
+        _pool.submit(task.run, fn, args)
     return task
 
 
+def short_calls(take_over: Callable[[], object]) -> ShortCalls:
+    """Return the context in which ``spawn_short`` collects functions for this thread; ``run`` them after it.
+
+    If one turns out to be long, another thread calls ``take_over``.
+    """
+    return ShortCalls(_watch, take_over)
+
+
 def after_short(fn: Callable[[], object]) -> None:
-    """Call ``fn`` now, or, in the thread that short functions share, once no other waits for it."""
-    _pool.after_short(fn)
+    """Call ``fn`` now or, among short functions, once after them."""
+    _watch.after(fn)
 
 
 def is_kill(exc: BaseException) -> bool:
@@ -172,12 +181,14 @@ def _green_pool() -> _GreenPool:
 
 
 _pool = ThreadPool()
+_watch = Watch(_pool.submit)
 
 
 def after_fork() -> None:
     """Called in a forked child: the pool's idle threads exist only in the parent."""
-    global _pool
+    global _pool, _watch
     _pool = ThreadPool()
+    _watch = Watch(_pool.submit)
 
 
 def real_thread(fn: Callable[..., object], *args: object) -> None:

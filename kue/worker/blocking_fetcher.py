@@ -10,7 +10,6 @@ it needs no permission beyond the queue's keys.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -20,6 +19,7 @@ from ..connection.client_factory import ANSWER_S
 from ..connection.dedicated import DedicatedConnection
 from ..storage.keys import Keys
 from ..storage.script_values import FetchResult
+from .attempts.engine_lock import EngineLock
 from .attempts.slots import TypeSlots
 from .fetcher import Fetcher, FetchRequest
 
@@ -32,7 +32,7 @@ INTERRUPT_S = 2.0
 
 
 class BlockingFetcher:
-    """One blocking connection for all types of a process. ``types`` and ``cond`` are the engine's.
+    """One blocking connection for all types of a process. ``types`` and ``lock`` are the engine's.
 
     ``request_one_each(types)`` returns the request for one slot of each type. ``deliver(request, result)`` starts the
     jobs of a reply; ``requeue(request)`` handles a failed request.
@@ -44,13 +44,13 @@ class BlockingFetcher:
         keys: Keys,
         wake_key: str,
         types: Mapping[str, TypeSlots],
-        cond: threading.Condition,
+        lock: EngineLock,
         request_one_each: Callable[[Iterable[TypeSlots]], FetchRequest],
         deliver: Callable[[FetchRequest, FetchResult], None],
         requeue: Callable[[FetchRequest], None],
     ) -> None:
         self._fetcher, self._keys, self._wake_key = fetcher, keys, wake_key
-        self._types, self._cond = types, cond
+        self._types, self._lock = types, lock
         self._request_one_each, self._deliver, self._requeue = request_one_each, deliver, requeue
         self._request: FetchRequest | None = None
         self._interrupted_at = 0.0
@@ -60,12 +60,12 @@ class BlockingFetcher:
         self._stopped = False
 
     def start(self) -> None:
-        green.spawn(run_essential, "blocking fetcher", self._run)
+        self._spawn(self._fetcher.connection(BLOCK_S + ANSWER_S))
 
     def stop(self) -> None:
-        with self._cond:
+        with self._lock:
             self._stopped = True
-            self._cond.notify_all()
+            self._lock.notify_all()
 
     def expect_interrupt(self) -> None:
         """Record that types are draining: the wait will be interrupted, within INTERRUPT_S."""
@@ -94,45 +94,46 @@ class BlockingFetcher:
         )
         return self._is_interrupted
 
-    def _run(self) -> None:
-        connection = self._fetcher.connection(BLOCK_S + ANSWER_S)
+    def _spawn(self, connection: DedicatedConnection) -> None:
+        green.spawn(run_essential, "blocking fetcher", self._run, connection)
+
+    def _run(self, connection: DedicatedConnection) -> None:
         repeat("Blocking fetcher", lambda: self._fetch_once(connection))
-        connection.disconnect()
 
     def _fetch_once(self, connection: DedicatedConnection) -> bool:
         request = self._next_request()
         if request is None:
+            connection.disconnect()
             return False
         keys = [self._wake_key, *(self._keys.tokens(name) for name in request.slots)]
         result = None
         try:
             result = self._fetcher.block_and_fetch(connection, request, keys, self._block_s(request), self._is_unwanted)
         finally:
-            with self._cond:
+            with self._lock:
                 self.blocking, self._is_interrupted = set(), False
             try:
-                if result is None:
-                    self._requeue(request)
-                else:
-                    self._deliver(request, result)
+                with green.short_calls(lambda: self._spawn(connection)) as calls:
+                    if result is None:
+                        self._requeue(request)
+                    else:
+                        self._deliver(request, result)
             finally:
-                with self._cond:
+                with self._lock:
                     self._request = None
-                    self._cond.notify_all()
-        if result.jobs:
-            green.sleep()  # the handler goes first
-        return True
+                    self._lock.notify_all()
+        return calls.run()  # the handlers go first
 
     def _next_request(self) -> FetchRequest | None:
         """Wait until there are types to block on; return the request for them, or None after ``stop``."""
-        with self._cond:
+        with self._lock:
             while not self._stopped:
                 idle = [each for each in self._types.values() if each.should_block()]
                 if idle:
                     self.blocking = {each.name for each in idle}
                     self._request = self._request_one_each(idle)
                     return self._request
-                self._cond.wait(BLOCK_S)
+                self._lock.blocking_fetcher.wait(BLOCK_S)
         return None
 
     def _block_s(self, request: FetchRequest) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -31,6 +30,7 @@ from ..storage.scripts import Scripts
 from ..storage.worker_records import TypeInfo
 from .attempts.attempts import Attempts, Ended
 from .attempts.deadlines import Deadlines
+from .attempts.engine_lock import EngineLock
 from .attempts.execution import Context, Execution
 from .attempts.executor import Executor
 from .attempts.handler import Kind, read_handler
@@ -84,7 +84,7 @@ class Engine:
         self._scripts = scripts
         self._id, self._calls = uuid.uuid4().hex[:8], 0
         self.worker = worker_name(socket.gethostname(), os.getpid(), self._id)
-        self._cond = threading.Condition()
+        self._lock = EngineLock()
         self._types: dict[str, TypeSlots] = {}
         self._slots = 0
         #: The calls in progress.
@@ -92,7 +92,7 @@ class Engine:
         self._started = self._stopped = False
         self._busy_at = -IDLE_AFTER_S
         self.attempts = Attempts(
-            self._types, self._cond, self.worker, self._id,
+            self._types, self._lock, self.worker, self._id,
             make_job=make_job, context=self._context, executor=self._executor, isolates=self._isolates,
         )  # fmt: skip
         self._reports = ErrorReports(on_error)
@@ -100,7 +100,7 @@ class Engine:
         self._deadlines = Deadlines(scripts, self._fetcher.connection, self.attempts.holds)
         self._executors = Executors(scripts.keys.prefix, self.attempts, self._deadlines, backoffs, handler_jobs)
         self._suspects = Suspects(
-            self._cond, self._deadlines,
+            self._lock, self._deadlines,
             executor=self._executor, holds=self.attempts.holds, delivered=self._executors.delivered,
         )  # fmt: skip
         gate.add(self)
@@ -111,7 +111,7 @@ class Engine:
             scripts.keys,
             self._wake_key,
             self._types,
-            self._cond,
+            self._lock,
             self._request_one_each,
             self._deliver,
             self._requeue,
@@ -135,29 +135,29 @@ class Engine:
         """Add ``concurrency`` slots for a type; a second call for the same type adds to the first."""
         check_concurrency(concurrency)
         wanted = read_handler(handler, target, isolation)
-        with self._cond:
+        with self._lock:
             known = self._types.setdefault(job_type, TypeSlots(job_type))
             known.add(range(self._slots + 1, self._slots + 1 + concurrency), wanted)
             self._slots += concurrency
             self._executor(wanted.kind).prepare(job_type, wanted, concurrency)
             self._start()
-            self._cond.notify_all()
+            self._lock.notify_all()
         self.heartbeat.beat_now()
 
     def concurrency(self, job_type: str, count: int | None = None) -> int:
         """Return a type's number of slots; with ``count``, change it first. Running jobs are left alone."""
-        with self._cond:
+        with self._lock:
             known = self._types[job_type]
             if count is not None:
                 self._slots += known.resize(check_concurrency(count), self._slots + 1)
                 self._executor(known.newest.kind).prepare(job_type, known.newest, count)
-                self._cond.notify_all()
+                self._lock.notify_all()
                 self.heartbeat.beat_now()
             return known.concurrency
 
     def types(self) -> dict[str, int]:
         """Return the types that this process runs, with their slots."""
-        with self._cond:
+        with self._lock:
             return {name: known.concurrency for name, known in self._types.items()}
 
     def is_idle(self) -> bool:
@@ -165,55 +165,55 @@ class Engine:
         return time.monotonic() > self._busy_at + IDLE_AFTER_S and not self.attempts.running
 
     def running_ids(self) -> list[int | str]:
-        with self._cond:
+        with self._lock:
             return self.attempts.running_ids()
 
     def pause(self, job_type: str) -> None:
         """Take no new jobs of a type in this process."""
-        with self._cond:
+        with self._lock:
             self._types[job_type].draining = True
             self._blocking_fetcher.expect_interrupt()
-            self._cond.notify_all()
+            self._lock.notify_all()
         self.heartbeat.beat_now()
 
     def resume(self, job_type: str) -> None:
-        with self._cond:
+        with self._lock:
             self._types[job_type].draining = False
             self._types[job_type].expect_jobs()
-            self._cond.notify_all()
+            self._lock.notify_all()
         self.heartbeat.beat_now()
 
     def quiet(self, job_type: str | None = None) -> None:
         """Take no new jobs; running ones continue. May be called twice."""
-        with self._cond:
+        with self._lock:
             for known in self._types.values():
                 if job_type in (None, known.name):
                     known.draining = True
             self._blocking_fetcher.expect_interrupt()
-            self._cond.notify_all()
+            self._lock.notify_all()
 
     def drain(self, timeout_s: float | None, job_type: str | None = None) -> bool:
         """Wait until nothing runs and everything is acknowledged; return whether that happened in time."""
         give_up = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._cond:
+        with self._lock:
             while self._busy(job_type):
                 left = 1.0 if give_up is None else give_up - time.monotonic()
                 if left <= 0:
                     return False
-                self._cond.wait(min(left, 1.0))
+                self._lock.drains.wait(min(left, 1.0))
         return True
 
     def stop(self, timeout_s: float | None = 10.0) -> None:
         """Take no new jobs, wait for running ones, release those left after ``timeout_s``. May be called twice."""
         self.quiet()
         if not self.drain(timeout_s):
-            with self._cond:
+            with self._lock:
                 self._fetcher.give_up_at = time.monotonic() + RELEASE_S
             self.attempts.release()
             self.drain(RELEASE_S)
-        with self._cond:
+        with self._lock:
             self._stopped = True
-            self._cond.notify_all()
+            self._lock.notify_all()
         self._executors.stop()
         self._blocking_fetcher.stop()
         self.heartbeat.stop(self._leave)
@@ -251,39 +251,43 @@ class Engine:
             return
         self._started = True
         for _ in range(FETCH_LOOPS):
-            green.spawn(run_essential, "fetch loop", self._fetch_loop)
+            self._spawn_fetch_loop(self._fetcher.connection())
         self._blocking_fetcher.start()
         self._revocations.start(0, required=False)
         self.heartbeat.start()
 
-    def _fetch_loop(self) -> None:
-        connection = self._fetcher.connection()
+    def _spawn_fetch_loop(self, connection: DedicatedConnection) -> None:
+        green.spawn(run_essential, "fetch loop", self._fetch_loop, connection)
+
+    def _fetch_loop(self, connection: DedicatedConnection) -> None:
         while not (self.heartbeat.has_beaten or self._stopped):
             green.sleep(REGISTERED_S)  # an OS thread cannot wake a green one
         self._revocations.wait(REVOCATIONS_S)
         repeat("Fetch loop", lambda: self._fetch_once(connection))
-        connection.disconnect()
 
     def _fetch_once(self, connection: DedicatedConnection) -> bool:
         wake, request = self._next_request()
         if wake:
             self._fetcher.wake(connection, self._wake_name)
-        if request is not None:
-            try:
-                result = self._fetcher.fetch(connection, request)
-            except Exception:
-                self._requeue(request)
-                raise
+        if request is None:
+            if not wake:
+                connection.disconnect()
+            return wake
+        try:
+            result = self._fetcher.fetch(connection, request)
+        except Exception:
+            self._requeue(request)
+            raise
+        with green.short_calls(lambda: self._spawn_fetch_loop(connection)) as calls:
             self._deliver(request, result)
-            green.sleep()  # short jobs have ended by now and are sent with the next call
-        return wake or request is not None
+        return calls.run()  # then short jobs have ended and are sent with the next call
 
     def _next_request(self) -> tuple[bool, FetchRequest | None]:
         """Wait until a call to Redis is needed; return whether to interrupt the blocking fetcher, and a request.
 
         Neither: the engine has stopped.
         """
-        with self._cond:
+        with self._lock:
             while not self._stopped:
                 wake = self._blocking_fetcher.claim_interrupt()
                 share = self._share(self.attempts.unacknowledged)
@@ -298,10 +302,12 @@ class Engine:
                     slots = {known.name: known.take(share if known.name in touched else CALL_MAX) for known in fetching}
                     request = self._make_request(ended, slots)
                     self._requests.append(request)
+                    if self.attempts.unacknowledged or any(known.should_fetch() for known in fetching):
+                        self._lock.fetch_loops.notify()  # the rest is for another loop
                     return wake, request
                 if wake:
                     return True, None
-                self._cond.wait(until_next_look(self._types))
+                self._lock.fetch_loops.wait(until_next_look(self._types))
         return False, None
 
     def _request_one_each(self, types: Iterable[TypeSlots]) -> FetchRequest:
@@ -322,19 +328,19 @@ class Engine:
 
     def _requeue(self, request: FetchRequest) -> None:
         """A call failed because of a bug: send its acknowledgements with the next one."""
-        with self._cond:
+        with self._lock:
             self.attempts.not_sent(request.ended)
             for name, taken in request.slots.items():
                 for slot in taken:
                     self._types[name].release(slot)
                 self._types[name].expect_jobs()
             self._remove(request)
-            self._cond.notify_all()
+            self._lock.notify_all()
 
     def _deliver(self, request: FetchRequest, result: FetchResult) -> None:
         """Process a reply: start the reserved jobs, free the unused slots."""
         starting: list[Execution] = []
-        with self._cond:
+        with self._lock:
             slots = {slot.number: (name, slot) for name, taken in request.slots.items() for slot in taken}
             try:
                 self.attempts.acknowledged(request.ended, result.codes)
@@ -354,9 +360,9 @@ class Engine:
                 self._remove(request)
                 if starting or request.ended:
                     self._busy_at = time.monotonic()
-                for execution in starting:  # before the fetch loops wake, so that the handlers run first
+                for execution in starting:
                     self.attempts.spawn(execution)
-                self._cond.notify_all()
+                self._lock.reply_processed(self._types[name] for name in request.slots)
         self._executors.delivered()
         for name, wrong in result.broken.items():
             if wrong:
@@ -375,7 +381,7 @@ class Engine:
 
     def runs_only(self, suspects: Set[object]) -> bool:
         """Return whether nothing but suspects runs here, and no job may arrive."""
-        with self._cond:
+        with self._lock:
             if any(execution not in suspects for execution in self.attempts.running.values()):
                 return False
             if self._blocking_fetcher.has_request() or any(request.slots for request in self._requests):
@@ -384,8 +390,8 @@ class Engine:
 
     def gate_moved(self) -> None:
         """Called when the gate was closed or opened for a suspect."""
-        with self._cond:
-            self._cond.notify_all()
+        with self._lock:
+            self._lock.notify_all()
 
     def _context(self, job_type: str) -> Context:
         return Context(lambda: self.pause(job_type), lambda: self.resume(job_type))
@@ -411,10 +417,10 @@ class Engine:
 
     def _resumed(self) -> None:
         """A type may have been resumed: fetch all types immediately."""
-        with self._cond:
+        with self._lock:
             for known in self._types.values():
                 known.expect_jobs()
-            self._cond.notify_all()
+            self._lock.notify_all()
 
     def _resync(self) -> None:
         """Messages were lost: let the heartbeat find revoked jobs, and fetch types that may have been resumed."""

@@ -7,12 +7,12 @@ jobs, waits until nothing runs, and runs it alone. This is recorded in the job's
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
 from ..concurrency import green
 from .attempts.deadlines import LOOK_S, Deadlines
+from .attempts.engine_lock import EngineLock
 from .attempts.execution import Execution
 from .attempts.executor import Executor
 from .attempts.handler import Handler, Kind
@@ -40,14 +40,14 @@ class Suspects:
 
     def __init__(
         self,
-        cond: threading.Condition,
+        lock: EngineLock,
         deadlines: Deadlines,
         *,
         executor: Callable[[Kind], Executor],
         holds: Callable[[Execution], bool],
         delivered: Callable[[], object],
     ) -> None:
-        self._cond, self._deadlines, self._executor = cond, deadlines, executor
+        self._lock, self._deadlines, self._executor = lock, deadlines, executor
         self._holds, self._delivered = holds, delivered
         #: The handlers that no child can import, and the child-process variants of others, by identity.
         self._not_importable: list[Handler] = []
@@ -82,7 +82,7 @@ class Suspects:
         log.warning("Job %s is suspect, but no child process can run it (%s)", execution.job.id, why)
         self._not_importable.append(handler)
         execution.handler, execution.if_no_child = handler, None
-        with self._cond:
+        with self._lock:
             gate.suspects.add(execution)
         green.spawn(self._run_alone, execution)
 
@@ -105,7 +105,7 @@ class Suspects:
     def _begin(self, execution: Execution, line: str, *, alone: bool) -> None:
         """Record the start in Redis, and run the attempt if it still holds its job."""
         if self._deadlines.begin(execution, line, alone=alone):
-            with self._cond:
+            with self._lock:
                 if self._holds(execution):
                     self._executor(execution.handler.kind).start(execution)
             self._delivered()

@@ -308,14 +308,14 @@ def test_concurrency_can_be_raised_while_every_slot_is_out_on_a_reservation(queu
     queue.process("work", 1, lambda job: "done")
     engine = queue._worker.engine
     # Given that a call under way carries the only slot: none is free, and no job runs
-    with engine._cond:
+    with engine._lock:
         known = engine._types["work"]
         out, known.free = known.free, []
     try:
         # When, Then
         assert queue.concurrency("work", 3) == 3
     finally:
-        with engine._cond:
+        with engine._lock:
             known.free += out
     assert queue.create("work", {}).save().wait(5) == "done"
 
@@ -345,10 +345,10 @@ def test_workers_tells_who_works_on_what(queue: Any) -> None:
     job = queue.create("t", {}).save()
     wait_until(lambda: queue.running(), LIMIT_S)
     queue.concurrency("t", 4)  # which lets it tell anew
+    expected = {"slots": 4, "busy": 1, "paused": False}
     worker = wait_until(
-        lambda: next((each for each in queue.workers() if each["types"].get("t", {}).get("busy")), None), LIMIT_S
+        lambda: next((each for each in queue.workers() if each["types"].get("t") == expected), None), LIMIT_S
     )
-    assert worker["types"]["t"] == {"slots": 4, "busy": 1, "paused": False}
     assert worker["worker"] == f"kue:{worker['host']}:{os.getpid()}" and worker["pid"] == os.getpid()
     assert worker["started_at"] <= worker["seen_at"] and abs(worker["clock_off_ms"]) < 5000
     both.wait(LIMIT_S)

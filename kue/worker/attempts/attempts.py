@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from ...errors import JobCancelled, JobInterrupt, JobTimeout, WorkerStopping
 from ...storage.keys import id_of
 from ...storage.script_values import Outcome, ReservedJob, ScriptResult
 from ...storage.scripts import Scripts
+from .engine_lock import EngineLock
 from .execution import Context, Execution
 from .executor import Executor
 from .handler import Kind
@@ -39,7 +39,7 @@ class Ended(NamedTuple):
 class Attempts:
     """Starts attempts, passes them to executors, and stops those that have lost their jobs.
 
-    ``types`` and ``cond`` are the engine's. ``context(type)`` returns the ``ctx`` for handlers, ``executor(kind)`` the
+    ``types`` and ``lock`` are the engine's. ``context(type)`` returns the ``ctx`` for handlers, ``executor(kind)`` the
     executor; ``isolates(execution)`` starts a suspect separately and returns whether it did. Fencing tokens of this
     process start with ``token_prefix``.
     """
@@ -47,7 +47,7 @@ class Attempts:
     def __init__(
         self,
         types: Mapping[str, TypeSlots],
-        cond: threading.Condition,
+        lock: EngineLock,
         worker: str,
         token_prefix: str,
         *,
@@ -56,7 +56,7 @@ class Attempts:
         executor: Callable[[Kind], Executor],
         isolates: Callable[[Execution], bool] = lambda execution: False,
     ) -> None:
-        self._types, self._cond, self._worker, self._token_prefix = types, cond, worker, token_prefix
+        self._types, self._lock, self._worker, self._token_prefix = types, lock, worker, token_prefix
         self._make_job, self._context = make_job, context
         self._executor, self._isolates = executor, isolates
         #: The running attempts, by job id. An attempt not listed has ended, even if its handler still runs.
@@ -176,9 +176,9 @@ class Attempts:
 
     def set_ready(self, job_type: str, is_ready: bool) -> None:
         """Record whether an executor can start attempts of a type. If not, its jobs are not fetched."""
-        with self._cond:
+        with self._lock:
             self._types[job_type].is_ready = is_ready
-            self._cond.notify_all()
+            self._lock.notify_all()
 
     def ended(self, execution: Execution, outcome: Outcome | None) -> None:
         """Receive an attempt's outcome from its executor; None if it has lost its job."""
@@ -190,10 +190,10 @@ class Attempts:
         for execution, outcome in ended:
             if outcome is not None and self.running.get(str(execution.job.id)) is execution:
                 self._log(execution, outcome, now - execution.started_at)
-        with self._cond:
+        with self._lock:
             for execution, outcome in ended:
                 self._end(execution, outcome)
-            self._cond.notify_all()
+            self._lock.attempts_ended(self._types[name] for name in {execution.type for execution, _ in ended})
 
     def _log(self, execution: Execution, outcome: Outcome, run_s: float) -> None:
         try:
@@ -203,9 +203,9 @@ class Attempts:
 
     def _settle(self, execution: Execution, outcome: Outcome | None) -> None:
         """End an attempt once, with an outcome or (if it lost its job) without, and free its slot."""
-        with self._cond:
+        with self._lock:
             self._end(execution, outcome)
-            self._cond.notify_all()
+            self._lock.notify_all()
 
     def _end(self, execution: Execution, outcome: Outcome | None) -> None:
         job_id = str(execution.job.id)
@@ -221,7 +221,7 @@ class Attempts:
 
     def revoke(self, job_id: str, token: str, reason: str) -> None:
         """Stop the attempt with that fencing token: an operator, its ttl or a rescue took the job."""
-        with self._cond:
+        with self._lock:
             execution = self.running.get(job_id)
             if execution is None or execution.job._token != token:
                 # Not the running attempt: one that has ended, or one about to start.
@@ -250,7 +250,7 @@ class Attempts:
 
     def release(self) -> None:
         """Stop all running attempts and release their jobs."""
-        with self._cond:
+        with self._lock:
             running = list(self.running.values())
         for execution in running:
             self._settle(execution, released(str(execution.job.id), execution.job._token))

@@ -46,11 +46,11 @@ _APACHE_MODULES = ("mpm_event", "authz_core", "alias")
 
 
 class WebServer:
-    """Runs within ``with Nginx(folder, sites, port)``; ``sites`` is the part that a guide shows."""
+    """Runs within ``with Nginx(folder, sites, *ports)``; ``sites`` is the part that a guide shows."""
 
-    def __init__(self, folder: Path, sites: str, port: int) -> None:
+    def __init__(self, folder: Path, sites: str, *ports: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.port, self.sites = folder, port, sites
+        self.folder, self.ports, self.sites = folder, ports, sites
         self.log = folder / "error.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -74,8 +74,11 @@ class WebServer:
         assert self.process is not None and self.process.poll() is None, "\n".join(
             each.read_text() for each in self.folder.glob("*.log")
         )
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+        for port in self.ports:
+            with socket.socket() as sock:
+                if sock.connect_ex(("127.0.0.1", port)) != 0:
+                    return False
+        return True
 
     def __exit__(self, *error: object) -> None:
         assert self.process is not None

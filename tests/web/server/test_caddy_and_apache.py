@@ -47,7 +47,7 @@ def test_the_main_job_through_a_proxy_at_a_path(
     modules = re.search(r'```sh title="apache-modules.sh"\n(.*?)```', GUIDE, re.DOTALL)
     assert modules is not None
     caplog.set_level(logging.INFO, "kue.web.audit")
-    proxy: WebServer = kind(tmp_path / program, "\n".join([modules[1] if kind is Apache else "", *sites]), ports[-1])
+    proxy: WebServer = kind(tmp_path / program, "\n".join([modules[1] if kind is Apache else "", *sites]), *ports)
     with proxy:
         for port in ports:
             whole_visit(f"https://127.0.0.1:{port}", queue, file, caplog, crawls=port == ports[-1])
