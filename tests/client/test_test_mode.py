@@ -134,6 +134,7 @@ def order(queue, number):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(green.enabled(), reason="runs a pytest of its own, which is not green")
 def test_a_user_has_the_fixture_by_one_line(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["kue.testing"]', encoding="utf-8")

@@ -93,6 +93,7 @@ def test_a_clean_queue_that_was_used_in_every_way_has_nothing_wrong(queue: Queue
     assert findings(queue) == []
 
 
+@pytest.mark.slow
 def test_a_queue_at_work_has_nothing_wrong(redis_url: str) -> None:
     # Given two queues that create and work on jobs as fast as they can
     queues = [Queue(redis_url), Queue(redis_url)]

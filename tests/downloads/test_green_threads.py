@@ -167,6 +167,7 @@ CROWD_ENDS: dict[str, Callable[[], int] | int | str] = {
 }
 
 
+@pytest.mark.slow
 def test_a_crowd_of_bad_servers_holds_up_nobody(folder: Path) -> None:
     def slow_handshake(sock: socket.socket) -> None:
         # The beginning of a TLS record that never comes to its end.

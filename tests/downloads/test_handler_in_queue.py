@@ -64,6 +64,7 @@ def test_retry_after_delays_the_job_for_as_long(queue: kue.Queue, make: Make, fo
     assert times[1] - times[0] >= 0.99
 
 
+@pytest.mark.slow
 def test_a_stop_releases_the_job_and_the_next_worker_continues(redis_url: str, make: Make, folder: Path) -> None:
     with HostileServer(lambda request, wire: send_good(request, wire, DATA, rate=500_000)) as server:
         first = kue.create_queue(redis_url)

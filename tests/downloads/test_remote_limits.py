@@ -48,6 +48,7 @@ def test_what_others_wrote_there_does_no_harm(queue: kue.Queue, redis_client: re
     assert handler.current()["rate"] == 7 and handler.current()["per_host"] is None
 
 
+@pytest.mark.slow
 def test_a_running_download_follows_a_change(queue: kue.Queue, make: Make, folder: Path) -> None:
     data = content(2_000_000)
     with HostileServer(good(data)) as server:
@@ -62,6 +63,7 @@ def test_a_running_download_follows_a_change(queue: kue.Queue, make: Make, folde
         follower.stop()
 
 
+@pytest.mark.slow
 def test_the_limit_per_host_holds_across_processes(
     queue: kue.Queue, redis_url: str, make: Make, folder: Path
 ) -> None:

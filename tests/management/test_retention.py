@@ -151,6 +151,7 @@ def test_more_priorities_than_are_told_apart_still_come_down_to_the_count(steps:
     assert len(left(steps)) == 10
 
 
+@pytest.mark.slow
 def test_the_queue_removes_more_than_one_batch_while_it_works(queue: Any, redis_client: Any) -> None:
     # Given a queue that may keep 100 jobs, whose worker finishes 3,000 and fails some
     queue.retain(complete=100, failed=5)

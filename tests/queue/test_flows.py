@@ -388,6 +388,7 @@ def test_test_mode_collects_all_jobs_of_a_flow(queue: kue.Queue) -> None:
     queue.test_mode.exit()
 
 
+@pytest.mark.slow
 def test_ten_thousand_children_are_counted_and_read_in_pages(queue: kue.Queue) -> None:
     children = [queue.create("c", {"n": n}) for n in range(10_000)]
     parent = queue.create("p").after(children).save()

@@ -128,6 +128,7 @@ def test_the_error_of_a_missing_job_is_plain_english(queue: Queue) -> None:
         queue.get(99)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["create('a').save()", "counts()", "get(1)"])
 def test_without_a_redis_there_is_one_short_exception(call: str) -> None:
     program = f"import kue; kue.create_queue('redis://127.0.0.1:{free_port()}').{call}"

@@ -89,6 +89,7 @@ def test_a_handler_or_a_task_may_say_when_it_runs(queue: kue.Queue) -> None:
         queue.scheduled()
 
 
+@pytest.mark.slow
 def test_two_processes_declare_at_once(redis_url: str, redis_client: redis.Redis) -> None:
     program = """if True:
         import sys, kue
@@ -118,6 +119,7 @@ def test_two_processes_declare_at_once(redis_url: str, redis_client: redis.Redis
     assert set(redis_client.zrange("q:schedules", 0, -1)) == {"one", "two", "both"}
 
 
+@pytest.mark.slow
 def test_a_worker_writes_what_its_program_declares(redis_url: str, tmp_path: Path) -> None:
     module = tmp_path / "scheduled_jobs.py"
 

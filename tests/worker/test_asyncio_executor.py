@@ -444,6 +444,7 @@ def test_a_shutdown_cancels_lets_clean_up_and_closes_generators(queue: Any, redi
     assert job.wait(LIMIT_S) == "by another"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["never ends", "blocks the loop"])
 def test_a_handler_that_never_ends_does_not_hold_up_the_shutdown(queue: Any, redis_url: str, how: str) -> None:
     began, release = threading.Event(), threading.Event()

@@ -81,6 +81,7 @@ def test_a_task_of_a_handler_that_computes_forever_is_stopped(queue: Any) -> Non
     innocents.complete(runs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["in C", "swallowing"])
 def test_a_loop_that_cannot_be_unblocked_is_abandoned(queue: Any, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocked_loop, "GRACE_S", 0.1)

@@ -16,6 +16,7 @@ from tests.support.script_steps import NOW, Steps
 LIMIT_S = 15
 
 
+@pytest.mark.slow
 def test_the_maintenance_does_the_rest_when_one_of_its_tasks_always_fails(
     queue: Any, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,7 @@ def test_a_type_whose_attempts_were_short_may_have_long_ones(queue: Any, monkeyp
     run(["long"] * 5)
 
 
+@pytest.mark.slow
 def test_where_no_thread_can_be_started_the_jobs_wait_a_moment(
     queue: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

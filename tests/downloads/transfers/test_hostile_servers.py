@@ -325,6 +325,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_a_server_without_haste_is_left(make: Make, folder: Path, name: str) -> None:
     sent, wait_s = SLOW[name]

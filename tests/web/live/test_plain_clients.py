@@ -105,6 +105,7 @@ def poll(url: str, heard: Heard, is_ready: threading.Event) -> None:
                 is_ready.set()
 
 
+@pytest.mark.slow
 def test_all_receive_all_events_in_their_order(url: str, redis_url: str) -> None:
     later, polls = threading.Event(), threading.Event()
     everybody = {name: Heard() for name in ("quick", "another", "slow", "polling")}

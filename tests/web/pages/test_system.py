@@ -77,6 +77,7 @@ def test_concurrency_is_changed_while_running(http: Any, queue: Any) -> None:
     assert http.post("/monitor/type/explode", json={"type": "mail"}).status_code == 404
 
 
+@pytest.mark.slow
 def test_another_process_is_told_how_many_to_run_at_once(http: Any, redis_url: str) -> None:
     # Given a queue that works, beside the one that the page is of
     other = kue.create_queue(redis_url, lease_ms=1_500)
