@@ -1,9 +1,4 @@
-"""The engine: fetch jobs, run attempts, acknowledge. One per process, for any number of types.
-
-Two fetch loops call Redis in turn: during one's call, attempts end and slots become free, and are sent with the other's
-call. So ten busy handlers need one round trip for several jobs, and Redis works while they do. A blocking fetcher waits
-for the first jobs of types with free slots and no known jobs.
-"""
+"""The engine: fetch jobs, run attempts, acknowledge. One per process, for any number of types."""
 
 from __future__ import annotations
 
@@ -12,35 +7,33 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from .. import job as jobs
 from ..backoff import BackoffFunction
 from ..concurrency import green
-from ..concurrency.essential import repeat, run_essential
 from ..connection.connector import Connector
-from ..connection.dedicated import DedicatedConnection
 from ..connection.subscription import Subscription
 from ..storage.codec import check_concurrency
-from ..storage.script_values import RENEW, RESUMED, FetchResult
+from ..storage.script_values import RENEW, RESUMED
 from ..storage.scripts import Scripts
 from ..storage.worker_records import TypeInfo
-from .attempts.attempts import Attempts, Ended
+from .attempts.attempts import Attempts
 from .attempts.deadlines import Deadlines
 from .attempts.engine_lock import EngineLock
 from .attempts.execution import Context, Execution
 from .attempts.executor import Executor
 from .attempts.handler import Kind, read_handler
-from .attempts.slots import Slot, TypeSlots
-from .blocking_fetcher import BlockingFetcher, until_next_look
+from .attempts.slots import TypeSlots
 from .error_reports import ErrorReports
 from .executors import event_loop
 from .executors.asyncio_executor import HandlerJobs
 from .executors.executors import Executors
-from .fetcher import Fetcher, FetchRequest
+from .fetch_loops import FetchLoops
+from .fetcher import Fetcher
 from .gate import gate
 from .heartbeat import Heartbeat
 from .isolation.options import Isolation
@@ -50,19 +43,10 @@ from .suspects import Suspects
 
 log = logging.getLogger("kue.worker")
 
-#: Seconds until a paused or broken type is fetched again. ``resume`` notifies workers immediately.
-PAUSED_S = 1.0
-#: Maximum number of concurrent calls to Redis.
-FETCH_LOOPS = 2
 #: Interval of checking whether the process is registered, before it takes its first job, seconds.
 REGISTERED_S = 0.002
 #: Maximum time that the first fetch waits for the subscription to revocations, seconds.
 REVOCATIONS_S = 1.0
-#: Maximum number of acknowledgements per call, and of slots of a type to fill. With more, handlers would wait longer
-#: for Redis, and Redis's other clients for this call.
-CALL_MAX = 100
-#: Seconds without a job after which a process counts as idle.
-IDLE_AFTER_S = 1.0
 #: Seconds that a stop waits for Redis to accept the released jobs.
 RELEASE_S = 2.0
 
@@ -82,15 +66,12 @@ class Engine:
         handler_jobs: Callable[[], HandlerJobs],
     ) -> None:
         self._scripts = scripts
-        self._id, self._calls = uuid.uuid4().hex[:8], 0
+        self._id = uuid.uuid4().hex[:8]
         self.worker = worker_name(socket.gethostname(), os.getpid(), self._id)
         self._lock = EngineLock()
         self._types: dict[str, TypeSlots] = {}
         self._slots = 0
-        #: The calls in progress.
-        self._requests: list[FetchRequest] = []
-        self._started = self._stopped = False
-        self._busy_at = -IDLE_AFTER_S
+        self._started = False
         self.attempts = Attempts(
             self._types, self._lock, self.worker, self._id,
             make_job=make_job, context=self._context, executor=self._executor, isolates=self._isolates,
@@ -103,24 +84,17 @@ class Engine:
             self._lock, self._deadlines,
             executor=self._executor, holds=self.attempts.holds, delivered=self._executors.delivered,
         )  # fmt: skip
-        gate.add(self)
-        self._wake_name = f"{self.worker}:{self._id}"
-        self._wake_key = scripts.keys.wake(self._wake_name)
-        self._blocking_fetcher = BlockingFetcher(
-            self._fetcher,
-            scripts.keys,
-            self._wake_key,
-            self._types,
-            self._lock,
-            self._request_one_each,
-            self._deliver,
-            self._requeue,
-        )
+        self._name = f"{self.worker}:{self._id}"
+        self._fetch_loops = FetchLoops(
+            self._types, self._lock, self.attempts, self._fetcher, self._reports, scripts.keys, self._name, self._id,
+            prepare=self._wait_until_registered, delivered=self._executors.delivered,
+        )  # fmt: skip
         self.registry = Registry(scripts, self.worker, self._describe, event_loop.lag_ms)
         self.heartbeat = Heartbeat(
             connector, scripts, lease_ms, self.attempts.leases, self.attempts.lost, self.registry.beat
         )
         self._revocations = Subscription(connector, scripts.keys.revoked, self._revoked, self._resync)
+        gate.add(self)
 
     # Called by the queue
 
@@ -162,7 +136,7 @@ class Engine:
 
     def is_idle(self) -> bool:
         """Return whether nothing runs here, or did a moment ago."""
-        return time.monotonic() > self._busy_at + IDLE_AFTER_S and not self.attempts.running
+        return self._fetch_loops.is_idle() and not self.attempts.running
 
     def running_ids(self) -> list[int | str]:
         with self._lock:
@@ -172,7 +146,7 @@ class Engine:
         """Take no new jobs of a type in this process."""
         with self._lock:
             self._types[job_type].draining = True
-            self._blocking_fetcher.expect_interrupt()
+            self._fetch_loops.blocking_fetcher.expect_interrupt()
             self._lock.notify_all()
         self.heartbeat.beat_now()
 
@@ -189,7 +163,7 @@ class Engine:
             for known in self._types.values():
                 if job_type in (None, known.name):
                     known.draining = True
-            self._blocking_fetcher.expect_interrupt()
+            self._fetch_loops.blocking_fetcher.expect_interrupt()
             self._lock.notify_all()
 
     def drain(self, timeout_s: float | None, job_type: str | None = None) -> bool:
@@ -211,11 +185,8 @@ class Engine:
                 self._fetcher.give_up_at = time.monotonic() + RELEASE_S
             self.attempts.release()
             self.drain(RELEASE_S)
-        with self._lock:
-            self._stopped = True
-            self._lock.notify_all()
+        self._fetch_loops.stop()
         self._executors.stop()
-        self._blocking_fetcher.stop()
         self.heartbeat.stop(self._leave)
         self._revocations.stop()
 
@@ -235,141 +206,23 @@ class Engine:
 
     def _leave(self, client: Any) -> None:
         self.registry.leave(client)
-        client.delete(self._wake_key)
+        client.delete(self._scripts.keys.wake(self._name))
 
     def _busy(self, job_type: str | None) -> bool:
-        return (
-            self.attempts.is_busy(job_type)
-            or any(job_type is None or job_type in request.slots for request in self._requests)
-            or self._blocking_fetcher.may_deliver(job_type)
-        )
-
-    # Fetching
+        return self.attempts.is_busy(job_type) or self._fetch_loops.is_busy(job_type)
 
     def _start(self) -> None:
         if self._started:
             return
         self._started = True
-        for _ in range(FETCH_LOOPS):
-            self._spawn_fetch_loop(self._fetcher.connection())
-        self._blocking_fetcher.start()
+        self._fetch_loops.start()
         self._revocations.start(0, required=False)
         self.heartbeat.start()
 
-    def _spawn_fetch_loop(self, connection: DedicatedConnection) -> None:
-        green.spawn(run_essential, "fetch loop", self._fetch_loop, connection)
-
-    def _fetch_loop(self, connection: DedicatedConnection) -> None:
-        while not (self.heartbeat.has_beaten or self._stopped):
+    def _wait_until_registered(self) -> None:
+        while not (self.heartbeat.has_beaten or self._fetch_loops.is_stopped):
             green.sleep(REGISTERED_S)  # an OS thread cannot wake a green one
         self._revocations.wait(REVOCATIONS_S)
-        repeat("Fetch loop", lambda: self._fetch_once(connection))
-
-    def _fetch_once(self, connection: DedicatedConnection) -> bool:
-        wake, request = self._next_request()
-        if wake:
-            self._fetcher.wake(connection, self._wake_name)
-        if request is None:
-            if not wake:
-                connection.disconnect()
-            return wake
-        try:
-            result = self._fetcher.fetch(connection, request)
-        except Exception:
-            self._requeue(request)
-            raise
-        with green.short_calls(lambda: self._spawn_fetch_loop(connection)) as calls:
-            self._deliver(request, result)
-        return calls.run()  # then short jobs have ended and are sent with the next call
-
-    def _next_request(self) -> tuple[bool, FetchRequest | None]:
-        """Wait until a call to Redis is needed; return whether to interrupt the blocking fetcher, and a request.
-
-        Neither: the engine has stopped.
-        """
-        with self._lock:
-            while not self._stopped:
-                wake = self._blocking_fetcher.claim_interrupt()
-                share = self._share(self.attempts.unacknowledged)
-                ended = self.attempts.send(share)
-                touched = {each.type for each in ended}
-                fetching = [
-                    known
-                    for known in self._types.values()
-                    if known.should_fetch() or (known.name in touched and known.free and not known.is_held())
-                ]
-                if ended or fetching:
-                    slots = {known.name: known.take(share if known.name in touched else CALL_MAX) for known in fetching}
-                    request = self._make_request(ended, slots)
-                    self._requests.append(request)
-                    if self.attempts.unacknowledged or any(known.should_fetch() for known in fetching):
-                        self._lock.fetch_loops.notify()  # the rest is for another loop
-                    return wake, request
-                if wake:
-                    return True, None
-                self._lock.fetch_loops.wait(until_next_look(self._types))
-        return False, None
-
-    def _request_one_each(self, types: Iterable[TypeSlots]) -> FetchRequest:
-        """Return the blocking fetcher's request: one job of each type. Called under the lock."""
-        return self._make_request((), {known.name: known.take(1) for known in types})
-
-    def _make_request(self, ended: Sequence[Ended], slots: dict[str, list[Slot]]) -> FetchRequest:
-        self._calls += 1
-        generations = {name: self._types[name].generation for name in slots}
-        return FetchRequest(ended, slots, generations, f"{self._id}{self._calls:x}")
-
-    def _share(self, ended: int) -> int:
-        """Return how many acknowledgements to send with the next call: half of them if no other call is in progress.
-
-        With all of them in one call, handlers would wait while Redis works, and Redis while they do.
-        """
-        return min(CALL_MAX, ended if self._requests else (ended + 1) // 2)
-
-    def _requeue(self, request: FetchRequest) -> None:
-        """A call failed because of a bug: send its acknowledgements with the next one."""
-        with self._lock:
-            self.attempts.not_sent(request.ended)
-            for name, taken in request.slots.items():
-                for slot in taken:
-                    self._types[name].release(slot)
-                self._types[name].expect_jobs()
-            self._remove(request)
-            self._lock.notify_all()
-
-    def _deliver(self, request: FetchRequest, result: FetchResult) -> None:
-        """Process a reply: start the reserved jobs, free the unused slots."""
-        starting: list[Execution] = []
-        with self._lock:
-            slots = {slot.number: (name, slot) for name, taken in request.slots.items() for slot in taken}
-            try:
-                self.attempts.acknowledged(request.ended, result.codes)
-                for reserved in result.jobs:
-                    execution = self.attempts.begin(reserved, slots, result.now_ms, is_stopped=self._stopped)
-                    if execution is not None:
-                        starting.append(execution)
-                for name, generation in request.generations.items():
-                    known = self._types[name]
-                    if name in result.paused or name in result.broken:
-                        known.back_off(PAUSED_S, generation)
-                    else:
-                        known.update(name in result.more, generation, result.later.get(name))
-            finally:
-                for name, slot in slots.values():
-                    self._types[name].release(slot)
-                self._remove(request)
-                if starting or request.ended:
-                    self._busy_at = time.monotonic()
-                for execution in starting:
-                    self.attempts.spawn(execution)
-                self._lock.reply_processed(self._types[name] for name in request.slots)
-        self._executors.delivered()
-        for name, wrong in result.broken.items():
-            if wrong:
-                self._reports.report(f"Cannot reserve jobs of type {name}", ResponseError(wrong))
-
-    def _remove(self, request: FetchRequest) -> None:
-        self._requests = [each for each in self._requests if each is not request]
 
     # Called by others
 
@@ -384,7 +237,7 @@ class Engine:
         with self._lock:
             if any(execution not in suspects for execution in self.attempts.running.values()):
                 return False
-            if self._blocking_fetcher.has_request() or any(request.slots for request in self._requests):
+            if self._fetch_loops.may_deliver():
                 return False
         return not self._executors.has_leftovers()
 

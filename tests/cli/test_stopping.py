@@ -207,7 +207,7 @@ def test_a_worker_without_a_thread_that_it_needs_ends(
         "from jobs import queue\n"
         "def gone(): raise SystemExit\n"
         "@queue.process('break')\n"
-        "def broken(job): queue._worker.engine._next_request = gone\n"
+        "def broken(job): queue._worker.engine._fetch_loops._next_request = gone\n"
     )
     process = start("worker", "lost:queue", cwd=folder)
     queue.create("break").save()

@@ -29,7 +29,7 @@ def queue(redis_url: str) -> Iterator[kue.Queue]:
 def is_waiting(queue: kue.Queue) -> bool:
     """Tell whether the worker waits for tokens of all its types."""
     engine: Any = queue._worker.engine
-    return engine is not None and engine._blocking_fetcher.blocking == set(engine.types())
+    return engine is not None and engine._fetch_loops.blocking_fetcher.blocking == set(engine.types())
 
 
 @pytest.mark.serial
@@ -114,7 +114,7 @@ def test_a_slot_that_is_free_without_an_outcome_is_waited_for(queue: kue.Queue) 
         running = queue.create("a").save()
         wait_until(lambda job=running: job.refresh().state == "active")  # type: ignore[misc]
         engine: Any = queue._worker.engine
-        wait_until(lambda engine=engine: engine._blocking_fetcher.blocking == {"b"})  # type: ignore[misc]
+        wait_until(lambda engine=engine: engine._fetch_loops.blocking_fetcher.blocking == {"b"})  # type: ignore[misc]
         # When the job is taken away from it
         end(running.id or 0)
         wait_until(lambda: queue.running() == [])
@@ -136,7 +136,7 @@ def test_what_changes_while_it_waits_is_noticed(queue: kue.Queue) -> None:
     # One that is paused and resumed in the process
     engine.pause("b")
     job = queue.create("b").save()
-    wait_until(lambda: engine._blocking_fetcher.blocking == {"a"})
+    wait_until(lambda: engine._fetch_loops.blocking_fetcher.blocking == {"a"})
     engine.resume("b")
     wait_until(lambda: job.refresh().state == "complete", LOST_S, 0.002)
     # And more slots

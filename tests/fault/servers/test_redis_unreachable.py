@@ -202,7 +202,7 @@ def test_a_call_that_comes_through_after_its_repetition_takes_no_job(server: Fau
         producer.create("work", {}).save().wait(20)
         engine = queue._worker.engine
         assert engine is not None
-        wait_until(lambda: len(engine._blocking_fetcher.blocking) == 1, 10)
+        wait_until(lambda: len(engine._fetch_loops.blocking_fetcher.blocking) == 1, 10)
         proxy.stall()
         jobs = producer.create_many([{"type": "work", "data": {}}] * 2)
         # When it has given up, made the call again by another connection, and done those jobs

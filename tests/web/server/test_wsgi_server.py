@@ -210,7 +210,7 @@ def test_clients_that_do_not_read_their_answers_make_room(app: App) -> None:
 
 OTHER_THREADS = [
     "kue.web.server.wsgi_server:WsgiServer:run", "kue.worker.blocking_fetcher:BlockingFetcher:_run",
-    "kue.worker.engine:Engine:_fetch_loop", "kue.worker.maintenance:Maintenance:_run",
+    "kue.worker.fetch_loops:FetchLoops:_run", "kue.worker.maintenance:Maintenance:_run",
 ]  # fmt: skip
 
 
