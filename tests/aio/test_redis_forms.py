@@ -78,6 +78,7 @@ async def test_unix_sockets_with_a_password(short_dir: Path, second_redis_server
     await works(redis.asyncio.Redis(unix_socket_path=str(socket), password="pw", db=2))
 
 
+@pytest.mark.long
 @on_loop
 async def test_tls(certificates: Path, second_redis_server: Start) -> None:
     port, folder = free_port(), certificates

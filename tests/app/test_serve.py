@@ -24,7 +24,11 @@ LIMIT_S = 30
 WITHOUT_EVENTLET = "import sys; sys.modules['eventlet'] = None; from kue.cli import main; main()"
 
 
-@pytest.mark.parametrize("start", [("-m", "kue"), ("-c", WITHOUT_EVENTLET)], ids=["green", "threads"])
+@pytest.mark.parametrize(
+    "start",
+    [("-m", "kue"), pytest.param(("-c", WITHOUT_EVENTLET), marks=pytest.mark.long)],
+    ids=["green", "threads"],
+)
 def test_kue_serve_is_the_whole_app(tmp_path: Path, start: tuple[str, str]) -> None:
     import urllib.request
 

@@ -62,13 +62,25 @@ def fill(queue: Any, texts: list[str]) -> None:
     wait_until(lambda: queue.counts()["failed"] == queue.counts()["complete"] == len(texts), timeout=60)
 
 
+#: Pages that look like others.
+ALIKE = ("/active", "/inactive", "/complete", "/delayed", "/job/3", "/search", "/job/999")
+each_page = pytest.mark.parametrize(
+    "paths",
+    [[path for path in PATHS if path not in ALIKE], pytest.param(ALIKE, marks=pytest.mark.long)],
+    ids=["different", "alike"],
+)
+
+
 @pytest.mark.slow
-def test_no_script_in_a_job_runs_on_any_page(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
+@each_page
+def test_no_script_in_a_job_runs_on_any_page(
+    monitor: Any, queue: Any, open_page: Callable[..., Any], paths: Sequence[str]
+) -> None:
     fill(queue, EVIL)
     monitor.downloads.mkdir(exist_ok=True)
     (monitor.downloads / "<img src=x onerror=window.hit=1>.html").write_text("<script>window.hit=1</script>")
     page = open_page(monitor.url)
-    for path in (*PATHS, "/job/2", "/job/5"):
+    for path in (*paths, "/job/2", "/job/5"):
         page.goto(monitor.url + path)
         page.wait_for_timeout(150)
         assert page.evaluate("window.hit") is None, path
@@ -86,16 +98,8 @@ def test_no_script_in_a_job_runs_on_any_page(monitor: Any, queue: Any, open_page
 OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]
 
 
-#: Pages that look like others.
-ALIKE = ("/active", "/inactive", "/complete", "/delayed", "/job/3", "/search", "/job/999")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "paths",
-    [[path for path in PATHS if path not in ALIKE], pytest.param(ALIKE, marks=pytest.mark.long)],
-    ids=["different", "alike"],
-)
+@each_page
 def test_every_page_is_accessible_and_fits_its_screen(
     monitor: Any, queue: Any, open_page: Callable[..., Any], paths: Sequence[str]
 ) -> None:

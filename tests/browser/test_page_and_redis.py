@@ -70,8 +70,8 @@ def is_right(page: Any, queue: Any, path: str) -> bool:
     return all(jobs.get(job_id) == job_state for job_id, job_state in shown["rows"]) and delayed == queue.delayed()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", ["/", pytest.param("/complete", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("path", ["/", "/complete"])
 def test_after_a_storm_with_a_dead_line_in_it_the_page_is_soon_right(
     cable: Cable, storm: Callable[[float], Any], open_page: Callable[..., Any], path: str
 ) -> None:

@@ -33,7 +33,7 @@ def start_a_download(page: Any) -> str:
     return found[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_main_job_below_a_path_from_the_login_to_the_file(
     make_monitor: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_no_job_of_several_types_waits_for_long(nodes: Nodes) -> None:
         queue.shutdown(2)
 
 
+@pytest.mark.long
 def test_queues_on_three_shards_live_beside_each_other(nodes: Nodes) -> None:
     # Given a queue on each shard, each made in another way
     def client() -> RedisCluster:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,9 @@ def test_without_prestart_the_first_job_starts_the_children(queue: kue.Queue) ->
 def test_the_supervision_ends_although_it_never_had_a_child() -> None:
     supervision = Supervision()
     supervision.start()
-    is_waiting = threading.Event()
-    supervision.post(is_waiting.set)
-    assert is_waiting.wait(LIMIT_S)
+    looks: list[int] = []
+    supervision.post(looks.append, 1)
+    wait_until(lambda: looks, LIMIT_S)
     supervision.post(supervision.stop, time.monotonic())
     wait_until(lambda: supervision.has_ended, LIMIT_S)
 
