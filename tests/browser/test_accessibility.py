@@ -130,6 +130,7 @@ def serious_findings(page: Any, rules: list[str] | None) -> list[tuple[str, str]
     return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
 
 
+@pytest.mark.long
 def test_what_opens_on_a_page_is_accessible(
     make_monitor: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:
@@ -224,7 +225,7 @@ def test_a_job_is_started_found_opened_cancelled_and_all_failed_are_retried_by_k
     wait_until(lambda: queue.get(1).state == "complete", timeout=40)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_other_pages_are_operated_by_keyboard(monitor: Any, queue: Any, open_page: Callable[..., Any]) -> None:
     monitor.downloads.mkdir(exist_ok=True)
     (monitor.downloads / "20260101000000-9-a.txt").write_text("a")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 
 import kue
@@ -15,6 +16,7 @@ from tests.webhooks.receiver import Receiver
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cywgb2YgMzIgYnl0ZXM="
 
 
+@pytest.mark.long
 def test_a_web_process_without_workers_delivers_what_the_page_sends(
     make_program: Callable[..., Any], open_page: Callable[..., Any], redis_client: redis.Redis, redis_url: str
 ) -> None:

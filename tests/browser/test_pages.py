@@ -134,6 +134,7 @@ def test_a_type_is_limited_and_the_limit_removed_on_the_system_page(
     assert queue.limits() == []
 
 
+@pytest.mark.long
 def test_who_may_only_look_sees_all_and_can_press_nothing(
     make_monitor: Callable[..., Any], queue: Any, open_page: Callable[..., Any]
 ) -> None:

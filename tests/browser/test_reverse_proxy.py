@@ -108,6 +108,7 @@ def test_where_websockets_are_blocked_the_page_stays_live_and_says_so(
         assert direct.inner_text("#live_status [data-part=why]") == ""
 
 
+@pytest.mark.long
 def test_after_a_restart_a_page_is_back_on_a_websocket(program: Any, open_page: Callable[..., Any]) -> None:
     page = open_page(program.url)
     page.wait_for_selector(LIVE)
