@@ -163,7 +163,8 @@ def test_each_side_removes_what_the_other_made(
 
 
 def ours(keys: set[str]) -> set[str]:
-    return {key for key in keys if key.startswith(("q:workers", "q:lane", "q:clock", "q:wake", "q:alerts:turn:"))}
+    kept = ("q:workers", "q:lane", "q:clock", "q:wake", "q:alerts:turn:", "q:secret:")
+    return {key for key in keys if key.startswith(kept)}
 
 
 def test_a_python_worker_fails_its_overdue_job_once_while_node_watches(
