@@ -86,15 +86,15 @@ class Watch:
 
     #: Seconds between two looks: other functions wait at most twice as long for one that turns out not to be short.
     LOOK_S = 0.003
-    #: Number of looks in vain until the watching thread sleeps.
-    LOOKS = 100
+    #: Number of looks in vain until the watching thread sleeps: few, or it would never sleep while few jobs come.
+    LOOKS = 10
 
     def __init__(self, start: Callable[..., object]) -> None:
         self._start = start
         self.here = threading.local()  # calls: the ShortCalls of this thread, or None
         self._lock = threading.Lock()
         self._running: set[ShortCalls] = set()
-        #: What no thread could be started for.
+        #: What other threads have to run, and none could be started for yet.
         self._left: deque[Work] = deque()
         #: Set while the watching thread looks, and to start it.
         self._look, self._is_watched = threading.Event(), False

@@ -27,35 +27,34 @@ def compare(ours: Outcome, nodes: Outcome, who: str = "Python alone") -> None:
     assert ours.events == nodes.events, who
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+#: Each scenario, and who makes its jobs while the other works on them, or None: we do both.
+CASES = [
+    *(pytest.param(name, None, id=name) for name in SCENARIOS),
+    *(
+        pytest.param(name, producer, id=f"{name}, made by {producer}", marks=pytest.mark.long)
+        for name in TOGETHER
+        for producer in ("Node", "Python")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "producer"), CASES)
 def test_a_scenario_leaves_and_says_the_same_as_with_node(
-    name: str, nodes: ReusedNodes, redis_client: redis.Redis, redis_url: str
+    name: str, producer: str | None, nodes: ReusedNodes, redis_client: redis.Redis, redis_url: str
 ) -> None:
     # Given what Node Kue alone makes of it
     steps = SCENARIOS[name]
     expected = play(steps, NodeSide(redis_url, nodes.take()), redis_client, redis_url)
 
-    # When we play it, then the result is the same
+    # When we play it, or one side makes the jobs and the other works on them, then the result is the same
     redis_client.flushall()
-    compare(play(steps, PythonSide(redis_url), redis_client, redis_url), expected)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", TOGETHER)
-def test_a_scenario_that_both_play_together_leaves_and_says_the_same(
-    name: str, nodes: ReusedNodes, redis_client: redis.Redis, redis_url: str
-) -> None:
-    # Given what Node Kue alone makes of it
-    steps = SCENARIOS[name]
-    expected = play(steps, NodeSide(redis_url, nodes.take()), redis_client, redis_url)
-
-    # When one side makes the jobs and the other works them, then the result is the same
-    for producer in ("Node", "Python"):
-        redis_client.flushall()
-        node, python = NodeSide(redis_url, nodes.take()), PythonSide(redis_url)
-        side = MixedSide(node, python) if producer == "Node" else MixedSide(python, node)
-        outcome = play(steps, side, redis_client, redis_url, functools.partial(seen_alike, node, python))
-        compare(outcome, expected, side.name)
+    if producer is None:
+        compare(play(steps, PythonSide(redis_url), redis_client, redis_url), expected)
+        return
+    node, python = NodeSide(redis_url, nodes.take()), PythonSide(redis_url)
+    side = MixedSide(node, python) if producer == "Node" else MixedSide(python, node)
+    outcome = play(steps, side, redis_client, redis_url, functools.partial(seen_alike, node, python))
+    compare(outcome, expected, side.name)
 
 
 def seen_alike(node: NodeSide, python: PythonSide) -> None:

@@ -36,7 +36,7 @@ class EngineLock:
         self.reply_processed(types)
 
     def reply_processed(self, types: Iterable[TypeSlots]) -> None:
-        """A reply about these types was processed, by a fetch loop that looks for more work itself."""
+        """A reply about these types was processed. Its thread looks for more work itself, or notifies all."""
         if any(each.should_block() for each in types):
             self.blocking_fetcher.notify()
         self.drains.notify_all()

@@ -29,7 +29,7 @@ TOGETHER = 5
 
 
 class ThreadExecutor:
-    """Runs each attempt in its own thread. Threads are reused."""
+    """Runs each attempt in its own thread, or a short one in the thread that fetched it. Threads are reused."""
 
     def __init__(
         self, report: ReportAll, backoffs: Mapping[str, BackoffFunction], holds: Callable[[Execution], bool]
